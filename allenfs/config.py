@@ -1,0 +1,200 @@
+"""Settings: frozen, units in names, read from flags and environment."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from allenfs.errors import ConfigError, UrlError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DEFAULT_API_URL = "https://api.brain-map.org"
+DEFAULT_CACHE_SIZE = "10GiB"
+DEFAULT_MAX_IMAGE_SIZE = "1GiB"
+
+API_URL_VARIABLE = "ALLENFS_API_URL"
+CACHE_DIR_VARIABLE = "ALLENFS_CACHE_DIR"
+CACHE_SIZE_VARIABLE = "ALLENFS_CACHE_SIZE"
+
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kmgt])(i?b)?|b)?", re.IGNORECASE)
+_EXPONENTS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+# What the promises rest on: sizes are told with every look-up, pages are kept
+# by the identity of the image, nothing is written.
+_OWN_FUSE_OPTIONS = frozenset(
+    [
+        "rw",
+        "direct_io",
+        "kernel_cache",
+        "auto_cache",
+        "noauto_cache",
+        "attr_timeout",
+        "ac_attr_timeout",
+        "entry_timeout",
+        "negative_timeout",
+        "intr",
+        "subtype",
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """How the service is asked."""
+
+    api_url: str
+    connections: int = 4
+    max_image_bytes: int = 2**30
+    connect_timeout_s: float = 10
+    stall_timeout_s: float = 30
+    deadline_s: float = 600
+    failure_memory_s: float = 10
+    not_found_memory_s: float = 60
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Where images are kept, how many bytes of them, and whose they are."""
+
+    directory: Path
+    capacity_bytes: int
+    service_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class MountSettings:
+    """Everything that a mount needs to know.
+
+    Attributes
+    ----------
+    sample : bool
+        Start the embedded sample service; it gives the service's address.
+    fuse_options : mapping of str to (str or True)
+        As given with ``-o``.
+    """
+
+    mountpoint: Path
+    service: ServiceSettings
+    store: StoreSettings
+    sample: bool
+    fuse_options: Mapping[str, str | bool]
+
+
+def parse_size(text: str) -> int:
+    """Read a number of bytes: ``4096``, ``500MB`` (10^6), ``10GiB`` or ``10G`` (2^30).
+
+    Raises
+    ------
+    ConfigError
+        `text` is no size above zero.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if found:
+        base = 1000 if (found[3] or "").lower() == "b" else 1024
+        size_bytes = int(float(found[1]) * base ** _EXPONENTS[(found[2] or "").lower()])
+        if 0 < size_bytes < 2**63:
+            return size_bytes
+    msg = f"not a size: {text!r} (examples: 500MB, 10GiB)"
+    raise ConfigError(msg)
+
+
+def parse_seconds(text: str) -> float:
+    """Read a time in seconds, above zero.
+
+    Raises
+    ------
+    ConfigError
+        `text` is no such number.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    # a socket's timeout is a 64-bit number of nanoseconds: a year is within it
+    if 0 < seconds < 366 * 86_400:
+        return seconds
+    msg = f"not a time in seconds: {text!r}"
+    raise ConfigError(msg)
+
+
+def parse_fuse_options(texts: list[str]) -> dict[str, str | bool]:
+    """Read ``-o a,b=c`` options.
+
+    Raises
+    ------
+    ConfigError
+        An option that would break a promise.
+    """
+    options: dict[str, str | bool] = {}
+    for text in texts:
+        for option in filter(None, text.split(",")):
+            name, equals, value = option.partition("=")
+            if name in _OWN_FUSE_OPTIONS:
+                msg = f"-o {name} is not for you to set: allenfs relies on its own"
+                raise ConfigError(msg)
+            options[name] = value if equals else True
+    return options
+
+
+def parse_api_url(text: str) -> str:
+    """Return the service's address without a slash at its end.
+
+    Raises
+    ------
+    UrlError
+        No ``http`` or ``https`` address of a host.
+    """
+    try:
+        parts = urlsplit(text)
+        usable = (
+            parts.scheme in _DEFAULT_PORTS
+            and bool(parts.hostname)
+            and parts.port != 0
+            and not (parts.query or parts.fragment or parts.username)
+            and not re.search(r"[\s\x00-\x1f]", text)
+        )
+    except ValueError:
+        usable = False
+    if not usable:
+        msg = f"not a service's address: {text!r} (example: {DEFAULT_API_URL})"
+        raise UrlError(msg)
+    return text.rstrip("/")
+
+
+def service_name(api_url: str) -> str:
+    """Name of a service in the store: one directory name for its host and path.
+
+    The scheme does not count: ``http`` and ``https`` are one service.
+    """
+    parts = urlsplit(api_url)
+    host = (parts.hostname or "").lower()
+    if parts.port and parts.port != _DEFAULT_PORTS[parts.scheme]:
+        host += f":{parts.port}"
+    return quote(host + parts.path, safe=":[]")
+
+
+def cache_dir(flag: str | None, environ: Mapping[str, str]) -> Path:
+    """Directory of the store: the flag, the environment, or XDG's cache folder."""
+    chosen = flag or environ.get(CACHE_DIR_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    return _xdg(environ, "XDG_CACHE_HOME", ".cache") / "allenfs"
+
+
+def default_log_file(environ: Mapping[str, str]) -> Path:
+    """Log of a mount in the background, in XDG's state folder."""
+    return _xdg(environ, "XDG_STATE_HOME", ".local/state") / "allenfs" / "allenfs.log"
+
+
+def _xdg(environ: Mapping[str, str], variable: str, fallback: str) -> Path:
+    chosen = Path(environ.get(variable, ""))
+    # XDG base directory specification: a relative path is to be ignored
+    if chosen.is_absolute():
+        return chosen
+    return Path(environ.get("HOME") or Path.home()) / fallback

@@ -1,0 +1,202 @@
+"""Everything that can go wrong, as classes that know their errno.
+
+::
+
+    AllenFSError                   EIO, exit 1
+    ├── ConfigError                exit 2        a setting that cannot be
+    ├── MountError                 exit 3        no mount, and why
+    ├── UrlError                   exit 1        a URL that has no path
+    ├── PathNotFoundError          ENOENT        the name is outside the grammar
+    ├── NotADirError               ENOTDIR
+    ├── IsADirError                EISDIR
+    ├── ReadOnlyError              EROFS         anything that would write
+    ├── BadHandleError             EBADF
+    ├── NoAttributeError           ENODATA       no extended attribute of that name
+    ├── InterruptedWaitError       EINTR         the waiting process got a signal
+    ├── StaleSizeError             ESTALE        the kernel must ask the size again
+    ├── DamagedStoreError          EIO           a stored file is not what was stored
+    └── ServiceError               EIO           carries url, attempts, elapsed_s
+        ├── UnreachableError       EHOSTUNREACH  transient: connect, DNS
+        ├── ServiceTimeoutError    ETIMEDOUT     transient: a stall; or the deadline
+        ├── BusyError              EIO           transient: 429 and 5xx
+        ├── CutAnswerError         EIO           transient: reset, cut, empty
+        ├── WrongAnswerError       EIO           wrong type, status or redirect
+        ├── RejectedError          EINVAL        400
+        ├── ForbiddenError         EACCES        401, 403
+        ├── ImageNotFoundError     ENOENT        404
+        └── ImageTooLargeError     EFBIG         above the size limit
+
+The root is no ``OSError``: fusepy delivers an ``OSError`` without errno as
+success with no bytes, so that a class which is not one cannot be mistaken.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import ClassVar
+
+
+class AllenFSError(Exception):
+    """Root of all errors that leave a layer of allenfs."""
+
+    errno: ClassVar[int] = errno.EIO
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(AllenFSError):
+    """A setting has a value that it cannot have."""
+
+    exit_code = 2
+
+
+class MountError(AllenFSError):
+    """The filesystem cannot be mounted, or unmounted, here."""
+
+    exit_code = 3
+
+
+class UrlError(AllenFSError):
+    """A URL that no path stands for."""
+
+
+class PathNotFoundError(AllenFSError):
+    """A name outside the path grammar; no network was asked."""
+
+    errno = errno.ENOENT
+
+
+class NotADirError(AllenFSError):
+    """A directory operation on a file."""
+
+    errno = errno.ENOTDIR
+
+
+class IsADirError(AllenFSError):
+    """A file operation on a directory."""
+
+    errno = errno.EISDIR
+
+
+class ReadOnlyError(AllenFSError):
+    """Whatever would write."""
+
+    errno = errno.EROFS
+
+
+class BadHandleError(AllenFSError):
+    """A handle that is not open."""
+
+    errno = errno.EBADF
+
+
+class NoAttributeError(AllenFSError):
+    """The node has no extended attribute of that name."""
+
+    errno = errno.ENODATA
+
+
+class InterruptedWaitError(AllenFSError):
+    """The process that waits for an image got a signal."""
+
+    errno = errno.EINTR
+
+
+class StaleSizeError(AllenFSError):
+    """The kernel holds another size than the image's; it must look again."""
+
+    errno = errno.ESTALE
+
+
+class DamagedStoreError(AllenFSError):
+    """A stored file is not, or no longer, the image that was stored."""
+
+
+class ServiceError(AllenFSError):
+    """The service gave no image.
+
+    Attributes
+    ----------
+    url : str
+        What was asked.
+    attempts : int
+        How often it was asked, redirects not counted.
+    elapsed_s : float
+        From the first attempt to the failure.
+    """
+
+    transient: ClassVar[bool] = False
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.url = ""
+        self.attempts = 1
+        self.elapsed_s = 0.0
+
+    def __str__(self) -> str:
+        times = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
+        return f"{self.cause} ({times}, {self.elapsed_s:.1f} s, {self.url})"
+
+
+class UnreachableError(ServiceError):
+    """No connection: refused, no route, no such host, no TLS."""
+
+    errno = errno.EHOSTUNREACH
+    transient = True
+
+
+class ServiceTimeoutError(ServiceError):
+    """Connected, but no byte for the stall time, or the deadline is over."""
+
+    errno = errno.ETIMEDOUT
+    transient = True
+
+
+class BusyError(ServiceError):
+    """429 or 5xx.
+
+    Attributes
+    ----------
+    retry_after_s : float or None
+        When the service asked to come back, seconds from the answer.
+    """
+
+    transient = True
+
+    def __init__(self, cause: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(cause)
+        self.retry_after_s = retry_after_s
+
+
+class CutAnswerError(ServiceError):
+    """The connection or the image ended before its end."""
+
+    transient = True
+
+
+class WrongAnswerError(ServiceError):
+    """An answer that is no image and will not become one by asking again."""
+
+
+class RejectedError(ServiceError):
+    """400: the service does not accept these parameters."""
+
+    errno = errno.EINVAL
+
+
+class ForbiddenError(ServiceError):
+    """401 or 403."""
+
+    errno = errno.EACCES
+
+
+class ImageNotFoundError(ServiceError):
+    """404: the service has no such image."""
+
+    errno = errno.ENOENT
+
+
+class ImageTooLargeError(ServiceError):
+    """More bytes than the limit for one image."""
+
+    errno = errno.EFBIG

@@ -1,0 +1,238 @@
+"""How images are got: once each, a few at a time, failures remembered for a while."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from cachetools import TLRUCache, TTLCache
+
+from allenfs.errors import ImageNotFoundError, InterruptedWaitError, ServiceError
+from allenfs.sealed import Known
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from allenfs.config import ServiceSettings
+    from allenfs.images import ImageRequest, ImageService
+    from allenfs.sealed import Image
+    from allenfs.service import Answer, Sink
+    from allenfs.spool import Spool
+
+
+log = logging.getLogger(__name__)
+
+# A waiting process dies this long after its signal: 0.2 s is promised, and 40
+# looks a second cost a waiting thread about 0.1 % of a core.
+_POLL_S = 0.025
+_REMEMBERED_FAILURES = 4096
+# How long the last failure of an image can be read from the mount.
+_REASON_MEMORY_S = 3600.0
+
+
+class Service(Protocol):
+    """Where images come from."""
+
+    def fetch(self, request: ImageRequest, sink: Sink) -> Answer:
+        """Download one image, checked, or raise a ServiceError."""
+
+
+class ImageStore(Protocol):
+    """Where images are kept."""
+
+    def find(self, request: ImageRequest) -> Image | None:
+        """Open a stored image."""
+
+    def peek(self, request: ImageRequest) -> Known | None:
+        """Return size and time of a stored image, quickly."""
+
+    def spool(self) -> Spool:
+        """Return a new place for the bytes of a download."""
+
+    def add(
+        self, request: ImageRequest, spool: Spool, modified_ns: int | None
+    ) -> Image:
+        """Keep a checked download."""
+
+    def used_ids(self, service: ImageService) -> list[int]:
+        """Ids of the stored images of one service."""
+
+
+class _Failure(NamedTuple):
+    error: ServiceError
+    memory_s: float
+
+
+def _forget_at(_request: ImageRequest, failure: _Failure, now_s: float) -> float:
+    return now_s + failure.memory_s
+
+
+class Fetcher:
+    """Gets images from the store, else from the service. Safe from many threads.
+
+    One image is downloaded by one thread, however many wait for it; they share
+    what comes of it. Downloads go on when nobody waits any more.
+
+    Parameters
+    ----------
+    service, store
+        What it stands on.
+    settings : ServiceSettings
+        `connections` downloads at a time; how long failures are remembered.
+    clock : callable
+        Monotonic seconds, for the memory of failures.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        store: ImageStore,
+        settings: ServiceSettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._service = service
+        self._store = store
+        self._settings = settings
+        self._slots = threading.BoundedSemaphore(settings.connections)
+        self._lock = threading.Lock()
+        self._flights: dict[ImageRequest, concurrent.futures.Future[Image]] = {}
+        # Images that somebody holds. A second reader gets the same object: the
+        # kernel has one page cache for a file, whoever opened it.
+        self._live: weakref.WeakValueDictionary[ImageRequest, Image] = (
+            weakref.WeakValueDictionary()
+        )
+        self._used: set[tuple[ImageService, int]] = set()
+        self._failures: TLRUCache[ImageRequest, _Failure, float] = TLRUCache(
+            _REMEMBERED_FAILURES, _forget_at, timer=clock
+        )
+        self._reasons: TTLCache[ImageRequest, str, float] = TTLCache(
+            _REMEMBERED_FAILURES, _REASON_MEMORY_S, timer=clock
+        )
+
+    def get(
+        self,
+        request: ImageRequest,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> Image:
+        """Return the whole, checked image; wait for its download.
+
+        Parameters
+        ----------
+        interrupted : callable
+            Looked at, by the waiting thread, many times a second.
+
+        Raises
+        ------
+        ServiceError
+            The service gave no image, now or a short while ago.
+        InterruptedWaitError
+            `interrupted` said so. The download goes on.
+        """
+        with self._lock:
+            image = self._live.get(request)
+        if image is None:
+            image = self._store.find(request)
+            if image is not None:
+                return self._landed(request, image)
+            return self._wait(self._flight(request), interrupted)
+        return image
+
+    def peek(self, request: ImageRequest) -> Known | None:
+        """Return size and time of an image that is here, without opening it."""
+        with self._lock:
+            image = self._live.get(request)
+        if image is not None:
+            return Known(image.facts.size_bytes, image.facts.modified_ns)
+        return self._store.peek(request)
+
+    def used_ids(self, service: ImageService) -> list[int]:
+        """Ids of one service whose images were opened: now, or kept from before."""
+        with self._lock:
+            used = {image_id for used, image_id in self._used if used is service}
+        return sorted(used.union(self._store.used_ids(service)))
+
+    def last_failure(self, request: ImageRequest) -> str | None:
+        """Why the last download of this image failed, in words; None if it did not."""
+        with self._lock:
+            return self._reasons.get(request)
+
+    def _flight(self, request: ImageRequest) -> concurrent.futures.Future[Image]:
+        with self._lock:
+            failure = self._failures.get(request)
+            if failure is not None:
+                # the same object for all: a traceback would grow with each
+                raise failure.error.with_traceback(None)
+            flight = self._flights.get(request)
+            if flight is None:
+                flight = self._flights[request] = concurrent.futures.Future()
+                # A daemon thread: a download under way must not keep an
+                # unmounted filesystem's process alive.
+                threading.Thread(
+                    target=self._fly, args=(request, flight), daemon=True
+                ).start()
+        return flight
+
+    def _wait(
+        self,
+        flight: concurrent.futures.Future[Image],
+        interrupted: Callable[[], bool],
+    ) -> Image:
+        while not flight.done():
+            concurrent.futures.wait([flight], timeout=_POLL_S)
+            if interrupted() and not flight.done():
+                msg = "the waiting process got a signal"
+                raise InterruptedWaitError(msg)
+        return flight.result()
+
+    def _fly(
+        self, request: ImageRequest, flight: concurrent.futures.Future[Image]
+    ) -> None:
+        try:
+            with self._slots:
+                image = self._landed(request, self._download(request))
+        except BaseException as error:  # noqa: BLE001 - a waiter must not wait for ever
+            if isinstance(error, ServiceError):
+                self._failed(request, error)
+            with self._lock:
+                del self._flights[request]
+            flight.set_exception(error)
+        else:
+            with self._lock:
+                del self._flights[request]
+            flight.set_result(image)
+
+    def _download(self, request: ImageRequest) -> Image:
+        # It may have landed between a reader's look and this thread's start.
+        image = self._store.find(request)
+        if image is not None:
+            return image
+        spool = self._store.spool()
+        try:
+            answer = self._service.fetch(request, spool)
+            return self._store.add(request, spool, answer.modified_ns)
+        finally:
+            spool.discard()
+
+    def _landed(self, request: ImageRequest, image: Image) -> Image:
+        with self._lock:
+            self._failures.pop(request, None)
+            self._reasons.pop(request, None)
+            self._used.add((request.service, request.image_id))
+            return self._live.setdefault(request, image)
+
+    def _failed(self, request: ImageRequest, error: ServiceError) -> None:
+        log.warning("%s: %s", request.path, error)
+        is_answer = isinstance(error, ImageNotFoundError)
+        memory_s = (
+            self._settings.not_found_memory_s
+            if is_answer
+            else self._settings.failure_memory_s
+        )
+        with self._lock:
+            self._failures[request] = _Failure(error, memory_s)
+            self._reasons[request] = str(error)

@@ -1,0 +1,122 @@
+"""What the processes that share a store tell each other: added, removed.
+
+A file of lines that every change appends to, under one lock (``flock``), so
+that each process learns at its next change what the others did meanwhile. The
+stored files themselves are the truth: a process reads them all once, and a
+journal that was replaced or lost only makes it read them again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_LINE = re.compile(r"\+([0-9]+) (\S+)|-(\S+)")
+
+
+class Journal:
+    """The journal of one store directory.
+
+    Every method but `exclusive` is to be called inside `exclusive`.
+
+    Parameters
+    ----------
+    directory : Path
+        Holds the files ``lock`` and ``journal``.
+    max_bytes : int
+        A longer journal is replaced by an empty one.
+    """
+
+    def __init__(self, directory: Path, max_bytes: int) -> None:
+        self._lock_path = directory / "lock"
+        self._path = directory / "journal"
+        self._max_bytes = max_bytes
+        self._thread_lock = threading.Lock()
+        self._fd: int | None = None
+        self._offset = 0
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the store's lock, among threads and among processes.
+
+        Raises
+        ------
+        OSError
+            The lock's file cannot be opened or locked.
+        """
+        with self._thread_lock:
+            fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(fd)
+
+    def skip_to_end(self) -> None:
+        """Take what was told so far as known."""
+        self._open()
+        assert self._fd is not None
+        self._offset = os.fstat(self._fd).st_size
+
+    def news(self) -> list[tuple[str, int | None]] | None:
+        """Return the (name, bytes or None for removed) since the last call.
+
+        None where the thread is lost (the journal was replaced): read the
+        stored files again.
+        """
+        if self._fd is None or not self._is_current():
+            return None
+        with open(self._fd, "rb", closefd=False) as file:
+            file.seek(self._offset)
+            data = file.read()
+        self._offset += len(data)
+        news: list[tuple[str, int | None]] = []
+        for line in data.decode(errors="replace").splitlines():
+            found = _LINE.fullmatch(line)  # power loss may have torn a line
+            if found:
+                size, added, removed = found.groups()
+                news.append((added, int(size)) if added else (removed, None))
+        return news
+
+    def tell(self, name: str, size_bytes: int | None) -> None:
+        """Append one change of this process; it is no news to itself."""
+        if self._fd is None:
+            self._open()
+        assert self._fd is not None
+        line = f"-{name}\n" if size_bytes is None else f"+{size_bytes} {name}\n"
+        if self._offset + len(line) > self._max_bytes:
+            self.replace()
+        os.write(self._fd, line.encode())
+        self._offset += len(line)
+
+    def replace(self) -> None:
+        """Begin a new journal, and so make every other process read anew."""
+        fresh = self._path.with_name("journal.new")
+        with contextlib.suppress(FileNotFoundError):
+            fresh.unlink()
+        os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        fresh.rename(self._path)
+        self._open()
+
+    def _open(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._fd = os.open(self._path, flags, 0o600)
+        self._offset = 0
+
+    def _is_current(self) -> bool:
+        assert self._fd is not None
+        try:
+            return os.path.samestat(os.fstat(self._fd), os.stat(self._path))
+        except FileNotFoundError:
+            return False

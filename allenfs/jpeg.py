@@ -1,0 +1,113 @@
+"""Is this a whole JPEG, and how large is the picture.
+
+Marker structure from ITU-T T.81 annex B. Entropy-coded data is searched, not
+decoded: between two markers of a scan, ``FF 00`` is a data byte and ``FF D0``
+to ``FF D7`` are restart markers; anything else that follows ``FF`` is a marker.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import mmap
+
+_SOI = b"\xff\xd8"
+_SOS, _EOI = 0xDA, 0xD9
+# SOF0 to SOF15; C4, C8 and CC in that row are DHT, JPG and DAC
+_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
+_MARKER_IN_SCAN = re.compile(rb"\xff+[^\xff\x00\xd0-\xd7]", re.DOTALL)
+
+
+class NotAJpegError(Exception):
+    """The bytes do not begin as a JPEG, or break its structure."""
+
+
+class CutJpegError(Exception):
+    """The bytes begin as a JPEG and end before its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class JpegShape:
+    """Width and height of the picture, in pixels, both above zero."""
+
+    width_px: int
+    height_px: int
+
+
+def inspect(data: bytes | mmap.mmap) -> JpegShape:
+    """Walk the markers from SOI to EOI and return the frame's shape.
+
+    Bytes behind EOI are let pass: every decoder ignores them.
+
+    Raises
+    ------
+    CutJpegError
+        The data ends before EOI.
+    NotAJpegError
+        No SOI, no frame header before EOI, a frame without pixels, or bytes
+        between segments that are no marker.
+    """
+    if data[:2] != _SOI[: len(data)]:
+        msg = "no JPEG: it does not begin with FF D8"
+        raise NotAJpegError(msg)
+    shape: JpegShape | None = None
+    position = 2
+    while True:
+        marker, position = _marker_at(data, position)
+        if marker == _EOI:
+            break
+        if marker in _NO_LENGTH:
+            continue
+        length = int.from_bytes(data[position : position + 2], "big")
+        if len(data) < position + 2 or len(data) < position + length:
+            msg = f"cut JPEG: it ends at byte {len(data)} inside a segment"
+            raise CutJpegError(msg)
+        if length < 2:
+            msg = f"no JPEG: a segment of length {length} at byte {position}"
+            raise NotAJpegError(msg)
+        if marker in _FRAME_HEADERS:
+            shape = _shape(data[position : position + length])
+        position += length
+        if marker == _SOS:
+            position = _end_of_scan(data, position)
+    if shape is None:
+        msg = "no JPEG: it ends without a frame header"
+        raise NotAJpegError(msg)
+    return shape
+
+
+def _marker_at(data: bytes | mmap.mmap, position: int) -> tuple[int, int]:
+    """Return the marker code at `position` and the position behind it."""
+    start = position
+    while data[position : position + 1] == b"\xff":  # fill bytes may precede it
+        position += 1
+    if position >= len(data):
+        msg = f"cut JPEG: it ends at byte {len(data)} without an end marker"
+        raise CutJpegError(msg)
+    code = data[position]
+    if position == start or code == 0:
+        msg = f"no JPEG: no marker at byte {start}"
+        raise NotAJpegError(msg)
+    return code, position + 1
+
+
+def _end_of_scan(data: bytes | mmap.mmap, position: int) -> int:
+    found = _MARKER_IN_SCAN.search(data, position)
+    if found is None:
+        msg = f"cut JPEG: it ends at byte {len(data)} inside the picture"
+        raise CutJpegError(msg)
+    return found.start()
+
+
+def _shape(segment: bytes) -> JpegShape:
+    """Read a frame header: length 2, precision 1, height 2, width 2 bytes."""
+    height_px = int.from_bytes(segment[3:5], "big")
+    width_px = int.from_bytes(segment[5:7], "big")
+    if not (width_px and height_px):
+        msg = f"no picture: the frame header says {width_px} x {height_px}"
+        raise NotAJpegError(msg)
+    return JpegShape(width_px, height_px)

@@ -1,0 +1,243 @@
+"""FUSE's operations over the filesystem: the only module that speaks FUSE.
+
+fusepy's traps, and what stands against them here:
+
+- An exception whose errno is None leaves a callback as success with no bytes:
+  `_translated` wraps every operation and lets nothing but FuseOSError out.
+- Names are decoded strictly, and a name that is not UTF-8 would be EINVAL:
+  fusepy is given latin-1, which takes all bytes, and names are decoded here.
+- Operations that only say yes cost a call each: they are left out (None), and
+  the kernel stops asking.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+import fuse
+
+from allenfs.errors import AllenFSError, NoAttributeError, ReadOnlyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from allenfs.filesystem import Attributes, Filesystem
+
+log = logging.getLogger(__name__)
+
+PID_ATTRIBUTE = "user.allenfs.pid"
+
+_TRANSPORT_ENCODING = "latin-1"
+_BLOCK_BYTES = 4096
+_NAME_MAX = 255
+# Programs that go by st_blksize then read what the kernel asks at most at once.
+_PREFERRED_READ_BYTES = 128 * 1024
+_WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
+
+
+def _translated(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap an operation: only FuseOSError leaves it, whatever happens inside."""
+
+    @functools.wraps(operation)
+    def translated(*args: object) -> Any:
+        try:
+            return operation(*args)
+        except fuse.FuseOSError:
+            raise
+        except AllenFSError as error:
+            log.debug("%s %r: %s", operation.__name__, args[1:], error)
+            raise fuse.FuseOSError(error.errno) from error
+        except BaseException as error:
+            log.exception("%s %r: a bug", operation.__name__, args[1:])
+            raise fuse.FuseOSError(AllenFSError.errno) from error
+
+    return translated
+
+
+def _refuse(name: str) -> Callable[..., Any]:
+    def refuse(*_: object) -> None:
+        raise ReadOnlyError(name)
+
+    refuse.__name__ = name
+    return _translated(refuse)
+
+
+class Operations(fuse.Operations):
+    """The operations of a read-only filesystem.
+
+    Parameters
+    ----------
+    filesystem : Filesystem
+        Answers them.
+    usage : callable
+        Bytes that the store uses, and its capacity, for `df`.
+    started : callable
+        Called once the kernel has accepted the mount; threads may start then.
+    """
+
+    use_ns = True  # times are int nanoseconds
+
+    def __init__(
+        self,
+        filesystem: Filesystem,
+        *,
+        usage: Callable[[], tuple[int, int]],
+        started: Callable[[], None],
+    ) -> None:
+        self._filesystem = filesystem
+        self._usage = usage
+        self._started = started
+        self._uid, self._gid = os.getuid(), os.getgid()
+
+    # The kernel does without these; see the module's docstring.
+    access = bmap = flush = fsync = fsyncdir = ioctl = lock = None
+    opendir = releasedir = None
+
+    chmod = _refuse("chmod")
+    chown = _refuse("chown")
+    create = _refuse("create")
+    link = _refuse("link")
+    mkdir = _refuse("mkdir")
+    mknod = _refuse("mknod")
+    removexattr = _refuse("removexattr")
+    rename = _refuse("rename")
+    rmdir = _refuse("rmdir")
+    setxattr = _refuse("setxattr")
+    symlink = _refuse("symlink")
+    truncate = _refuse("truncate")
+    unlink = _refuse("unlink")
+    utimens = _refuse("utimens")
+    write = _refuse("write")
+
+    @_translated
+    def init(self, path: str) -> None:
+        self._started()
+
+    @_translated
+    def destroy(self, path: str) -> None:
+        log.info("unmounted")
+
+    @_translated
+    def getattr(self, path: str, info: Any = None) -> dict[str, int]:
+        handle = info.fh if info else None
+        return self._stat_fields(self._filesystem.stat(_decoded(path), handle or None))
+
+    @_translated
+    def readdir(self, path: str, info: object) -> list[str]:
+        names = [".", "..", *self._filesystem.names(_decoded(path))]
+        return [_encoded(name) for name in names]
+
+    @_translated
+    def open(self, path: str, info: Any) -> int:
+        if info.flags & _WRITE_FLAGS:
+            raise ReadOnlyError(path)
+        _, _, caller = fuse.fuse_get_context()
+        opened = self._filesystem.open(
+            _decoded(path), caller=caller, interrupted=_interruption()
+        )
+        info.fh = opened.handle
+        info.keep_cache = opened.keep_cache
+        info.direct_io = opened.direct_io
+        return 0
+
+    @_translated
+    def read(self, path: str, size: int, offset: int, info: Any) -> bytes:
+        return self._filesystem.read(info.fh, offset, size)
+
+    @_translated
+    def release(self, path: str, info: Any) -> int:
+        self._filesystem.release(info.fh)
+        return 0
+
+    @_translated
+    def readlink(self, path: str) -> str:
+        raise fuse.FuseOSError(AllenFSError.errno)
+
+    @_translated
+    def getxattr(self, path: str, name: str, *_: int) -> bytes:
+        if not name.startswith("user.allenfs."):
+            raise NoAttributeError(name)
+        if (path, name) == ("/", PID_ATTRIBUTE):
+            return str(os.getpid()).encode()
+        return self._filesystem.attribute(_decoded(path), name)
+
+    @_translated
+    def listxattr(self, path: str) -> list[str]:
+        own = [PID_ATTRIBUTE] if path == "/" else []
+        return own + self._filesystem.attribute_names(_decoded(path))
+
+    @_translated
+    def statfs(self, path: str) -> dict[str, int]:
+        used_bytes, capacity_bytes = self._usage()
+        free_blocks = max(0, capacity_bytes - used_bytes) // _BLOCK_BYTES
+        return {
+            "f_bsize": _BLOCK_BYTES,
+            "f_frsize": _BLOCK_BYTES,
+            "f_blocks": capacity_bytes // _BLOCK_BYTES,
+            "f_bfree": free_blocks,
+            "f_bavail": free_blocks,
+            "f_namemax": _NAME_MAX,
+        }
+
+    def _stat_fields(self, attributes: Attributes) -> dict[str, int]:
+        mode = stat.S_IFDIR | 0o555 if attributes.is_dir else stat.S_IFREG | 0o444
+        return {
+            "st_mode": mode,
+            "st_nlink": 2 if attributes.is_dir else 1,
+            "st_uid": self._uid,
+            "st_gid": self._gid,
+            "st_size": attributes.size_bytes,
+            "st_blocks": attributes.blocks,
+            "st_blksize": _PREFERRED_READ_BYTES,
+            "st_atime": attributes.modified_ns,
+            "st_mtime": attributes.modified_ns,
+            "st_ctime": attributes.modified_ns,
+        }
+
+
+def serve(
+    operations: Operations, mountpoint: Path, options: Mapping[str, str | bool]
+) -> None:
+    """Mount, and answer the kernel until the filesystem is unmounted.
+
+    SIGINT, SIGTERM and SIGHUP unmount. To be called from the main thread.
+
+    Raises
+    ------
+    RuntimeError
+        libfuse could not mount; it has said why on stderr.
+    """
+    fuse.FUSE(
+        operations,
+        os.fsencode(mountpoint).decode(_TRANSPORT_ENCODING),
+        encoding=_TRANSPORT_ENCODING,
+        raw_fi=True,
+        foreground=True,
+        **options,
+    )
+
+
+def _interruption() -> Callable[[], bool]:
+    """Return a look at whether this thread's operation shall end.
+
+    It shall when its caller got a signal, and when the filesystem is being
+    unmounted.
+    """
+    # fusepy does not wrap these two functions of libfuse 2's fuse.h
+    library = fuse._libfuse  # noqa: SLF001
+    filesystem = ctypes.c_void_p(library.fuse_get_context().contents.fuse)
+    return lambda: bool(library.fuse_interrupted() or library.fuse_exited(filesystem))
+
+
+def _decoded(path: str) -> str:
+    return os.fsdecode(path.encode(_TRANSPORT_ENCODING))
+
+
+def _encoded(name: str) -> str:
+    return os.fsencode(name).decode(_TRANSPORT_ENCODING)

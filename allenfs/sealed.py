@@ -1,0 +1,173 @@
+"""One stored file: the bytes of an image, then a seal that vouches for them.
+
+The seal is 320 bytes at the end of the file: a line of JSON padded to 256, and
+the SHA-256 (64 hex digits) of everything before it. One file holds both, so
+that bytes and facts are never of different downloads, one `stat` gives the
+image's size, and one flipped bit anywhere in the file is noticed. A viewer
+opens a stored file as it is: decoders ignore what follows a JPEG's end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import weakref
+from dataclasses import dataclass
+
+from allenfs.errors import DamagedStoreError
+
+SEAL_BYTES = 320
+_FACTS_BYTES = SEAL_BYTES - 64
+_FORMAT = 1
+_CHUNK_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of the bytes of an image.
+
+    Attributes
+    ----------
+    size_bytes : int
+        Of the image, without its seal.
+    sha256 : str
+        Of the image, 64 hex digits.
+    modified_ns : int
+        Last-Modified, else the time of the fetch; nanoseconds since the epoch.
+    fetched_ns : int
+        Time of the fetch.
+    """
+
+    size_bytes: int
+    sha256: str
+    modified_ns: int
+    fetched_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a look at a stored file tells without reading it."""
+
+    size_bytes: int
+    modified_ns: int
+
+
+class Image:
+    """The immutable bytes of one image. Closes its file when nobody holds it."""
+
+    def __init__(self, fd: int, facts: Facts) -> None:
+        self.facts = facts
+        self._fd = fd
+        weakref.finalize(self, os.close, fd)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return bytes [offset, offset + size); shorter only at the image's end.
+
+        Raises
+        ------
+        DamagedStoreError
+            The file was cut, or cannot be read, while it was open.
+        """
+        size = min(size, self.facts.size_bytes - offset)
+        if size <= 0:
+            return b""
+        try:
+            data = os.pread(self._fd, size, offset)
+        except OSError as error:
+            msg = f"stored image cannot be read: {error}"
+            raise DamagedStoreError(msg) from error
+        if len(data) < size:
+            msg = f"stored image was cut while open, at byte {offset + len(data)}"
+            raise DamagedStoreError(msg)
+        return data
+
+
+def seal(name: str, facts: Facts, image_hash: hashlib._Hash) -> bytes:
+    """Return the seal of an image whose bytes went through `image_hash`.
+
+    `name` is what the file will be found by: a file moved to another name is
+    not taken for that image.
+    """
+    text = json.dumps(
+        {
+            "allenfs": _FORMAT,
+            "name": _digest_of_name(name),
+            "size": facts.size_bytes,
+            "sha256": facts.sha256,
+            "modified_ns": facts.modified_ns,
+            "fetched_ns": facts.fetched_ns,
+        },
+        separators=(",", ":"),
+    )
+    facts_line = b"\n" + text.encode().ljust(_FACTS_BYTES - 2) + b"\n"
+    whole_hash = image_hash.copy()
+    whole_hash.update(facts_line)
+    return facts_line + whole_hash.hexdigest().encode()
+
+
+def read_facts(fd: int, name: str) -> Facts:
+    """Read the seal of an open file, without reading the image.
+
+    Raises
+    ------
+    DamagedStoreError
+        No seal, not this name's, or not of a file of this length.
+    """
+    length = os.fstat(fd).st_size
+    try:
+        line = os.pread(fd, _FACTS_BYTES, max(0, length - SEAL_BYTES))
+        fields = json.loads(line)
+        facts = Facts(
+            int(fields["size"]),
+            str(fields["sha256"]),
+            int(fields["modified_ns"]),
+            int(fields["fetched_ns"]),
+        )
+        is_right = (
+            fields["allenfs"] == _FORMAT
+            and fields["name"] == _digest_of_name(name)
+            and facts.size_bytes == length - SEAL_BYTES
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"stored file has no seal: {name}"
+        raise DamagedStoreError(msg) from error
+    if not is_right:
+        msg = f"stored file's seal is not its own: {name}"
+        raise DamagedStoreError(msg)
+    return facts
+
+
+def verify(fd: int, name: str) -> Facts:
+    """Read an open file to its end and compare it with its seal.
+
+    Raises
+    ------
+    DamagedStoreError
+        It is not what was sealed.
+    """
+    facts = read_facts(fd, name)
+    running = hashlib.sha256()
+    offset = 0
+    try:
+        while offset < facts.size_bytes:
+            size = min(_CHUNK_BYTES, facts.size_bytes - offset)
+            chunk = os.pread(fd, size, offset)
+            if not chunk:
+                break
+            running.update(chunk)
+            offset += len(chunk)
+        is_same = running.hexdigest() == facts.sha256
+        running.update(os.pread(fd, _FACTS_BYTES, offset))
+        seal_digest = os.pread(fd, 64, offset + _FACTS_BYTES)
+    except OSError as error:
+        msg = f"stored file cannot be read: {name}: {error}"
+        raise DamagedStoreError(msg) from error
+    if not is_same or running.hexdigest().encode() != seal_digest:
+        msg = f"stored file is damaged: {name}"
+        raise DamagedStoreError(msg)
+    return facts
+
+
+def _digest_of_name(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:32]

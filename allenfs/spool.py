@@ -1,0 +1,127 @@
+"""Where a download's bytes are until they are an image: a file, else memory."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import mmap
+import os
+import weakref
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_COPY_BYTES = 2**20
+
+
+class Spool:
+    """Takes the bytes of one download.
+
+    A file in the store where that works. A store that cannot take the bytes (a
+    full disk, no permission) must not fail the download: they move to memory.
+
+    Attributes
+    ----------
+    path : Path or None
+        The file, or None once the bytes are in memory. The file is locked
+        (``flock``) as long as it is open, which tells the litter of a killed
+        process from a download under way.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.size_bytes = 0
+        self.sha256 = hashlib.sha256()
+        try:
+            self.fd = self._open_file(path)
+        except OSError as error:
+            self._warn(error)
+            self.fd = self._open_memory()
+        self._close = weakref.finalize(self, os.close, self.fd)
+
+    def restart(self) -> None:
+        """Forget what was written."""
+        os.ftruncate(self.fd, 0)
+        self.size_bytes = 0
+        self.sha256 = hashlib.sha256()
+
+    def write(self, chunk: bytes) -> None:
+        """Add `chunk` at the end."""
+        self.sha256.update(chunk)
+        self.append(chunk)
+        self.size_bytes += len(chunk)
+
+    def append(self, chunk: bytes) -> None:
+        """Write behind the image's bytes without counting: the seal's way in."""
+        try:
+            _write_all(self.fd, chunk, self.size_bytes)
+        except OSError as error:
+            self._move_to_memory(error)
+            _write_all(self.fd, chunk, self.size_bytes)
+
+    @contextlib.contextmanager
+    def view(self) -> Iterator[bytes | mmap.mmap]:
+        """Everything that was written, without reading it into memory."""
+        if not self.size_bytes:
+            yield b""
+            return
+        with mmap.mmap(self.fd, self.size_bytes, prot=mmap.PROT_READ) as data:
+            yield data
+
+    def take_fd(self) -> int:
+        """Hand the open descriptor over; the spool does not close it any more."""
+        self._close.detach()
+        return self.fd
+
+    def discard(self) -> None:
+        """Remove the file; the descriptor stays readable."""
+        if self.path is not None:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+            self.path = None
+
+    def _open_file(self, path: Path | None) -> int:
+        if path is None:
+            return self._open_memory()
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOATIME
+        fd = os.open(path, flags, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return fd
+
+    def _open_memory(self) -> int:
+        self.path = None
+        return os.memfd_create("allenfs-image")
+
+    def _move_to_memory(self, error: OSError) -> None:
+        self._warn(error)
+        old_fd, copied_bytes = self.fd, 0
+        self.discard()
+        self.fd = self._open_memory()
+        while copied_bytes < self.size_bytes:
+            chunk = os.pread(
+                old_fd, min(_COPY_BYTES, self.size_bytes - copied_bytes), copied_bytes
+            )
+            if not chunk:
+                raise error
+            _write_all(self.fd, chunk, copied_bytes)
+            copied_bytes += len(chunk)
+        self._close()
+        self._close = weakref.finalize(self, os.close, self.fd)
+
+    @staticmethod
+    def _warn(error: OSError) -> None:
+        log.warning("the store cannot take a download, it goes to memory: %s", error)
+
+
+def _write_all(fd: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view = view[written:]
+        offset += written
