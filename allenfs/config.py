@@ -54,6 +54,9 @@ class ServiceSettings:
     connect_timeout_s: float = 10
     stall_timeout_s: float = 30
     deadline_s: float = 600
+    # 0.5 s, 1 s, 2 s, each times 0.5 to 1.5: many mounts that failed together
+    # come back apart
+    first_backoff_s: float = 0.5
     failure_memory_s: float = 10
     not_found_memory_s: float = 60
 

@@ -5,6 +5,7 @@
     AllenFSError                   EIO, exit 1
     ├── ConfigError                exit 2        a setting that cannot be
     ├── MountError                 exit 3        no mount, and why
+    ├── UnmountError               exit 1        still mounted, and why
     ├── UrlError                   exit 1        a URL that has no path
     ├── PathNotFoundError          ENOENT        the name is outside the grammar
     ├── NotADirError               ENOTDIR
@@ -50,9 +51,13 @@ class ConfigError(AllenFSError):
 
 
 class MountError(AllenFSError):
-    """The filesystem cannot be mounted, or unmounted, here."""
+    """The filesystem cannot be mounted here."""
 
     exit_code = 3
+
+
+class UnmountError(AllenFSError):
+    """There is nothing to unmount, or it cannot be."""
 
 
 class UrlError(AllenFSError):

@@ -17,10 +17,10 @@ from allenfs.sealed import Known
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from allenfs.answers import Answer, Sink
     from allenfs.config import ServiceSettings
     from allenfs.images import ImageRequest, ImageService
     from allenfs.sealed import Image
-    from allenfs.service import Answer, Sink
     from allenfs.spool import Spool
 
 

@@ -1,10 +1,8 @@
 """Stat, list, open, read, release in domain terms: a filesystem without FUSE.
 
-Sizes are the difficult part. The kernel reads a file up to the size that it was
-last told, and pads with zeros what a read does not give. So an image is opened
-only when the kernel has been told its exact size, by a `stat` of the same path;
-otherwise `open` makes the image local and raises StaleSizeError once. The
-kernel then looks the path up again, is told the exact size, and opens again.
+An image is downloaded by `open`; from then on its size is exact, and a read is a
+slice of its immutable bytes. What the kernel must be told before, and why `open`
+may send it back once, is in ``kernel_view.py``.
 """
 
 from __future__ import annotations
@@ -24,6 +22,7 @@ from allenfs.errors import (
     NotADirError,
     StaleSizeError,
 )
+from allenfs.kernel_view import KernelView, Opening
 from allenfs.sealed import Known
 
 if TYPE_CHECKING:
@@ -37,11 +36,6 @@ ERROR_ATTRIBUTE = "user.allenfs.error"
 
 _BLOCK_BYTES = 512
 _PAGE_BYTES = mmap.PAGESIZE
-# Paths whose told size is remembered: dropping one costs one more look-up.
-_REMEMBERED_PATHS = 16_384
-# The kernel's second look and open follow within milliseconds; a machine that
-# was suspended between the two repeats the first.
-_AT_HAND_S = 10.0
 
 
 class Fetcher(Protocol):
@@ -107,14 +101,6 @@ class _Handle:
     direct_io: bool
 
 
-@dataclass(slots=True)
-class _KernelView:
-    """What the kernel holds of one path."""
-
-    told: Known | None = None
-    pages_sha256: str | None = None
-
-
 class Filesystem:
     """The tree of images. Safe to use from many threads.
 
@@ -140,14 +126,11 @@ class Filesystem:
         self._fetcher = fetcher
         self._api_url = api_url
         self._max_image_bytes = max_image_bytes
-        self._clock = clock
         self._started_ns = clock_ns()
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._handles: dict[int, _Handle] = {}
-        self._views: dict[str, _KernelView] = {}
-        # Images between an open that was answered ESTALE and the next one.
-        self._at_hand: dict[tuple[str, int], tuple[Image, float]] = {}
+        self._kernel = KernelView(clock)
 
     def stat(self, path: str, handle: int | None = None) -> Attributes:
         """Return the attributes of a path, or of an open file.
@@ -169,10 +152,9 @@ class Filesystem:
         known_here = self._fetcher.peek(node.request)
         if known_here is not None:
             return self._told(path, known_here, is_here=True)
-        with self._lock:
-            view = self._views.get(path)
-        if view is not None and view.told is not None:
-            return self._told(path, view.told, is_here=False)
+        remembered = self._kernel.last_told(path)
+        if remembered is not None:
+            return self._told(path, remembered, is_here=False)
         bound_bytes = min(node.request.size_bound_bytes, self._max_image_bytes)
         return Attributes(
             is_dir=False,
@@ -226,25 +208,14 @@ class Filesystem:
         if not isinstance(node, tree.ImageFile):
             raise IsADirError(path)
         image = self._fetcher.get(node.request, interrupted)
+        opening = self._kernel.opening(path, caller, image)
+        if opening is Opening.AGAIN:
+            raise StaleSizeError(path)
+        direct_io = opening is Opening.UNTOLD
         with self._lock:
-            self._drop_forgotten()
-            second_try = self._at_hand.pop((path, caller), None) is not None
-            view = self._view(path)
-            is_told = (
-                view.told is not None and view.told.size_bytes == image.facts.size_bytes
-            )
-            if not is_told and not second_try:
-                ends_s = self._clock() + _AT_HAND_S
-                self._at_hand[path, caller] = image, ends_s
-                raise StaleSizeError(path)
-            # A second try untold: opened without a look-up, as through
-            # /proc/self/fd. Without the page cache the size does not matter.
-            keep_cache = is_told and view.pages_sha256 == image.facts.sha256
-            if is_told:
-                view.pages_sha256 = image.facts.sha256
             number = next(self._numbers)
-            self._handles[number] = _Handle(path, image, not is_told)
-        return Opened(number, keep_cache, not is_told)
+            self._handles[number] = _Handle(path, image, direct_io)
+        return Opened(number, opening is Opening.SAME_PAGES, direct_io)
 
     def read(self, handle: int, offset: int, size: int) -> bytes:
         """Return bytes [offset, offset + size) of an open image.
@@ -268,8 +239,8 @@ class Filesystem:
 
     def release(self, handle: int) -> None:
         """Close a handle."""
+        self._kernel.drop_late()
         with self._lock:
-            self._drop_forgotten()
             if self._handles.pop(handle, None) is None:
                 msg = f"handle {handle}"
                 raise BadHandleError(msg)
@@ -309,8 +280,7 @@ class Filesystem:
         return opened
 
     def _told(self, path: str, known: Known, *, is_here: bool) -> Attributes:
-        with self._lock:
-            self._view(path).told = known
+        self._kernel.told(path, known)
         blocks = -(-known.size_bytes // _BLOCK_BYTES) if is_here else 0
         return Attributes(
             is_dir=False,
@@ -318,18 +288,3 @@ class Filesystem:
             blocks=blocks,
             modified_ns=known.modified_ns,
         )
-
-    def _view(self, path: str) -> _KernelView:
-        """Return what the kernel holds of `path`; the lock is held."""
-        view = self._views.pop(path, None) or _KernelView()
-        self._views[path] = view  # at the end: the first one is the oldest
-        if len(self._views) > _REMEMBERED_PATHS:
-            del self._views[next(iter(self._views))]
-        return view
-
-    def _drop_forgotten(self) -> None:
-        """Let go of images that no second open came for; the lock is held."""
-        now_s = self._clock()
-        late = [key for key, (_, ends_s) in self._at_hand.items() if ends_s < now_s]
-        for key in late:
-            del self._at_hand[key]

@@ -1,12 +1,7 @@
 """One image of the services: its fields give the path, the URL and the store key.
 
-The grammar of parameters stands in one table, ``_PARAMETERS``: a URL's query
-becomes directory names, names become fields, and fields become names and a
-query again, so that a parameter cannot be in one of them and missing in another.
-
-Endpoints and parameters are those of the Allen Institute's page "Downloading an
-Image"; ``rgb``, ``contrast``, ``colormap`` and the older spellings
-``expression=true`` and so on are those of AllenSDK's ``ImageDownloadApi``.
+A URL's query becomes directory names, names become fields, and fields become
+names and a query again, all by the table in ``parameters.py``.
 """
 
 from __future__ import annotations
@@ -14,18 +9,14 @@ from __future__ import annotations
 import enum
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from allenfs.errors import PathNotFoundError, UrlError
+from allenfs.parameters import PARAMETERS, Parameter, Roi
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-MAX_DOWNSAMPLE = 10
-MAX_QUALITY = 100
-# 16 bit: the source data of the connectivity sections
-_MAX_CHANNEL_VALUE = 65_535
+    from collections.abc import Iterator
 
 _PLAIN_FILE = "image"
 _VIEWS = (
@@ -35,13 +26,8 @@ _VIEWS = (
     "tumor_feature_boundary",
 )
 
-# Numbers are written without leading zeros, so that each has one spelling. 18
-# digits keep an id in 64 bits; 9 keep pixels x 3 bytes of a region in 64 bits.
+# 18 digits are a 64-bit number; a leading zero would be a second spelling
 ID_PATTERN = re.compile(r"[1-9][0-9]{0,17}")
-_NUMBER = r"(?:0|[1-9][0-9]{0,8})"
-_POSITIVE = r"[1-9][0-9]{0,8}"
-_UNIT_DECIMAL = r"(?:0(?:\.[0-9]{1,6})?|1(?:\.0{1,6})?)"
-_DECIMAL = r"(?:0|[1-9][0-9]{0,4})(?:\.[0-9]{1,6})?"
 _ATLAS_FILE = re.compile(rf"atlas({ID_PATTERN.pattern})\.jpg")
 
 _KIB, _MIB = 2**10, 2**20
@@ -70,30 +56,6 @@ _ENDPOINTS = {service.endpoint: service for service in ImageService} | {
     "section_image_download": ImageService.SECTION
 }
 _URL_PATH = re.compile(rf"(?:/.*)?/api/v2/([a-z_]+)/({ID_PATTERN.pattern})")
-
-
-@dataclass(frozen=True, slots=True)
-class Roi:
-    """A region of interest, in the services' two frames.
-
-    Attributes
-    ----------
-    width_px, height_px : int or None
-        Pixels of the chosen tier; both or none.
-    left_px_full, top_px_full : int or None
-        Full-resolution pixels; both or none.
-    """
-
-    width_px: int | None = None
-    height_px: int | None = None
-    left_px_full: int | None = None
-    top_px_full: int | None = None
-
-    def __str__(self) -> str:
-        size = "" if self.width_px is None else f"{self.width_px}x{self.height_px}"
-        if self.left_px_full is None:
-            return size
-        return f"{size}+{self.left_px_full}+{self.top_px_full}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +101,7 @@ class ImageRequest:
     def path(self) -> str:
         """Canonical path below the mountpoint; also the key in the store."""
         names = [self.service.value, str(self.image_id)]
-        names += [name for _, name, _ in self._set_parameters()]
+        names += [row.name(value) for row, value in self._set_parameters()]
         return "/".join([*names, self.file_name])
 
     @property
@@ -151,7 +113,9 @@ class ImageRequest:
 
     def url(self, base_url: str) -> str:
         """Return the download URL below `base_url` (``https://host``)."""
-        query = [pair for _, _, pairs in self._set_parameters() for pair in pairs]
+        query = [
+            part for row, value in self._set_parameters() for part in row.query(value)
+        ]
         if self.atlas_id is not None:
             query.append(f"atlas={self.atlas_id}")
         if self.view is not None:
@@ -179,11 +143,11 @@ class ImageRequest:
         PathNotFoundError
             `name` is no parameter of this service, or out of range.
         """
-        for parameter in _PARAMETERS:
-            found = parameter.pattern.fullmatch(name)
-            if found and self.service in parameter.services:
-                value = parameter.read(found)
-                return parameter.field, replace(self, **{parameter.field: value})
+        is_atlas = self.service is ImageService.ATLAS
+        for row in PARAMETERS:
+            found = row.pattern.fullmatch(name)
+            if found and (row.below_atlas if is_atlas else row.below_section):
+                return row.field, replace(self, **{row.field: row.read(found)})
         msg = f"no such parameter: {name!r}"
         raise PathNotFoundError(msg)
 
@@ -206,11 +170,11 @@ class ImageRequest:
         msg = f"no such file: {name!r}"
         raise PathNotFoundError(msg)
 
-    def _set_parameters(self) -> Iterator[tuple[str, str, list[str]]]:
-        for parameter in _PARAMETERS:
+    def _set_parameters(self) -> Iterator[tuple[Parameter, object]]:
+        for parameter in PARAMETERS:
             value = getattr(self, parameter.field)
             if value != parameter.default:
-                yield parameter.field, parameter.name(value), parameter.query(value)
+                yield parameter, value
 
 
 def file_names(service: ImageService) -> tuple[str, ...]:
@@ -296,113 +260,3 @@ def _is_true(value: str) -> bool:
         msg = f"neither true nor false: {value!r}"
         raise PathNotFoundError(msg)
     return value == "true"
-
-
-@dataclass(frozen=True, slots=True)
-class _Parameter:
-    """One parameter directory: its field, its names, its query.
-
-    ``Any`` is the type of the field that the row belongs to.
-    """
-
-    field: str
-    pattern: re.Pattern[str]
-    read: Callable[[re.Match[str]], Any]
-    name: Callable[[Any], str]
-    query: Callable[[Any], list[str]]
-    services: frozenset[ImageService] = frozenset(ImageService)
-    default: object = None
-
-
-def _number(
-    field: str, prefix: str, maximum: int, default: int | None = None
-) -> _Parameter:
-    def read(found: re.Match[str]) -> int:
-        return _at_most(int(found[1]), maximum)
-
-    return _Parameter(
-        field,
-        re.compile(rf"{prefix}({_NUMBER})"),
-        read,
-        lambda value: f"{prefix}{value}",
-        lambda value: [f"{field}={value}"],
-        default=default,
-    )
-
-
-def _numbers(
-    field: str, pattern: str, read: Callable[[re.Match[str]], tuple[object, ...]]
-) -> _Parameter:
-    return _Parameter(
-        field,
-        re.compile(f"{field}({pattern})"),
-        read,
-        lambda value: f"{field}{','.join(map(str, value))}",
-        lambda value: [f"{field}={','.join(map(str, value))}"],
-        frozenset({ImageService.SECTION, ImageService.PROJECTION}),
-    )
-
-
-def _at_most(value: int, maximum: int) -> int:
-    if value > maximum:
-        msg = f"{value} is above {maximum}"
-        raise PathNotFoundError(msg)
-    return value
-
-
-def _read_roi(found: re.Match[str]) -> Roi:
-    return Roi(*(None if text is None else int(text) for text in found.groups()))
-
-
-def _roi_query(roi: Roi) -> list[str]:
-    values = {
-        "left": roi.left_px_full,
-        "top": roi.top_px_full,
-        "width": roi.width_px,
-        "height": roi.height_px,
-    }
-    return [f"{key}={value}" for key, value in values.items() if value is not None]
-
-
-def _read_channels(found: re.Match[str]) -> tuple[int, ...]:
-    return tuple(
-        _at_most(int(text), _MAX_CHANNEL_VALUE) for text in found[1].split(",")
-    )
-
-
-def _read_decimals(found: re.Match[str]) -> tuple[str, ...]:
-    return tuple(
-        text.rstrip("0").rstrip(".") if "." in text else text
-        for text in found[1].split(",")
-    )
-
-
-# In the order of a canonical path and of a canonical query.
-_PARAMETERS = (
-    _number("downsample", "ds", MAX_DOWNSAMPLE, default=0),
-    _number("quality", "q", MAX_QUALITY),
-    _Parameter(
-        "roi",
-        re.compile(
-            rf"roi(?=.)(?:({_POSITIVE})x({_POSITIVE}))?(?:\+({_NUMBER})\+({_NUMBER}))?"
-        ),
-        _read_roi,
-        lambda roi: f"roi{roi}",
-        _roi_query,
-    ),
-    _numbers("range", rf"{_NUMBER}(?:,{_NUMBER}){{5}}", _read_channels),
-    _numbers("rgb", rf"{_UNIT_DECIMAL}(?:,{_UNIT_DECIMAL}){{2}}", _read_decimals),
-    _numbers("contrast", rf"{_UNIT_DECIMAL},{_UNIT_DECIMAL}", _read_decimals),
-    # AllenSDK writes five values (0.5, lower threshold, 0, 256, colormap id);
-    # viewers send a single one
-    _numbers("colormap", rf"{_DECIMAL}(?:,{_DECIMAL}){{0,4}}", _read_decimals),
-    _Parameter(
-        "annotated",
-        re.compile("annotated"),
-        lambda _: True,
-        lambda _: "annotated",
-        lambda _: ["annotation=true"],
-        frozenset({ImageService.ATLAS}),
-        default=False,
-    ),
-)

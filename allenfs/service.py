@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
-import email.utils
 import ipaddress
 import logging
 import os
 import random
-import socket
-import threading
 import time
-from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urljoin, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import requests
 import requests.adapters
@@ -23,26 +18,21 @@ import urllib3
 import urllib3.connection
 import urllib3.exceptions
 
-from allenfs import __version__, jpeg
+from allenfs import __version__, answers, jpeg
+from allenfs.answers import Answer, Sink
 from allenfs.errors import (
     BusyError,
     CutAnswerError,
-    ForbiddenError,
-    ImageNotFoundError,
     ImageTooLargeError,
-    RejectedError,
     ServiceError,
     ServiceTimeoutError,
     UnreachableError,
     WrongAnswerError,
 )
+from allenfs.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    import mmap
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-
-    from typing_extensions import Self
 
     from allenfs.config import ServiceSettings
     from allenfs.images import ImageRequest
@@ -52,25 +42,12 @@ log = logging.getLogger(__name__)
 USER_AGENT = f"allenfs/{__version__} (read-only image mount; python-requests)"
 
 RETRIES = 3
-# 0.5 s, 1 s, 2 s, each times 0.5 to 1.5: many mounts that failed together come
-# back apart
-_FIRST_BACKOFF_S = 0.5
 _MAX_REDIRECTS = 5
 _CHUNK_BYTES = 256 * 1024
 # An error page or a redirect's body is read to its end, up to this size, so
 # that its connection can be used again.
 _DRAIN_BYTES = 64 * 1024
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-
-_OK, _SERVER_ERRORS = 200, range(500, 600)
-_REFUSALS: dict[int, type[ServiceError]] = {
-    400: RejectedError,
-    401: ForbiddenError,
-    403: ForbiddenError,
-    404: ImageNotFoundError,
-}
-_BUSY = frozenset({408, 429})
+_OK = 200
 
 # Most specific first, and total: every requests exception is an OSError without
 # errno, so that none of them may leave this module.
@@ -86,34 +63,6 @@ _FOREIGN: tuple[tuple[type[Exception], type[ServiceError]], ...] = (
     (urllib3.exceptions.ProtocolError, CutAnswerError),
     (urllib3.exceptions.SSLError, CutAnswerError),
 )
-
-
-class Sink(Protocol):
-    """Where the bytes of one image go."""
-
-    def restart(self) -> None:
-        """Forget what was written."""
-
-    def write(self, chunk: bytes) -> None:
-        """Add `chunk` at the end."""
-
-    def view(self) -> AbstractContextManager[bytes | mmap.mmap]:
-        """Everything that was written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came with an image's bytes.
-
-    Attributes
-    ----------
-    modified_ns : int or None
-        Last-Modified, nanoseconds since the epoch, where the service gave one.
-    shape : jpeg.JpegShape
-    """
-
-    modified_ns: int | None
-    shape: jpeg.JpegShape
 
 
 class AllenService:
@@ -169,29 +118,34 @@ class AllenService:
                 self._sleep(delay_s)
 
     def _delay_s(self, error: ServiceError, attempt: int) -> float:
-        backoff_s: float = (
-            _FIRST_BACKOFF_S * 2 ** (attempt - 1) * (0.5 + self._jitter())
-        )
+        backoff_s = self._settings.first_backoff_s * float(2 ** (attempt - 1))
+        backoff_s *= 0.5 + self._jitter()
         asked_s = error.retry_after_s if isinstance(error, BusyError) else None
         return max(backoff_s, asked_s or 0)
 
     def _attempt(self, url: str, sink: Sink, ends_s: float) -> Answer:
         sink.restart()
-        with _Watchdog(ends_s - self._clock()) as watchdog, _translated(watchdog):
+        with Watchdog(ends_s - self._clock()) as watchdog, _translated(watchdog):
             for _ in range(_MAX_REDIRECTS + 1):
                 with self._get(url) as response:
-                    if response.status_code not in _REDIRECTS:
-                        _raise_for_status(response)
+                    headers = response.headers
+                    if response.status_code == _OK:
                         self._read_body(response, sink)
-                        modified_ns = _modified_ns(response)
                         break
                     _drain(response)
-                    url = _next_url(url, response.headers.get("Location"))
+                    if response.status_code not in answers.REDIRECTS:
+                        raise answers.error_of_status(
+                            response.status_code,
+                            response.reason or "",
+                            headers.get("Retry-After", ""),
+                        )
+                    url = answers.next_url(url, headers.get("Location"))
             else:
                 msg = f"more than {_MAX_REDIRECTS} redirects"
                 raise WrongAnswerError(msg)
         # a connection that the watchdog shut looks like one that ended in peace
         watchdog.raise_if_expired()
+        modified_ns = answers.modified_ns(headers.get("Last-Modified", ""))
         return Answer(modified_ns, _check(sink))
 
     def _get(self, url: str) -> requests.Response:
@@ -206,7 +160,7 @@ class AllenService:
         content_type = response.headers.get("Content-Type", "")
         if not content_type.lower().startswith("image/"):
             _drain(response)
-            msg = f"not an image: Content-Type {content_type[:80]!r}"
+            msg = f"no image: Content-Type {answers.in_one_line(content_type, 80)!r}"
             raise WrongAnswerError(msg)
         promised = response.headers.get("Content-Length", "")
         limit_bytes = self._settings.max_image_bytes
@@ -253,68 +207,12 @@ def _is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-class _Watchdog:
-    """Shuts the socket of this thread's request when the time is over.
-
-    A socket's own timeout counts from byte to byte: a header or a chunk size
-    that comes a byte at a time would keep a thread and a connection for ever.
-    """
-
-    _of_thread = threading.local()
-
-    def __init__(self, remaining_s: float) -> None:
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-        self._expired = False
-        self._timer = threading.Timer(max(remaining_s, 0), self._expire)
-        self._timer.daemon = True
-
-    def __enter__(self) -> Self:
-        self._of_thread.watchdog = self
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        self._of_thread.watchdog = None
-        with self._lock:
-            self._socket = None
-
-    @classmethod
-    def look_after(cls, sock: socket.socket) -> None:
-        """Let this thread's watchdog, if it has one, shut `sock` in time."""
-        watchdog: _Watchdog | None = getattr(cls._of_thread, "watchdog", None)
-        if watchdog is not None:
-            watchdog.guard(sock)
-
-    def guard(self, sock: socket.socket) -> None:
-        """Shut `sock` when the time is over."""
-        with self._lock:
-            self._socket = sock
-        self.raise_if_expired()
-
-    def raise_if_expired(self) -> None:
-        """Raise ServiceTimeoutError once the time is over."""
-        if self._expired:
-            msg = "no whole image within the deadline"
-            raise ServiceTimeoutError(msg)
-
-    def _expire(self) -> None:
-        with self._lock:
-            self._expired = True
-            if self._socket is not None:
-                with contextlib.suppress(OSError):
-                    # the plain socket's method: SSLSocket's own would pull its
-                    # session from under the thread that reads
-                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-
-
 class _WatchedConnection(urllib3.connection.HTTPConnection):
     """Awaits its answers, from their first header byte on, under a watchdog."""
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
         if self.sock is not None:
-            _Watchdog.look_after(self.sock)
+            Watchdog.look_after(self.sock)
         return super().getresponse()
 
 
@@ -337,10 +235,14 @@ class _WatchedAdapter(requests.adapters.HTTPAdapter):
 
 
 @contextlib.contextmanager
-def _translated(watchdog: _Watchdog) -> Iterator[None]:
+def _translated(watchdog: Watchdog) -> Iterator[None]:
     """Turn what requests and urllib3 raise into our errors."""
     try:
         yield
+    except ServiceError:
+        # a connection shut in time looks like a broken answer
+        watchdog.raise_if_expired()
+        raise
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         watchdog.raise_if_expired()
         raise translate(error) from error
@@ -359,86 +261,18 @@ def translate(error: Exception) -> ServiceError:
 
 
 def _in_one_line(error: Exception) -> str:
-    """Name and text of a foreign error; a server's words must not forge log lines."""
-    text = str(error).encode("unicode_escape").decode("ascii")
-    return f"{type(error).__name__}: {text[:300]}"
-
-
-def _raise_for_status(response: requests.Response) -> None:
-    status = response.status_code
-    if status == _OK:
-        return
-    _drain(response)
-    reason = (response.reason or "")[:80].encode("unicode_escape").decode("ascii")
-    cause = f"HTTP {status} {reason}".rstrip()
-    if status in _REFUSALS:
-        raise _REFUSALS[status](cause)
-    if status in _BUSY or status in _SERVER_ERRORS:
-        asked_s = _retry_after_s(response.headers.get("Retry-After", ""))
-        raise BusyError(cause, retry_after_s=asked_s)
-    raise WrongAnswerError(cause)
-
-
-def _retry_after_s(text: str) -> float | None:
-    """Read RFC 9110's Retry-After: seconds, or a date."""
-    if text.isascii() and text.isdecimal():
-        return float(text[:9])
-    date = _parse_date(text)
-    if date is None:
-        return None
-    return max(0.0, (date - dt.datetime.now(dt.timezone.utc)).total_seconds())
-
-
-def _modified_ns(response: requests.Response) -> int | None:
-    date = _parse_date(response.headers.get("Last-Modified", ""))
-    return None if date is None else max(0, int(date.timestamp())) * 10**9
-
-
-def _parse_date(text: str) -> dt.datetime | None:
-    try:
-        date = email.utils.parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=dt.timezone.utc)
+    return f"{type(error).__name__}: {answers.in_one_line(str(error), 300)}"
 
 
 def _drain(response: requests.Response) -> None:
     """Read a body that nobody wants, so that its connection can be used again."""
     received_bytes = 0
-    while received_bytes < _DRAIN_BYTES:
-        chunk = response.raw.read1(_DRAIN_BYTES, decode_content=False)
-        if not chunk:
-            break
-        received_bytes += len(chunk)
-
-
-def _next_url(url: str, location: str | None) -> str:
-    """Follow a redirect, on the same host only.
-
-    The port may change between the two schemes' own: recorded answers of
-    https requests may point to http.
-    """
-    if not location:
-        msg = "a redirect without Location"
-        raise WrongAnswerError(msg)
-    try:
-        target = urljoin(url, location)
-        same = _place(target) == _place(url)
-    except ValueError:
-        same = False
-    if not same:
-        msg = f"a redirect to another place: {location[:200]!r}"
-        raise WrongAnswerError(msg)
-    return target
-
-
-def _place(url: str) -> tuple[str | None, int | None]:
-    parts = urlsplit(url)
-    if parts.scheme not in _DEFAULT_PORTS or parts.username or parts.password:
-        msg = "not a plain http or https URL"
-        raise ValueError(msg)
-    port = parts.port
-    return parts.hostname, None if port == _DEFAULT_PORTS[parts.scheme] else port
+    with contextlib.suppress(urllib3.exceptions.HTTPError):
+        while received_bytes < _DRAIN_BYTES:
+            chunk = response.raw.read1(_DRAIN_BYTES, decode_content=False)
+            if not chunk:
+                break
+            received_bytes += len(chunk)
 
 
 def _raise_if_above(received_bytes: int, limit_bytes: int) -> None:

@@ -1,12 +1,5 @@
 """Verified images as files, least recently used out first, shared by processes.
 
-::
-
-    DIRECTORY/                       0700
-        images/SERVICE/section/69750516/ds4_expression.jpg
-        incoming/                    downloads under way
-        journal  lock                what the processes sharing it tell each other
-
 The files are the truth; everything in memory can be read from them again. When
 an image was last used is its access time, set at each open, so that it outlives
 the process and is seen by the others.
@@ -15,7 +8,6 @@ the process and is seen by the others.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import math
 import os
@@ -28,12 +20,12 @@ from cachetools import LRUCache
 
 from allenfs.errors import DamagedStoreError
 from allenfs.journal import Journal
+from allenfs.layout import Layout, disk_bytes
 from allenfs.sealed import SEAL_BYTES, Facts, Image, Known, read_facts, seal, verify
 from allenfs.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from allenfs.config import StoreSettings
     from allenfs.images import ImageRequest, ImageService
@@ -43,20 +35,13 @@ log = logging.getLogger(__name__)
 # The journal counts within the limit: a 64th of it, between 4 KiB and 1 MiB
 # (some 15 000 changes).
 _JOURNAL_SHARE, _JOURNAL_MIN_BYTES, _JOURNAL_MAX_BYTES = 64, 4096, 2**20
-# What a file takes from the disk: file systems give whole blocks.
-_BLOCK_BYTES = 4096
 # Access times are set at each open, not by whoever reads.
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME | os.O_NOFOLLOW
-_CACHE_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n"  # bford.info/cachedir
 
 
 class _Entry(NamedTuple):
     cost_bytes: int
     used_ns: int
-
-
-def _cost_bytes(file_bytes: int) -> int:
-    return -(-file_bytes // _BLOCK_BYTES) * _BLOCK_BYTES
 
 
 class Store:
@@ -69,10 +54,7 @@ class Store:
     def __init__(
         self, settings: StoreSettings, *, clock_ns: Callable[[], int] = time.time_ns
     ) -> None:
-        self._directory = settings.directory
-        self._images = settings.directory / "images"
-        self._incoming = settings.directory / "incoming"
-        self._service = settings.service_name
+        self._layout = Layout(settings.directory, settings.service_name)
         self._clock_ns = clock_ns
         journal_bytes = settings.capacity_bytes // _JOURNAL_SHARE
         journal_bytes = min(max(journal_bytes, _JOURNAL_MIN_BYTES), _JOURNAL_MAX_BYTES)
@@ -96,7 +78,7 @@ class Store:
     def peek(self, request: ImageRequest) -> Known | None:
         """Return size and time of a stored image, by one `stat`."""
         try:
-            stat = os.stat(self._images / self._name(request))
+            stat = os.stat(self._layout.images / self._layout.name(request))
         except OSError:
             return None
         size_bytes = stat.st_size - SEAL_BYTES
@@ -107,9 +89,9 @@ class Store:
 
         A file that is not what was stored is removed, with a warning.
         """
-        name = self._name(request)
+        name = self._layout.name(request)
         try:
-            fd = os.open(self._images / name, _READ_FLAGS)
+            fd = os.open(self._layout.images / name, _READ_FLAGS)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -134,7 +116,7 @@ class Store:
         """Return a new place for the bytes of a download."""
         try:
             with self._exclusive():
-                return Spool(self._incoming / uuid.uuid4().hex)
+                return Spool(self._layout.incoming / uuid.uuid4().hex)
         except OSError as error:
             self._warn(error)
             return Spool(None)
@@ -143,14 +125,14 @@ class Store:
         self, request: ImageRequest, spool: Spool, modified_ns: int | None
     ) -> Image:
         """Keep a checked download, and return its image, kept or not."""
-        name, now_ns = self._name(request), self._clock_ns()
+        name, now_ns = self._layout.name(request), self._clock_ns()
         facts = Facts(
             spool.size_bytes,
             spool.sha256.hexdigest(),
             now_ns if modified_ns is None else modified_ns,
             now_ns,
         )
-        cost_bytes = _cost_bytes(facts.size_bytes + SEAL_BYTES)
+        cost_bytes = disk_bytes(facts.size_bytes + SEAL_BYTES)
         try:
             if cost_bytes > self.capacity_bytes:
                 log.info("larger than the whole store, not kept: %s", name)
@@ -168,11 +150,7 @@ class Store:
 
     def used_ids(self, service: ImageService) -> list[int]:
         """Ids of the stored images of one service."""
-        try:
-            names = os.listdir(self._images / self._service / service.value)
-        except OSError:
-            return []
-        return [int(name) for name in names if name.isascii() and name.isdecimal()]
+        return self._layout.ids(service)
 
     def load(self) -> None:
         """Read which files there are, once; every change waits for it.
@@ -185,7 +163,7 @@ class Store:
                 return
             try:
                 with self._exclusive():
-                    self._remove_litter()
+                    self._layout.remove_litter()
                     self._journal.skip_to_end()
                 self._read_files()
                 self._is_loaded = True
@@ -204,7 +182,7 @@ class Store:
             Number of images read, and of those that were damaged.
         """
         checked = damaged = 0
-        for name, path in self._files():
+        for name, path in self._layout.files():
             try:
                 fd = os.open(path, _READ_FLAGS)
             except OSError:
@@ -224,7 +202,7 @@ class Store:
         """Remove every image of every service; return how many there were."""
         count = 0
         with self._exclusive():
-            for _, path in self._files():
+            for _, path in self._layout.files():
                 with contextlib.suppress(FileNotFoundError):
                     path.unlink()
                     count += 1
@@ -235,37 +213,9 @@ class Store:
                 self._lru.clear()
         return count
 
-    def sizes(self) -> dict[str, tuple[int, int]]:
-        """Return the number of images and their bytes on disk, by service."""
-        totals: dict[str, tuple[int, int]] = {}
-        for name, path in self._files():
-            with contextlib.suppress(FileNotFoundError):
-                service = name.partition("/")[0]
-                count, used_bytes = totals.get(service, (0, 0))
-                cost_bytes = _cost_bytes(path.stat().st_size)
-                totals[service] = count + 1, used_bytes + cost_bytes
-        return totals
-
-    def _name(self, request: ImageRequest) -> str:
-        service, image_id, *rest = request.path.split("/")
-        return f"{self._service}/{service}/{image_id}/{'_'.join(rest)}"
-
-    def _files(self) -> Iterator[tuple[str, Path]]:
-        # images/SERVICE/section/ID/NAME
-        for path in self._images.glob("*/*/*/*.jpg"):
-            yield str(path.relative_to(self._images)), path
-
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
-        tag = self._directory / "CACHEDIR.TAG"
-        if not tag.exists():
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not any(self._directory.iterdir()):
-                # only of an empty one: somebody may have named /tmp
-                self._directory.chmod(0o700)
-            tag.write_text(_CACHE_TAG)
-        for directory in (self._images, self._incoming):
-            directory.mkdir(mode=0o700, exist_ok=True)
+        self._layout.prepare()
         with self._journal.exclusive():
             yield
 
@@ -289,7 +239,7 @@ class Store:
             # Told before it is there: a process killed between the two leaves
             # the others counting a file too many, never one too few.
             self._journal.tell(name, entry.cost_bytes)
-            path = self._images / name
+            path = self._layout.images / name
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             spool.path.rename(path)
             spool.path = None
@@ -300,7 +250,7 @@ class Store:
         while self._lru and self._lru.currsize + cost_bytes > self.capacity_bytes:
             with self._lru_lock:
                 name, entry = self._lru.popitem()
-            path = self._images / name
+            path = self._layout.images / name
             try:
                 used_ns = path.stat().st_atime_ns
                 if used_ns > entry.used_ns:  # by another process, meanwhile
@@ -314,7 +264,7 @@ class Store:
             log.debug("evicted: %s", name)
 
     def _remove(self, name: str, inode: int) -> None:
-        path = self._images / name
+        path = self._layout.images / name
         try:
             with self._exclusive():
                 if path.stat().st_ino == inode:
@@ -331,7 +281,7 @@ class Store:
         """Tell that a file was removed, and its directory with its last one."""
         self._verified.pop(name, None)
         with contextlib.suppress(OSError):
-            (self._images / name).parent.rmdir()
+            (self._layout.images / name).parent.rmdir()
         self._journal.tell(name, None)
 
     def _catch_up(self) -> None:
@@ -348,25 +298,12 @@ class Store:
                     self._lru[name] = _Entry(cost_bytes, self._clock_ns())
 
     def _read_files(self) -> None:
-        found: list[tuple[int, int, str]] = []
-        for name, path in self._files():
-            with contextlib.suppress(FileNotFoundError):
-                stat = path.stat()
-                found.append((stat.st_atime_ns, _cost_bytes(stat.st_size), name))
-        found.sort()
         with self._lru_lock:
             self._lru.clear()
-            for used_ns, cost_bytes, name in found:
+            for used_ns, cost_bytes, name in sorted(self._layout.usage()):
                 self._lru[name] = _Entry(cost_bytes, used_ns)
-
-    def _remove_litter(self) -> None:
-        """Remove the downloads of processes that were killed."""
-        for path in self._incoming.iterdir():
-            with contextlib.suppress(OSError), path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
 
     def _warn(self, error: OSError) -> None:
         if not self._in_trouble:
-            log.warning("trouble with the store %s: %s", self._directory, error)
+            log.warning("trouble with the store %s: %s", self._layout.directory, error)
         self._in_trouble = True

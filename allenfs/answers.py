@@ -1,0 +1,142 @@
+"""What an HTTP answer means, without the HTTP library: statuses, dates, redirects."""
+
+from __future__ import annotations
+
+import datetime as dt
+import email.utils
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urljoin, urlsplit
+
+from allenfs.errors import (
+    BusyError,
+    ForbiddenError,
+    ImageNotFoundError,
+    RejectedError,
+    ServiceError,
+    WrongAnswerError,
+)
+
+if TYPE_CHECKING:
+    import mmap
+    from contextlib import AbstractContextManager
+
+    from allenfs import jpeg
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+_REFUSALS: dict[int, type[ServiceError]] = {
+    400: RejectedError,
+    401: ForbiddenError,
+    403: ForbiddenError,
+    404: ImageNotFoundError,
+}
+_BUSY = frozenset({408, 429, *range(500, 600)})
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Sink(Protocol):
+    """Where the bytes of one image go."""
+
+    def restart(self) -> None:
+        """Forget what was written."""
+
+    def write(self, chunk: bytes) -> None:
+        """Add `chunk` at the end."""
+
+    def view(self) -> AbstractContextManager[bytes | mmap.mmap]:
+        """Everything that was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came with an image's bytes.
+
+    Attributes
+    ----------
+    modified_ns : int or None
+        Last-Modified, nanoseconds since the epoch, where the service gave one.
+    shape : jpeg.JpegShape
+    """
+
+    modified_ns: int | None
+    shape: jpeg.JpegShape
+
+
+def error_of_status(status: int, reason: str, retry_after: str) -> ServiceError:
+    """Return the error for an answer that is neither 200 nor a redirect.
+
+    Parameters
+    ----------
+    reason, retry_after : str
+        The status line's words and the header Retry-After, as they came.
+    """
+    cause = f"HTTP {status} {in_one_line(reason, 80)}".rstrip()
+    if status in _REFUSALS:
+        return _REFUSALS[status](cause)
+    if status in _BUSY:
+        return BusyError(cause, retry_after_s=_retry_after_s(retry_after))
+    return WrongAnswerError(cause)
+
+
+def in_one_line(text: str, max_chars: int) -> str:
+    """Escape a server's words, so that they cannot forge a line of the log."""
+    return text[:max_chars].encode("unicode_escape").decode("ascii")
+
+
+def modified_ns(last_modified: str) -> int | None:
+    """Read Last-Modified: nanoseconds since the epoch; None where it is no date."""
+    date = _parse_date(last_modified)
+    return None if date is None else max(0, int(date.timestamp())) * 10**9
+
+
+def next_url(url: str, location: str | None) -> str:
+    """Return where a redirect leads, on the same host only.
+
+    The port may change between the two schemes' own: whether the service
+    redirects https requests to http is not known.
+
+    Raises
+    ------
+    WrongAnswerError
+        No Location, or one of another place.
+    """
+    if not location:
+        msg = "a redirect without Location"
+        raise WrongAnswerError(msg)
+    try:
+        target = urljoin(url, location)
+        is_same = _place(target) == _place(url)
+    except ValueError:
+        is_same = False
+    if not is_same:
+        msg = f"a redirect to another place: {in_one_line(location, 200)}"
+        raise WrongAnswerError(msg)
+    return target
+
+
+def _place(url: str) -> tuple[str | None, int | None]:
+    parts = urlsplit(url)
+    if parts.scheme not in _DEFAULT_PORTS or parts.username or parts.password:
+        msg = "not a plain http or https URL"
+        raise ValueError(msg)
+    port = parts.port
+    return parts.hostname, None if port == _DEFAULT_PORTS[parts.scheme] else port
+
+
+def _retry_after_s(text: str) -> float | None:
+    """Read RFC 9110's Retry-After: seconds, or a date."""
+    if text.isascii() and text.isdecimal():
+        return float(text[:9])
+    date = _parse_date(text)
+    if date is None:
+        return None
+    return max(0.0, (date - dt.datetime.now(dt.timezone.utc)).total_seconds())
+
+
+def _parse_date(text: str) -> dt.datetime | None:
+    try:
+        date = email.utils.parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=dt.timezone.utc)

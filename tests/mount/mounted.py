@@ -1,0 +1,135 @@
+"""A real mount for a test: its own process, its own store, gone afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from allenfs import tree
+from allenfs.mountpoint import is_mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from typing_extensions import Self
+
+_DAEMON = Path(__file__).with_name("daemon.py")
+_QUICK = {"failure_memory_s": 0, "not_found_memory_s": 0, "first_backoff_s": 0}
+_LOOK_S = 0.01
+_START_S = 30
+
+
+class Mounted:
+    """A mount of `api_url` below `folder`; undeclared warnings fail the test."""
+
+    def __init__(
+        self,
+        folder: Path,
+        api_url: str,
+        *,
+        cache_dir: Path | None = None,
+        capacity_bytes: int = 2**30,
+        warnings: Iterable[str] = (),
+        **service: float,
+    ) -> None:
+        self.root = folder / "mnt"
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.cache_dir = cache_dir or folder / "store"
+        self._log_file = folder / "daemon.log"
+        self._warnings = tuple(warnings)
+        self._settings = {
+            "mountpoint": str(self.root),
+            "api_url": api_url,
+            "cache_dir": str(self.cache_dir),
+            "capacity_bytes": capacity_bytes,
+            "log_file": str(self._log_file),
+            "service": _QUICK | service,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+        if exc_info[0] is None:
+            self._check_log()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-X", "dev", str(_DAEMON), json.dumps(self._settings)],
+            stderr=subprocess.PIPE,
+        )
+        ends_s = time.monotonic() + _START_S
+        while not is_mounted(self.root):
+            assert self.process.poll() is None, self.process.communicate()[1].decode()
+            assert time.monotonic() < ends_s, "no mount"
+            time.sleep(_LOOK_S)  # the mount table has no event to wait for
+        os.listdir(self.root)
+
+    def stop(self) -> None:
+        """End the daemon as a user would, and look that it leaves nothing."""
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        _, said = self.process.communicate(timeout=30)
+        if is_mounted(self.root):
+            subprocess.run(["umount", "-l", str(self.root)], check=True)
+        self.process = None
+        assert said == b"", said.decode()
+
+    def kill(self) -> None:
+        """kill -9, and clear the dead mount away."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.communicate()
+        self.process = None
+        subprocess.run(["umount", "-l", str(self.root)], check=True)
+
+    def __truediv__(self, path: str) -> Path:
+        return self.root / path
+
+    @property
+    def log(self) -> str:
+        return self._log_file.read_text()
+
+    @property
+    def stored(self) -> list[Path]:
+        return sorted((self.cache_dir / "images").glob("*/*/*/*"))
+
+    def _check_log(self) -> None:
+        for line in self.log.splitlines():
+            is_bad = line.startswith(("WARNING", "ERROR", "CRITICAL", "Traceback"))
+            assert not is_bad or any(text in line for text in self._warnings), line
+
+
+def image_bytes(api_url: str, path: str) -> bytes:
+    """Download what `path` stands for, without allenfs' own downloads."""
+    node = tree.parse(path)
+    assert isinstance(node, tree.ImageFile)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(node.request.url(api_url)) as answer:
+        data: bytes = answer.read()
+    return data
+
+
+def errno_of_open(path: Path) -> int:
+    """Open and read; return the errno of open, and fail where one byte came."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        assert error.errno is not None
+        return error.errno
+    try:
+        data = os.read(fd, 2**20)
+    finally:
+        os.close(fd)
+    raise AssertionError(f"{path} opened and gave {len(data)} bytes")

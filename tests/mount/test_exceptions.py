@@ -1,0 +1,93 @@
+"""Whatever is raised inside an operation reaches the reader as an errno.
+
+fusepy delivers an exception whose errno is None as success with no bytes; these
+are the exceptions, and one of each other kind, raised inside each operation of
+a real mount.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from raising import CONTENT, EXCEPTIONS
+
+from allenfs.mountpoint import is_mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_RAISING = Path(__file__).with_name("raising.py")
+_EXPECTED = {"ServiceTimeoutError": errno.ETIMEDOUT}
+
+
+@contextlib.contextmanager
+def _raising_mount(root: Path, exception: str) -> Iterator[None]:
+    process = subprocess.Popen(
+        [sys.executable, str(_RAISING), str(root), exception],
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        ends_s = time.monotonic() + 30
+        while not is_mounted(root):
+            assert process.poll() is None
+            assert time.monotonic() < ends_s
+            time.sleep(0.01)  # the mount table has no event to wait for
+        yield
+        assert process.poll() is None, "the mount ended with the exception"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        if is_mounted(root):
+            subprocess.run(["umount", "-l", str(root)], check=True)
+
+
+def _read_whole(file: Path) -> bytes:
+    fd = os.open(file, os.O_RDONLY)
+    try:
+        chunks = []
+        while chunk := os.read(fd, 65_536):
+            chunks.append(chunk)
+        return b"".join(chunks)
+    finally:
+        os.close(fd)
+
+
+_REACHED_BY: dict[str, Callable[[Path], object]] = {
+    "stat": os.stat,
+    "names": os.listdir,
+    "open": lambda file: os.open(file, os.O_RDONLY),
+    "read": _read_whole,
+    "late read": _read_whole,
+    "attribute": lambda file: os.getxattr(file, "user.allenfs.url"),
+    "attribute_names": os.listxattr,
+    "": os.statvfs,
+}
+
+
+@pytest.mark.parametrize("exception", EXCEPTIONS)
+def test_every_exception_in_every_operation_is_an_errno(
+    tmp_path: Path, exception: str
+) -> None:
+    expected = _EXPECTED.get(exception, errno.EIO)
+    # the exception is raised in init, too: that the mount answers is the test
+    root = tmp_path / "mnt"
+    root.mkdir()
+    with _raising_mount(root, exception):
+        for operation, reach in _REACHED_BY.items():
+            for _ in range(3):  # the mount goes on
+                with pytest.raises(OSError) as caught:
+                    reach(root / operation)
+                assert caught.value.errno == expected, operation
+            assert _read_whole(root / "fine") == CONTENT
+        # nobody waits for release, so that it can only be seen to hurt nobody
+        assert _read_whole(root / "release") == CONTENT
+        assert _read_whole(root / "release") == CONTENT

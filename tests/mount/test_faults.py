@@ -1,0 +1,184 @@
+"""Promise 1: all or nothing. Each fault is an errno from open, then a whole file."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from mounted import Mounted, errno_of_open, image_bytes
+
+from allenfs.sample.faults import Fault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from allenfs.sample.server import SampleService
+
+PATH = "section/69750516/ds5/image.jpg"
+FOUR = 4  # one attempt and three retries
+
+# fault: errno, image requests that it costs
+FAULTS = {
+    Fault.STATUS_400: (errno.EINVAL, 1),
+    Fault.STATUS_401: (errno.EACCES, 1),
+    Fault.STATUS_403: (errno.EACCES, 1),
+    Fault.STATUS_404: (errno.ENOENT, 1),
+    Fault.STATUS_429: (errno.EIO, FOUR),
+    Fault.STATUS_500: (errno.EIO, FOUR),
+    Fault.STATUS_503: (errno.EIO, FOUR),
+    Fault.STATUS_204: (errno.EIO, 1),
+    Fault.STATUS_206: (errno.EIO, 1),
+    Fault.HTML_200: (errno.EIO, 1),
+    Fault.NOT_A_JPEG: (errno.EIO, 1),
+    Fault.HALF_JPEG_HONEST_LENGTH: (errno.EIO, FOUR),
+    Fault.CUT_CONTENT_LENGTH: (errno.EIO, FOUR),
+    Fault.CUT_CHUNKED: (errno.EIO, FOUR),
+    Fault.CUT_CLOSE: (errno.EIO, FOUR),
+    Fault.EMPTY_BODY: (errno.EIO, FOUR),
+    Fault.RESET_BEFORE: (errno.EIO, FOUR),
+    Fault.RESET_MID_BODY: (errno.EIO, FOUR),
+    Fault.REDIRECT_LOOP: (errno.EIO, 1),
+    Fault.REDIRECT_OTHER_HOST: (errno.EIO, 1),
+    Fault.REDIRECT_OTHER_PORT: (errno.EIO, 1),
+    Fault.REDIRECT_FILE: (errno.EIO, 1),
+    Fault.REDIRECT_NO_LOCATION: (errno.EIO, 1),
+}
+
+
+def _check_fails_then_recovers(
+    mounted: Mounted, service: SampleService, fault: Fault, expected: int
+) -> int:
+    """Return the image requests that the failure cost."""
+    service.fail(fault)
+    assert errno.errorcode[errno_of_open(mounted / PATH)] == errno.errorcode[expected]
+    failed_requests = service.image_requests
+    assert mounted.stored == []
+    assert list((mounted.cache_dir / "incoming").iterdir()) == []
+    service.heal()
+    assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
+    return failed_requests
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_failed_download_is_an_errno_never_an_empty_file(
+    tmp_path: Path, service: SampleService, fault: Fault
+) -> None:
+    expected, requests = FAULTS[fault]
+    with Mounted(tmp_path, service.url, warnings=[PATH]) as mounted:
+        cost = _check_fails_then_recovers(mounted, service, fault, expected)
+        assert cost == requests
+
+
+@pytest.mark.parametrize("fault", [Fault.SILENT, Fault.RESET_BEFORE])
+def test_failure_is_one_log_line_and_readable_from_the_mount(
+    tmp_path: Path, service: SampleService, fault: Fault
+) -> None:
+    with Mounted(
+        tmp_path, service.url, warnings=[PATH], stall_timeout_s=0.1
+    ) as mounted:
+        service.fail(fault)
+        errno_of_open(mounted / PATH)
+        reason = os.getxattr(mounted / PATH, "user.allenfs.error").decode()
+        url = os.getxattr(mounted / PATH, "user.allenfs.url").decode()
+        lines = [line for line in mounted.log.splitlines() if "WARNING" in line]
+        assert len(lines) == 1
+        assert lines[0].endswith(f"{PATH}: {reason}")
+        assert url in reason
+        assert "4 attempts" in reason
+        service.heal()
+        (mounted / PATH).read_bytes()
+        with pytest.raises(OSError, match="No data available"):
+            os.getxattr(mounted / PATH, "user.allenfs.error")
+
+
+def test_silent_service_is_etimedout_after_the_stall_time(
+    tmp_path: Path, service: SampleService
+) -> None:
+    with Mounted(
+        tmp_path, service.url, warnings=[PATH], stall_timeout_s=0.2
+    ) as mounted:
+        cost = _check_fails_then_recovers(
+            mounted, service, Fault.SILENT, errno.ETIMEDOUT
+        )
+        assert cost == FOUR
+
+
+@pytest.mark.parametrize("fault", [Fault.DRIP_BODY, Fault.DRIP_HEADERS])
+def test_a_byte_now_and_then_is_etimedout_at_the_deadline(
+    tmp_path: Path, service: SampleService, fault: Fault
+) -> None:
+    with Mounted(tmp_path, service.url, warnings=[PATH], deadline_s=1) as mounted:
+        cost = _check_fails_then_recovers(mounted, service, fault, errno.ETIMEDOUT)
+        assert cost == 1
+
+
+def test_endless_body_is_efbig_at_the_size_limit(
+    tmp_path: Path, service: SampleService
+) -> None:
+    with Mounted(
+        tmp_path, service.url, warnings=[PATH], max_image_bytes=4_000_000
+    ) as mounted:
+        _check_fails_then_recovers(mounted, service, Fault.ENDLESS_BODY, errno.EFBIG)
+
+
+def test_retry_after_is_waited_for(tmp_path: Path, service: SampleService) -> None:
+    with Mounted(tmp_path, service.url) as mounted:
+        service.fail(Fault.STATUS_429_RETRY_AFTER, times=1)
+        assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
+        assert "trying again in 1.0 s" in mounted.log
+
+
+def test_retry_after_beyond_the_deadline_is_eio_at_once(
+    tmp_path: Path, service: SampleService
+) -> None:
+    with Mounted(tmp_path, service.url, warnings=[PATH], deadline_s=0.9) as mounted:
+        cost = _check_fails_then_recovers(
+            mounted, service, Fault.STATUS_429_RETRY_AFTER, errno.EIO
+        )
+        assert cost == 1
+
+
+def test_refused_connection_is_ehostunreach(tmp_path: Path) -> None:
+    with Mounted(tmp_path, "http://127.0.0.1:1", warnings=[PATH]) as mounted:
+        assert errno_of_open(mounted / PATH) == errno.EHOSTUNREACH
+        assert mounted.stored == []
+
+
+def test_name_that_does_not_resolve_is_ehostunreach(tmp_path: Path) -> None:
+    with Mounted(tmp_path, "http://no-such.invalid", warnings=[PATH]) as mounted:
+        assert errno_of_open(mounted / PATH) == errno.EHOSTUNREACH
+
+
+@pytest.mark.parametrize(
+    "answer", [Fault.GZIP_ANYWAY, Fault.WITH_CONTENT_LENGTH, Fault.CLOSE_DELIMITED]
+)
+def test_unusual_good_answers_are_whole_files(
+    tmp_path: Path, service: SampleService, answer: Fault
+) -> None:
+    expected = image_bytes(service.url, PATH)
+    service.fail(answer)
+    with Mounted(tmp_path, service.url) as mounted:
+        assert (mounted / PATH).read_bytes() == expected
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault.STATUS_503, Fault.RESET_MID_BODY, Fault.CUT_CHUNKED]
+)
+def test_reader_notices_nothing_of_two_transient_failures(
+    tmp_path: Path, service: SampleService, fault: Fault
+) -> None:
+    expected = image_bytes(service.url, PATH)
+    service.reset_counters()
+    service.fail(fault, times=2)
+    with Mounted(tmp_path, service.url) as mounted:
+        assert (mounted / PATH).read_bytes() == expected
+    assert service.image_requests == 3
+
+
+def test_unknown_id_is_enoent(tmp_path: Path, service: SampleService) -> None:
+    path = "section/999999999/image.jpg"
+    with Mounted(tmp_path, service.url, warnings=[path]) as mounted:
+        assert errno_of_open(mounted / path) == errno.ENOENT
+        assert os.listdir(mounted / "section") == []

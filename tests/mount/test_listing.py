@@ -1,0 +1,162 @@
+"""The tree as a person and a crawler see it: finite, offline, read-only."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from mounted import Mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from allenfs.sample.server import SampleService
+
+SECTION_FILES = {
+    "image.jpg",
+    "expression.jpg",
+    "projection.jpg",
+    "tumor_feature_annotation.jpg",
+    "tumor_feature_boundary.jpg",
+}
+TIERS = {f"ds{n}" for n in range(1, 9)}
+USED = [
+    "section/69750516/ds6/image.jpg",
+    "section/71592261/ds6/image.jpg",
+    "projection/126862583/ds6/projection.jpg",
+    "atlas/100883869/ds6/annotated/atlas2.jpg",
+]
+
+
+@pytest.mark.parametrize(
+    "crawler", [["ls", "-lR"], ["find", "."], ["find", ".", "-size", "+1c"], ["du", "-a"]]
+)
+def test_crawlers_of_the_whole_mount_end_and_download_nothing(
+    tmp_path: Path, service: SampleService, crawler: list[str]
+) -> None:
+    with Mounted(tmp_path, service.url) as mounted:
+        for path in USED:
+            (mounted / path).read_bytes()
+        service.reset_counters()
+        subprocess.run(crawler, cwd=mounted.root, check=True, stdout=subprocess.DEVNULL)
+        assert service.requested == []
+
+
+def test_listings_are_what_the_grammar_says(
+    tmp_path: Path, service: SampleService
+) -> None:
+    with Mounted(tmp_path, service.url) as mounted:
+        assert set(os.listdir(mounted.root)) == {"section", "projection", "atlas"}
+        for used in ("section", "projection", "atlas"):
+            assert os.listdir(mounted / used) == []
+        for path in USED:
+            (mounted / path).read_bytes()
+        assert set(os.listdir(mounted / "section")) == {"69750516", "71592261"}
+        assert os.listdir(mounted / "projection") == ["126862583"]
+        assert os.listdir(mounted / "atlas") == ["100883869"]
+        assert set(os.listdir(mounted / "section/69750516")) == SECTION_FILES | TIERS
+        assert set(os.listdir(mounted / "section/69750516/ds4")) == SECTION_FILES
+        assert set(os.listdir(mounted / "section/12/ds1/q50")) == SECTION_FILES
+        assert set(os.listdir(mounted / "atlas/12")) == {
+            "image.jpg",
+            "annotated",
+            *TIERS,
+        }
+        assert os.listdir(mounted / "atlas/12/annotated") == ["image.jpg"]
+        mounted.stop()
+        mounted.start()
+        assert set(os.listdir(mounted / "section")) == {"69750516", "71592261"}
+
+
+def test_du_counts_only_what_is_local(tmp_path: Path, service: SampleService) -> None:
+    with Mounted(tmp_path, service.url) as mounted:
+        path = mounted / USED[0]
+        assert subprocess.check_output(["du", "-k", path]).split()[0] == b"0"
+        size = len(path.read_bytes())
+        kib = int(subprocess.check_output(["du", "-k", path]).split()[0])
+        assert kib == -(-size // 1024)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".Trash",
+        ".Trash-1000",
+        ".hidden",
+        ".xdg-volume-info",
+        "autorun.inf",
+        "desktop.ini",
+        "section/007",
+        "section/" + "9" * 40,
+        "section/1/dsx/image.jpg",
+        "section/1/ds11/image.jpg",
+        "section/1/q101/image.jpg",
+        "section/1/image.png",
+        "section/1/._image.jpg",
+        "atlas/1/atlas2.jpg",
+        "атлас",
+        "section/\u0661",
+        os.fsdecode(b"section/\xff\xfe"),
+    ],
+)
+def test_name_outside_the_grammar_is_enoent_without_the_network(
+    tmp_path: Path, service: SampleService, name: str
+) -> None:
+    with Mounted(tmp_path, service.url) as mounted:
+        for look in (os.stat, os.listdir, lambda path: os.open(path, os.O_RDONLY)):
+            with pytest.raises(OSError) as caught:
+                look(mounted / name)
+            assert caught.value.errno == errno.ENOENT
+        assert service.requested == []
+
+
+WRITES: dict[str, Callable[[Path, Path], object]] = {
+    "create": lambda root, file: os.open(root / "new", os.O_CREAT | os.O_WRONLY),
+    "open to write": lambda root, file: os.open(file, os.O_WRONLY),
+    "open to append": lambda root, file: os.open(file, os.O_RDWR | os.O_APPEND),
+    "truncate": lambda root, file: os.truncate(file, 0),
+    "mkdir": lambda root, file: os.mkdir(root / "section/new"),
+    "rmdir": lambda root, file: os.rmdir(root / "section"),
+    "unlink": lambda root, file: os.unlink(file),
+    "rename": lambda root, file: os.rename(file, root / "new"),
+    "symlink": lambda root, file: os.symlink("image.jpg", root / "new"),
+    "link": lambda root, file: os.link(file, root / "new"),
+    "mknod": lambda root, file: os.mknod(root / "new"),
+    "chmod": lambda root, file: os.chmod(file, 0o666),
+    "chown": lambda root, file: os.chown(file, 1, 1),
+    "utime": lambda root, file: os.utime(file),
+    "setxattr": lambda root, file: os.setxattr(file, "user.allenfs.url", b"x"),
+    "removexattr": lambda root, file: os.removexattr(file, "user.allenfs.url"),
+}
+
+
+def test_whatever_would_write_is_erofs(tmp_path: Path, service: SampleService) -> None:
+    with Mounted(tmp_path, service.url) as mounted:
+        file = mounted / USED[0]
+        before = file.read_bytes()
+        for name, write in WRITES.items():
+            with pytest.raises(OSError) as caught:
+                write(mounted.root, file)
+            assert caught.value.errno == errno.EROFS, name
+        assert file.read_bytes() == before
+        options = next(
+            line.split()[3].split(",")
+            for line in Path("/proc/mounts").read_text().splitlines()
+            if line.split()[1] == str(mounted.root)
+        )
+        assert {"ro", "nosuid", "nodev"} <= set(options)
+
+
+def test_statfs_is_the_stores(tmp_path: Path, service: SampleService) -> None:
+    with Mounted(tmp_path, service.url, capacity_bytes=64 * 2**20) as mounted:
+        (mounted / USED[0]).read_bytes()
+        figures = os.statvfs(mounted.root)
+        assert figures.f_namemax == 255
+        assert figures.f_frsize * figures.f_blocks == 63 * 2**20  # 1 MiB for the journal
+        assert figures.f_blocks - figures.f_bfree == len(mounted.stored) * (
+            -(-mounted.stored[0].stat().st_size // figures.f_frsize)
+        )

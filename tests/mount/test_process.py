@@ -1,0 +1,279 @@
+"""`allenfs mount` and `umount` as commands: exit codes, one clear line, no leftovers."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from allenfs.mountpoint import is_mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from allenfs.sample.server import SampleService
+
+PATH = "section/69750516/ds6/image.jpg"
+
+
+def _allenfs(
+    *arguments: str | Path, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "allenfs", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environ},
+    )
+
+
+def _fails(code: int, *arguments: str | Path, **environ: str) -> str:
+    """Run a command that shall fail; return its one line."""
+    done = _allenfs(*arguments, **environ)
+    assert done.returncode == code, done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("allenfs: ")
+    assert done.stdout == ""
+    return lines[0]
+
+
+def _pid(root: Path) -> int:
+    return int(os.getxattr(root, "user.allenfs.pid"))
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _until_gone(pid: int) -> None:
+    ends_s = time.monotonic() + 30
+    while _is_running(pid):
+        assert time.monotonic() < ends_s
+        time.sleep(0.01)  # not this process' child: there is no event to wait for
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    root = tmp_path / "a mount, мозг"  # a space, a comma, and not only ASCII
+    root.mkdir()
+    yield root
+    if is_mounted(root):
+        subprocess.run(["umount", "-l", root], check=True)
+
+
+def test_mount_returns_when_the_mountpoint_answers_and_umount_when_it_is_gone(
+    root: Path, service: SampleService
+) -> None:
+    done = _allenfs("mount", "--api-url", service.url, root)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert os.listdir(root) == ["section", "projection", "atlas"]
+    pid = _pid(root)
+    assert (root / PATH).stat().st_size > 0
+    done = _allenfs("umount", root)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not is_mounted(root)
+    _until_gone(pid)
+
+
+def test_sample_needs_no_service(root: Path) -> None:
+    assert _allenfs("mount", "--sample", root).returncode == 0
+    first = (root / PATH).read_bytes()
+    assert _allenfs("umount", root).returncode == 0
+    # another port, the same name in the store
+    assert _allenfs("mount", "--sample", root).returncode == 0
+    assert os.listdir(root / "section") == ["69750516"]
+    assert (root / PATH).read_bytes() == first
+    assert _allenfs("umount", root).returncode == 0
+
+
+def test_settings_come_from_the_environment(
+    root: Path, tmp_path: Path, service: SampleService
+) -> None:
+    store = tmp_path / "store"
+    done = _allenfs(
+        "mount",
+        root,
+        ALLENFS_API_URL=service.url,
+        ALLENFS_CACHE_DIR=str(store),
+        ALLENFS_CACHE_SIZE="64MiB",
+    )
+    assert done.returncode == 0
+    (root / PATH).read_bytes()
+    assert service.image_requests == 1
+    assert store.stat().st_mode & 0o777 == 0o700
+    assert os.statvfs(root).f_blocks * 4096 == 63 * 2**20
+    assert _allenfs("umount", root).returncode == 0
+
+
+def test_relative_paths_are_of_the_current_directory(
+    root: Path, service: SampleService
+) -> None:
+    command = [sys.executable, "-m", "allenfs"]
+    options = ["--cache-dir", "store", "--log-file", "log", "--api-url", service.url]
+    subprocess.run([*command, "mount", *options, root.name], cwd=root.parent, check=True)
+    (root / PATH).read_bytes()
+    assert (root.parent / "store" / "images").is_dir()
+    assert "mounted" in (root.parent / "log").read_text()
+    subprocess.run([*command, "umount", root.name], cwd=root.parent, check=True)
+    assert not is_mounted(root)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_daemon_unmounts_on_a_signal(
+    root: Path, service: SampleService, number: signal.Signals
+) -> None:
+    assert _allenfs("mount", "--api-url", service.url, root).returncode == 0
+    pid = _pid(root)
+    os.kill(pid, number)
+    _until_gone(pid)
+    assert not is_mounted(root)
+
+
+def test_foreground_serves_until_interrupted(
+    root: Path, service: SampleService
+) -> None:
+    command = [sys.executable, "-m", "allenfs", "mount", "--foreground"]
+    process = subprocess.Popen(
+        [*command, "--api-url", service.url, root], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    assert "mounted" in process.stderr.readline()
+    ends_s = time.monotonic() + 30
+    while not is_mounted(root):
+        assert time.monotonic() < ends_s
+        time.sleep(0.01)
+    (root / PATH).read_bytes()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert not is_mounted(root)
+
+
+def test_wrong_command_line_is_exit_2(root: Path) -> None:
+    for wrong in (
+        ["--cache-size", "much"],
+        ["--cache-size", "0"],
+        ["--connections", "0"],
+        ["--deadline", "-1"],
+        ["--stall-timeout", "nan"],
+        ["--no-such-flag"],
+        ["--sample", "--api-url", "http://127.0.0.1:1"],
+        ["-o", "attr_timeout=1"],
+    ):
+        done = _allenfs("mount", *wrong, root)
+        assert done.returncode == 2, wrong
+        assert "Traceback" not in done.stderr
+    assert _allenfs("mount").returncode == 2
+    assert not is_mounted(root)
+
+
+def test_missing_mountpoint_is_exit_3(root: Path) -> None:
+    assert "does not exist" in _fails(3, "mount", "--sample", root / "missing")
+
+
+def test_file_as_a_mountpoint_is_exit_3(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "not a directory" in _fails(3, "mount", "--sample", tmp_path / "file")
+
+
+def test_mountpoint_that_is_not_empty_is_exit_3(root: Path) -> None:
+    (root / "file").touch()
+    assert "not empty" in _fails(3, "mount", "--sample", root)
+
+
+def test_second_mount_is_exit_3_and_leaves_the_first(
+    root: Path, service: SampleService
+) -> None:
+    assert _allenfs("mount", "--api-url", service.url, root).returncode == 0
+    assert "mounted already" in _fails(3, "mount", "--sample", root)
+    assert (root / PATH).read_bytes()
+    assert _allenfs("umount", root).returncode == 0
+
+
+def test_dead_mount_is_exit_3_and_umount_clears_it(
+    root: Path, service: SampleService
+) -> None:
+    assert _allenfs("mount", "--api-url", service.url, root).returncode == 0
+    pid = _pid(root)
+    os.kill(pid, signal.SIGKILL)
+    _until_gone(pid)
+    said = _fails(3, "mount", "--sample", root)
+    assert "Transport endpoint is not connected" in said
+    assert "allenfs umount" in said
+    assert _allenfs("umount", root).returncode == 0
+    assert _allenfs("mount", "--api-url", service.url, root).returncode == 0
+    assert (root / PATH).read_bytes()
+    assert _allenfs("umount", root).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "url", ["", " ", "api.brain-map.org", "ftp://host", "http://", "http://host:port"]
+)
+def test_malformed_service_url_is_exit_3(root: Path, url: str) -> None:
+    assert "not a service's address" in _fails(3, "mount", "--api-url", url, root)
+
+
+def test_missing_libfuse_is_exit_3_and_names_the_package(root: Path) -> None:
+    said = _fails(3, "mount", "--sample", root, FUSE_LIBRARY_PATH="/no/libfuse.so.2")
+    assert "install the package libfuse2" in said
+
+
+def test_missing_device_is_exit_3(root: Path) -> None:
+    # /dev hidden from this one command by a mount namespace of its own
+    script = "mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 &&"
+    script += f" exec {sys.executable} -m allenfs mount"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f'{script} --sample "$0"', root],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert re.fullmatch(r"allenfs: .*no /dev/fuse.*\n", done.stderr)
+
+
+def test_umount_of_what_is_not_mounted_is_one_line(root: Path) -> None:
+    assert "no allenfs is mounted" in _fails(1, "umount", root)
+
+
+def test_umount_of_a_stopped_daemon_ends(root: Path, service: SampleService) -> None:
+    assert _allenfs("mount", "--api-url", service.url, root).returncode == 0
+    pid = _pid(root)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        done = _allenfs("umount", root)
+        assert done.returncode == 0, done.stderr
+        assert not is_mounted(root)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        _until_gone(pid)
+
+
+def test_path_in_a_mount_is_a_url(root: Path, service: SampleService) -> None:
+    assert _allenfs("mount", "--api-url", service.url, root).returncode == 0
+    done = _allenfs("url", root / PATH, ALLENFS_API_URL=service.url)
+    assert done.stdout == f"{service.url}/api/v2/image_download/69750516?downsample=6\n"
+    assert _allenfs("umount", root).returncode == 0
+
+
+def test_module_in_the_current_directory_does_not_shadow_ours(
+    root: Path, service: SampleService
+) -> None:
+    (root.parent / "requests.py").write_text("raise SystemExit('shadowed')")
+    command = [sys.executable, "-P", "-m", "allenfs", "mount", "--api-url", service.url]
+    subprocess.run([*command, root], cwd=root.parent, check=True)
+    assert (root / PATH).read_bytes()
+    assert _allenfs("umount", root).returncode == 0
