@@ -7,6 +7,7 @@ import logging.handlers
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from allenfs import arguments, config, mountpoint
@@ -16,7 +17,6 @@ from allenfs.errors import AllenFSError, ConfigError, MountError
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from allenfs.store import Store
 
@@ -54,8 +54,7 @@ def _mount(parsed: argparse.Namespace, given: list[str]) -> None:
         return
     command, *rest = given
     if parsed.log_file is None:
-        log_file = config.default_log_file(os.environ)
-        rest = ["--log-file", str(log_file), *rest]
+        rest = ["--log-file", str(_default_log_file()), *rest]
     try:
         mount.start(settings.mountpoint, [command, "--foreground", *rest])
     except OSError as error:
@@ -97,6 +96,18 @@ def _store_settings(parsed: argparse.Namespace, service_name: str) -> StoreSetti
     )
     directory = config.cache_dir(parsed.cache_dir, os.environ)
     return StoreSettings(directory, capacity_bytes, service_name)
+
+
+def _default_log_file() -> Path:
+    """Return the log of a mount in the background; no log is no reason not to mount."""
+    log_file = config.default_log_file(os.environ)
+    try:
+        log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log_file.open("a").close()
+    except OSError as error:
+        print(f"allenfs: mounting without a log: {error}", file=sys.stderr)
+        return Path(os.devnull)
+    return log_file
 
 
 def _set_up_log(log_file: Path | None, *, verbose: bool) -> None:

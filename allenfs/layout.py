@@ -45,16 +45,21 @@ class Layout:
         service, image_id, *rest = request.path.split("/")
         return f"{self._service_name}/{service}/{image_id}/{'_'.join(rest)}"
 
-    def files(self) -> Iterator[tuple[str, Path]]:
-        """Go through the stored files of all services: name and path."""
-        for path in self.images.glob("*/*/*/*.jpg"):
-            yield str(path.relative_to(self.images)), path
+    def files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """Go through the stored files of all services: name and entry."""
+        prefix = len(str(self.images)) + 1
+        services = _entries(self.images)
+        trees = (tree for service in services for tree in _entries(service))
+        ids = (image_id for tree in trees for image_id in _entries(tree))
+        for image_id in ids:
+            for entry in filter(_is_file, _entries(image_id)):
+                yield entry.path[prefix:], entry
 
     def usage(self) -> Iterator[tuple[int, int, str]]:
         """Go through the stored files: last use (ns), bytes on disk, name."""
-        for name, path in self.files():
+        for name, entry in self.files():
             with contextlib.suppress(FileNotFoundError):  # evicted meanwhile
-                stat = path.stat()
+                stat = entry.stat(follow_symlinks=False)
                 yield stat.st_atime_ns, disk_bytes(stat.st_size), name
 
     def sizes(self) -> dict[str, tuple[int, int]]:
@@ -98,3 +103,15 @@ class Layout:
                 # the lock of a download under way is held
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
+
+
+def _entries(directory: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(directory) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):  # evicted meanwhile, or a stranger
+        return []
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file(follow_symlinks=False)

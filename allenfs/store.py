@@ -155,8 +155,8 @@ class Store:
     def load(self) -> None:
         """Read which files there are, once; every change waits for it.
 
-        Takes time with the number of stored images (measured: 0.6 s for
-        100 000), so a mount calls it from a thread of its own.
+        Takes time with the number of stored images (measured: 1 s for 100 000),
+        so a mount calls it from a thread of its own.
         """
         with self._load_lock:
             if self._is_loaded:
@@ -182,9 +182,9 @@ class Store:
             Number of images read, and of those that were damaged.
         """
         checked = damaged = 0
-        for name, path in self._layout.files():
+        for name, entry in self._layout.files():
             try:
-                fd = os.open(path, _READ_FLAGS)
+                fd = os.open(entry.path, _READ_FLAGS)
             except OSError:
                 continue  # evicted meanwhile
             checked += 1
@@ -202,12 +202,12 @@ class Store:
         """Remove every image of every service; return how many there were."""
         count = 0
         with self._exclusive():
-            for _, path in self._layout.files():
+            for _, entry in self._layout.files():
                 with contextlib.suppress(FileNotFoundError):
-                    path.unlink()
+                    os.unlink(entry.path)
                     count += 1
                 with contextlib.suppress(OSError):
-                    path.parent.rmdir()
+                    os.rmdir(os.path.dirname(entry.path))
             self._journal.replace()
             with self._lru_lock:
                 self._lru.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,6 @@ from mounted import Mounted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from allenfs.sample.server import SampleService
 
@@ -20,9 +20,10 @@ _PIECE = 24 * 1024
 
 
 def _paths() -> Iterator[str]:
-    # some 60 to 100 KB each: the bound of an unknown size is far above
+    # some 100 KB each; the bound of their unknown size is 1 MB
     for n in range(FILES):
-        yield f"section/69750516/q98/roi{200 + n % 50}x{150 + n // 50}+5000+3000/image.jpg"
+        region = f"roi{600 + n % 50}x{500 + n // 50}+5000+3000"
+        yield f"section/69750516/q98/{region}/image.jpg"
 
 
 def _read_without_fstat(file: Path) -> bytes:
@@ -53,6 +54,15 @@ def _pread_beyond_the_end(file: Path) -> bytes:
         os.close(fd)
 
 
+def _open_again_through_proc(file: Path) -> bytes:
+    """Open without a look-up of the name: nothing tells the kernel the size."""
+    handle = os.open(file, os.O_PATH)
+    try:
+        return _read_without_fstat(Path(f"/proc/self/fd/{handle}"))
+    finally:
+        os.close(handle)
+
+
 def _count_wrong(
     mounted: Mounted, read: Callable[[Path], bytes], bytes_in_store: Mounted
 ) -> int:
@@ -67,7 +77,13 @@ def _count_wrong(
 
 
 @pytest.mark.parametrize(
-    "read", [_read_without_fstat, _six_parallel_preads, _pread_beyond_the_end]
+    "read",
+    [
+        _read_without_fstat,
+        _six_parallel_preads,
+        _pread_beyond_the_end,
+        _open_again_through_proc,
+    ],
 )
 def test_300_cold_files_read_raw_are_never_wrong(
     tmp_path: Path, service: SampleService, read: Callable[[Path], bytes]

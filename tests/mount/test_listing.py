@@ -33,7 +33,8 @@ USED = [
 
 
 @pytest.mark.parametrize(
-    "crawler", [["ls", "-lR"], ["find", "."], ["find", ".", "-size", "+1c"], ["du", "-a"]]
+    "crawler",
+    [["ls", "-lR"], ["find", "."], ["find", ".", "-size", "+1c"], ["du", "-a"]],
 )
 def test_crawlers_of_the_whole_mount_end_and_download_nothing(
     tmp_path: Path, service: SampleService, crawler: list[str]
@@ -156,7 +157,9 @@ def test_statfs_is_the_stores(tmp_path: Path, service: SampleService) -> None:
         (mounted / USED[0]).read_bytes()
         figures = os.statvfs(mounted.root)
         assert figures.f_namemax == 255
-        assert figures.f_frsize * figures.f_blocks == 63 * 2**20  # 1 MiB for the journal
+        assert (
+            figures.f_frsize * figures.f_blocks == 63 * 2**20
+        )  # 1 MiB for the journal
         assert figures.f_blocks - figures.f_bfree == len(mounted.stored) * (
             -(-mounted.stored[0].stat().st_size // figures.f_frsize)
         )

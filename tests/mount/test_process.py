@@ -1,4 +1,4 @@
-"""`allenfs mount` and `umount` as commands: exit codes, one clear line, no leftovers."""
+"""`allenfs mount` and `umount` as commands: exit codes, one line, no leftovers."""
 
 from __future__ import annotations
 
@@ -123,7 +123,9 @@ def test_relative_paths_are_of_the_current_directory(
 ) -> None:
     command = [sys.executable, "-m", "allenfs"]
     options = ["--cache-dir", "store", "--log-file", "log", "--api-url", service.url]
-    subprocess.run([*command, "mount", *options, root.name], cwd=root.parent, check=True)
+    subprocess.run(
+        [*command, "mount", *options, root.name], cwd=root.parent, check=True
+    )
     (root / PATH).read_bytes()
     assert (root.parent / "store" / "images").is_dir()
     assert "mounted" in (root.parent / "log").read_text()

@@ -41,9 +41,10 @@ def test_two_services_in_one_store_are_kept_apart(
     tmp_path: Path, service: SampleService
 ) -> None:
     store = tmp_path / "store"
-    with SampleService() as other, Mounted(
-        tmp_path / "a", service.url, cache_dir=store
-    ) as mounted:
+    with (
+        SampleService() as other,
+        Mounted(tmp_path / "a", service.url, cache_dir=store) as mounted,
+    ):
         other.fail(Fault.STATUS_404)
         (mounted / PATH).read_bytes()
         with Mounted(

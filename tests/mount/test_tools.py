@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from allenfs.sample.server import SampleService
 
 # Above 128 KiB, the largest read of the kernel, so that each takes several.
-PATH = "section/69750516/ds3/q95/expression.jpg"
-NAME = "expression.jpg"
+PATH = "section/69750516/ds3/q98/image.jpg"
+NAME = "image.jpg"
 
 
 def _run(*command: str | Path, **options: object) -> bytes:

@@ -1,0 +1,144 @@
+"""How often the service is asked, and when: exact counts, on real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from allenfs import tree
+from allenfs.config import ServiceSettings
+from allenfs.errors import BusyError, CutAnswerError, ImageNotFoundError
+from allenfs.sample.faults import Fault
+from allenfs.sample.server import SampleService
+from allenfs.service import AllenService
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from allenfs.images import ImageRequest
+
+
+class Bytes:
+    """A sink in memory."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def restart(self) -> None:
+        self.data = b""
+
+    def write(self, chunk: bytes) -> None:
+        self.data += chunk
+
+    @contextlib.contextmanager
+    def view(self) -> Iterator[bytes]:
+        yield self.data
+
+
+class Clock:
+    """Time that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+        self.slept_s: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.slept_s.append(seconds)
+        self.now_s += seconds
+
+
+@pytest.fixture
+def sample() -> Iterator[SampleService]:
+    with SampleService() as running:
+        yield running
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def _request() -> ImageRequest:
+    node = tree.parse("section/69750516/ds6/image.jpg")
+    assert isinstance(node, tree.ImageFile)
+    return node.request
+
+
+def _service(sample: SampleService, clock: Clock, **settings: float) -> AllenService:
+    return AllenService(
+        ServiceSettings(sample.url, **settings),  # type: ignore[arg-type]
+        clock=clock,
+        sleep=clock.sleep,
+        jitter=lambda: 0.5,
+    )
+
+
+def test_transient_failure_is_tried_four_times_with_doubling_pauses(
+    sample: SampleService, clock: Clock
+) -> None:
+    service, sink = _service(sample, clock), Bytes()
+    sample.fail(Fault.STATUS_503)
+    with pytest.raises(BusyError) as caught:
+        service.fetch(_request(), sink)
+    assert clock.slept_s == [0.5, 1.0, 2.0]
+    assert sample.image_requests == 4
+    error = caught.value
+    assert (error.attempts, error.elapsed_s) == (4, 3.5)
+    assert error.url == _request().url(sample.url)
+    sample.heal()
+    service.fetch(_request(), sink)
+    assert sink.data.startswith(b"\xff\xd8")
+
+
+def test_answer_of_the_service_is_not_asked_again(
+    sample: SampleService, clock: Clock
+) -> None:
+    sample.fail(Fault.STATUS_404)
+    with pytest.raises(ImageNotFoundError):
+        _service(sample, clock).fetch(_request(), Bytes())
+    assert sample.image_requests == 1
+    assert clock.slept_s == []
+
+
+def test_retry_after_is_the_pause(sample: SampleService, clock: Clock) -> None:
+    sample.fail(Fault.STATUS_429_RETRY_AFTER, times=1)
+    _service(sample, clock, first_backoff_s=0.01).fetch(_request(), Bytes())
+    assert clock.slept_s == [1.0]
+
+
+def test_no_pause_goes_beyond_the_deadline(sample: SampleService, clock: Clock) -> None:
+    sample.fail(Fault.STATUS_503)
+    with pytest.raises(BusyError):
+        _service(sample, clock, deadline_s=2.0).fetch(_request(), Bytes())
+    assert clock.slept_s == [0.5, 1.0]  # the next would end at 3.5 s
+
+
+def test_attempt_after_a_cut_one_begins_anew(
+    sample: SampleService, clock: Clock
+) -> None:
+    service, whole, again = _service(sample, clock), Bytes(), Bytes()
+    service.fetch(_request(), whole)
+    sample.fail(Fault.CUT_CHUNKED, times=3)
+    service.fetch(_request(), again)
+    assert again.data == whole.data
+    sample.fail(Fault.CUT_CHUNKED, times=4)
+    with pytest.raises(CutAnswerError):
+        service.fetch(_request(), again)
+
+
+def test_connection_is_used_again_after_errors_and_redirects(
+    sample: SampleService, clock: Clock
+) -> None:
+    service = _service(sample, clock)
+    sample.fail(Fault.STATUS_404, times=1)
+    with pytest.raises(ImageNotFoundError):
+        service.fetch(_request(), Bytes())
+    for _ in range(5):
+        service.fetch(_request(), Bytes())
+    assert sample.image_requests == 6
+    assert sample.connections == 1
