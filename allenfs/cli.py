@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-    from allenfs.store import Store
-
 _EXIT_FAILED, _EXIT_INTERRUPTED = 1, 130
 
 
@@ -161,35 +159,33 @@ def _print_path(parsed: argparse.Namespace, _given: list[str]) -> None:
 
 
 def _cache(parsed: argparse.Namespace, _given: list[str]) -> int:
+    from allenfs import upkeep  # noqa: PLC0415
+    from allenfs.layout import Layout  # noqa: PLC0415
     from allenfs.store import Store  # noqa: PLC0415
 
     settings = _store_settings(parsed, config.service_name(config.DEFAULT_API_URL))
-    store = Store(settings)
-    actions = {"info": _cache_info, "verify": _cache_verify, "clear": _cache_clear}
-    return actions[parsed.action](store, settings)
+    layout, store = Layout(settings.directory, settings.service_name), Store(settings)
+    if parsed.action == "clear":
+        print(f"{store.clear()} images removed")
+    elif parsed.action == "verify":
+        checked, damaged = upkeep.verify(layout, store)
+        print(f"{checked} images checked, {damaged} damaged and removed")
+        return _EXIT_FAILED if damaged else 0
+    else:
+        _print_sizes(upkeep.sizes(layout), settings)
+    return 0
 
 
-def _cache_info(_store: Store, settings: StoreSettings) -> int:
-    from allenfs.layout import Layout  # noqa: PLC0415
-
-    sizes = Layout(settings.directory, settings.service_name).sizes()
+def _print_sizes(sizes: dict[str, tuple[int, int]], settings: StoreSettings) -> None:
     used_bytes = sum(service_bytes for _, service_bytes in sizes.values())
-    print(f"directory  {settings.directory}")
+    print(f"directory  {_printable(str(settings.directory))}")
     print(f"used       {used_bytes} of {settings.capacity_bytes} bytes")
     for name, (count, service_bytes) in sorted(sizes.items()):
-        print(f"{name}  {count} images, {service_bytes} bytes")
-    return 0
+        print(f"{_printable(name)}  {count} images, {service_bytes} bytes")
 
 
-def _cache_verify(store: Store, _settings: StoreSettings) -> int:
-    checked, damaged = store.verify()
-    print(f"{checked} images checked, {damaged} damaged and removed")
-    return _EXIT_FAILED if damaged else 0
-
-
-def _cache_clear(store: Store, _settings: StoreSettings) -> int:
-    print(f"{store.clear()} images removed")
-    return 0
+def _printable(name: str) -> str:
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _sample_service(parsed: argparse.Namespace, _given: list[str]) -> None:

@@ -22,7 +22,9 @@ API_URL_VARIABLE = "ALLENFS_API_URL"
 CACHE_DIR_VARIABLE = "ALLENFS_CACHE_DIR"
 CACHE_SIZE_VARIABLE = "ALLENFS_CACHE_SIZE"
 
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kmgt])(i?b)?|b)?", re.IGNORECASE)
+_SIZE = re.compile(
+    r"([0-9]{1,18}(?:\.[0-9]{1,6})?)\s*(?:([kmgt])(i?b)?|b)?", re.IGNORECASE
+)
 _EXPONENTS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # What the promises rest on: sizes are told with every look-up, pages are kept
@@ -157,10 +159,9 @@ def parse_api_url(text: str) -> str:
         parts = urlsplit(text)
         usable = (
             parts.scheme in _DEFAULT_PORTS
-            and bool(parts.hostname)
+            and bool((parts.hostname or "").strip("."))
             and parts.port != 0
-            and not (parts.query or parts.fragment or parts.username)
-            and not re.search(r"[\s\x00-\x1f]", text)
+            and not re.search(r"[?#@\s\x00-\x1f]", text)
         )
     except ValueError:
         usable = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import copy
 import logging
 import threading
 import time
@@ -163,18 +164,22 @@ class Fetcher:
 
     def _flight(self, request: ImageRequest) -> concurrent.futures.Future[Image]:
         with self._lock:
+            flight = self._flights.get(request)
+            if flight is not None:
+                return flight
+            flight = concurrent.futures.Future()
+            image = self._live.get(request)
+            if image is not None:  # landed since the caller's look
+                flight.set_result(image)
+                return flight
             failure = self._failures.get(request)
             if failure is not None:
-                # the same object for all: a traceback would grow with each
-                raise failure.error.with_traceback(None)
-            flight = self._flights.get(request)
-            if flight is None:
-                flight = self._flights[request] = concurrent.futures.Future()
-                # A daemon thread: a download under way must not keep an
-                # unmounted filesystem's process alive.
-                threading.Thread(
-                    target=self._fly, args=(request, flight), daemon=True
-                ).start()
+                # a copy: each raising adds to an exception's traceback
+                raise copy.copy(failure.error)
+            self._flights[request] = flight
+        # A daemon thread: a download under way must not keep the process of an
+        # unmounted filesystem alive.
+        threading.Thread(target=self._fly, args=(request, flight), daemon=True).start()
         return flight
 
     def _wait(
@@ -216,7 +221,7 @@ class Fetcher:
             answer = self._service.fetch(request, spool)
             return self._store.add(request, spool, answer.modified_ns)
         finally:
-            spool.discard()
+            spool.close()
 
     def _landed(self, request: ImageRequest, image: Image) -> Image:
         with self._lock:
@@ -234,5 +239,6 @@ class Fetcher:
             else self._settings.failure_memory_s
         )
         with self._lock:
-            self._failures[request] = _Failure(error, memory_s)
+            # a copy: the traceback holds all that the download used
+            self._failures[request] = _Failure(copy.copy(error), memory_s)
             self._reasons[request] = str(error)

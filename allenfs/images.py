@@ -223,17 +223,19 @@ def _request_of_query(
         raise PathNotFoundError(msg)
     for name in _parameter_names(query):
         _, request = request.with_parameter(name)
-    # annotation=false, expression=false ... ask for nothing
-    views = [view for view in _VIEWS if _is_true(query.pop(view, "false"))]
-    views += [query.pop("view")] if "view" in query else []
-    views += [f"atlas{query.pop('atlas')}"] if "atlas" in query else []
+    # expression=false and the like ask for nothing
+    names = [f"{view}.jpg" for view in _VIEWS if _is_true(query.pop(view, "false"))]
+    if "view" in query:
+        names.append(f"{_one_of(query.pop('view'), _VIEWS)}.jpg")
+    if "atlas" in query:
+        names.append(f"atlas{query.pop('atlas')}.jpg")
     if query:
         msg = f"parameter {next(iter(query))!r} has no place in a path"
         raise PathNotFoundError(msg)
-    if len(views) > 1:
-        msg = f"more than one view: {', '.join(views)}"
+    if len(names) > 1:
+        msg = f"more than one view: {', '.join(names)}"
         raise PathNotFoundError(msg)
-    return request.with_file(f"{views[0]}.jpg") if views else request
+    return request.with_file(names[0]) if names else request
 
 
 def _parameter_names(query: dict[str, str]) -> Iterator[str]:
@@ -243,7 +245,7 @@ def _parameter_names(query: dict[str, str]) -> Iterator[str]:
     if "quality" in query:
         yield f"q{query.pop('quality')}"
     left, top, width, height = (
-        query.pop(key, "") for key in ("left", "top", "width", "height")
+        _digits(query.pop(key, "")) for key in ("left", "top", "width", "height")
     )
     if left or top or width or height:
         size = f"{width}x{height}" if width or height else ""
@@ -256,7 +258,18 @@ def _parameter_names(query: dict[str, str]) -> Iterator[str]:
 
 
 def _is_true(value: str) -> bool:
-    if value not in ("true", "false"):
-        msg = f"neither true nor false: {value!r}"
+    return _one_of(value, ("true", "false")) == "true"
+
+
+def _one_of(value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        msg = f"{value!r} is none of {', '.join(allowed)}"
         raise PathNotFoundError(msg)
-    return value == "true"
+    return value
+
+
+def _digits(value: str) -> str:
+    if value.strip("0123456789"):
+        msg = f"not a number of pixels: {value!r}"
+        raise PathNotFoundError(msg)
+    return value

@@ -13,10 +13,11 @@ import fcntl
 import os
 import re
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _LINE = re.compile(r"\+([0-9]+) (\S+)|-(\S+)")
@@ -41,6 +42,7 @@ class Journal:
         self._max_bytes = max_bytes
         self._thread_lock = threading.Lock()
         self._fd: int | None = None
+        self._close: Callable[[], object] = lambda: None
         self._offset = 0
 
     @contextlib.contextmanager
@@ -107,11 +109,11 @@ class Journal:
         self._open()
 
     def _open(self) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        self._close()
+        self._fd = None
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._fd = os.open(self._path, flags, 0o600)
+        self._close = weakref.finalize(self, os.close, self._fd)
         self._offset = 0
 
     def _is_current(self) -> bool:

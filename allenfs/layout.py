@@ -62,15 +62,6 @@ class Layout:
                 stat = entry.stat(follow_symlinks=False)
                 yield stat.st_atime_ns, disk_bytes(stat.st_size), name
 
-    def sizes(self) -> dict[str, tuple[int, int]]:
-        """Return the number of images and their bytes on disk, by service."""
-        totals: dict[str, tuple[int, int]] = {}
-        for _, used_bytes, name in self.usage():
-            service = name.partition("/")[0]
-            count, total_bytes = totals.get(service, (0, 0))
-            totals[service] = count + 1, total_bytes + used_bytes
-        return totals
-
     def ids(self, service: ImageService) -> list[int]:
         """Return the image ids that have a directory."""
         try:

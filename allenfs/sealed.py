@@ -129,7 +129,7 @@ def read_facts(fd: int, name: str) -> Facts:
             and fields["name"] == _digest_of_name(name)
             and facts.size_bytes == length - SEAL_BYTES
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         msg = f"stored file has no seal: {name}"
         raise DamagedStoreError(msg) from error
     if not is_right:

@@ -79,6 +79,11 @@ class Spool:
         self._close.detach()
         return self.fd
 
+    def close(self) -> None:
+        """Remove the file and close the descriptor, unless it was handed over."""
+        self.discard()
+        self._close()
+
     def discard(self) -> None:
         """Remove the file; the descriptor stays readable."""
         if self.path is not None:

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 # (some 15 000 changes).
 _JOURNAL_SHARE, _JOURNAL_MIN_BYTES, _JOURNAL_MAX_BYTES = 64, 4096, 2**20
 # Access times are set at each open, not by whoever reads.
-_READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME | os.O_NOFOLLOW
+READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME | os.O_NOFOLLOW
 
 
 class _Entry(NamedTuple):
@@ -59,7 +59,8 @@ class Store:
         journal_bytes = settings.capacity_bytes // _JOURNAL_SHARE
         journal_bytes = min(max(journal_bytes, _JOURNAL_MIN_BYTES), _JOURNAL_MAX_BYTES)
         self._journal = Journal(settings.directory, journal_bytes)
-        self.capacity_bytes = max(0, settings.capacity_bytes - journal_bytes)
+        own_bytes = journal_bytes + disk_bytes(1)  # and the tag
+        self.capacity_bytes = max(0, settings.capacity_bytes - own_bytes)
         # Bounded by _make_room, which has to remove files, not by its own limit.
         self._lru: LRUCache[str, _Entry] = LRUCache(
             math.inf, getsizeof=lambda entry: entry.cost_bytes
@@ -91,7 +92,7 @@ class Store:
         """
         name = self._layout.name(request)
         try:
-            fd = os.open(self._layout.images / name, _READ_FLAGS)
+            fd = os.open(self._layout.images / name, READ_FLAGS)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -107,7 +108,7 @@ class Store:
         except DamagedStoreError as error:
             os.close(fd)
             log.warning("%s: it is downloaded again", error)
-            self._remove(name, inode)
+            self.remove(name, inode)
             return None
         self._touch(name, fd, facts)
         return Image(fd, facts)
@@ -136,12 +137,10 @@ class Store:
         try:
             if cost_bytes > self.capacity_bytes:
                 log.info("larger than the whole store, not kept: %s", name)
-            elif spool.path is not None:
+            else:
                 spool.append(seal(name, facts, spool.sha256))
                 os.utime(spool.fd, ns=(now_ns, facts.modified_ns))
                 self._commit(name, spool, _Entry(cost_bytes, now_ns))
-                self._verified[name] = os.fstat(spool.fd).st_ino
-                self._in_trouble = False
         except OSError as error:
             self._warn(error)
         finally:
@@ -173,30 +172,20 @@ class Store:
             except OSError as error:
                 self._warn(error)
 
-    def verify(self) -> tuple[int, int]:
-        """Read every stored image of every service; remove the damaged ones.
-
-        Returns
-        -------
-        tuple of int
-            Number of images read, and of those that were damaged.
-        """
-        checked = damaged = 0
-        for name, entry in self._layout.files():
-            try:
-                fd = os.open(entry.path, _READ_FLAGS)
-            except OSError:
-                continue  # evicted meanwhile
-            checked += 1
-            try:
-                verify(fd, name)
-            except DamagedStoreError as error:
-                damaged += 1
-                log.warning("%s: removed", error)
-                self._remove(name, os.fstat(fd).st_ino)
-            finally:
-                os.close(fd)
-        return checked, damaged
+    def remove(self, name: str, inode: int) -> None:
+        """Remove a damaged file, unless another one has taken its name."""
+        path = self._layout.images / name
+        try:
+            with self._exclusive():
+                if path.stat().st_ino == inode:
+                    path.unlink()
+                    with self._lru_lock:
+                        self._lru.pop(name, None)
+                    self._forget(name)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._warn(error)
 
     def clear(self) -> int:
         """Remove every image of every service; return how many there were."""
@@ -229,8 +218,9 @@ class Store:
                 self._lru[name] = entry._replace(used_ns=now_ns)
 
     def _commit(self, name: str, spool: Spool, entry: _Entry) -> None:
+        if spool.path is None:
+            return  # the store could not take the bytes, and has said so
         self.load()
-        assert spool.path is not None
         with self._exclusive():
             self._catch_up()
             with self._lru_lock:
@@ -243,8 +233,10 @@ class Store:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             spool.path.rename(path)
             spool.path = None
+            self._verified[name] = os.fstat(spool.fd).st_ino
             with self._lru_lock:
                 self._lru[name] = entry
+        self._in_trouble = False
 
     def _make_room(self, cost_bytes: int) -> None:
         while self._lru and self._lru.currsize + cost_bytes > self.capacity_bytes:
@@ -262,20 +254,6 @@ class Store:
                 pass
             self._forget(name)
             log.debug("evicted: %s", name)
-
-    def _remove(self, name: str, inode: int) -> None:
-        path = self._layout.images / name
-        try:
-            with self._exclusive():
-                if path.stat().st_ino == inode:
-                    path.unlink()
-                    with self._lru_lock:
-                        self._lru.pop(name, None)
-                    self._forget(name)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            self._warn(error)
 
     def _forget(self, name: str) -> None:
         """Tell that a file was removed, and its directory with its last one."""

@@ -1,0 +1,271 @@
+"""Faults on request: what can go wrong with an answer, written on the real socket."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from allenfs.sample.wire import Fields, Wire
+
+
+class Fault(Enum):
+    """How an image request is answered instead of the recorded way."""
+
+    STATUS_204 = auto()
+    STATUS_206 = auto()  # a part of the JPEG, with Content-Range
+    STATUS_400 = auto()
+    STATUS_401 = auto()
+    STATUS_403 = auto()
+    STATUS_404 = auto()
+    STATUS_429 = auto()
+    STATUS_429_RETRY_AFTER = auto()  # Retry-After: 1
+    STATUS_500 = auto()
+    STATUS_503 = auto()
+    HTML_200 = auto()  # an error page under status 200
+    NOT_A_JPEG = auto()  # other bytes under image/jpeg
+    HALF_JPEG_HONEST_LENGTH = auto()  # half a JPEG, and that half's Content-Length
+    CUT_CONTENT_LENGTH = auto()  # the whole length promised, half sent, closed
+    CUT_CHUNKED = auto()  # no last chunk, closed
+    CUT_CLOSE = auto()  # neither length nor chunks, half sent, closed
+    EMPTY_BODY = auto()  # 200 image/jpeg, Content-Length: 0
+    RESET_BEFORE = auto()  # RST instead of any byte
+    RESET_MID_BODY = auto()  # RST after half of the promised body
+    SILENT = auto()  # reads the request and says nothing
+    DRIP_BODY = auto()  # half the JPEG, then one byte now and then, for ever
+    DRIP_HEADERS = auto()  # one header byte now and then, for ever
+    REDIRECT_LOOP = auto()
+    REDIRECT_OTHER_HOST = auto()
+    REDIRECT_OTHER_PORT = auto()
+    REDIRECT_FILE = auto()  # Location: file:///etc/passwd
+    REDIRECT_NO_LOCATION = auto()
+    ENDLESS_BODY = auto()  # half the JPEG, then bytes as fast as they are read
+    GZIP_ANYWAY = auto()  # a good JPEG, gzipped though nobody offered gzip
+    # The two below are no faults of the service: a client must take them.
+    WITH_CONTENT_LENGTH = auto()  # no redirect, no Last-Modified, a length
+    CLOSE_DELIMITED = auto()  # no redirect, neither length nor chunks, closed
+
+
+#: the loop is a second leg, so that it counts as one image request
+LOOP_TARGET: Final = "/cgi-bin/imageservice?loop=1"
+
+_JPEG: Final = ("Content-Type", "image/jpeg")
+_CHUNKED: Final = ("Transfer-Encoding", "chunked")
+_REDIRECTS: Final = {
+    Fault.REDIRECT_LOOP: LOOP_TARGET,
+    Fault.REDIRECT_OTHER_HOST: "http://other.invalid/cgi-bin/imageservice?mime=1",
+    # Port 1 has no listener anywhere: to follow there shows as a connect failure.
+    Fault.REDIRECT_OTHER_PORT: "http://127.0.0.1:1/cgi-bin/imageservice?mime=1",
+    Fault.REDIRECT_FILE: "file:///etc/passwd",
+}
+_STATUSES: Final[dict[Fault, tuple[int, Fields]]] = {
+    Fault.STATUS_400: (400, ()),
+    Fault.STATUS_401: (401, (("WWW-Authenticate", 'Basic realm="sample"'),)),
+    Fault.STATUS_403: (403, ()),
+    Fault.STATUS_404: (404, ()),
+    Fault.STATUS_429: (429, ()),
+    Fault.STATUS_429_RETRY_AFTER: (429, (("Retry-After", "1"),)),
+    Fault.STATUS_500: (500, ()),
+    Fault.STATUS_503: (503, ()),
+    Fault.HTML_200: (200, ()),
+}
+
+
+@dataclass(slots=True)
+class _Plan:
+    fault: Fault
+    image_id: int | None
+    times: int | None
+
+
+class FaultPlan:
+    """Which fault comes next. Not thread-safe: its owner holds a lock."""
+
+    def __init__(self) -> None:
+        self._plans: list[_Plan] = []
+
+    def add(self, fault: Fault, *, image_id: int | None, times: int | None) -> None:
+        """Plan a fault; a new endless one replaces the endless one of that image."""
+        if times is None:
+            self._plans = [
+                plan
+                for plan in self._plans
+                if plan.times is not None or plan.image_id != image_id
+            ]
+        self._plans.append(_Plan(fault, image_id, times))
+
+    def clear(self) -> None:
+        """Forget every plan."""
+        self._plans.clear()
+
+    def take(self, image_id: int | None) -> Fault | None:
+        """Return the fault for a request of that image, and count it as used.
+
+        Counted plans come first, in the order in which they were added; then an
+        endless plan of this image; then an endless plan of every image.
+        """
+        fitting = [p for p in self._plans if p.image_id in (None, image_id)]
+        fitting.sort(
+            key=lambda p: (p.times is None, p.times is None and not p.image_id)
+        )
+        for plan in fitting:
+            if plan.times is None:
+                return plan.fault
+            if plan.times > 0:
+                plan.times -= 1
+                return plan.fault
+        return None
+
+
+def needs_jpeg(fault: Fault) -> bool:
+    """Say whether the fault is made of the picture that was asked for."""
+    return fault in _BODIES
+
+
+def answer(fault: Fault, wire: Wire, draw: Callable[[], bytes]) -> None:
+    """Write `fault` as the answer to one image request."""
+    if fault in _STATUSES:
+        status, fields = _STATUSES[fault]
+        wire.page(
+            status, f"The sample service was told to say so: {fault.name}", fields
+        )
+    elif fault in _REDIRECTS:
+        wire.page(302, "The document has moved.", (("Location", _REDIRECTS[fault]),))
+    elif fault in _BODIES:
+        _BODIES[fault](wire, draw())
+    else:
+        _WITHOUT_PICTURE[fault](wire)
+
+
+def _length(size_bytes: int) -> tuple[str, str]:
+    return ("Content-Length", str(size_bytes))
+
+
+def _half(jpeg: bytes) -> bytes:
+    return jpeg[: len(jpeg) // 2]
+
+
+def _no_content(wire: Wire) -> None:
+    wire.head(204, last=True)
+
+
+def _not_a_jpeg(wire: Wire) -> None:
+    data = b"AFF\x01" + bytes(range(256)) * 16
+    wire.head(200, (_JPEG, _length(len(data))))
+    wire.body(data)
+
+
+def _empty_body(wire: Wire) -> None:
+    wire.head(200, (_JPEG, _length(0)), last=True)
+
+
+def _redirect_no_location(wire: Wire) -> None:
+    wire.page(302, "The document has moved.")
+
+
+def _drip_headers(wire: Wire) -> None:
+    start = b"HTTP/1.1 200 OK\r\nX-Drip: "
+    wire.drip(itertools.chain((start,), itertools.repeat(b"a")))
+
+
+def _silent(wire: Wire) -> None:
+    wire.silence()
+
+
+def _reset_before(wire: Wire) -> None:
+    wire.reset()
+
+
+def _part(wire: Wire, jpeg: bytes) -> None:
+    half = _half(jpeg)
+    content_range = ("Content-Range", f"bytes 0-{len(half) - 1}/{len(jpeg)}")
+    wire.head(206, (_JPEG, content_range, _length(len(half))))
+    wire.body(half)
+
+
+def _half_honest(wire: Wire, jpeg: bytes) -> None:
+    half = _half(jpeg)
+    wire.head(200, (_JPEG, _length(len(half))))
+    wire.body(half)
+
+
+def _cut_content_length(wire: Wire, jpeg: bytes) -> None:
+    wire.head(200, (_JPEG, _length(len(jpeg))))
+    wire.body(_half(jpeg))
+    wire.end()
+
+
+def _cut_chunked(wire: Wire, jpeg: bytes) -> None:
+    wire.head(200, (_JPEG, _CHUNKED))
+    wire.chunks(_half(jpeg), last=False)
+    wire.end()
+
+
+def _cut_close(wire: Wire, jpeg: bytes) -> None:
+    wire.end()
+    wire.head(200, (_JPEG,))
+    wire.body(_half(jpeg))
+
+
+def _reset_mid_body(wire: Wire, jpeg: bytes) -> None:
+    wire.head(200, (_JPEG, _length(len(jpeg))))
+    wire.body(_half(jpeg))
+    wire.reset()
+
+
+def _drip_body(wire: Wire, jpeg: bytes) -> None:
+    wire.head(200, (_JPEG, _CHUNKED))
+    wire.chunks(_half(jpeg), last=False)
+    wire.drip(itertools.repeat(b"1\r\n\x00\r\n"))
+
+
+def _endless_body(wire: Wire, jpeg: bytes) -> None:
+    wire.head(200, (_JPEG, _CHUNKED))
+    wire.chunks(_half(jpeg), last=False)
+    size = 64 * 1024
+    wire.flood(itertools.repeat(b"%x\r\n%b\r\n" % (size, bytes(size))))
+
+
+def _gzip_anyway(wire: Wire, jpeg: bytes) -> None:
+    wire.head(200, (_JPEG, ("Content-Encoding", "gzip"), _CHUNKED))
+    wire.chunks(gzip.compress(jpeg, 1, mtime=0))
+
+
+def _with_content_length(wire: Wire, jpeg: bytes) -> None:
+    wire.head(200, (_JPEG, _length(len(jpeg))))
+    wire.body(jpeg)
+
+
+def _close_delimited(wire: Wire, jpeg: bytes) -> None:
+    wire.end()
+    wire.head(200, (_JPEG,))
+    wire.body(jpeg)
+
+
+_WITHOUT_PICTURE: Final[dict[Fault, Callable[[Wire], None]]] = {
+    Fault.STATUS_204: _no_content,
+    Fault.NOT_A_JPEG: _not_a_jpeg,
+    Fault.EMPTY_BODY: _empty_body,
+    Fault.REDIRECT_NO_LOCATION: _redirect_no_location,
+    Fault.DRIP_HEADERS: _drip_headers,
+    Fault.SILENT: _silent,
+    Fault.RESET_BEFORE: _reset_before,
+}
+_BODIES: Final[dict[Fault, Callable[[Wire, bytes], None]]] = {
+    Fault.STATUS_206: _part,
+    Fault.HALF_JPEG_HONEST_LENGTH: _half_honest,
+    Fault.CUT_CONTENT_LENGTH: _cut_content_length,
+    Fault.CUT_CHUNKED: _cut_chunked,
+    Fault.CUT_CLOSE: _cut_close,
+    Fault.RESET_MID_BODY: _reset_mid_body,
+    Fault.DRIP_BODY: _drip_body,
+    Fault.ENDLESS_BODY: _endless_body,
+    Fault.GZIP_ANYWAY: _gzip_anyway,
+    Fault.WITH_CONTENT_LENGTH: _with_content_length,
+    Fault.CLOSE_DELIMITED: _close_delimited,
+}

@@ -1,0 +1,190 @@
+"""The recorded exchange: a redirect, then a chunked JPEG without a length."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import logging
+import re
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime, formatdate
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from allenfs.sample import faults
+from allenfs.sample.drawing import draw
+from allenfs.sample.targets import (
+    IMAGE_SERVICE_PATH,
+    BadRequestError,
+    Download,
+    UnknownImageError,
+    image_id_of,
+    is_image_request,
+    location_of,
+    parse_download,
+    parse_location,
+)
+from allenfs.sample.wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from allenfs.sample.faults import Fault
+    from allenfs.sample.traffic import Traffic
+
+logger = logging.getLogger(__name__)
+
+_YEAR: Final = timedelta(days=365)
+_SMALL_PX: Final = 1 << 20
+
+
+class Backstage(Protocol):
+    """What a handler needs of the service behind it."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """The counters."""
+
+    @property
+    def url(self) -> str:
+        """The address, without a slash at its end."""
+
+    def take_fault(self, image_id: int | None) -> Fault | None:
+        """Return the fault planned for this request, and count it as used."""
+
+    def hold(self) -> None:
+        """Wait as long as an image answer is to be held before its first byte."""
+
+    def pauser(self) -> Callable[[float], bool]:
+        """Return a sleep that is true when open-ended answers are to end."""
+
+
+@functools.lru_cache(maxsize=64)
+def _draw_small(download: Download) -> bytes:
+    return draw(download.record, download.picture)
+
+
+def _drawn(download: Download) -> bytes:
+    """Draw; small pictures are kept, since test suites ask for them again and again."""
+    picture = download.picture
+    if (picture.width_px or 0) * (picture.height_px or 0) <= _SMALL_PX:
+        return _draw_small(download)
+    return draw(download.record, picture)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves one connection; `backstage` is set by the subclass of a service."""
+
+    backstage: Backstage
+    protocol_version = "HTTP/1.1"
+    #: idle seconds before a kept connection is closed, as the recorded header says
+    timeout = 15.0
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        """Answer one request, of either leg or neither."""
+        # A slow reader is not an idle connection: only waiting for a request is.
+        self.connection.settimeout(None)
+        self._answer()
+        if not self.close_connection:
+            self.connection.settimeout(self.timeout)
+
+    do_HEAD = do_GET  # noqa: N815 - as above
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Log where the base class would print on stderr."""
+        logger.debug(format, *args)
+
+    def _answer(self) -> None:
+        traffic = self.backstage.traffic
+        if is_image_request(self.path):
+            with traffic.under_way() as done:
+                wire = self._wire(done)
+                traffic.count_request(self.path, dict(self.headers.items()))
+                self._guarded(self._first_leg, wire)
+        elif self.path.partition("?")[0] == IMAGE_SERVICE_PATH:
+            with traffic.under_way() as done:
+                wire = self._wire(done)
+                self._guarded(self._second_leg, wire)
+        else:
+            wire = self._wire(lambda: None)
+            wire.page(404, "The requested URL was not found on this server.")
+        self.close_connection = not wire.keep_alive
+        if self.close_connection:
+            # The base class keeps a reference to the socket here; a reset needs the
+            # socket really closed, before anybody shuts it down in good order.
+            self.rfile.close()
+            self.connection.close()
+
+    def _wire(self, before_last: Callable[[], None]) -> Wire:
+        wire = Wire(
+            self.connection,
+            self.backstage.pauser(),
+            without_body=self.command == "HEAD",
+            before_last=before_last,
+        )
+        wire.keep_alive = not self.close_connection
+        return wire
+
+    def _guarded(self, leg: Callable[[Wire], None], wire: Wire) -> None:
+        try:
+            leg(wire)
+        except UnknownImageError:
+            wire.page(404, "The image was not found on this server.")
+        except BadRequestError as exc:
+            wire.page(400, str(exc))
+
+    def _first_leg(self, wire: Wire) -> None:
+        fault = self.backstage.take_fault(image_id_of(self.path))
+        if fault is None:
+            target = location_of(parse_download(self.path))
+            where = ("Location", f"{self.backstage.url}{target}")
+            wire.page(302, "The document has moved.", (where,))
+            return
+        if faults.needs_jpeg(fault):
+            parse_download(self.path)
+        self.backstage.hold()
+        faults.answer(fault, wire, lambda: _drawn(parse_download(self.path)))
+
+    def _second_leg(self, wire: Wire) -> None:
+        if self.path == faults.LOOP_TARGET:
+            wire.page(302, "Moved.", (("Location", faults.LOOP_TARGET),))
+            return
+        download = parse_location(self.path)
+        body = b"" if wire.without_body else _drawn(download)
+        gzipped = _offers_gzip(cast("str", self.headers.get("Accept-Encoding", "")))
+        if gzipped:
+            body = gzip.compress(body, 1, mtime=0)
+        chunked = self.request_version != "HTTP/1.0"
+        if not chunked:
+            wire.end()
+        modified_s = download.record.modified_s
+        fields = [
+            ("Last-Modified", formatdate(modified_s, usegmt=True)),
+            (
+                "Expires",
+                format_datetime(datetime.now(timezone.utc) + _YEAR, usegmt=True),
+            ),
+            ("Access-Control-Allow-Origin", "*"),
+            ("Content-Disposition", "attachment; filename=imagefile.jpg"),
+            ("Content-Type", "image/jpeg"),
+        ]
+        if gzipped:
+            fields += [("Vary", "Accept-Encoding"), ("Content-Encoding", "gzip")]
+        if chunked:
+            fields.append(("Transfer-Encoding", "chunked"))
+        self.backstage.hold()
+        wire.head(200, tuple(fields))
+        if chunked:
+            wire.chunks(body)
+        else:
+            wire.body(body)
+
+
+def _offers_gzip(accept_encoding: str) -> bool:
+    """Say whether the client takes gzip; a weight of zero refuses it."""
+    for part in accept_encoding.lower().split(","):
+        coding, _, weight = part.partition(";")
+        if coding.strip() in ("gzip", "x-gzip", "*"):
+            return not re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", weight)
+    return False

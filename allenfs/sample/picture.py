@@ -1,0 +1,111 @@
+"""What one request asks to be drawn, and which pixels of the image that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from allenfs.sample.records import ImageRecord
+
+Service = Literal["image", "projection", "atlas"]
+
+VIEWS: Final = (
+    "expression",
+    "projection",
+    "tumor_feature_annotation",
+    "tumor_feature_boundary",
+)
+MAX_DOWNSAMPLE: Final = 10
+
+
+class OutsideImageError(ValueError):
+    """The region asked for has no pixel in common with the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Everything that one request asks for.
+
+    `left_px` and `top_px` are full-resolution pixels of the slide, `width_px` and
+    `height_px` pixels of the chosen tier; None is the default of the service.
+    `downsample` is a number of halvings, `quality` the JPEG quality, 0 to 100.
+    """
+
+    view: str | None = None
+    downsample: int = 0
+    quality: int | None = None
+    left_px: int | None = None
+    top_px: int | None = None
+    width_px: int | None = None
+    height_px: int | None = None
+    range: tuple[int, ...] | None = None
+    rgb: tuple[float, ...] | None = None
+    contrast: tuple[float, ...] | None = None
+    colormap: str | None = None
+    annotation: bool = False
+    atlas_id: int | None = None
+    service: Service = "image"
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A picture's pixels: a full-resolution corner on the slide, a size in the tier."""
+
+    left_px: int
+    top_px: int
+    width_px: int
+    height_px: int
+
+
+def region_of(record: ImageRecord, picture: Picture) -> Region:
+    """Return the pixels that `picture` shows, clamped to the image.
+
+    Raises
+    ------
+    OutsideImageError
+        The region lies wholly outside the image, or has no width or height.
+    """
+    d = picture.downsample
+    left, width = _clamp(
+        picture.left_px, picture.width_px, record.left_px, record.width_px, d
+    )
+    top, height = _clamp(
+        picture.top_px, picture.height_px, record.top_px, record.height_px, d
+    )
+    return Region(left, top, width, height)
+
+
+def resolved(record: ImageRecord, picture: Picture) -> Picture:
+    """Return `picture` with its region written out, as the redirect carries it."""
+    region = region_of(record, picture)
+    return replace(
+        picture,
+        left_px=region.left_px,
+        top_px=region.top_px,
+        width_px=region.width_px,
+        height_px=region.height_px,
+    )
+
+
+def _clamp(
+    start_px: int | None,
+    size_px: int | None,
+    image_start_px: int,
+    image_size_px: int,
+    downsample: int,
+) -> tuple[int, int]:
+    """Return start (full resolution) and size (tier) along one axis.
+
+    Sizes are rounded down, as every recorded size is, and never below one pixel.
+    """
+    image_stop_px = image_start_px + image_size_px
+    start = image_start_px if start_px is None else start_px
+    if size_px is None:
+        size_px = max(1, image_size_px >> downsample)
+    stop = start + (size_px << downsample)
+    if size_px < 1 or stop <= image_start_px or start >= image_stop_px:
+        message = f"{size_px} pixels from {start} are outside the image"
+        raise OutsideImageError(message)
+    start, stop = max(start, image_start_px), min(stop, image_stop_px)
+    return start, max(1, (stop - start) >> downsample)

@@ -1,0 +1,243 @@
+"""The sample service on a loopback port: what a mount and a test talk to."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import socketserver
+import sys
+import threading
+from http.server import ThreadingHTTPServer
+from typing import TYPE_CHECKING, Final, cast
+
+from allenfs.sample.faults import Fault, FaultPlan
+from allenfs.sample.handler import Handler
+from allenfs.sample.traffic import Traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+__all__ = ["Fault", "SampleService"]
+
+logger = logging.getLogger(__name__)
+
+_Request = socket.socket | tuple[bytes, socket.socket]
+
+_HOST: Final = "127.0.0.1"
+_POLL_S: Final = 0.05
+#: how long close() waits for answers under way; their threads are daemons anyway
+_CLOSE_S: Final = 5.0
+
+
+class _Stage:
+    """What the handlers of one service share: counters, planned faults, the curtain."""
+
+    def __init__(self, latency_s: float) -> None:
+        self.traffic = Traffic()
+        self.url = ""
+        self._latency_s = latency_s
+        self._plan = FaultPlan()
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._closed = threading.Event()
+        self.running = threading.Event()
+        self.running.set()
+
+    def open(self, url: str) -> None:
+        self.url = url
+        self._closed.clear()
+
+    def close(self) -> None:
+        self._closed.set()
+        self._end_open_answers()
+
+    def fail(self, fault: Fault, *, image_id: int | None, times: int | None) -> None:
+        with self._lock:
+            self._plan.add(fault, image_id=image_id, times=times)
+
+    def heal(self) -> None:
+        with self._lock:
+            self._plan.clear()
+        self._end_open_answers()
+
+    def take_fault(self, image_id: int | None) -> Fault | None:
+        with self._lock:
+            return self._plan.take(image_id)
+
+    def hold(self) -> None:
+        self._closed.wait(self._latency_s)
+        while not (self.running.wait(_POLL_S) or self._closed.is_set()):
+            pass
+
+    def pauser(self) -> Callable[[float], bool]:
+        with self._lock:
+            return self._ended.wait
+
+    def _end_open_answers(self) -> None:
+        with self._lock:
+            ended, self._ended = self._ended, threading.Event()
+        ended.set()
+
+
+class SampleService:
+    """Serves drawn images on 127.0.0.1, and faults on request.
+
+    The constructor does no I/O; every method may be called from any thread.
+
+    Parameters
+    ----------
+    port
+        TCP port; 0 takes any free one.
+    latency_s
+        Seconds to wait before the first byte of the answer that ends a download.
+    """
+
+    def __init__(self, *, port: int = 0, latency_s: float = 0.0) -> None:
+        self._port = port
+        self._stage = _Stage(latency_s)
+        self._server: _Server | None = None
+
+    def start(self) -> None:
+        """Listen, and serve from daemon threads; OSError if the port is taken."""
+        server = _Server((_HOST, self._port), self._stage)
+        self._server = server
+        self._stage.open(f"http://{_HOST}:{server.server_address[1]}")
+        threading.Thread(
+            target=server.serve_forever,
+            args=(_POLL_S,),
+            name="sample-service",
+            daemon=True,
+        ).start()
+
+    def close(self) -> None:
+        """Stop listening, cut every connection, and wait for their threads."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        self._stage.close()
+        server.shutdown()
+        server.server_close()
+        server.cut_connections(_CLOSE_S)
+
+    def __enter__(self) -> Self:
+        """Start the service."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the service."""
+        self.close()
+
+    @property
+    def url(self) -> str:
+        """Address, `http://127.0.0.1:PORT`; empty before the first start."""
+        return self._stage.url
+
+    def fail(
+        self, fault: Fault, *, image_id: int | None = None, times: int | None = None
+    ) -> None:
+        """Answer the next `times` image requests with `fault`, or all until heal().
+
+        Only requests of `image_id` if it is given. Counted faults are used up in the
+        order of the calls, before an endless one.
+        """
+        self._stage.fail(fault, image_id=image_id, times=times)
+
+    def heal(self) -> None:
+        """Forget all faults, and end the open-ended ones that are being answered."""
+        self._stage.heal()
+
+    def pause(self) -> None:
+        """Hold image answers before their first byte until resume()."""
+        self._stage.running.clear()
+
+    def resume(self) -> None:
+        """Let the held answers go."""
+        self._stage.running.set()
+
+    @property
+    def image_requests(self) -> int:
+        """Image downloads asked for so far; a redirect's second leg is not counted."""
+        return len(self._stage.traffic.requested)
+
+    @property
+    def requested(self) -> list[str]:
+        """Targets of the image requests, path and query, in order of arrival."""
+        return self._stage.traffic.requested
+
+    @property
+    def headers(self) -> list[dict[str, str]]:
+        """Request headers of the image requests, in order of arrival."""
+        return self._stage.traffic.headers
+
+    @property
+    def peak_requests(self) -> int:
+        """Highest number of image downloads under way at once, counting either leg."""
+        return self._stage.traffic.peak
+
+    @property
+    def connections(self) -> int:
+        """TCP connections accepted so far."""
+        return self._stage.traffic.connections
+
+    def reset_counters(self) -> None:
+        """Start all counts again."""
+        self._stage.traffic.reset()
+
+
+class _Server(ThreadingHTTPServer):
+    """Threads and sockets of one started service."""
+
+    daemon_threads = True
+    # 50 clients at once come faster than one thread accepts them.
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], stage: _Stage) -> None:
+        self._traffic = stage.traffic
+        self._open: set[socket.socket] = set()
+        self._changed = threading.Condition()
+        handler = type("SampleHandler", (Handler,), {"backstage": stage})
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        """Bind without the look-up of a host name that the base class makes."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = _HOST, self.server_address[1]
+
+    def process_request(self, request: _Request, client_address: object) -> None:
+        """Count the connection, and keep it in mind until it is closed."""
+        self._traffic.count_connection()
+        connection = cast("socket.socket", request)
+        with self._changed:
+            self._open.add(connection)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: _Request) -> None:
+        """Close the connection and forget it."""
+        super().shutdown_request(request)
+        with self._changed:
+            self._open.discard(cast("socket.socket", request))
+            self._changed.notify_all()
+
+    def handle_error(self, request: _Request, client_address: object) -> None:
+        """Stay silent about clients that go away; log what is a bug."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            logger.error("request %s from %s", request, client_address, exc_info=error)
+
+    def cut_connections(self, timeout_s: float) -> None:
+        """Shut every open connection down and wait until their threads are done."""
+        with self._changed:
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+            self._changed.wait_for(lambda: not self._open, timeout_s)

@@ -1,0 +1,148 @@
+"""One HTTP answer, written byte by byte on the real socket, well-formed or not."""
+
+from __future__ import annotations
+
+import html
+import socket
+import struct
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+Fields = tuple[tuple[str, str], ...]
+
+_CHUNK_BYTES: Final = 64 * 1024
+#: how often an open-ended answer looks whether it may end
+_LOOK_S: Final = 0.05
+
+
+class Wire:
+    """The server's side of one exchange.
+
+    Parameters
+    ----------
+    connection
+        The accepted socket.
+    pause
+        Waits for that many seconds; true when the answer is to end at once.
+    without_body
+        The request was HEAD: bodies are swallowed.
+    before_last
+        Called before the last bytes of a whole answer are sent.
+    """
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        pause: Callable[[float], bool],
+        *,
+        without_body: bool = False,
+        before_last: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._connection = connection
+        self._pause = pause
+        self.without_body = without_body
+        self._before_last = before_last
+        self.keep_alive = True
+
+    def head(self, status: int, fields: Fields = (), *, last: bool = False) -> None:
+        """Send the status line and the header, with Apache's own fields around.
+
+        `last` says that no body follows.
+        """
+        if last or self.without_body:
+            self._before_last()
+        now = formatdate(usegmt=True)
+        connection = "Keep-Alive" if self.keep_alive else "close"
+        lines = [
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+            f"Date: {now}",
+            "Server: Apache",
+            *(f"{name}: {value}" for name, value in fields),
+        ]
+        if self.keep_alive:
+            lines.append("Keep-Alive: timeout=15, max=99")
+        lines.append(f"Connection: {connection}")
+        self.raw("\r\n".join([*lines, "", ""]).encode("latin-1"))
+
+    def raw(self, data: bytes) -> None:
+        """Send bytes as they are, also after HEAD."""
+        self._connection.sendall(data)
+
+    def body(self, data: bytes) -> None:
+        """Send a body as it is, unless the request was HEAD."""
+        if not self.without_body:
+            self.raw(data[:-1])
+            self._before_last()
+            self.raw(data[-1:])
+
+    def chunks(self, data: bytes, *, last: bool = True) -> None:
+        """Send a body in chunks, and the last one, of no bytes, unless told not to."""
+        if self.without_body:
+            return
+        for start in range(0, len(data), _CHUNK_BYTES):
+            part = data[start : start + _CHUNK_BYTES]
+            self.raw(b"%x\r\n%b\r\n" % (len(part), part))
+        if last:
+            self._before_last()
+            self.raw(b"0\r\n\r\n")
+
+    def page(self, status: int, text: str, fields: Fields = ()) -> None:
+        """Send a whole HTML page that says the status and `text`."""
+        title = f"{status} {HTTPStatus(status).phrase}"
+        page = (
+            "<!DOCTYPE HTML>\n"
+            f"<html><head><title>{title}</title></head>\n"
+            f"<body><h1>{title}</h1><p>{html.escape(text)}</p></body></html>\n"
+        ).encode()
+        length = ("Content-Length", str(len(page)))
+        kind = ("Content-Type", "text/html; charset=utf-8")
+        self.head(status, (*fields, length, kind))
+        self.body(page)
+
+    def drip(self, pieces: Iterable[bytes]) -> None:
+        """Send the pieces, one now and then, until it is over or nobody listens."""
+        for piece in pieces:
+            if self._pause(_LOOK_S) or self.client_is_gone():
+                break
+            self.raw(piece)
+        self.end()
+
+    def flood(self, pieces: Iterable[bytes]) -> None:
+        """Send the pieces as fast as they are read, until it is over."""
+        for piece in pieces:
+            if self._pause(0):
+                break
+            self.raw(piece)
+        self.end()
+
+    def silence(self) -> None:
+        """Say nothing until it is over or the client has gone."""
+        while not (self._pause(_LOOK_S) or self.client_is_gone()):
+            pass
+        self.end()
+
+    def client_is_gone(self) -> bool:
+        """Say whether the client has closed or reset its end."""
+        try:
+            return (
+                self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+            )
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def end(self) -> None:
+        """Let the connection be closed when this answer is done."""
+        self.keep_alive = False
+
+    def reset(self) -> None:
+        """Make the close a reset: the client gets RST instead of the end."""
+        self._connection.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+        self.end()

@@ -1,0 +1,53 @@
+"""What `allenfs cache` tells and checks of a store, mounted or not."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from allenfs import sealed
+from allenfs.errors import DamagedStoreError
+from allenfs.store import READ_FLAGS
+
+if TYPE_CHECKING:
+    from allenfs.layout import Layout
+    from allenfs.store import Store
+
+log = logging.getLogger(__name__)
+
+
+def sizes(layout: Layout) -> dict[str, tuple[int, int]]:
+    """Return the number of images and their bytes on disk, by service."""
+    totals: dict[str, tuple[int, int]] = {}
+    for _, used_bytes, name in layout.usage():
+        service = name.partition("/")[0]
+        count, total_bytes = totals.get(service, (0, 0))
+        totals[service] = count + 1, total_bytes + used_bytes
+    return totals
+
+
+def verify(layout: Layout, store: Store) -> tuple[int, int]:
+    """Read every stored image of every service; remove the damaged ones.
+
+    Returns
+    -------
+    tuple of int
+        Number of images read, and of those that were damaged.
+    """
+    checked = damaged = 0
+    for name, entry in layout.files():
+        try:
+            fd = os.open(entry.path, READ_FLAGS)
+        except FileNotFoundError:
+            continue  # evicted meanwhile
+        checked += 1
+        try:
+            sealed.verify(fd, name)
+        except DamagedStoreError as error:
+            damaged += 1
+            log.warning("%s: removed", error)
+            store.remove(name, os.fstat(fd).st_ino)
+        finally:
+            os.close(fd)
+    return checked, damaged
