@@ -89,15 +89,19 @@ class Journal:
         return news
 
     def tell(self, name: str, size_bytes: int | None) -> None:
-        """Append one change of this process; it is no news to itself."""
+        """Append one change of this process; it is no news to itself.
+
+        To be called after `news`, so that nothing untold lies before it.
+        """
         if self._fd is None:
             self._open()
         assert self._fd is not None
-        line = f"-{name}\n" if size_bytes is None else f"+{size_bytes} {name}\n"
+        change = f"-{name}" if size_bytes is None else f"+{size_bytes} {name}"
+        # between newlines: what a full disk cut off spoils no other line
+        line = f"\n{change}\n".encode()
         if self._offset + len(line) > self._max_bytes:
             self.replace()
-        os.write(self._fd, line.encode())
-        self._offset += len(line)
+        self._offset += os.write(self._fd, line)
 
     def replace(self) -> None:
         """Begin a new journal, and so make every other process read anew."""

@@ -175,8 +175,10 @@ class Store:
     def remove(self, name: str, inode: int) -> None:
         """Remove a damaged file, unless another one has taken its name."""
         path = self._layout.images / name
+        self.load()
         try:
             with self._exclusive():
+                self._catch_up()
                 if path.stat().st_ino == inode:
                     path.unlink()
                     with self._lru_lock:

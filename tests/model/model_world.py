@@ -1,0 +1,140 @@
+"""A filesystem without FUSE over a dictionary, and what a kernel would do with it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from allenfs import tree
+from allenfs.config import ServiceSettings, StoreSettings
+from allenfs.errors import ServiceError, StaleSizeError
+from allenfs.fetcher import Fetcher
+from allenfs.filesystem import Filesystem
+from allenfs.service import Answer
+from allenfs.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from allenfs.filesystem import Opened
+    from allenfs.images import ImageRequest
+    from allenfs.service import Sink
+
+PAGE = 4096
+MAX_IMAGE_BYTES = 2**30
+
+
+def bytes_of(path: str, version: int, size: int) -> bytes:
+    """Bytes that name image, version and offset."""
+    seed = f"{path} {version} {size}".encode()
+    blocks = (
+        hashlib.sha256(seed + at.to_bytes(8, "big")).digest()
+        for at in range(0, size, 32)
+    )
+    return b"".join(blocks)[:size]
+
+
+def request_of(path: str) -> ImageRequest:
+    node = tree.parse(path)
+    assert isinstance(node, tree.ImageFile)
+    return node.request
+
+
+class DictionaryService:
+    """Gives what is in a dictionary; fails next, if told so."""
+
+    def __init__(self) -> None:
+        self.images: dict[ImageRequest, bytes] = {}
+        self.served: dict[ImageRequest, list[bytes]] = {}
+        self.fail_next: list[ServiceError] = []
+        self.fetches = 0
+
+    def fetch(self, request: ImageRequest, sink: Sink) -> Answer:
+        self.fetches += 1
+        data = self.images[request]
+        sink.restart()
+        if self.fail_next:
+            sink.write(data[: len(data) // 2])  # a failure may come half-way
+            raise self.fail_next.pop()
+        for at in range(0, len(data), 3000):
+            sink.write(data[at : at + 3000])
+        self.served.setdefault(request, []).append(data)
+        return Answer(None, None)
+
+
+@dataclass
+class Clock:
+    now_s: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def mount(
+    service: DictionaryService, directory: Path, capacity_bytes: int, clock: Clock
+) -> Filesystem:
+    store = Store(StoreSettings(directory, capacity_bytes, "model"))
+    fetcher = Fetcher(service, store, ServiceSettings("http://h"), clock=clock)
+    return Filesystem(
+        fetcher, api_url="http://h", max_image_bytes=MAX_IMAGE_BYTES, clock=clock
+    )
+
+
+@dataclass
+class Kernel:
+    """What the kernel holds of each path, and the rules it goes by.
+
+    Attributes
+    ----------
+    sizes : dict
+        What the last `stat` of a path told.
+    pages : dict
+        The bytes of a path's page cache.
+    """
+
+    filesystem: Filesystem
+    sizes: dict[str, int] = field(default_factory=dict)
+    pages: dict[str, bytes] = field(default_factory=dict)
+
+    def look_up(self, path: str) -> int:
+        self.sizes[path] = self.filesystem.stat(path).size_bytes
+        return self.sizes[path]
+
+    def open(self, path: str, caller: int, *, looks_up: bool) -> tuple[Opened, int]:
+        """Open as the kernel does; return also how often ESTALE came."""
+        stale = 0
+        if looks_up:
+            self.look_up(path)
+        try:
+            opened = self.filesystem.open(path, caller=caller)
+        except StaleSizeError:
+            stale = 1
+            if looks_up:
+                self.look_up(path)
+            opened = self.filesystem.open(path, caller=caller)
+        if not opened.direct_io and not opened.keep_cache:
+            self.pages.pop(path, None)
+        return opened, stale
+
+    def read_all(self, path: str, opened: Opened, chunk: int) -> bytes:
+        """Read up to the end that the kernel believes in, page by page."""
+        if opened.direct_io:
+            return self._read_directly(opened, chunk)
+        if path not in self.pages:
+            size = self.sizes[path]
+            pages = b""
+            step = -(-chunk // PAGE) * PAGE  # read-ahead asks for whole pages
+            for at in range(0, size, step):
+                data = self.filesystem.read(
+                    opened.handle, at, min(step, -(-size // PAGE) * PAGE - at)
+                )
+                pages += data.ljust(min(step, size - at), b"\0")  # as it pads
+            self.pages[path] = pages
+        return self.pages[path][: self.sizes[path]]
+
+    def _read_directly(self, opened: Opened, chunk: int) -> bytes:
+        parts: list[bytes] = []
+        while data := self.filesystem.read(opened.handle, sum(map(len, parts)), chunk):
+            parts.append(data)
+        return b"".join(parts)

@@ -1,0 +1,145 @@
+"""A fetcher over a service that does what a test says, and a store that tells."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from store_helpers import image_bytes, section
+
+from allenfs.config import ServiceSettings, StoreSettings
+from allenfs.fetcher import Fetcher
+from allenfs.service import Answer
+from allenfs.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from allenfs.images import ImageRequest
+    from allenfs.sealed import Image
+    from allenfs.service import Sink
+    from allenfs.spool import Spool
+MIB = 2**20
+READERS = 16
+# A waiter that nobody wakes fails its test, and does not hang the run.
+PATIENCE_S = 60
+
+
+class ScriptedService:
+    """Gives image_bytes(id, 5000), or what `failures` says, behind a gate."""
+
+    def __init__(self) -> None:
+        self.fetches: Counter[int] = Counter()
+        self.failures: dict[int, BaseException] = {}
+        self.under_way = self.most_under_way = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self.arrive: Callable[[], object] = lambda: None
+        self._lock = threading.Lock()
+
+    def fetch(self, request: ImageRequest, sink: Sink) -> Answer:
+        with self._lock:
+            self.fetches[request.image_id] += 1
+            self.under_way += 1
+            self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            self.arrive()
+            assert self.gate.wait(PATIENCE_S)
+            if request.image_id in self.failures:
+                raise self.failures[request.image_id]
+            sink.restart()
+            sink.write(image_bytes(request.image_id, 5000))
+            return Answer(None, None)
+        finally:
+            with self._lock:
+                self.under_way -= 1
+
+
+class WatchedStore(Store):
+    """A store that says when an image landed, and can hold up a look."""
+
+    def __init__(self, *args: object, **options: object) -> None:
+        super().__init__(*args, **options)
+        self.landed = threading.Event()
+        self.before_find: Callable[[], object] = lambda: None
+        self.after_find: Callable[[], object] = lambda: None
+
+    def find(self, request: ImageRequest) -> Image | None:
+        self.before_find()
+        image = super().find(request)
+        self.after_find()
+        return image
+
+    def add(
+        self, request: ImageRequest, spool: Spool, modified_ns: int | None
+    ) -> Image:
+        image = super().add(request, spool, modified_ns)
+        self.landed.set()
+        return image
+
+
+class Waiters:
+    """Gives each thread an `interrupted` and knows when so many wait."""
+
+    def __init__(self, count: int) -> None:
+        self._ends_s = time.monotonic() + PATIENCE_S
+        self.all_wait = threading.Event()
+        self._count = count
+        self._seen: set[int] = set()
+        self._lock = threading.Lock()
+
+    def interrupted(self) -> bool:
+        with self._lock:
+            self._seen.add(threading.get_ident())
+            if len(self._seen) == self._count:
+                self.all_wait.set()
+        return time.monotonic() > self._ends_s
+
+
+@dataclass
+class Bench:
+    """A fetcher over a scripted service and a real store, with a clock to turn."""
+
+    directory: Path
+    capacity_bytes: int = MIB
+    connections: int = 4
+    now_s: float = 1000.0
+    service: ScriptedService = field(default_factory=ScriptedService)
+
+    def __post_init__(self) -> None:
+        self.store = WatchedStore(
+            StoreSettings(self.directory, self.capacity_bytes, "test")
+        )
+        self.fetcher = Fetcher(
+            self.service,
+            self.store,
+            ServiceSettings("http://h", connections=self.connections),
+            clock=lambda: self.now_s,
+        )
+
+    def get(self, number: int) -> Image:
+        return self.fetcher.get(section(number), Waiters(1).interrupted)
+
+    def fails(self, number: int, expected: type[BaseException]) -> BaseException:
+        with pytest.raises(expected) as raised:
+            self.get(number)
+        return raised.value
+
+    def get_at_once(self, number: int) -> list[Future[Image]]:
+        """Let 16 threads wait for one image before the service may answer."""
+        self.service.gate.clear()
+        waiters = Waiters(READERS)
+        with ThreadPoolExecutor(READERS) as pool:
+            futures = [
+                pool.submit(self.fetcher.get, section(number), waiters.interrupted)
+                for _ in range(READERS)
+            ]
+            assert waiters.all_wait.wait(PATIENCE_S)
+            self.service.gate.set()
+        return futures

@@ -1,0 +1,138 @@
+"""Failures are shared, remembered for a while, and then over."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+import pytest
+from fetcher_doubles import READERS, Bench
+from store_helpers import content, image_bytes, open_files, section, store_at
+
+from allenfs.errors import (
+    BusyError,
+    CutAnswerError,
+    ImageNotFoundError,
+    ServiceError,
+    ServiceTimeoutError,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("bug"), MemoryError(), SystemExit(3)])
+def test_an_unexpected_exception_reaches_every_waiter_and_wedges_nothing(
+    bench: Bench, error: BaseException
+) -> None:
+    bench.service.failures[1] = error
+    assert [future.exception() for future in bench.get_at_once(1)] == [error] * READERS
+    assert bench.service.fetches == {1: 1}
+    del bench.service.failures[1]
+    assert content(bench.get(1)) == image_bytes(1, 5000)
+    assert bench.service.fetches == {1: 2}
+    assert bench.service.under_way == 0
+
+
+def test_a_failed_download_gives_its_connection_back(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, connections=1)
+    for number, error in enumerate([CutAnswerError("x"), RuntimeError(), SystemExit()]):
+        bench.service.failures[number + 1] = error
+        bench.fails(number + 1, type(error))
+    assert content(bench.get(9)) == image_bytes(9, 5000)
+
+
+@pytest.mark.parametrize(
+    ("error", "memory_s"),
+    [
+        (CutAnswerError("cut"), 10),
+        (ServiceTimeoutError("stall"), 10),
+        (BusyError("503"), 10),
+        (ImageNotFoundError("404"), 60),
+    ],
+    ids=lambda item: type(item).__name__,
+)
+def test_a_failure_is_remembered_so_long_and_no_longer(
+    bench: Bench, error: ServiceError, memory_s: int
+) -> None:
+    bench.service.failures[1] = error
+    error.url, error.attempts, error.elapsed_s = "http://h/1", 3, 7.5
+    for _ in range(5):
+        again = bench.fails(1, ServiceError)
+        assert (type(again), str(again)) == (type(error), str(error))
+    bench.now_s += memory_s - 0.001
+    bench.fails(1, type(error))
+    assert bench.service.fetches == {1: 1}
+    bench.now_s += 0.001
+    bench.fails(1, type(error))
+    bench.fails(1, type(error))
+    assert bench.service.fetches == {1: 2}
+    del bench.service.failures[1]
+    bench.now_s += memory_s
+    assert content(bench.get(1)) == image_bytes(1, 5000)
+    assert bench.service.fetches == {1: 3}
+
+
+def test_a_failure_of_one_image_is_none_of_another(bench: Bench) -> None:
+    bench.service.failures[1] = ImageNotFoundError("404")
+    bench.fails(1, ImageNotFoundError)
+    assert content(bench.get(2)) == image_bytes(2, 5000)
+
+
+def test_a_stored_image_is_given_though_its_last_download_failed(bench: Bench) -> None:
+    bench.service.failures[1] = CutAnswerError("cut")
+    bench.fails(1, CutAnswerError)
+    other_mount = store_at(bench.directory)
+    spool = other_mount.spool()
+    spool.write(b"from there")
+    other_mount.add(section(1), spool, None)
+    assert content(bench.get(1)) == b"from there"
+    assert bench.fetcher.last_failure(section(1)) is None
+
+
+def test_a_remembered_failure_does_not_grow_with_each_reader(bench: Bench) -> None:
+    bench.service.failures[1] = CutAnswerError("cut")
+
+    def depth() -> int:
+        traceback, count = bench.fails(1, CutAnswerError).__traceback__, 0
+        while traceback is not None:
+            traceback, count = traceback.tb_next, count + 1
+        return count
+
+    bench.fails(1, CutAnswerError)
+    first = depth()
+    assert {depth() for _ in range(20)} == {first}
+
+
+def test_the_last_failure_can_be_read_until_it_is_over(bench: Bench) -> None:
+    assert bench.fetcher.last_failure(section(1)) is None
+    bench.service.failures[1] = CutAnswerError("17 of 33 bytes")
+    bench.fails(1, CutAnswerError)
+    bench.now_s += 30
+    assert "17 of 33 bytes" in bench.fetcher.last_failure(section(1))
+    del bench.service.failures[1]
+    bench.get(1)
+    assert bench.fetcher.last_failure(section(1)) is None
+
+
+def test_a_failed_download_leaves_nothing_in_the_store(bench: Bench) -> None:
+    bench.service.failures[1] = CutAnswerError("cut")
+    bench.fails(1, CutAnswerError)
+    assert list((bench.directory / "incoming").iterdir()) == []
+    assert list((bench.directory / "images").rglob("*.jpg")) == []
+
+
+def test_a_remembered_failure_holds_no_file_of_its_download(bench: Bench) -> None:
+    """A crawler over a service that is down must not run out of descriptors."""
+    gc.collect()
+    before = open_files()
+    for number in range(1, 101):
+        bench.service.failures[number] = CutAnswerError("cut")
+        bench.fails(number, CutAnswerError)
+    bench.service.failures.clear()
+    assert open_files() <= before + 5

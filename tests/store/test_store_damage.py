@@ -1,0 +1,228 @@
+"""A stored file that is not what was stored is noticed, removed, and got again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from store_helpers import (
+    KIB,
+    SEAL_BYTES,
+    content,
+    disk_usage,
+    found,
+    image_bytes,
+    put,
+    section,
+    store_at,
+    stored_file,
+    verify_all,
+    warnings_in,
+)
+
+from allenfs.errors import DamagedStoreError
+from allenfs.sealed import verify
+
+DATA = image_bytes(1, 777)
+LENGTH = len(DATA) + SEAL_BYTES
+
+
+@pytest.fixture(scope="module")
+def directory() -> Path:
+    """One directory for all the examples of a property."""
+    place = Path(tempfile.mkdtemp(prefix="allenfs-damage-"))
+    yield place
+    shutil.rmtree(place)
+
+
+def assert_noticed_and_recovered(directory: Path, path: Path) -> None:
+    """At the first look of a new store; then it is got again, and kept."""
+    store = store_at(directory)
+    assert found(store, 1) is None
+    assert not path.exists()
+    assert store.peek(section(1)) is None
+    assert section(1).image_id not in store.used_ids(section(1).service)
+    put(store, 1, DATA)
+    assert found(store_at(directory), 1) == DATA
+
+
+@settings(max_examples=150, deadline=None)
+@given(position=st.integers(0, LENGTH - 1), bit=st.integers(0, 7))
+def test_one_flipped_bit_anywhere_is_noticed(
+    directory: Path, position: int, bit: int
+) -> None:
+    put(store_at(directory), 1, DATA)
+    path = stored_file(directory, 1)
+    with path.open("r+b") as file:
+        byte = os.pread(file.fileno(), 1, position)[0]
+        os.pwrite(file.fileno(), bytes([byte ^ 1 << bit]), position)
+    assert_noticed_and_recovered(directory, path)
+
+
+def test_every_bit_of_the_seal_counts(tmp_path: Path) -> None:
+    put(store_at(tmp_path), 1, DATA)
+    path = stored_file(tmp_path, 1)
+    name = str(path.relative_to(tmp_path / "images"))
+    whole = path.read_bytes()
+    assert len(whole) == LENGTH
+    with path.open("r+b") as file:
+        fd = file.fileno()
+        for position in range(len(DATA) - 2, LENGTH):
+            for bit in range(8):
+                os.pwrite(fd, bytes([whole[position] ^ 1 << bit]), position)
+                with pytest.raises(DamagedStoreError):
+                    verify(fd, name)
+            os.pwrite(fd, whole[position : position + 1], position)
+        assert verify(fd, name).size_bytes == len(DATA)
+
+
+@settings(max_examples=80, deadline=None)
+@given(length=st.integers(0, LENGTH - 1))
+def test_a_file_cut_anywhere_is_noticed(directory: Path, length: int) -> None:
+    put(store_at(directory), 1, DATA)
+    path = stored_file(directory, 1)
+    os.truncate(path, length)
+    assert_noticed_and_recovered(directory, path)
+
+
+@settings(max_examples=80, deadline=None)
+@given(position=st.integers(0, LENGTH), junk=st.binary(min_size=1, max_size=400))
+def test_bytes_put_into_a_file_are_noticed(
+    directory: Path, position: int, junk: bytes
+) -> None:
+    put(store_at(directory), 1, DATA)
+    path = stored_file(directory, 1)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:position] + junk + whole[position:])
+    assert_noticed_and_recovered(directory, path)
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.binary(max_size=700))
+def test_any_file_in_its_place_is_noticed(directory: Path, data: bytes) -> None:
+    put(store_at(directory), 1, DATA)
+    path = stored_file(directory, 1)
+    path.write_bytes(data)
+    assert_noticed_and_recovered(directory, path)
+
+
+NO_NUMBERS = b'"sha256":"","modified_ns":0,"fetched_ns":0,"allenfs":1,"name":""}'
+FOREIGN_SEALS = [
+    *[b"[" * 254, b"[1]", b"null", b'"x"', b"{}", b"1", b"\xff\xfe", b'{"size":{}}'],
+    *[b'{"size":' + size + b"," + NO_NUMBERS for size in (b"null", b"1e999", b"[]")],
+    b'{"size":"' + b"9" * 240 + b'"}',
+]
+
+
+@pytest.mark.parametrize("facts", FOREIGN_SEALS, ids=lambda facts: repr(facts[:14]))
+def test_a_seal_of_anything_else_is_noticed(tmp_path: Path, facts: bytes) -> None:
+    put(store_at(tmp_path), 1, DATA)
+    path = stored_file(tmp_path, 1)
+    path.write_bytes(DATA + b"\n" + facts.ljust(254) + b"\n" + b"0" * 64)
+    assert_noticed_and_recovered(tmp_path, path)
+
+
+def test_swapped_files_are_noticed(tmp_path: Path) -> None:
+    store = store_at(tmp_path)
+    put(store, 1, DATA)
+    put(store, 2, image_bytes(2, len(DATA)))
+    one, two = stored_file(tmp_path, 1), stored_file(tmp_path, 2)
+    one.rename(tmp_path / "aside")
+    two.rename(one)
+    (tmp_path / "aside").rename(two)
+    assert found(store_at(tmp_path), 2) is None
+    assert not two.exists()
+    assert_noticed_and_recovered(tmp_path, one)
+
+
+def test_a_file_of_another_service_is_not_taken_for_this_ones(tmp_path: Path) -> None:
+    put(store_at(tmp_path, service="live"), 1, DATA)
+    put(store_at(tmp_path, service="sample"), 1, image_bytes(9, 500))
+    one = stored_file(tmp_path, 1, "live")
+    shutil.copy(one, stored_file(tmp_path, 1, "sample"))
+    assert found(store_at(tmp_path, service="sample"), 1) is None
+    assert found(store_at(tmp_path, service="live"), 1) == DATA
+
+
+def test_a_damaged_file_is_one_warning_that_names_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(store_at(tmp_path), 1, DATA)
+    os.truncate(stored_file(tmp_path, 1), 10)
+    assert found(store_at(tmp_path), 1) is None
+    (line,) = warnings_in(caplog)
+    assert "section/1/image.jpg" in line
+
+
+def test_a_file_cut_under_a_running_store_is_not_served(tmp_path: Path) -> None:
+    store = store_at(tmp_path)
+    put(store, 1, DATA)
+    assert found(store, 1) == DATA
+    os.truncate(stored_file(tmp_path, 1), 400)
+    assert found(store, 1) is None
+    put(store, 1, DATA)
+    assert found(store, 1) == DATA
+
+
+def test_a_removed_file_is_a_miss_without_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = store_at(tmp_path)
+    put(store, 1, DATA)
+    stored_file(tmp_path, 1).unlink()
+    assert found(store, 1) is None
+    put(store, 1, DATA)
+    assert found(store, 1) == DATA
+    assert warnings_in(caplog) == []
+
+
+def test_a_link_or_a_directory_in_its_place_is_not_read(tmp_path: Path) -> None:
+    secret = tmp_path.with_name("secret")
+    secret.write_bytes(b"secret")
+    store = store_at(tmp_path)
+    put(store, 1, DATA)
+    path = stored_file(tmp_path, 1)
+    path.unlink()
+    path.symlink_to(secret)
+    assert found(store_at(tmp_path), 1) is None
+    put(store_at(tmp_path), 1, DATA)
+    assert found(store_at(tmp_path), 1) == DATA
+    path.unlink()
+    path.mkdir()
+    store = store_at(tmp_path)
+    assert found(store, 1) is None
+    put(store, 1, DATA)  # kept or not, the reader has it
+    assert secret.read_bytes() == b"secret"
+
+
+def test_verify_reads_every_service_and_removes_only_what_is_damaged(
+    tmp_path: Path,
+) -> None:
+    for service in ("live", "sample"):
+        store = store_at(tmp_path, service=service)
+        for number in (1, 2, 3):
+            put(store, number, image_bytes(number, 5000))
+    assert verify_all(tmp_path) == (6, 0)
+    for service, number in (("live", 2), ("sample", 3)):
+        with stored_file(tmp_path, number, service).open("r+b") as file:
+            file.write(b"\0")
+    assert verify_all(tmp_path) == (6, 2)
+    assert verify_all(tmp_path) == (4, 0)
+    assert found(store_at(tmp_path, service="live"), 2) is None
+    assert found(store_at(tmp_path, service="live"), 3) == image_bytes(3, 5000)
+
+
+def test_the_room_of_a_damaged_file_is_free_again(tmp_path: Path) -> None:
+    store = store_at(tmp_path, 128 * KIB)
+    for number in range(1, 4):
+        put(store, number, image_bytes(number, 16 * KIB))
+    before = store.used_bytes
+    os.truncate(stored_file(tmp_path, 2), 5)
+    assert content(store.find(section(2))) is None
+    assert store.used_bytes == before * 2 // 3
+    assert disk_usage(tmp_path)[0] < 128 * KIB

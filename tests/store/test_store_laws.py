@@ -1,0 +1,183 @@
+"""The store against a small model: what is kept, what goes first, and the limit."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import OrderedDict
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from store_helpers import (
+    KIB,
+    PAGE,
+    SEAL_BYTES,
+    Clock,
+    disk_usage,
+    downloads,
+    found,
+    image_bytes,
+    put,
+    section,
+    store_at,
+    stored_files,
+)
+
+CAPACITY = 64 * KIB
+NUMBERS = st.integers(1, 7)
+SIZES = st.sampled_from(
+    [1, 4095, PAGE - SEAL_BYTES, PAGE - SEAL_BYTES + 1, 12_345, 30_001, 70_000]
+) | st.integers(1, 40_000)
+
+
+class StoreLaws(RuleBasedStateMachine):
+    """One store, reopened now and then, and an OrderedDict, oldest use first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = Path(tempfile.mkdtemp(prefix="allenfs-store-"))
+        self.clock = Clock()
+        self.model: OrderedDict[int, bytes] = OrderedDict()
+        self.reopen()
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.directory)
+
+    @rule()
+    def reopen(self) -> None:
+        self.store = store_at(self.directory, CAPACITY, clock=self.clock)
+
+    @rule()
+    def load(self) -> None:
+        self.store.load()
+
+    @rule(number=NUMBERS, size=SIZES)
+    def add(self, number: int, size: int) -> None:
+        data = image_bytes(number, size)
+        put(self.store, number, data)
+        if cost(data) > self.store.capacity_bytes:
+            return
+        self.model.pop(number, None)
+        while used(self.model) + cost(data) > self.store.capacity_bytes:
+            self.model.popitem(last=False)
+        self.model[number] = data
+
+    @rule(number=NUMBERS)
+    def find(self, number: int) -> None:
+        assert found(self.store, number) == self.model.get(number)
+        if number in self.model:
+            self.model.move_to_end(number)
+
+    @rule(number=NUMBERS)
+    def peek(self, number: int) -> None:
+        known = self.store.peek(section(number))
+        data = self.model.get(number)
+        assert (known and known.size_bytes) == (data and len(data))
+
+    @rule()
+    def clear(self) -> None:
+        assert self.store.clear() == len(self.model)
+        self.model.clear()
+
+    @invariant()
+    def what_the_model_has_is_on_disk_and_nothing_else(self) -> None:
+        ids = {int(path.parent.name) for path in stored_files(self.directory)}
+        assert ids == self.model.keys()
+        assert sorted(self.store.used_ids(section(1).service)) == sorted(ids)
+        if (self.directory / "incoming").exists():
+            assert downloads(self.directory) == []
+
+    @invariant()
+    def the_limit_holds(self) -> None:
+        if (self.directory / "lock").exists():
+            bytes_used, _ = disk_usage(self.directory)
+            assert bytes_used <= CAPACITY
+
+
+def cost(data: bytes) -> int:
+    return -(-(len(data) + SEAL_BYTES) // PAGE) * PAGE
+
+
+def used(model: OrderedDict[int, bytes]) -> int:
+    return sum(map(cost, model.values()))
+
+
+TestStoreLaws = StoreLaws.TestCase
+TestStoreLaws.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None
+)
+
+
+def test_the_least_recently_used_image_goes_first(tmp_path: Path) -> None:
+    store = store_at(tmp_path, 20 * PAGE, clock=Clock())
+    room = store.capacity_bytes // PAGE
+    for number in range(1, room + 1):
+        put(store, number, b"x" * 100)
+    found(store, 1)
+    put(store, 100, b"y" * 100)
+    assert found(store, 1) == b"x" * 100
+    assert found(store, 2) is None
+    assert store.used_bytes == room * PAGE
+
+
+def test_what_was_used_last_is_remembered_over_a_restart(tmp_path: Path) -> None:
+    clock = Clock()
+    store = store_at(tmp_path, 20 * PAGE, clock=clock)
+    room = store.capacity_bytes // PAGE
+    for number in range(1, room + 1):
+        put(store, number, b"x" * 100)
+    for number in (3, 1, 2):
+        found(store, number)
+    again = store_at(tmp_path, 20 * PAGE, clock=clock)
+    for number in range(100, 100 + room - 2):
+        put(again, number, b"y" * 100)
+    left = {number for number in range(1, room + 1) if found(again, number)}
+    assert left == {1, 2}
+
+
+def test_an_image_that_another_mount_uses_is_not_evicted(tmp_path: Path) -> None:
+    clock = Clock()
+    mine, other = (store_at(tmp_path, 20 * PAGE, clock=clock) for _ in range(2))
+    room = mine.capacity_bytes // PAGE
+    for number in range(1, room + 1):
+        put(mine, number, b"x" * 100)
+    assert found(other, 1) == b"x" * 100
+    put(mine, 100, b"y" * 100)
+    assert found(mine, 1) == b"x" * 100
+    assert found(mine, 2) is None
+
+
+def test_a_smaller_limit_holds_from_the_start_of_the_next_mount(tmp_path: Path) -> None:
+    store = store_at(tmp_path, 60 * PAGE, clock=Clock())
+    for number in range(1, 40):
+        put(store, number, b"x" * 100)
+    store_at(tmp_path, 10 * PAGE).load()
+    assert disk_usage(tmp_path)[0] <= 10 * PAGE
+    assert {int(path.parent.name) for path in stored_files(tmp_path)} <= set(
+        range(30, 40)
+    )
+
+
+def test_everything_below_the_directory_counts_within_the_limit(tmp_path: Path) -> None:
+    """Files at their length and in whole blocks, the store's own files too."""
+    store = store_at(tmp_path, 16 * PAGE)
+    worst_bytes = worst_blocks = 0
+    for number in range(1, 300):
+        put(store, number, image_bytes(number, PAGE - SEAL_BYTES))
+        bytes_used, blocks_used = disk_usage(tmp_path)
+        worst_bytes = max(worst_bytes, bytes_used)
+        worst_blocks = max(worst_blocks, blocks_used)
+    assert worst_bytes <= 16 * PAGE
+    assert worst_blocks <= 16 * PAGE
+    assert worst_blocks >= 13 * PAGE  # and the room is used
+
+
+def test_two_stores_of_one_directory_stay_within_the_limit(tmp_path: Path) -> None:
+    mounts = [store_at(tmp_path, 64 * KIB) for _ in range(2)]
+    for number in range(1, 200):
+        data = image_bytes(number, 1 + number * 7919 % 20_000)
+        put(mounts[number % 2], number, data)
+        assert disk_usage(tmp_path)[0] <= 64 * KIB
+        assert found(mounts[1 - number % 2], number) == data

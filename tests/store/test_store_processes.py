@@ -1,0 +1,223 @@
+"""Several processes on one directory, and processes that are killed."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from store_helpers import (
+    KIB,
+    content,
+    disk_usage,
+    downloads,
+    found,
+    image_bytes,
+    put,
+    section,
+    store_at,
+    stored_files,
+    verify_all,
+)
+from store_process import image_of
+
+PROGRAM = Path(__file__).with_name("store_process.py")
+CAPACITY = 256 * KIB
+
+
+def started(directory: Path, *numbers: int) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", str(PROGRAM), str(directory), str(CAPACITY)]
+        + [str(number) for number in numbers],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def go(process: subprocess.Popen[str]) -> None:
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def assert_right_or_nothing(directory: Path) -> int:
+    """Look at every image with a new store; return how many are there."""
+    store = store_at(directory, CAPACITY)
+    there = [number for number in range(300) if found(store, number) is not None]
+    for number in there:
+        assert found(store, number) == image_of(number)
+    return len(there)
+
+
+def test_two_processes_share_a_directory_within_the_limit(tmp_path: Path) -> None:
+    processes = [started(tmp_path, first, 2, 150) for first in (1, 2)]
+    for process in processes:
+        go(process)
+    looks = 0
+    while any(process.poll() is None for process in processes):
+        if (tmp_path / "lock").exists():
+            assert disk_usage(tmp_path)[0] <= CAPACITY
+            looks += 1
+    for process in processes:
+        said, _ = process.communicate()
+        assert process.returncode == 0, said
+        assert len(said.split()) == 150
+    assert looks > 10
+    assert disk_usage(tmp_path)[0] <= CAPACITY
+    assert assert_right_or_nothing(tmp_path) > 5
+    assert downloads(tmp_path) == []
+
+
+def test_kill_9_at_any_moment_leaves_right_images_or_none(tmp_path: Path) -> None:
+    chance = random.Random(69750516)
+    for round_number in range(30):
+        process = started(tmp_path, 1 + round_number * 7, 1, 0)
+        go(process)
+        for _ in range(chance.randrange(1, 12)):
+            process.stdout.readline()
+        for _ in range(chance.randrange(20_000)):
+            pass  # some microseconds to two milliseconds into the next image
+        process.kill()
+        process.communicate()
+        assert process.returncode == -9
+        store = store_at(tmp_path, CAPACITY)
+        store.load()
+        assert downloads(tmp_path) == []
+        assert disk_usage(tmp_path)[0] <= CAPACITY
+        assert assert_right_or_nothing(tmp_path) > 0
+    put(store, 999, image_bytes(999, 5000))
+    assert found(store_at(tmp_path, CAPACITY), 999) == image_bytes(999, 5000)
+    assert verify_all(tmp_path)[1] == 0
+
+
+def test_another_processes_image_is_found_without_a_restart(tmp_path: Path) -> None:
+    store = store_at(tmp_path, CAPACITY)
+    put(store, 250, image_of(250))
+    process = started(tmp_path, 1, 1, 3)
+    process.communicate("go\n")
+    assert [found(store, number) for number in (1, 2, 3)] == [
+        image_of(number) for number in (1, 2, 3)
+    ]
+    assert sorted(store.used_ids(section(1).service)) == [1, 2, 3, 250]
+
+
+def test_a_download_under_way_is_no_litter_to_a_second_mount(tmp_path: Path) -> None:
+    store = store_at(tmp_path)
+    spool = store.spool()
+    spool.write(b"first half ")
+    (tmp_path / "incoming" / "of-a-killed-process").write_bytes(b"half")
+    store_at(tmp_path).load()
+    assert downloads(tmp_path) == [spool.path]
+    spool.write(b"second half")
+    assert content(store.add(section(1), spool, None)) == b"first half second half"
+    assert downloads(tmp_path) == []
+    assert found(store_at(tmp_path), 1) == b"first half second half"
+
+
+def test_clear_under_a_loaded_store_leaves_it_working(tmp_path: Path) -> None:
+    store = store_at(tmp_path, 64 * KIB)
+    for number in range(1, 4):
+        put(store, number, image_bytes(number, 10_000))
+    assert store_at(tmp_path).clear() == 3
+    assert stored_files(tmp_path) == []
+    assert [found(store, number) for number in (1, 2, 3)] == [None] * 3
+    for number in range(1, 30):
+        put(store, number, image_bytes(number, 10_000))
+        assert disk_usage(tmp_path)[0] <= 64 * KIB
+    assert found(store, 29) == image_bytes(29, 10_000)
+    assert store.used_bytes <= 64 * KIB
+    assert len(stored_files(tmp_path)) == store.used_bytes // (3 * 4 * KIB)
+
+
+def test_clear_under_a_download_does_not_lose_it(tmp_path: Path) -> None:
+    store = store_at(tmp_path)
+    spool = store.spool()
+    spool.write(b"whole")
+    store_at(tmp_path).clear()
+    assert content(store.add(section(1), spool, None)) == b"whole"
+    assert found(store_at(tmp_path), 1) == b"whole"
+
+
+@pytest.mark.parametrize("lost", ["journal", "lock", "CACHEDIR.TAG", "incoming"])
+def test_a_lost_file_of_the_stores_own_is_made_anew(tmp_path: Path, lost: str) -> None:
+    store = store_at(tmp_path, 64 * KIB)
+    put(store, 1, b"one")
+    path = tmp_path / lost
+    path.rmdir() if path.is_dir() else path.unlink()
+    put(store, 2, b"two")
+    assert path.exists()
+    assert found(store, 1) == b"one"
+    assert found(store_at(tmp_path), 2) == b"two"
+
+
+def test_the_whole_directory_may_go_and_come_back(tmp_path: Path) -> None:
+    directory = tmp_path / "store"
+    store = store_at(directory, 64 * KIB)
+    put(store, 1, b"one")
+    directory.rename(tmp_path / "aside")
+    assert found(store, 1) is None
+    put(store, 2, b"two")
+    assert found(store, 2) == b"two"
+    assert store.used_bytes == 4 * KIB
+
+
+def test_many_threads_of_one_store_keep_the_limit_and_the_bytes(tmp_path: Path) -> None:
+    store, wrong = store_at(tmp_path, 128 * KIB), []
+    barrier = threading.Barrier(6)
+
+    def work(first: int) -> None:
+        barrier.wait()
+        for number in range(first, first + 40):
+            put(store, number % 50, image_of(number % 50))
+            data = found(store, (number + 7) % 50)
+            if data not in (None, image_of((number + 7) % 50)):
+                wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(7 * n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert disk_usage(tmp_path)[0] <= 128 * KIB
+    files = stored_files(tmp_path)
+    assert store.used_bytes == sum(
+        -(-path.stat().st_size // 4096) * 4096 for path in files
+    )
+
+
+# Prints every directory that is listed between the start and the first answers.
+FIRST_ANSWERS = """
+import sys
+listed = []
+def watch(event, arguments):
+    if event in ("os.listdir", "os.scandir", "glob.glob", "pathlib.Path.glob"):
+        listed.append(str(arguments[0]))
+from pathlib import Path
+from store_helpers import found, section, store_at
+sys.addaudithook(watch)
+store = store_at(Path(sys.argv[1]))
+assert found(store, 1) == b"one"
+assert store.peek(section(1)).size_bytes == 3
+print(*listed)
+store.load()
+assert len(listed) > 2, "the watch sees nothing"
+"""
+
+
+def test_a_new_store_answers_before_it_has_counted_its_files(tmp_path: Path) -> None:
+    put(store_at(tmp_path), 1, b"one")
+    put(store_at(tmp_path), 2, b"two")
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_ANSWERS, str(tmp_path)],
+        cwd=PROGRAM.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == []

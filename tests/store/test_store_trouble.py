@@ -1,0 +1,270 @@
+"""Trouble with the directory is a warning; the reader gets the image all the same."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from store_helpers import (
+    KIB,
+    MIB,
+    PAGE,
+    SEAL_BYTES,
+    content,
+    downloads,
+    found,
+    image_bytes,
+    put,
+    section,
+    store_at,
+    stored_files,
+    warnings_in,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+DATA = image_bytes(1, 30_001)
+
+
+def as_root(*command: str) -> None:
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    subprocess.run([*sudo, *command], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mounts real file systems of so many pages."""
+    with contextlib.ExitStack() as stack:
+
+        def mounted(pages: int) -> Path:
+            place = tmp_path / f"disk{len(os.listdir(tmp_path))}"
+            place.mkdir()
+            options = f"size={pages * PAGE},uid={os.getuid()},mode=700"
+            as_root("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place))
+            stack.callback(as_root, "umount", "-l", str(place))
+            return place
+
+        yield mounted
+
+
+@contextlib.contextmanager
+def read_only(place: Path) -> Iterator[None]:
+    """A mount over the same files that nobody can write through."""
+    as_root("mount", "--bind", str(place), str(place))
+    try:
+        as_root("mount", "-o", "remount,bind,ro", str(place))
+        yield
+    finally:
+        as_root("umount", "-l", str(place))
+
+
+def free_pages(place: Path) -> int:
+    stat = os.statvfs(place)
+    return stat.f_bavail * stat.f_frsize // PAGE
+
+
+def fill(place: Path, *, leave_pages: int) -> Path:
+    ballast = place / "ballast"
+    ballast.write_bytes(b"x" * PAGE * (free_pages(place) - leave_pages))
+    assert free_pages(place) == leave_pages
+    return ballast
+
+
+def test_a_full_disk_costs_a_warning_and_recovers(
+    small_disk: Callable[[int], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    place = small_disk(64)
+    store = store_at(place / "store")
+    put(store, 1, b"before")
+    ballast = fill(place, leave_pages=3)
+    image = put(store, 2, DATA)
+    assert len(warnings_in(caplog)) == 1
+    assert found(store, 2) is None
+    assert found(store, 1) == b"before"
+    assert downloads(place / "store") == []
+    assert free_pages(place) == 3
+    ballast.unlink()
+    put(store, 2, DATA)
+    assert content(image) == DATA
+    assert found(store_at(place / "store"), 2) == DATA
+    assert len(warnings_in(caplog)) == 1
+
+
+def test_a_disk_that_fills_up_anywhere_in_an_image_costs_no_read(
+    small_disk: Callable[[int], Path],
+) -> None:
+    """Within the image, its seal, the journal: each byte may be the last."""
+    sizes = [
+        *[3 * PAGE - SEAL_BYTES + more for more in (-1, 0, 1)],
+        *[3 * PAGE + more for more in (-1, 0, 1)],
+        *[4 * PAGE - SEAL_BYTES + more for more in (-1, 0, 1)],
+        *[4 * PAGE + more for more in (-1, 0, 1)],
+    ]
+    for number, size in enumerate(sizes):
+        for with_journal in (True, False):
+            place = small_disk(16)
+            directory = place / "store"
+            store = store_at(directory)
+            store.load()
+            if with_journal:
+                put(store, 900, b"a page of journal")
+                (path,) = stored_files(directory)
+                path.unlink()
+            ballast = fill(place, leave_pages=3)
+            data = image_bytes(number, size)
+            assert content(put(store, number, data)) == data
+            assert found(store_at(directory), number) in (None, data)
+            assert downloads(directory) == []
+            ballast.unlink()
+            put(store, number, data)
+            assert found(store_at(directory), number) == data
+
+
+def test_a_disk_without_one_free_byte_costs_no_read(
+    small_disk: Callable[[int], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    place = small_disk(16)
+    ballast = fill(place, leave_pages=0)
+    store = store_at(place / "store")
+    put(store, 1, DATA)
+    assert len(warnings_in(caplog)) == 1
+    ballast.unlink()
+    put(store, 1, DATA)
+    assert found(store_at(place / "store"), 1) == DATA
+
+
+def test_a_disk_that_becomes_read_only_still_gives_what_it_has(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(store_at(tmp_path), 1, DATA)
+    store = store_at(tmp_path)
+    with read_only(tmp_path):
+        store.load()
+        assert found(store, 1) == DATA
+        put(store, 2, image_bytes(2, 9_999))
+        assert found(store, 2) is None
+        assert len(warnings_in(caplog)) == 1
+    put(store, 2, image_bytes(2, 9_999))
+    assert found(store, 2) == image_bytes(2, 9_999)
+    assert found(store_at(tmp_path), 1) == DATA
+
+
+def test_a_directory_that_cannot_be_made_costs_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_bytes(b"mine")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        caplog.clear()
+        store = store_at(place)
+        store.load()
+        for number in (1, 2, 3):
+            put(store, number, DATA)
+            assert found(store, number) is None
+        assert len(warnings_in(caplog)) == 1
+        assert str(place) in warnings_in(caplog)[0]
+        assert store.peek(section(1)) is None
+        assert store.used_ids(section(1).service) == []
+        assert store.used_bytes == 0
+    assert (tmp_path / "file").read_bytes() == b"mine"
+    (tmp_path / "file").unlink()
+    put(store, 1, DATA)
+    assert found(store, 1) == DATA
+
+
+def test_a_directory_of_the_kernel_costs_a_warning(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to("/proc")
+    store = store_at(tmp_path / "link" / "allenfs")
+    store.load()
+    put(store, 1, DATA)
+    assert len(warnings_in(caplog)) == 1
+
+
+@pytest.mark.parametrize("name", ["images", "incoming", "journal", "lock"])
+def test_a_foreign_thing_in_place_of_the_stores_own_costs_no_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    if name in ("images", "incoming"):
+        (tmp_path / name).write_bytes(b"")
+    else:
+        (tmp_path / name).mkdir()
+    store = store_at(tmp_path)
+    store.load()
+    put(store, 1, DATA)
+    put(store, 2, DATA)
+    assert len(warnings_in(caplog)) == 1
+    (tmp_path / name).unlink() if (tmp_path / name).is_file() else (
+        tmp_path / name
+    ).rmdir()
+    put(store, 1, DATA)
+    assert found(store, 1) == DATA
+    assert found(store_at(tmp_path), 1) == DATA
+
+
+def test_an_image_larger_than_the_store_is_given_and_not_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = store_at(tmp_path, 32 * KIB)
+    put(store, 1, b"small")
+    large = image_bytes(2, 40_001)
+    image = put(store, 2, large)
+    assert found(store, 1) == b"small"  # nothing was evicted in vain
+    assert found(store, 2) is None
+    assert downloads(tmp_path) == []
+    assert store.used_bytes <= 32 * KIB
+    put(store, 3, b"next")
+    assert found(store_at(tmp_path), 3) == b"next"
+    assert content(image) == large
+    assert warnings_in(caplog) == []
+
+
+def test_an_image_that_just_fits_is_kept_and_one_byte_more_is_not(
+    tmp_path: Path,
+) -> None:
+    store = store_at(tmp_path, 64 * KIB)
+    most = store.capacity_bytes - SEAL_BYTES
+    put(store, 1, image_bytes(1, most + 1))
+    assert found(store, 1) is None
+    put(store, 2, image_bytes(2, most))
+    assert found(store, 2) == image_bytes(2, most)
+
+
+def test_a_store_of_almost_no_bytes_is_a_store_of_nothing(tmp_path: Path) -> None:
+    for capacity_bytes in (1, 4095, 4096, 8191):
+        store = store_at(tmp_path / str(capacity_bytes), capacity_bytes)
+        put(store, 1, DATA)
+        assert found(store, 1) is None
+
+
+def test_a_spool_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
+    store = store_at(tmp_path)
+    spool = store.spool()
+    spool.write(b"x" * MIB)
+    spool.discard()
+    assert downloads(tmp_path) == []
+    assert stored_files(tmp_path) == []
+
+
+def test_a_download_begun_again_forgets_its_first_bytes(
+    tmp_path: Path, small_disk: Callable[[int], Path]
+) -> None:
+    full = small_disk(8)
+    fill(full, leave_pages=2)
+    kept = [tmp_path / "store"]
+    for place in (*kept, full / "store"):
+        store = store_at(place)
+        spool = store.spool()
+        spool.write(b"wrong" * 5000)
+        spool.restart()
+        spool.write(b"right")
+        with spool.view() as data:
+            assert bytes(data) == b"right"
+        assert content(store.add(section(1), spool, None)) == b"right"
+        # what is kept is what its checksum says
+        assert found(store_at(place), 1) == (b"right" if place in kept else None)

@@ -1,0 +1,273 @@
+"""The command line: results on stdout, one line on stderr, exit codes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from allenfs.config import StoreSettings
+from allenfs.images import ImageRequest, ImageService
+from allenfs.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PAGE = "http://api.brain-map.org/api/v2/"
+MIB = 2**20
+
+
+class Shell:
+    """Runs allenfs as a user would, in a home of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environ = {
+            "HOME": str(home),
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+        }
+
+    def __call__(self, *arguments: str, **environ: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "allenfs", *arguments],
+            env={**self.environ, **environ},
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            check=False,
+        )
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout, done.stderr
+
+    def fails(self, *arguments: str, **environ: str) -> tuple[int, str]:
+        """Run it; return exit code and the one line that it says."""
+        code, out, said = self(*arguments, **environ)
+        assert out == ""
+        lines = said.splitlines()
+        if code == 2:  # argparse says how it is used before what is wrong
+            lines = lines[-1:]
+        assert len(lines) == 1, said
+        assert lines[0].startswith("allenfs"), said
+        return code, lines[0]
+
+
+@pytest.fixture
+def allenfs(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+def test_url_prints_the_download_url_of_a_path(allenfs: Shell) -> None:
+    for spelling in (
+        "section/69750516/ds4/expression.jpg",
+        "/section/69750516/ds4/expression.jpg",
+    ):
+        code, out, said = allenfs("url", spelling)
+        assert (code, said) == (0, "")
+        assert out == (
+            "https://api.brain-map.org/api/v2/image_download/69750516"
+            "?downsample=4&view=expression\n"
+        )
+
+
+def test_url_goes_by_the_service_of_the_environment(allenfs: Shell) -> None:
+    code, out, _ = allenfs(
+        "url", "/atlas/1/image.jpg", ALLENFS_API_URL="http://127.0.0.1:80/"
+    )
+    assert (code, out) == (0, "http://127.0.0.1:80/api/v2/atlas_image_download/1\n")
+
+
+def test_path_prints_the_path_of_a_download_url(allenfs: Shell) -> None:
+    url = PAGE + "section_image_download/1?expression=true&downsample=2"
+    assert allenfs("path", url) == (0, "section/1/ds2/expression.jpg\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("url", "section/1/ds11/image.jpg"),
+        ("url", "section/1"),
+        ("url", ""),
+        ("url", "section/1/\udcff.jpg"),
+        ("path", "https://api.brain-map.org/api/v2/data/query.json"),
+        ("path", PAGE + "image_download/1?view=nissl"),
+        ("path", "\udcff"),
+    ],
+)
+def test_a_name_without_an_image_ends_with_1(
+    allenfs: Shell, arguments: tuple[str, str]
+) -> None:
+    code, _ = allenfs.fails(*arguments)
+    assert code == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("remount",),
+        ("url",),
+        ("path", "a", "b"),
+        ("mount",),
+        ("mount", "--connections", "0", "m"),
+        ("mount", "--connections", "many", "m"),
+        ("mount", "--cache-size", "0", "m"),
+        ("mount", "--cache-size", "9" * 400, "m"),
+        ("mount", "--max-image-size", "large", "m"),
+        ("mount", "--deadline", "-1", "m"),
+        ("mount", "--stall-timeout", "nan", "m"),
+        ("mount", "--sample", "--api-url", "http://127.0.0.1:1", "m"),
+        ("mount", "-o", "direct_io", "m"),
+        ("mount", "-o", "allow_other,rw", "m"),
+        ("mount", "--unknown", "m"),
+        ("umount",),
+        ("cache",),
+        ("cache", "shrink"),
+        ("cache", "info", "--cache-size", "-5"),
+        ("sample-service", "--port", "65536"),
+    ],
+    ids=lambda arguments: " ".join(arguments)[:40],
+)
+def test_a_wrong_command_line_ends_with_2(
+    allenfs: Shell, arguments: tuple[str, ...]
+) -> None:
+    code, _ = allenfs.fails(*arguments)
+    assert code == 2
+
+
+def test_a_wrong_size_in_the_environment_ends_with_2(allenfs: Shell) -> None:
+    code, line = allenfs.fails("cache", "info", ALLENFS_CACHE_SIZE="plenty")
+    assert code == 2
+    assert "plenty" in line
+
+
+@pytest.mark.parametrize(
+    "url", ["api.brain-map.org", "http://", "ftp://h", "http://h:x"]
+)
+def test_a_mount_of_a_malformed_service_url_ends_with_3(
+    allenfs: Shell, url: str
+) -> None:
+    mountpoint = allenfs.home / "allen"
+    mountpoint.mkdir()
+    by_flag = allenfs.fails("mount", "--api-url", url, str(mountpoint))
+    by_environment = allenfs.fails("mount", str(mountpoint), ALLENFS_API_URL=url)
+    assert by_flag == by_environment
+    assert by_flag[0] == 3
+    assert url in by_flag[1]
+
+
+def test_a_mount_on_nothing_ends_with_3_and_names_it(allenfs: Shell) -> None:
+    code, line = allenfs.fails("mount", str(allenfs.home / "missing"))
+    assert code == 3
+    assert "missing" in line
+
+
+def test_an_unmount_of_no_mount_ends_with_1(allenfs: Shell) -> None:
+    code, line = allenfs.fails("umount", str(allenfs.home))
+    assert code == 1
+    assert str(allenfs.home) in line
+
+
+def test_help_and_version_end_with_0(allenfs: Shell) -> None:
+    for arguments in (("--help",), ("mount", "--help"), ("--version",)):
+        code, out, said = allenfs(*arguments)
+        assert (code, said) == (0, "")
+        assert out
+
+
+@pytest.fixture
+def filled(allenfs: Shell) -> Path:
+    """A store of 3 images of one service and 1 of another."""
+    directory = allenfs.home / "store"
+    for service, ids in (("api.brain-map.org", (1, 2, 3)), ("sample", (1,))):
+        store = Store(StoreSettings(directory, MIB, service))
+        for image_id in ids:
+            spool = store.spool()
+            spool.write(bytes([image_id]) * 5000)
+            store.add(ImageRequest(ImageService.SECTION, image_id), spool, None)
+    return directory
+
+
+def stored_files(directory: Path) -> list[Path]:
+    return sorted((directory / "images").rglob("*.jpg"))
+
+
+def test_cache_info_counts_the_images_of_each_service(
+    allenfs: Shell, filled: Path
+) -> None:
+    code, out, said = allenfs("cache", "info", "--cache-dir", str(filled))
+    assert (code, said) == (0, "")
+    assert str(filled) in out
+    assert "api.brain-map.org  3 images, 24576 bytes" in out
+    assert "sample  1 images, 8192 bytes" in out
+    assert "32768 of 10737418240 bytes" in out
+    assert len(stored_files(filled)) == 4
+
+
+def test_cache_goes_by_the_environment(allenfs: Shell, filled: Path) -> None:
+    _, out, _ = allenfs(
+        "cache", "info", ALLENFS_CACHE_DIR=str(filled), ALLENFS_CACHE_SIZE="1MiB"
+    )
+    assert f"32768 of {MIB} bytes" in out
+
+
+def test_cache_verify_removes_the_damaged_image_and_then_ends_with_0(
+    allenfs: Shell, filled: Path
+) -> None:
+    victim = stored_files(filled)[1]
+    data = bytearray(victim.read_bytes())
+    data[1234] ^= 0x10
+    victim.write_bytes(data)
+    code, out, said = allenfs("cache", "verify", "--cache-dir", str(filled))
+    assert code == 1
+    assert out == "4 images checked, 1 damaged and removed\n"
+    assert len(said.splitlines()) == 1
+    assert not victim.exists()
+    code, out, said = allenfs("cache", "verify", "--cache-dir", str(filled))
+    assert (code, said) == (0, "")
+    assert out == "3 images checked, 0 damaged and removed\n"
+
+
+def test_cache_clear_removes_every_image_of_every_service(
+    allenfs: Shell, filled: Path
+) -> None:
+    code, out, said = allenfs("cache", "clear", "--cache-dir", str(filled))
+    assert (code, out, said) == (0, "4 images removed\n", "")
+    assert stored_files(filled) == []
+    _, out, _ = allenfs("cache", "clear", "--cache-dir", str(filled))
+    assert out == "0 images removed\n"
+
+
+def test_cache_info_of_a_store_that_is_not_there_makes_none(allenfs: Shell) -> None:
+    code, out, said = allenfs("cache", "info")
+    assert (code, said) == (0, "")
+    assert "used       0 of" in out
+    assert not (allenfs.home / ".cache").exists()
+
+
+def test_a_directory_name_that_is_no_text_does_not_break_cache_info(
+    allenfs: Shell,
+) -> None:
+    code, out, _ = allenfs(
+        "cache",
+        "info",
+        "--cache-dir",
+        "/nowhere/\udcff",
+        PYTHONIOENCODING="utf-8:strict",  # as under most locales
+    )
+    assert code == 0
+    assert "/nowhere/" in out
+
+
+def test_a_store_that_cannot_be_cleared_ends_with_1(allenfs: Shell) -> None:
+    file = allenfs.home / "file"
+    file.write_bytes(b"kept")
+    code, line = allenfs.fails("cache", "clear", "--cache-dir", str(file))
+    assert code == 1
+    assert str(file) in line
+    assert file.read_bytes() == b"kept"

@@ -1,0 +1,240 @@
+"""Settings: what is read, what is refused, and where things are by default."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from allenfs import config
+from allenfs.errors import AllenFSError, ConfigError, UrlError
+
+words = str.split
+any_text = st.text(alphabet=st.characters(), max_size=30)
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [
+        ("1", 1),
+        ("4096", 4096),
+        ("4096b", 4096),
+        ("1k", 1024),
+        ("1K", 1024),
+        ("1KiB", 1024),
+        ("1kB", 1000),
+        ("500MB", 500_000_000),
+        ("10GiB", 10 * 2**30),
+        ("10G", 10 * 2**30),
+        ("10 GiB", 10 * 2**30),
+        (" 10gib ", 10 * 2**30),
+        ("1.5GiB", 3 * 2**29),
+        ("0.5kB", 500),
+        ("2T", 2 * 2**40),
+    ],
+)
+def test_a_size_is_read_to_the_byte(text: str, size_bytes: int) -> None:
+    assert config.parse_size(text) == size_bytes
+
+
+NO_SIZES = words("0 0GiB -1 +1 1e9 GiB 1PiB 1ib \u0661 1,5G nan inf 0.1")
+NO_SIZES += ["", " ", "1 2", "10GiB extra", "9" * 30, "9" * 400, "9" * 400 + "TiB"]
+
+
+@pytest.mark.parametrize("text", NO_SIZES, ids=lambda text: repr(text[:12]))
+def test_no_size_is_a_config_error(text: str) -> None:
+    with pytest.raises(ConfigError):
+        config.parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0.25", 0.25), ("600", 600), ("1e1", 10)]
+)
+def test_seconds_are_read(text: str, seconds: float) -> None:
+    assert config.parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "nan", "inf", "1e99", "ten", "10s"])
+def test_no_time_is_a_config_error(text: str) -> None:
+    with pytest.raises(ConfigError):
+        config.parse_seconds(text)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    text=any_text | st.from_regex(r"[0-9]{1,400}(\.[0-9]+)?[kmgtKMGT]?", fullmatch=True)
+)
+def test_any_text_is_a_value_or_one_of_our_errors(text: str) -> None:
+    for parse in (config.parse_size, config.parse_seconds):
+        with contextlib.suppress(ConfigError):
+            assert parse(text) > 0
+    try:
+        address = config.parse_api_url(text)
+    except UrlError:
+        return
+    assert config.service_name(address)
+
+
+def test_fuse_options_are_read_in_any_grouping() -> None:
+    expected = {"allow_other": True, "uid": "1000", "fsname": "a=b"}
+    assert config.parse_fuse_options(["allow_other,uid=1000", "fsname=a=b"]) == expected
+    assert (
+        config.parse_fuse_options(["uid=1000,,fsname=a=b", "allow_other"]) == expected
+    )
+    assert config.parse_fuse_options([]) == {}
+
+
+OWN_OPTIONS = """
+rw direct_io kernel_cache auto_cache attr_timeout=1 entry_timeout=1 negative_timeout=1
+ac_attr_timeout=1 subtype=x
+"""
+
+
+@pytest.mark.parametrize("option", OWN_OPTIONS.split())
+def test_a_fuse_option_that_breaks_a_promise_is_refused(option: str) -> None:
+    with pytest.raises(ConfigError, match=option.partition("=")[0]):
+        config.parse_fuse_options([f"allow_other,{option}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("https://api.brain-map.org", "https://api.brain-map.org"),
+        ("https://api.brain-map.org/", "https://api.brain-map.org"),
+        ("http://127.0.0.1:8080//", "http://127.0.0.1:8080"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("https://example.org/mirror/", "https://example.org/mirror"),
+    ],
+)
+def test_a_service_address_ends_without_a_slash(text: str, address: str) -> None:
+    assert config.parse_api_url(text) == address
+
+
+MALFORMED = """
+api.brain-map.org //api.brain-map.org ftp://h file:///x http:// http:///path
+http://h:port http://h:0 http://h:65536 http://[ http://h?a=b http://h#f http://user@h
+http://user:word@h http://:word@h http://:8080 https:api.brain-map.org
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [*MALFORMED.split(), "", "http://h h", "http://h\n", "\nhttp://h", "http://h/\tx"],
+)
+def test_a_malformed_service_address_is_refused(text: str) -> None:
+    with pytest.raises(UrlError):
+        config.parse_api_url(text)
+
+
+@pytest.mark.parametrize("text", ["http://h?", "http://h#", "http://h/p?"])
+def test_an_address_that_would_spoil_every_url_is_refused(text: str) -> None:
+    """What is put behind it would become a query or a fragment."""
+    with pytest.raises(UrlError):
+        config.parse_api_url(text)
+
+
+def test_one_service_has_one_name_in_the_store() -> None:
+    names = {
+        config.service_name(config.parse_api_url(address))
+        for address in (
+            "https://api.brain-map.org",
+            "http://api.brain-map.org/",
+            "https://API.Brain-Map.org:443",
+            "http://api.brain-map.org:80",
+        )
+    }
+    assert names == {"api.brain-map.org"}
+
+
+def test_different_services_have_different_names() -> None:
+    addresses = words(
+        """
+        http://h http://h:8080 http://h:8081 http://h/a http://h/A http://h/a/b
+        http://h/a%2Fb http://[::1] http://[::1]:8080 http://h.a https://h:80
+        http://h:443 http://h8080
+        """
+    )
+    names = [config.service_name(config.parse_api_url(text)) for text in addresses]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://.",
+        "http://..",
+        "http://../..",
+        "http://h/../..",
+        "http://h/a/b",
+        "http://h/%00",
+    ],
+)
+def test_a_services_name_is_one_directory_below_the_store(address: str) -> None:
+    try:
+        name = config.service_name(config.parse_api_url(address))
+    except UrlError:
+        return
+    assert name not in ("", ".", "..")
+    assert not set(name) & {"/", "\0", " ", "\n"}
+
+
+def test_the_store_is_where_the_flag_says_else_the_environment_else_xdg(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    environ = {
+        "HOME": "/home/me",
+        "XDG_CACHE_HOME": "/xdg",
+        "ALLENFS_CACHE_DIR": "/env",
+    }
+    assert config.cache_dir("/flag", environ) == Path("/flag")
+    assert config.cache_dir("here", environ) == tmp_path / "here"
+    assert config.cache_dir("~/images", environ) == Path("/home/me/images")
+    assert config.cache_dir(None, environ) == Path("/env")
+    del environ["ALLENFS_CACHE_DIR"]
+    assert config.cache_dir(None, environ) == Path("/xdg/allenfs")
+    environ["XDG_CACHE_HOME"] = "relative"  # to be ignored, says XDG
+    assert config.cache_dir(None, environ) == Path("/home/me/.cache/allenfs")
+    del environ["XDG_CACHE_HOME"]
+    assert config.cache_dir(None, environ) == Path("/home/me/.cache/allenfs")
+    assert config.cache_dir(None, {}).name == "allenfs"
+
+
+def test_the_log_is_in_the_users_state_folder() -> None:
+    log = config.default_log_file({"HOME": "/home/me"})
+    assert log == Path("/home/me/.local/state/allenfs/allenfs.log")
+    log = config.default_log_file({"HOME": "/home/me", "XDG_STATE_HOME": "/state"})
+    assert log == Path("/state/allenfs/allenfs.log")
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    service = config.ServiceSettings(config.DEFAULT_API_URL)
+    documented = {
+        "api_url": "https://api.brain-map.org",
+        "connections": 4,
+        "max_image_bytes": 2**30,
+        "connect_timeout_s": 10,
+        "stall_timeout_s": 30,
+        "deadline_s": 600,
+        "failure_memory_s": 10,
+        "not_found_memory_s": 60,
+    }
+    assert dataclasses.asdict(service).items() >= documented.items()
+    assert config.parse_size(config.DEFAULT_CACHE_SIZE) == 10 * 2**30
+    assert config.parse_size(config.DEFAULT_MAX_IMAGE_SIZE) == service.max_image_bytes
+
+
+def test_settings_cannot_be_changed_under_a_running_mount() -> None:
+    service = config.ServiceSettings(config.DEFAULT_API_URL)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        service.connections = 5  # type: ignore[misc]
+
+
+def test_a_setting_that_cannot_be_ends_a_command_with_2() -> None:
+    assert ConfigError.exit_code == 2
+    assert issubclass(ConfigError, AllenFSError)

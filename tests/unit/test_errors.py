@@ -1,0 +1,213 @@
+"""Every failure has an errno; nothing that requests raises leaves the service."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import http.client
+import importlib
+import pkgutil
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+import urllib3.exceptions
+
+import allenfs
+from allenfs import errors
+from allenfs.errors import AllenFSError, ServiceError
+from allenfs.service import translate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# what happened -> errno: design, section 3
+TABLE = {
+    errors.PathNotFoundError: errno.ENOENT,
+    errors.ImageNotFoundError: errno.ENOENT,
+    errors.RejectedError: errno.EINVAL,
+    errors.ForbiddenError: errno.EACCES,
+    errors.UnreachableError: errno.EHOSTUNREACH,
+    errors.ServiceTimeoutError: errno.ETIMEDOUT,
+    errors.BusyError: errno.EIO,
+    errors.CutAnswerError: errno.EIO,
+    errors.WrongAnswerError: errno.EIO,
+    errors.ImageTooLargeError: errno.EFBIG,
+    errors.InterruptedWaitError: errno.EINTR,
+    errors.ReadOnlyError: errno.EROFS,
+    errors.StaleSizeError: errno.ESTALE,
+    errors.AllenFSError: errno.EIO,  # a bug
+    errors.NotADirError: errno.ENOTDIR,
+    errors.IsADirError: errno.EISDIR,
+    errors.BadHandleError: errno.EBADF,
+    errors.NoAttributeError: errno.ENODATA,
+    errors.DamagedStoreError: errno.EIO,
+}
+
+
+def subclasses_of(root: type[AllenFSError]) -> Iterator[type[AllenFSError]]:
+    yield root
+    for child in root.__subclasses__():
+        yield from subclasses_of(child)
+
+
+def all_errors() -> list[type[AllenFSError]]:
+    # whichever module defines one; importing operations needs libfuse
+    for module in pkgutil.iter_modules(allenfs.__path__, "allenfs."):
+        if module.name not in ("allenfs.__main__", "allenfs.operations"):
+            importlib.import_module(module.name)
+    return list(subclasses_of(AllenFSError))
+
+
+def test_every_error_has_an_errno_that_the_kernel_knows() -> None:
+    for error in all_errors():
+        assert error.errno in errno.errorcode, error
+        assert error.errno > 0, error
+
+
+@pytest.mark.parametrize(("error", "number"), TABLE.items())
+def test_what_happened_is_the_errno_of_the_table(
+    error: type[AllenFSError], number: int
+) -> None:
+    assert error.errno == number
+
+
+def test_every_error_is_in_the_table_or_ends_a_command() -> None:
+    of_commands = {
+        errors.ConfigError: 2,
+        errors.MountError: 3,
+        errors.UnmountError: 1,
+        errors.UrlError: 1,
+    }
+    rest = set(all_errors()) - TABLE.keys() - {ServiceError}
+    assert {error: error.exit_code for error in rest} == of_commands
+
+
+def test_no_error_is_an_oserror() -> None:
+    """fusepy delivers an OSError without errno as success with no bytes."""
+    for error in all_errors():
+        assert not issubclass(error, OSError), error
+
+
+def test_only_what_can_pass_is_transient() -> None:
+    transient = {
+        error
+        for error in subclasses_of(ServiceError)
+        if error.transient  # type: ignore[attr-defined]
+    }
+    assert transient == {
+        errors.UnreachableError,
+        errors.ServiceTimeoutError,
+        errors.BusyError,
+        errors.CutAnswerError,
+    }
+
+
+def test_a_service_error_says_cause_attempts_time_and_url() -> None:
+    error = errors.CutAnswerError("17 of 33 bytes")
+    error.url, error.attempts, error.elapsed_s = "http://h/x", 4, 8.125
+    for word in ("17 of 33 bytes", "4 attempts", "8.1 s", "http://h/x"):
+        assert word in str(error)
+    error.attempts = 1
+    assert "1 attempt," in str(error)
+
+
+def foreign_classes() -> list[type[Exception]]:
+    named = {**vars(requests.exceptions), **vars(urllib3.exceptions)}
+    classes = {
+        value
+        for value in named.values()
+        if isinstance(value, type) and issubclass(value, Exception)
+    }
+    return sorted(classes, key=lambda foreign: (foreign.__module__, foreign.__name__))
+
+
+def instance_of(foreign: type[Exception]) -> Exception:
+    if foreign is urllib3.exceptions.IncompleteRead:
+        return foreign(3, 5)
+    if foreign is urllib3.exceptions.InvalidChunkLength:
+        return foreign(urllib3.HTTPResponse(body=b""), b"zz")
+    if foreign is http.client.IncompleteRead:
+        return foreign(b"abc", 5)
+    for count in range(4):
+        with contextlib.suppress(TypeError):
+            return foreign(*[None, "text", "more"][:count])
+    return foreign.__new__(foreign)
+
+
+@pytest.mark.parametrize("foreign", foreign_classes(), ids=lambda item: item.__name__)
+def test_every_foreign_exception_becomes_a_service_error(
+    foreign: type[Exception],
+) -> None:
+    own = translate(instance_of(foreign))
+    assert isinstance(own, ServiceError)
+    assert foreign.__name__ in str(own)
+    assert own.errno > 0
+
+
+def test_the_walk_sees_what_requests_and_urllib3_raise() -> None:
+    names = {foreign.__name__ for foreign in foreign_classes()}
+    assert names >= {"ConnectTimeout", "ChunkedEncodingError", "ProtocolError"}
+    assert len(names) > 40
+
+
+NO_HOST = urllib3.exceptions.NameResolutionError("h", None, OSError("no such host"))
+REFUSED = urllib3.exceptions.NewConnectionError(None, "refused")
+
+
+@pytest.mark.parametrize(
+    ("foreign", "number"),
+    [
+        (requests.ConnectTimeout("x"), errno.EHOSTUNREACH),
+        (requests.exceptions.ProxyError("x"), errno.EHOSTUNREACH),
+        (requests.exceptions.SSLError("x"), errno.EHOSTUNREACH),
+        (
+            requests.ConnectionError(
+                urllib3.exceptions.MaxRetryError(None, "/", REFUSED)
+            ),
+            errno.EHOSTUNREACH,
+        ),
+        (
+            requests.ConnectionError(
+                urllib3.exceptions.MaxRetryError(None, "/", NO_HOST)
+            ),
+            errno.EHOSTUNREACH,
+        ),
+        (requests.ReadTimeout("x"), errno.ETIMEDOUT),
+        (urllib3.exceptions.ReadTimeoutError(None, "/", "x"), errno.ETIMEDOUT),
+        (requests.ConnectionError("reset"), errno.EIO),
+        (requests.ConnectionError(), errno.EIO),
+        (requests.exceptions.ContentDecodingError("x"), errno.EIO),
+        (urllib3.exceptions.IncompleteRead(3, 5), errno.EIO),
+        (urllib3.exceptions.ProtocolError("x", ConnectionResetError()), errno.EIO),
+        (requests.TooManyRedirects("x"), errno.EIO),
+        (requests.exceptions.InvalidURL("x"), errno.EIO),
+    ],
+    ids=lambda item: type(item).__name__ if isinstance(item, Exception) else str(item),
+)
+def test_a_foreign_exception_has_the_errno_of_what_happened(
+    foreign: Exception, number: int
+) -> None:
+    assert translate(foreign).errno == number
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        requests.ConnectionError("reset"),
+        requests.ReadTimeout("x"),
+        urllib3.exceptions.ProtocolError("x"),
+    ],
+)
+def test_a_cut_or_stalled_connection_is_worth_another_attempt(
+    foreign: Exception,
+) -> None:
+    assert translate(foreign).transient
+
+
+def test_a_servers_words_do_not_forge_log_lines() -> None:
+    forged = "x\n2026-01-01 ERROR forged\r\x1b[31m\u2028" + "y" * 5000
+    text = str(translate(requests.ConnectionError(forged)))
+    assert text.isascii()
+    assert text.isprintable()
+    assert len(text) < 500
