@@ -53,7 +53,11 @@ def parser() -> argparse.ArgumentParser:
 
 def absolute_path(text: str) -> Path:
     """Make a path absolute without looking at it: it may be a dead mount."""
-    return Path(os.path.abspath(text))
+    try:
+        return Path(os.path.abspath(text))
+    except FileNotFoundError as error:
+        msg = f"{text!r} is relative, and the current directory is gone"
+        raise argparse.ArgumentTypeError(msg) from error
 
 
 def _add_mount(mount: argparse.ArgumentParser) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from allenfs import arguments, config, mountpoint
 from allenfs.config import MountSettings, ServiceSettings, StoreSettings
-from allenfs.errors import AllenFSError, ConfigError, MountError
+from allenfs.errors import AllenFSError, ConfigError, MountError, PathNotFoundError
+from allenfs.layout import own_directory
 
 if TYPE_CHECKING:
     import argparse
@@ -27,10 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     0, or 2 for a wrong command line, 3 for a mount that failed, 1 for the
     rest, with one line on stderr.
     """
-    given = list(sys.argv[1:] if argv is None else argv)
-    parsed = arguments.parser().parse_args(given)
+    parsed = arguments.parser().parse_args(argv)
     try:
-        return _COMMANDS[parsed.command](parsed, given) or 0
+        return _COMMANDS[parsed.command](parsed) or 0
     except AllenFSError as error:
         print(f"allenfs: {error}", file=sys.stderr)
         return error.exit_code
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _EXIT_INTERRUPTED
 
 
-def _mount(parsed: argparse.Namespace, given: list[str]) -> None:
+def _mount(parsed: argparse.Namespace) -> None:
     from allenfs import mount  # noqa: PLC0415 - `url` and `path` do without it
 
     settings = _mount_settings(parsed)
@@ -50,13 +50,33 @@ def _mount(parsed: argparse.Namespace, given: list[str]) -> None:
         os.chdir("/")  # a mount must not keep the current directory busy
         mount.run(settings)
         return
-    command, *rest = given
-    if parsed.log_file is None:
-        rest = ["--log-file", str(_default_log_file()), *rest]
+    log_file = parsed.log_file or _default_log_file()
     try:
-        mount.start(settings.mountpoint, [command, "--foreground", *rest])
+        mount.start(settings.mountpoint, _daemon_arguments(parsed, settings, log_file))
     except OSError as error:
         raise MountError(str(error)) from error
+
+
+def _daemon_arguments(
+    parsed: argparse.Namespace, settings: MountSettings, log_file: Path
+) -> list[str]:
+    """Spell every setting out, for a process that starts in another directory."""
+    service, store = settings.service, settings.store
+    return [
+        *("mount", "--foreground", "--log-file", str(log_file)),
+        *(["--verbose"] if parsed.verbose else []),
+        *(["--sample"] if parsed.sample else ["--api-url", service.api_url]),
+        *("--cache-dir", str(store.directory)),
+        *("--cache-size", str(store.capacity_bytes)),
+        *("--connections", str(service.connections)),
+        *("--max-image-size", str(service.max_image_bytes)),
+        *("--connect-timeout", str(service.connect_timeout_s)),
+        *("--stall-timeout", str(service.stall_timeout_s)),
+        *("--deadline", str(service.deadline_s)),
+        *(["--allow-other"] if parsed.allow_other else []),
+        *(f"-o{options}" for options in parsed.fuse_options),
+        *("--", str(settings.mountpoint)),
+    ]
 
 
 def _mount_settings(parsed: argparse.Namespace) -> MountSettings:
@@ -92,7 +112,7 @@ def _store_settings(parsed: argparse.Namespace, service_name: str) -> StoreSetti
     capacity_bytes = parsed.cache_size or config.parse_size(
         os.environ.get(config.CACHE_SIZE_VARIABLE) or config.DEFAULT_CACHE_SIZE
     )
-    directory = config.cache_dir(parsed.cache_dir, os.environ)
+    directory = own_directory(config.cache_dir(parsed.cache_dir, os.environ))
     return StoreSettings(directory, capacity_bytes, service_name)
 
 
@@ -125,18 +145,21 @@ def _set_up_log(log_file: Path | None, *, verbose: bool) -> None:
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
-def _umount(parsed: argparse.Namespace, _given: list[str]) -> None:
+def _umount(parsed: argparse.Namespace) -> None:
     from allenfs.unmount import unmount  # noqa: PLC0415
 
     unmount(parsed.mountpoint)
 
 
-def _url(parsed: argparse.Namespace, _given: list[str]) -> None:
+def _url(parsed: argparse.Namespace) -> None:
     from allenfs import tree  # noqa: PLC0415
 
     chosen = os.environ.get(config.API_URL_VARIABLE)
     api_url = config.parse_api_url(chosen or config.DEFAULT_API_URL)
-    node = tree.parse(_below_mountpoint(parsed.path))
+    try:
+        node = tree.parse(parsed.path.removeprefix("./"))
+    except PathNotFoundError:
+        node = tree.parse(_below_mountpoint(parsed.path))
     if not isinstance(node, tree.ImageFile):
         msg = f"{parsed.path!r} is a directory: a URL is of an image"
         raise AllenFSError(msg)
@@ -146,19 +169,19 @@ def _url(parsed: argparse.Namespace, _given: list[str]) -> None:
 def _below_mountpoint(text: str) -> str:
     """Cut the mountpoint off, where the path is one in a mount."""
     path = arguments.absolute_path(text)
-    for parent in path.parents:
-        if mountpoint.is_mounted(parent):
-            return str(path.relative_to(parent))
+    for place in mountpoint.mounted():
+        if path.is_relative_to(place):
+            return str(path.relative_to(place))
     return text
 
 
-def _print_path(parsed: argparse.Namespace, _given: list[str]) -> None:
+def _print_path(parsed: argparse.Namespace) -> None:
     from allenfs.images import request_of_url  # noqa: PLC0415
 
     print(request_of_url(parsed.url).path)
 
 
-def _cache(parsed: argparse.Namespace, _given: list[str]) -> int:
+def _cache(parsed: argparse.Namespace) -> int:
     from allenfs import upkeep  # noqa: PLC0415
     from allenfs.layout import Layout  # noqa: PLC0415
     from allenfs.store import Store  # noqa: PLC0415
@@ -188,7 +211,7 @@ def _printable(name: str) -> str:
     return name.encode(errors="backslashreplace").decode()
 
 
-def _sample_service(parsed: argparse.Namespace, _given: list[str]) -> None:
+def _sample_service(parsed: argparse.Namespace) -> None:
     try:
         from allenfs.sample.server import SampleService  # noqa: PLC0415
     except ImportError as error:
@@ -199,7 +222,7 @@ def _sample_service(parsed: argparse.Namespace, _given: list[str]) -> None:
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
 
 
-_COMMANDS: dict[str, Callable[[argparse.Namespace, list[str]], int | None]] = {
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "mount": _mount,
     "umount": _umount,
     "url": _url,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import pwd
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,22 +29,17 @@ _SIZE = re.compile(
 )
 _EXPONENTS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# What the promises rest on: sizes are told with every look-up, pages are kept
-# by the identity of the image, nothing is written.
-_OWN_FUSE_OPTIONS = frozenset(
-    [
-        "rw",
-        "direct_io",
-        "kernel_cache",
-        "auto_cache",
-        "noauto_cache",
-        "attr_timeout",
-        "ac_attr_timeout",
-        "entry_timeout",
-        "negative_timeout",
-        "intr",
-        "subtype",
-    ]
+_HOST = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+")
+# libfuse 2's and the kernel's that break no promise. The others set what allenfs
+# relies on: attr_timeout, direct_io, suid, nothreads ...
+_FUSE_OPTIONS = frozenset(
+    {
+        *("allow_other", "allow_root", "async_read", "auto_unmount"),
+        *("congestion_threshold", "debug", "default_permissions", "exec", "noexec"),
+        *("fsname", "gid", "uid", "umask", "max_background", "max_read"),
+        *("max_readahead", "noatime", "nodev", "nonempty", "nosuid", "ro"),
+        "sync_read",
+    }
 )
 
 
@@ -134,15 +131,15 @@ def parse_fuse_options(texts: list[str]) -> dict[str, str | bool]:
     Raises
     ------
     ConfigError
-        An option that would break a promise.
+        An option that is unknown, or that would break a promise.
     """
     options: dict[str, str | bool] = {}
     for text in texts:
         for option in filter(None, text.split(",")):
             name, equals, value = option.partition("=")
-            if name in _OWN_FUSE_OPTIONS:
-                msg = f"-o {name} is not for you to set: allenfs relies on its own"
-                raise ConfigError(msg)
+            if name not in _FUSE_OPTIONS:
+                msg = f"-o {name}: no option of a read-only mount (there are "
+                raise ConfigError(msg + f"{', '.join(sorted(_FUSE_OPTIONS))})")
             options[name] = value if equals else True
     return options
 
@@ -159,7 +156,7 @@ def parse_api_url(text: str) -> str:
         parts = urlsplit(text)
         usable = (
             parts.scheme in _DEFAULT_PORTS
-            and bool((parts.hostname or "").strip("."))
+            and _HOST.fullmatch(parts.hostname or "") is not None
             and parts.port != 0
             and not re.search(r"[?#@\s\x00-\x1f]", text)
         )
@@ -187,7 +184,7 @@ def cache_dir(flag: str | None, environ: Mapping[str, str]) -> Path:
     """Directory of the store: the flag, the environment, or XDG's cache folder."""
     chosen = flag or environ.get(CACHE_DIR_VARIABLE)
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        return Path(os.path.abspath(os.path.expanduser(chosen)))
     return _xdg(environ, "XDG_CACHE_HOME", ".cache") / "allenfs"
 
 
@@ -201,4 +198,4 @@ def _xdg(environ: Mapping[str, str], variable: str, fallback: str) -> Path:
     # XDG base directory specification: a relative path is to be ignored
     if chosen.is_absolute():
         return chosen
-    return Path(environ.get("HOME") or Path.home()) / fallback
+    return Path(environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir) / fallback

@@ -12,11 +12,17 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cachetools import TLRUCache, TTLCache
 
-from allenfs.errors import ImageNotFoundError, InterruptedWaitError, ServiceError
+from allenfs.errors import (
+    BusyError,
+    ImageNotFoundError,
+    InterruptedWaitError,
+    ServiceError,
+)
 from allenfs.sealed import Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from allenfs.answers import Answer, Sink
     from allenfs.config import ServiceSettings
@@ -31,6 +37,8 @@ log = logging.getLogger(__name__)
 # looks a second cost a waiting thread about 0.1 % of a core.
 _POLL_S = 0.025
 _REMEMBERED_FAILURES = 4096
+# Retry-After is kept to, but a service's slip of the pen shall not cost a day.
+_LONGEST_MEMORY_S = 600.0
 # How long the last failure of an image can be read from the mount.
 _REASON_MEMORY_S = 3600.0
 
@@ -38,15 +46,17 @@ _REASON_MEMORY_S = 3600.0
 class Service(Protocol):
     """Where images come from."""
 
-    def fetch(self, request: ImageRequest, sink: Sink) -> Answer:
-        """Download one image, checked, or raise a ServiceError."""
+    def fetch(
+        self, request: ImageRequest, sink: Sink, turn: AbstractContextManager[object]
+    ) -> Answer:
+        """Download one image, each attempt in `turn`, or raise a ServiceError."""
 
 
 class ImageStore(Protocol):
     """Where images are kept."""
 
-    def find(self, request: ImageRequest) -> Image | None:
-        """Open a stored image."""
+    def find(self, request: ImageRequest, *, unread: bool) -> Image | None:
+        """Open a stored image; where `unread`, also one never compared yet."""
 
     def peek(self, request: ImageRequest) -> Known | None:
         """Return size and time of a stored image, quickly."""
@@ -136,12 +146,12 @@ class Fetcher:
         """
         with self._lock:
             image = self._live.get(request)
-        if image is None:
-            image = self._store.find(request)
-            if image is not None:
-                return self._landed(request, image)
-            return self._wait(self._flight(request), interrupted)
-        return image
+        if image is not None:
+            return image
+        image = self._store.find(request, unread=False)
+        if image is not None:
+            return self._landed(request, image)
+        return self._wait(self._flight(request), interrupted)
 
     def peek(self, request: ImageRequest) -> Known | None:
         """Return size and time of an image that is here, without opening it."""
@@ -163,6 +173,8 @@ class Fetcher:
             return self._reasons.get(request)
 
     def _flight(self, request: ImageRequest) -> concurrent.futures.Future[Image]:
+        # by another mount on the same store, since the failure
+        is_stored = self._store.peek(request) is not None
         with self._lock:
             flight = self._flights.get(request)
             if flight is not None:
@@ -173,13 +185,19 @@ class Fetcher:
                 flight.set_result(image)
                 return flight
             failure = self._failures.get(request)
-            if failure is not None:
+            if failure is not None and not is_stored:
                 # a copy: each raising adds to an exception's traceback
                 raise copy.copy(failure.error)
             self._flights[request] = flight
         # A daemon thread: a download under way must not keep the process of an
         # unmounted filesystem alive.
-        threading.Thread(target=self._fly, args=(request, flight), daemon=True).start()
+        thread = threading.Thread(target=self._fly, args=(request, flight), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads: the next one may try again
+            with self._lock:
+                del self._flights[request]
+            raise
         return flight
 
     def _wait(
@@ -198,8 +216,7 @@ class Fetcher:
         self, request: ImageRequest, flight: concurrent.futures.Future[Image]
     ) -> None:
         try:
-            with self._slots:
-                image = self._landed(request, self._download(request))
+            image = self._landed(request, self._found_or_downloaded(request))
         except BaseException as error:  # noqa: BLE001 - a waiter must not wait for ever
             if isinstance(error, ServiceError):
                 self._failed(request, error)
@@ -211,14 +228,15 @@ class Fetcher:
                 del self._flights[request]
             flight.set_result(image)
 
-    def _download(self, request: ImageRequest) -> Image:
-        # It may have landed between a reader's look and this thread's start.
-        image = self._store.find(request)
+    def _found_or_downloaded(self, request: ImageRequest) -> Image:
+        # Comparing a checksum takes time, so that it is here, where a waiting
+        # process can be interrupted, and is done once for all that wait.
+        image = self._store.find(request, unread=True)
         if image is not None:
             return image
         spool = self._store.spool()
         try:
-            answer = self._service.fetch(request, spool)
+            answer = self._service.fetch(request, spool, self._slots)
             return self._store.add(request, spool, answer.modified_ns)
         finally:
             spool.close()
@@ -232,12 +250,12 @@ class Fetcher:
 
     def _failed(self, request: ImageRequest, error: ServiceError) -> None:
         log.warning("%s: %s", request.path, error)
-        is_answer = isinstance(error, ImageNotFoundError)
-        memory_s = (
-            self._settings.not_found_memory_s
-            if is_answer
-            else self._settings.failure_memory_s
-        )
+        memory_s = self._settings.failure_memory_s
+        if isinstance(error, ImageNotFoundError):
+            memory_s = self._settings.not_found_memory_s
+        elif isinstance(error, BusyError) and error.retry_after_s is not None:
+            asked_s = min(error.retry_after_s, _LONGEST_MEMORY_S)
+            memory_s = max(memory_s, asked_s)
         with self._lock:
             # a copy: the traceback holds all that the download used
             self._failures[request] = _Failure(copy.copy(error), memory_s)

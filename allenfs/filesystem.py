@@ -185,6 +185,7 @@ class Filesystem:
         path: str,
         *,
         caller: int = 0,
+        past_cache: bool = False,
         interrupted: Callable[[], bool] = lambda: False,
     ) -> Opened:
         """Make the whole image local and return a handle to it.
@@ -193,6 +194,8 @@ class Filesystem:
         ----------
         caller : int
             Who opens, in the kernel's numbers: the one to look again.
+        past_cache : bool
+            The caller's reads go past the kernel's pages (O_DIRECT).
         interrupted : callable
             Whether the caller does not want to wait any more.
 
@@ -211,7 +214,7 @@ class Filesystem:
         opening = self._kernel.opening(path, caller, image)
         if opening is Opening.AGAIN:
             raise StaleSizeError(path)
-        direct_io = opening is Opening.UNTOLD
+        direct_io = past_cache or opening is Opening.UNTOLD
         with self._lock:
             number = next(self._numbers)
             self._handles[number] = _Handle(path, image, direct_io)

@@ -55,7 +55,7 @@ class ImageService(enum.Enum):
 _ENDPOINTS = {service.endpoint: service for service in ImageService} | {
     "section_image_download": ImageService.SECTION
 }
-_URL_PATH = re.compile(rf"(?:/.*)?/api/v2/([a-z_]+)/({ID_PATTERN.pattern})")
+_URL_PATH = re.compile(rf"(?:/.*)?/api/v2/([a-z_]+)/({ID_PATTERN.pattern})/?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,11 +194,7 @@ def request_of_url(url: str) -> ImageRequest:
     """
     try:
         parts = urlsplit(url)
-        pairs = (
-            parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)
-            if parts.query
-            else []
-        )
+        pairs = parse_qsl(parts.query, keep_blank_values=True)
     except ValueError as error:
         msg = f"not a URL: {url!r}: {error}"
         raise UrlError(msg) from error

@@ -13,6 +13,7 @@ import fcntl
 import os
 import re
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LINE = re.compile(r"\+([0-9]+) (\S+)|-(\S+)")
+
+
+# A 64th of the store; 1 MiB are some 15 000 changes.
+_SHARE, _MIN_BYTES, _MAX_BYTES = 64, 4096, 2**20
+# The lock is held for milliseconds, or by a process that was stopped: then the
+# store is in trouble, and readers get their images without it.
+_LOCK_S = 2.0
+_LOOK_S = 0.001
 
 
 class Journal:
@@ -32,14 +41,20 @@ class Journal:
     ----------
     directory : Path
         Holds the files ``lock`` and ``journal``.
+    capacity_bytes : int
+        Of the whole store, within which the journal counts.
+
+    Attributes
+    ----------
     max_bytes : int
         A longer journal is replaced by an empty one.
     """
 
-    def __init__(self, directory: Path, max_bytes: int) -> None:
+    def __init__(self, directory: Path, capacity_bytes: int) -> None:
         self._lock_path = directory / "lock"
         self._path = directory / "journal"
-        self._max_bytes = max_bytes
+        share_bytes = capacity_bytes // _SHARE
+        self.max_bytes = min(max(share_bytes, _MIN_BYTES), _MAX_BYTES)
         self._thread_lock = threading.Lock()
         self._fd: int | None = None
         self._close: Callable[[], object] = lambda: None
@@ -52,12 +67,13 @@ class Journal:
         Raises
         ------
         OSError
-            The lock's file cannot be opened or locked.
+            The lock cannot be had: no file, or held by somebody for 2 s.
         """
         with self._thread_lock:
-            fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+            fd = os.open(self._lock_path, flags, 0o600)
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX)
+                _lock(fd)
                 yield
             finally:
                 os.close(fd)
@@ -99,7 +115,7 @@ class Journal:
         change = f"-{name}" if size_bytes is None else f"+{size_bytes} {name}"
         # between newlines: what a full disk cut off spoils no other line
         line = f"\n{change}\n".encode()
-        if self._offset + len(line) > self._max_bytes:
+        if self._offset + len(line) > self.max_bytes:
             self.replace()
         self._offset += os.write(self._fd, line)
 
@@ -126,3 +142,14 @@ class Journal:
             return os.path.samestat(os.fstat(self._fd), os.stat(self._path))
         except FileNotFoundError:
             return False
+
+
+def _lock(fd: int) -> None:
+    ends_s = time.monotonic() + _LOCK_S
+    while True:
+        try:
+            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > ends_s:
+                raise
+        time.sleep(_LOOK_S)

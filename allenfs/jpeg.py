@@ -19,7 +19,8 @@ _SOS, _EOI = 0xDA, 0xD9
 # SOF0 to SOF15; C4, C8 and CC in that row are DHT, JPG and DAC
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
-_MARKER_IN_SCAN = re.compile(rb"\xff+[^\xff\x00\xd0-\xd7]", re.DOTALL)
+# A look ahead, not a run of FF before it: that would take the square of the run.
+_MARKER_IN_SCAN = re.compile(rb"\xff(?=[^\xff\x00\xd0-\xd7])", re.DOTALL)
 
 
 class NotAJpegError(Exception):

@@ -14,6 +14,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
+import stat
+import uuid
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,12 +26,34 @@ if TYPE_CHECKING:
     from allenfs.images import ImageRequest, ImageService
 
 _BLOCK_BYTES = 4096
-_CACHE_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n"  # bford.info/cachedir
+# bford.info/cachedir; the second line is ours
+_CACHE_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# The store of allenfs\n"
+_TAG_NAME = "CACHEDIR.TAG"
+_OWN_NAME = "allenfs-store"
+# What only `name` writes: nothing else is read, counted or removed.
+_IMAGE_NAME = re.compile(r"[^/]+/(section|projection|atlas)/[1-9][0-9]*/[^/]+\.jpg")
+_INCOMING_NAME = re.compile(r"[0-9a-f]{32}")
 
 
 def disk_bytes(file_bytes: int) -> int:
     """Return what a file takes from the disk: file systems give whole blocks."""
     return -(-file_bytes // _BLOCK_BYTES) * _BLOCK_BYTES
+
+
+def own_directory(chosen: Path) -> Path:
+    """Return where the store is: `chosen`, or a directory of its own below it.
+
+    A directory that was there before and holds something else is somebody's:
+    nothing in it must be taken for the store's.
+    """
+    try:
+        names = os.listdir(chosen)
+        tag = (chosen / _TAG_NAME).read_text() if _TAG_NAME in names else None
+    except (OSError, ValueError):
+        return chosen  # not there yet; or it will be said when it is used
+    # an empty tag: another process begins the store at this moment
+    is_ours = not names or tag in ("", _CACHE_TAG)
+    return chosen if is_ours else chosen / _OWN_NAME
 
 
 class Layout:
@@ -45,6 +70,14 @@ class Layout:
         service, image_id, *rest = request.path.split("/")
         return f"{self._service_name}/{service}/{image_id}/{'_'.join(rest)}"
 
+    def look(self, request: ImageRequest) -> os.stat_result | None:
+        """Return the `stat` of an image's file, if there is one."""
+        try:
+            found = os.lstat(self.images / self.name(request))
+        except OSError:
+            return None
+        return found if stat.S_ISREG(found.st_mode) else None
+
     def files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
         """Go through the stored files of all services: name and entry."""
         prefix = len(str(self.images)) + 1
@@ -52,15 +85,17 @@ class Layout:
         trees = (tree for service in services for tree in _entries(service))
         ids = (image_id for tree in trees for image_id in _entries(tree))
         for image_id in ids:
-            for entry in filter(_is_file, _entries(image_id)):
-                yield entry.path[prefix:], entry
+            for entry in _entries(image_id):
+                name = entry.path[prefix:]
+                if entry.is_file(follow_symlinks=False) and _IMAGE_NAME.fullmatch(name):
+                    yield name, entry
 
     def usage(self) -> Iterator[tuple[int, int, str]]:
         """Go through the stored files: last use (ns), bytes on disk, name."""
         for name, entry in self.files():
             with contextlib.suppress(FileNotFoundError):  # evicted meanwhile
-                stat = entry.stat(follow_symlinks=False)
-                yield stat.st_atime_ns, disk_bytes(stat.st_size), name
+                found = entry.stat(follow_symlinks=False)
+                yield found.st_atime_ns, disk_bytes(found.st_size), name
 
     def ids(self, service: ImageService) -> list[int]:
         """Return the image ids that have a directory."""
@@ -77,7 +112,7 @@ class Layout:
         ------
         OSError
         """
-        tag = self.directory / "CACHEDIR.TAG"
+        tag = self.directory / _TAG_NAME
         if not tag.exists():
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not any(self.directory.iterdir()):
@@ -87,13 +122,19 @@ class Layout:
         for directory in (self.images, self.incoming):
             directory.mkdir(mode=0o700, exist_ok=True)
 
+    def incoming_file(self) -> Path:
+        """Return a new name for a download."""
+        return self.incoming / uuid.uuid4().hex
+
     def remove_litter(self) -> None:
         """Remove the downloads of processes that were killed."""
-        for path in self.incoming.iterdir():
-            with contextlib.suppress(OSError), path.open("rb") as file:
-                # the lock of a download under way is held
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
+        for entry in _entries(self.incoming):
+            is_ours = _INCOMING_NAME.fullmatch(entry.name)
+            if is_ours and entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(OSError), open(entry.path, "rb") as file:
+                    # the lock of a download under way is held
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(entry.path)
 
 
 def _entries(directory: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
@@ -102,7 +143,3 @@ def _entries(directory: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
             return list(entries)
     except (FileNotFoundError, NotADirectoryError):  # evicted meanwhile, or a stranger
         return []
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    return entry.is_file(follow_symlinks=False)

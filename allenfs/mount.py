@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from allenfs.errors import MountError
-from allenfs.mountpoint import SUBTYPE, check_mountpoint, is_mounted
+from allenfs.mountpoint import SUBTYPE, claimed, is_mounted, serving_pid
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -39,9 +39,6 @@ def run(settings: MountSettings) -> None:
     MountError
         It cannot be mounted, and why.
     """
-    check_mountpoint(
-        settings.mountpoint, allow_nonempty="nonempty" in settings.fuse_options
-    )
     operations = _operations_module()
     from allenfs.fetcher import Fetcher  # noqa: PLC0415 - after what fails early
     from allenfs.filesystem import Filesystem  # noqa: PLC0415
@@ -49,6 +46,8 @@ def run(settings: MountSettings) -> None:
     from allenfs.store import Store  # noqa: PLC0415
 
     with ExitStack() as stack:
+        allow_nonempty = "nonempty" in settings.fuse_options
+        stack.enter_context(claimed(settings.mountpoint, allow_nonempty=allow_nonempty))
         if settings.sample:
             settings = _with_sample(settings, stack)
         store = Store(settings.store)
@@ -90,15 +89,14 @@ def start(mountpoint: Path, arguments: list[str]) -> None:
     MountError
         The process ended, or the mountpoint does not answer within 30 s.
     """
-    check_mountpoint(mountpoint, allow_nonempty=True)  # the process looks again
     with subprocess.Popen(  # noqa: S603 - this very program
         [sys.executable, "-m", "allenfs", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        # a module of the current directory must not shadow ours
-        env={**os.environ, "PYTHONSAFEPATH": "1"},
+        # neither keep the current directory busy, nor take its modules for ours
+        cwd="/",
     ) as process:
         try:
             _wait_until_mounted(mountpoint, process)
@@ -115,12 +113,13 @@ def _wait_until_mounted(mountpoint: Path, process: subprocess.Popen[bytes]) -> N
         if time.monotonic() > ends_s:
             msg = f"{mountpoint} does not answer after {_START_S:.0f} s"
             raise MountError(msg)
-        if is_mounted(mountpoint):
-            os.listdir(mountpoint)
+        if is_mounted(mountpoint) and serving_pid(mountpoint) == process.pid:
             return
         time.sleep(_LOOK_S)
     assert process.stderr is not None
     said = process.stderr.read().decode(errors="replace").strip().splitlines()
+    if any(line.startswith("Traceback") for line in said):
+        said = said[-1:]
     words = "; ".join(line.removeprefix("allenfs: ") for line in said if line.strip())
     raise MountError(words or f"the process ended with {process.returncode}")
 
@@ -157,7 +156,10 @@ def _with_sample(settings: MountSettings, stack: ExitStack) -> MountSettings:
     return replace(
         settings,
         service=replace(settings.service, api_url=sample.url),
-        store=replace(settings.store, service_name=f"sample-{DRAWING_VERSION}"),
+        store=replace(
+            settings.store,  # "@": no host has this name
+            service_name=f"sample@{DRAWING_VERSION}",
+        ),
     )
 
 

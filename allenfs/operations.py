@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 import fuse
 
 from allenfs.errors import AllenFSError, NoAttributeError, ReadOnlyError
+from allenfs.interrupts import shall_stop_waiting
+from allenfs.mountpoint import PID_ATTRIBUTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from allenfs.filesystem import Attributes, Filesystem
 
 log = logging.getLogger(__name__)
-
-PID_ATTRIBUTE = "user.allenfs.pid"
 
 _TRANSPORT_ENCODING = "latin-1"
 _BLOCK_BYTES = 4096
@@ -139,7 +139,10 @@ class Operations(fuse.Operations):
             raise ReadOnlyError(path)
         _, _, caller = fuse.fuse_get_context()
         opened = self._filesystem.open(
-            _decoded(path), caller=caller, interrupted=_interruption()
+            _decoded(path),
+            caller=caller,
+            past_cache=bool(info.flags & os.O_DIRECT),
+            interrupted=_interruption(caller),
         )
         info.fh = opened.handle
         info.keep_cache = opened.keep_cache
@@ -223,7 +226,7 @@ def serve(
     )
 
 
-def _interruption() -> Callable[[], bool]:
+def _interruption(caller: int) -> Callable[[], bool]:
     """Return a look at whether this thread's operation shall end.
 
     It shall when its caller got a signal, and when the filesystem is being
@@ -232,7 +235,13 @@ def _interruption() -> Callable[[], bool]:
     # fusepy does not wrap these two functions of libfuse 2's fuse.h
     library = fuse._libfuse  # noqa: SLF001
     filesystem = ctypes.c_void_p(library.fuse_get_context().contents.fuse)
-    return lambda: bool(library.fuse_interrupted() or library.fuse_exited(filesystem))
+
+    def shall_end() -> bool:
+        if library.fuse_exited(filesystem):
+            return True
+        return bool(library.fuse_interrupted()) and shall_stop_waiting(caller)
+
+    return shall_end
 
 
 def _decoded(path: str) -> str:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import logging
 import mmap
 import os
 import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-
-log = logging.getLogger(__name__)
 
 _COPY_BYTES = 2**20
 
@@ -34,14 +31,15 @@ class Spool:
         process from a download under way.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, warn: Callable[[OSError], None]) -> None:
         self.path = path
         self.size_bytes = 0
         self.sha256 = hashlib.sha256()
+        self._warn = warn
         try:
-            self.fd = self._open_file(path)
+            self.fd = self._open_memory() if path is None else _open_locked(path)
         except OSError as error:
-            self._warn(error)
+            warn(error)
             self.fd = self._open_memory()
         self._close = weakref.finalize(self, os.close, self.fd)
 
@@ -91,14 +89,6 @@ class Spool:
                 self.path.unlink()
             self.path = None
 
-    def _open_file(self, path: Path | None) -> int:
-        if path is None:
-            return self._open_memory()
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOATIME
-        fd = os.open(path, flags, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return fd
-
     def _open_memory(self) -> int:
         self.path = None
         return os.memfd_create("allenfs-image")
@@ -119,9 +109,20 @@ class Spool:
         self._close()
         self._close = weakref.finalize(self, os.close, self.fd)
 
-    @staticmethod
-    def _warn(error: OSError) -> None:
-        log.warning("the store cannot take a download, it goes to memory: %s", error)
+
+def _open_locked(path: Path) -> int:
+    """Make a file that `Layout.remove_litter` lets be, or has just removed."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOATIME
+    while True:
+        fd = os.open(path, flags, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if os.fstat(fd).st_nlink:
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # taken for litter between the two
 
 
 def _write_all(fd: int, data: bytes, offset: int) -> None:

@@ -13,7 +13,6 @@ import math
 import os
 import threading
 import time
-import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
 from cachetools import LRUCache
@@ -32,11 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# The journal counts within the limit: a 64th of it, between 4 KiB and 1 MiB
-# (some 15 000 changes).
-_JOURNAL_SHARE, _JOURNAL_MIN_BYTES, _JOURNAL_MAX_BYTES = 64, 4096, 2**20
 # Access times are set at each open, not by whoever reads.
-READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME | os.O_NOFOLLOW
+READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class _Entry(NamedTuple):
@@ -56,10 +52,8 @@ class Store:
     ) -> None:
         self._layout = Layout(settings.directory, settings.service_name)
         self._clock_ns = clock_ns
-        journal_bytes = settings.capacity_bytes // _JOURNAL_SHARE
-        journal_bytes = min(max(journal_bytes, _JOURNAL_MIN_BYTES), _JOURNAL_MAX_BYTES)
-        self._journal = Journal(settings.directory, journal_bytes)
-        own_bytes = journal_bytes + disk_bytes(1)  # and the tag
+        self._journal = Journal(settings.directory, settings.capacity_bytes)
+        own_bytes = self._journal.max_bytes + disk_bytes(1)  # and the tag
         self.capacity_bytes = max(0, settings.capacity_bytes - own_bytes)
         # Bounded by _make_room, which has to remove files, not by its own limit.
         self._lru: LRUCache[str, _Entry] = LRUCache(
@@ -78,17 +72,22 @@ class Store:
 
     def peek(self, request: ImageRequest) -> Known | None:
         """Return size and time of a stored image, by one `stat`."""
-        try:
-            stat = os.stat(self._layout.images / self._layout.name(request))
-        except OSError:
+        found = self._layout.look(request)
+        if found is None or found.st_size <= SEAL_BYTES:
             return None
-        size_bytes = stat.st_size - SEAL_BYTES
-        return Known(size_bytes, stat.st_mtime_ns) if size_bytes > 0 else None
+        return Known(found.st_size - SEAL_BYTES, found.st_mtime_ns)
 
-    def find(self, request: ImageRequest) -> Image | None:
+    def find(self, request: ImageRequest, *, unread: bool = True) -> Image | None:
         """Open a stored image; its checksum is compared once by this process.
 
-        A file that is not what was stored is removed, with a warning.
+        Whatever is in its place and is not what was stored is removed, with a
+        warning.
+
+        Parameters
+        ----------
+        unread : bool
+            Whether to read an image that was not compared yet, as long as it
+            takes. Where not, it is taken for absent.
         """
         name = self._layout.name(request)
         try:
@@ -96,31 +95,42 @@ class Store:
         except FileNotFoundError:
             return None
         except OSError as error:
+            # a symlink, a socket, or no permission
             self._warn(error)
             return None
-        inode = os.fstat(fd).st_ino
         try:
-            if self._verified.get(name) == inode:
-                facts = read_facts(fd, name)
-            else:
-                facts = verify(fd, name)
-                self._verified[name] = inode
+            facts = self._compared(name, fd, unread=unread)
         except DamagedStoreError as error:
-            os.close(fd)
             log.warning("%s: it is downloaded again", error)
-            self.remove(name, inode)
+            self.remove(name, os.fstat(fd).st_ino)
+            facts = None
+        except BaseException:
+            os.close(fd)
+            raise
+        if facts is None:
+            os.close(fd)
             return None
         self._touch(name, fd, facts)
         return Image(fd, facts)
 
+    def _compared(self, name: str, fd: int, *, unread: bool) -> Facts | None:
+        inode = os.fstat(fd).st_ino
+        if self._verified.get(name) == inode:
+            return read_facts(fd, name)
+        if not unread:
+            return None
+        facts = verify(fd, name)
+        self._verified[name] = inode
+        return facts
+
     def spool(self) -> Spool:
         """Return a new place for the bytes of a download."""
         try:
-            with self._exclusive():
-                return Spool(self._layout.incoming / uuid.uuid4().hex)
+            self._layout.prepare()
         except OSError as error:
             self._warn(error)
-            return Spool(None)
+            return Spool(None, self._warn)
+        return Spool(self._layout.incoming_file(), self._warn)
 
     def add(
         self, request: ImageRequest, spool: Spool, modified_ns: int | None
@@ -179,8 +189,8 @@ class Store:
         try:
             with self._exclusive():
                 self._catch_up()
-                if path.stat().st_ino == inode:
-                    path.unlink()
+                if path.lstat().st_ino == inode:
+                    path.rmdir() if path.is_dir() else path.unlink()
                     with self._lru_lock:
                         self._lru.pop(name, None)
                     self._forget(name)
@@ -246,7 +256,7 @@ class Store:
                 name, entry = self._lru.popitem()
             path = self._layout.images / name
             try:
-                used_ns = path.stat().st_atime_ns
+                used_ns = path.lstat().st_atime_ns
                 if used_ns > entry.used_ns:  # by another process, meanwhile
                     with self._lru_lock:
                         self._lru[name] = entry._replace(used_ns=used_ns)

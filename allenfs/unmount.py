@@ -9,11 +9,10 @@ import select
 import shutil
 import signal
 import subprocess
-import threading
 from typing import TYPE_CHECKING
 
 from allenfs.errors import UnmountError
-from allenfs.mountpoint import is_mounted, resolved
+from allenfs.mountpoint import is_mounted, resolved, serving_pid
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Unmounting ends within 5 s: 2 for the daemon to say its process id, 2 to end.
-_ANSWER_S = 2.0
 _END_S = 2.0
 _MNT_DETACH = 2  # umount(2)
 
@@ -39,7 +37,7 @@ def unmount(mountpoint: Path) -> None:
     if not is_mounted(mountpoint):
         msg = f"no allenfs is mounted on {mountpoint}"
         raise UnmountError(msg)
-    pid = _serving_pid(mountpoint)
+    pid = serving_pid(mountpoint)
     refusal = _detach(mountpoint)
     if refusal and pid is not None:
         # busy: readers wait for downloads, or hold files open; on SIGTERM the
@@ -56,23 +54,6 @@ def unmount(mountpoint: Path) -> None:
             _detach(mountpoint, lazily=True)
     if is_mounted(mountpoint):
         raise UnmountError(refusal or f"{mountpoint} is still mounted")
-
-
-def _serving_pid(mountpoint: Path) -> int | None:
-    """Ask the mount for the process that serves it; a dead one says nothing."""
-    answers: list[int] = []
-
-    def ask() -> None:
-        try:
-            answers.append(int(os.getxattr(mountpoint, "user.allenfs.pid")))
-        except (OSError, ValueError) as error:
-            log.debug("no process id from %s: %s", mountpoint, error)
-
-    # in a thread that may be left behind: a stopped daemon never answers
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(_ANSWER_S)
-    return answers[0] if answers else None
 
 
 def _detach(mountpoint: Path, *, lazily: bool = False) -> str | None:

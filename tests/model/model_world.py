@@ -15,6 +15,7 @@ from allenfs.service import Answer
 from allenfs.store import Store
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from allenfs.filesystem import Opened
@@ -50,7 +51,13 @@ class DictionaryService:
         self.fail_next: list[ServiceError] = []
         self.fetches = 0
 
-    def fetch(self, request: ImageRequest, sink: Sink) -> Answer:
+    def fetch(
+        self, request: ImageRequest, sink: Sink, turn: AbstractContextManager[object]
+    ) -> Answer:
+        with turn:
+            return self._fetch(request, sink)
+
+    def _fetch(self, request: ImageRequest, sink: Sink) -> Answer:
         self.fetches += 1
         data = self.images[request]
         sink.restart()

@@ -102,6 +102,22 @@ def test_interrupted_open_is_eintr(tmp_path: Path, service: SampleService) -> No
         assert output.split() == [b"-1", str(errno.EINTR).encode()]
 
 
+def test_stopped_and_continued_reader_gets_its_image(
+    tmp_path: Path, service: SampleService
+) -> None:
+    expected = image_bytes(service.url, PATH)
+    service.reset_counters()
+    with Mounted(tmp_path, service.url) as mounted:
+        service.pause()
+        cat = subprocess.Popen(["cat", mounted / PATH], stdout=subprocess.PIPE)
+        _until(lambda: service.image_requests > 0)
+        for number in (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH):
+            cat.send_signal(number)
+        service.resume()
+        output, _ = cat.communicate(timeout=30)
+        assert (cat.returncode, output) == (0, expected)
+
+
 def test_twelve_stalled_readers_do_not_delay_a_listing(
     tmp_path: Path, service: SampleService
 ) -> None:

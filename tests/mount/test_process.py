@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from allenfs.sample.server import SampleService
 
 PATH = "section/69750516/ds6/image.jpg"
+# What allenfs relies on, and words that fusepy would take for its own.
+BROKEN_OPTIONS = [
+    *("attr_timeout=1", "direct_io", "nothreads", "suid", "dev", "rw"),
+    *("foreground", "encoding=utf8", "raw_fi", "operations=x", "no_such_option"),
+]
 
 
 def _allenfs(
@@ -173,12 +178,25 @@ def test_wrong_command_line_is_exit_2(root: Path) -> None:
         ["--stall-timeout", "nan"],
         ["--no-such-flag"],
         ["--sample", "--api-url", "http://127.0.0.1:1"],
-        ["-o", "attr_timeout=1"],
+        *(["-o", option] for option in BROKEN_OPTIONS),
     ):
         done = _allenfs("mount", *wrong, root)
         assert done.returncode == 2, wrong
         assert "Traceback" not in done.stderr
     assert _allenfs("mount").returncode == 2
+    assert not is_mounted(root)
+
+
+def test_two_mounts_at_once_are_one_mount(root: Path, service: SampleService) -> None:
+    command = [sys.executable, "-m", "allenfs", "mount", "--api-url", service.url]
+    starts = [
+        subprocess.Popen([*command, root], stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    said = [start.communicate(timeout=60)[1] for start in starts]
+    assert sorted(start.returncode for start in starts) == [0, 3, 3, 3]
+    assert [len(line.splitlines()) for line in sorted(said)] == [0, 1, 1, 1]
+    assert _allenfs("umount", root).returncode == 0
     assert not is_mounted(root)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import threading
@@ -148,6 +149,56 @@ def test_damaged_stored_file_is_noticed_and_downloaded_again(
         assert mounted.log.count("downloaded again") == 1
 
 
+def _fifo(stored: Path) -> None:
+    os.mkfifo(stored)
+
+
+def _directory(stored: Path) -> None:
+    stored.mkdir()
+
+
+def _symlink(stored: Path) -> None:
+    stored.symlink_to("/etc/passwd")
+
+
+@pytest.mark.parametrize("stranger", [_fifo, _directory, _symlink])
+def test_stranger_in_a_stored_files_place_is_replaced(
+    tmp_path: Path, service: SampleService, stranger: object
+) -> None:
+    with Mounted(
+        tmp_path, service.url, warnings=["downloaded again", "trouble with the store"]
+    ) as mounted:
+        expected = (mounted / PATH).read_bytes()
+        mounted.stop()
+        (stored,) = mounted.stored
+        stored.unlink()
+        stranger(stored)  # type: ignore[operator]
+        os.mkfifo(mounted.cache_dir / "incoming" / ("0" * 32))
+        mounted.start()
+        assert (mounted / PATH).read_bytes() == expected
+        assert (mounted / PATH).read_bytes() == expected
+        assert service.image_requests == 2
+        assert stored.is_file()
+
+
+def test_locked_store_still_gives_the_image(
+    tmp_path: Path, service: SampleService
+) -> None:
+    expected = image_bytes(service.url, PATH)
+    store = tmp_path / "store"
+    with Mounted(
+        tmp_path, service.url, cache_dir=store, warnings=["trouble with the store"]
+    ) as mounted:
+        (mounted / "section/69750516/ds8/image.jpg").read_bytes()
+        with (store / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # as a stopped process would
+            assert (mounted / PATH).read_bytes() == expected
+            assert len(mounted.stored) == 1
+        other = "section/69750516/ds6/image.jpg"
+        (mounted / other).read_bytes()
+        assert len(mounted.stored) == 2
+
+
 def test_two_mounts_on_one_store_stay_within_the_limit(
     tmp_path: Path, service: SampleService
 ) -> None:
@@ -263,13 +314,16 @@ def test_mount_answers_while_a_large_store_is_being_read(
 ) -> None:
     # Not timed: the store's files cannot be read at all until the mount has
     # answered, as its lock is held.
-    import fcntl
-
     store = tmp_path / "store"
     with Mounted(tmp_path / "a", service.url, cache_dir=store) as mounted:
         expected = (mounted / PATH).read_bytes()
     with (store / "lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with Mounted(tmp_path / "b", service.url, cache_dir=store) as mounted:
+        with Mounted(
+            tmp_path / "b",
+            service.url,
+            cache_dir=store,
+            warnings=["trouble with the store"],
+        ) as mounted:
             assert os.listdir(mounted / "section") == ["69750516"]
             assert (mounted / PATH).read_bytes() == expected

@@ -99,6 +99,9 @@ TOOLS: dict[str, Callable[[Path, Path], bytes]] = {
     "cp --sparse=always": _copied_by("cp", "--sparse=always"),
     "dd": lambda file, _: _run("dd", f"if={file}", "bs=4k", "status=none"),
     "dd bs=1M": lambda file, _: _run("dd", f"if={file}", "bs=1M", "status=none"),
+    "dd iflag=direct": lambda file, _: _run(
+        "dd", f"if={file}", "bs=1M", "iflag=direct", "status=none"
+    ),
     "head": lambda file, _: _run("head", "-c", "1000000000", file),
     "tail": lambda file, _: _run("tail", "-c", "+1", file),
     "rsync -a": _copied_by("rsync", "-a"),

@@ -142,3 +142,26 @@ def test_connection_is_used_again_after_errors_and_redirects(
         service.fetch(_request(), Bytes())
     assert sample.image_requests == 6
     assert sample.connections == 1
+
+
+def test_pause_between_attempts_holds_no_turn(
+    sample: SampleService, clock: Clock
+) -> None:
+    inside: list[bool] = [False]
+    slept_inside: list[bool] = []
+
+    class Turns(contextlib.AbstractContextManager[None]):
+        def __enter__(self) -> None:
+            inside[0] = True
+
+        def __exit__(self, *_: object) -> None:
+            inside[0] = False
+
+    def sleep(seconds: float) -> None:
+        slept_inside.append(inside[0])
+        clock.sleep(seconds)
+
+    service = AllenService(ServiceSettings(sample.url), clock=clock, sleep=sleep)
+    sample.fail(Fault.STATUS_503, times=2)
+    service.fetch(_request(), Bytes(), Turns())
+    assert slept_inside == [False, False]

@@ -19,6 +19,7 @@ from allenfs.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from allenfs.images import ImageRequest
@@ -43,7 +44,13 @@ class ScriptedService:
         self.arrive: Callable[[], object] = lambda: None
         self._lock = threading.Lock()
 
-    def fetch(self, request: ImageRequest, sink: Sink) -> Answer:
+    def fetch(
+        self, request: ImageRequest, sink: Sink, turn: AbstractContextManager[object]
+    ) -> Answer:
+        with turn:
+            return self._fetch(request, sink)
+
+    def _fetch(self, request: ImageRequest, sink: Sink) -> Answer:
         with self._lock:
             self.fetches[request.image_id] += 1
             self.under_way += 1
@@ -70,9 +77,9 @@ class WatchedStore(Store):
         self.before_find: Callable[[], object] = lambda: None
         self.after_find: Callable[[], object] = lambda: None
 
-    def find(self, request: ImageRequest) -> Image | None:
+    def find(self, request: ImageRequest, *, unread: bool = True) -> Image | None:
         self.before_find()
-        image = super().find(request)
+        image = super().find(request, unread=unread)
         self.after_find()
         return image
 

@@ -11,6 +11,7 @@ import pytest
 
 from allenfs.config import StoreSettings
 from allenfs.images import ImageRequest, ImageService
+from allenfs.layout import own_directory
 from allenfs.store import Store
 
 if TYPE_CHECKING:
@@ -271,3 +272,36 @@ def test_a_store_that_cannot_be_cleared_ends_with_1(allenfs: Shell) -> None:
     assert code == 1
     assert str(file) in line
     assert file.read_bytes() == b"kept"
+
+
+def test_a_directory_with_something_else_in_it_is_left_alone(
+    allenfs: Shell, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    theirs = [
+        folder / "images" / "holiday" / "section" / "2020" / "photo.jpg",
+        folder / "incoming" / ("0" * 32),
+        folder / "journal",
+        folder / "CACHEDIR.TAG",
+    ]
+    for path in theirs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("theirs")
+    folder.chmod(0o755)
+    own = own_directory(folder)
+    assert own == folder / "allenfs-store"
+    store = Store(StoreSettings(own, MIB, "h"))
+    put(store, ImageRequest(ImageService.SECTION, 1))
+    assert allenfs("cache", "verify", "--cache-dir", str(folder))[0] == 0
+    code, said, _ = allenfs("cache", "clear", "--cache-dir", str(folder))
+    assert (code, said) == (0, "1 images removed\n")
+    assert [path.read_text() for path in theirs] == ["theirs"] * 4
+    assert folder.stat().st_mode & 0o777 == 0o755
+    assert own.stat().st_mode & 0o777 == 0o700
+    assert own_directory(own) == own
+
+
+def put(store: Store, request: ImageRequest) -> None:
+    spool = store.spool()
+    spool.write(b"image")
+    store.add(request, spool, None)

@@ -16,7 +16,7 @@ import urllib3.exceptions
 import allenfs
 from allenfs import errors
 from allenfs.errors import AllenFSError, ServiceError
-from allenfs.service import translate
+from allenfs.transport import translate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -190,3 +190,10 @@ def test_a_damaged_jpeg_is_a_shape_or_one_of_two_errors(
         return
     assert shape.width_px > 0
     assert shape.height_px > 0
+
+
+def test_a_run_of_ff_takes_time_with_its_length_not_with_its_square() -> None:
+    """Not timed: the square of 4 MiB would take days, and the run's time limit ends."""
+    for end in (b"\x00", b"\xd0", b""):
+        with pytest.raises(CutJpegError):
+            inspect(BASELINE[:-2] + b"\xff" * 2**22 + end)

@@ -1,0 +1,192 @@
+"""The door to the network: one GET, and whatever it raises as our own errors.
+
+The only module that knows requests, and urllib3, which it downloads with. Not
+requests.Session: it reads the body of every redirect into memory, also where it
+is told to follow none, and keeps cookies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import requests
+import requests.adapters
+import urllib3
+import urllib3.connection
+import urllib3.exceptions
+
+from allenfs import __version__, answers
+from allenfs.errors import (
+    CutAnswerError,
+    ServiceError,
+    ServiceTimeoutError,
+    UnreachableError,
+    WrongAnswerError,
+)
+from allenfs.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from typing_extensions import Self
+
+    from allenfs.config import ServiceSettings
+
+log = logging.getLogger(__name__)
+
+_HEADERS = {
+    "User-Agent": f"allenfs/{__version__} (read-only image mount; python-requests)",
+    # Recorded: with gzip offered, JPEGs came gzipped, and lengths count nothing.
+    "Accept-Encoding": "identity",
+}
+_SHORTEST_S = 0.001  # a socket's timeout of 0 would be none
+
+# Most specific first, and total: every requests exception is an OSError without
+# errno, so that none of them may leave this module.
+_FOREIGN: tuple[tuple[type[Exception], type[ServiceError]], ...] = (
+    (requests.exceptions.ConnectTimeout, UnreachableError),
+    (requests.exceptions.ProxyError, UnreachableError),
+    (requests.exceptions.SSLError, UnreachableError),
+    (requests.exceptions.Timeout, ServiceTimeoutError),
+    (requests.exceptions.ConnectionError, CutAnswerError),
+    (requests.exceptions.RequestException, WrongAnswerError),
+    (urllib3.exceptions.TimeoutError, ServiceTimeoutError),
+    (urllib3.exceptions.DecodeError, CutAnswerError),
+    (urllib3.exceptions.ProtocolError, CutAnswerError),
+    (urllib3.exceptions.SSLError, CutAnswerError),
+    (urllib3.exceptions.HTTPError, WrongAnswerError),
+)
+
+
+class Reply:
+    """An answer whose head has come; its body is read piece by piece."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self._response = response
+        self.status = response.status_code
+        self.reason = response.reason or ""
+        self.headers: Mapping[str, str] = response.headers
+        # None where it is not said, or chunks make it void
+        self.promised_bytes: int | None = response.raw.length_remaining
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._response.close()
+
+    def read(self, max_bytes: int) -> bytes:
+        """Return what has come of the body, decoded; nothing at its end.
+
+        Not urllib3's read(), which waits for all of `max_bytes`: a byte now and
+        then would keep it waiting behind any stall timeout.
+        """
+        data: bytes = self._response.raw.read1(max_bytes, decode_content=True)
+        return data
+
+
+class Transport:
+    """GETs from one service. Safe to use from many threads."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._connect_timeout_s = settings.connect_timeout_s
+        self._stall_timeout_s = settings.stall_timeout_s
+        self._adapter = _WatchedAdapter(
+            pool_connections=2, pool_maxsize=settings.connections, max_retries=0
+        )
+        # The environment is read once, not with every request, and no proxy is
+        # asked for a service on this machine: it could not reach it.
+        self._proxies: dict[str, str] = {}
+        if not _is_loopback(settings.api_url):
+            self._proxies = requests.utils.get_environ_proxies(settings.api_url)
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE", os.environ.get("CURL_CA_BUNDLE"))
+        self._verify = bundle or True
+
+    def get(self, url: str, remaining_s: float) -> Reply:
+        """Ask for `url` and wait for the answer's head; follow no redirect."""
+        timeouts_s = (self._connect_timeout_s, self._stall_timeout_s)
+        connect_s, stall_s = (
+            max(_SHORTEST_S, min(timeout_s, remaining_s)) for timeout_s in timeouts_s
+        )
+        return Reply(
+            self._adapter.send(
+                requests.Request("GET", url, headers=_HEADERS).prepare(),
+                stream=True,
+                timeout=(connect_s, stall_s),
+                verify=self._verify,
+                proxies=self._proxies,
+            )
+        )
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _WatchedConnection(urllib3.connection.HTTPConnection):
+    """Awaits its answers, from their first header byte on, under a watchdog."""
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+        if self.sock is not None:
+            Watchdog.look_after(self.sock)
+        return super().getresponse()
+
+
+class _WatchedTlsConnection(_WatchedConnection, urllib3.connection.HTTPSConnection):
+    pass
+
+
+class _WatchedAdapter(requests.adapters.HTTPAdapter):
+    def get_connection_with_tls_context(
+        self,
+        request: requests.PreparedRequest,
+        verify: bool | str,  # noqa: FBT001 - requests' signature
+        proxies: dict[str, str] | None = None,
+        cert: str | tuple[str, str] | None = None,
+    ) -> urllib3.HTTPConnectionPool:
+        pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+        is_tls = isinstance(pool, urllib3.HTTPSConnectionPool)
+        pool.ConnectionCls = _WatchedTlsConnection if is_tls else _WatchedConnection
+        return pool
+
+
+@contextlib.contextmanager
+def translated(watchdog: Watchdog) -> Iterator[None]:
+    """Let nothing but our errors out of a download."""
+    try:
+        yield
+    except (CutAnswerError, WrongAnswerError):
+        # a connection shut in time looks like a broken answer
+        watchdog.raise_if_expired()
+        raise
+    except ServiceError:
+        raise
+    except Exception as error:
+        watchdog.raise_if_expired()
+        raise translate(error) from error
+
+
+def translate(error: Exception) -> ServiceError:
+    """Return our error for whatever a download raised."""
+    if isinstance(error, requests.ConnectionError):
+        reason = getattr(error.args[0], "reason", None) if error.args else None
+        if isinstance(reason, urllib3.exceptions.NewConnectionError):
+            return UnreachableError(_in_one_line(reason))
+    for foreign, own in _FOREIGN:
+        if isinstance(error, foreign):
+            return own(_in_one_line(error))
+    log.error("a bug, or an answer that nobody thought of", exc_info=error)
+    return WrongAnswerError(_in_one_line(error))
+
+
+def _in_one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {answers.in_one_line(str(error), 300)}"
