@@ -62,7 +62,8 @@ def test_two_processes_share_a_directory_within_the_limit(tmp_path: Path) -> Non
         assert processes[0].stdout.readline()
         assert disk_usage(tmp_path)[0] <= CAPACITY
     for process, left in zip(processes, (10, 150), strict=True):
-        said, _ = process.communicate()
+        with process:
+            said = process.stdout.read()  # communicate() loses what is buffered
         assert process.returncode == 0, said
         assert len(said.split()) == left
     assert disk_usage(tmp_path)[0] <= CAPACITY
