@@ -170,7 +170,8 @@ class Fetcher:
     def last_failure(self, request: ImageRequest) -> str | None:
         """Why the last download of this image failed, in words; None if it did not."""
         with self._lock:
-            return self._reasons.get(request)
+            reason: str | None = self._reasons.get(request)
+        return reason
 
     def _flight(self, request: ImageRequest) -> concurrent.futures.Future[Image]:
         # by another mount on the same store, since the failure

@@ -293,7 +293,9 @@ def test_module_in_the_current_directory_does_not_shadow_ours(
     root: Path, service: SampleService
 ) -> None:
     (root.parent / "requests.py").write_text("raise SystemExit('shadowed')")
-    command = [sys.executable, "-P", "-m", "allenfs", "mount", "--api-url", service.url]
+    # as the installed script starts: the current directory is not on its path
+    script = "import sys; sys.path.remove(''); from allenfs.cli import main; main()"
+    command = [sys.executable, "-c", script, "mount", "--api-url", service.url]
     subprocess.run([*command, root], cwd=root.parent, check=True)
     assert (root / PATH).read_bytes()
     assert _allenfs("umount", root).returncode == 0
