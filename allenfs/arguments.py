@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,6 +11,7 @@ from allenfs.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 _MAX_CONNECTIONS = 999
 _MAX_PORT = 65_535
@@ -36,7 +36,9 @@ def parser() -> argparse.ArgumentParser:
 
     _add_mount(command("mount", "mount the image services on a directory"))
     umount = command("umount", "unmount; downloads under way are given up")
-    umount.add_argument("mountpoint", type=absolute_path, metavar="MOUNTPOINT")
+    umount.add_argument(
+        "mountpoint", type=_checked(absolute_path), metavar="MOUNTPOINT"
+    )
     url = command("url", "print the download URL that a path stands for")
     url.add_argument("path", metavar="PATH", help="in a mount, or below its root")
     path = command("path", "print the path of a download URL")
@@ -52,12 +54,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def absolute_path(text: str) -> Path:
-    """Make a path absolute without looking at it: it may be a dead mount."""
-    try:
-        return Path(os.path.abspath(text))
-    except FileNotFoundError as error:
-        msg = f"{text!r} is relative, and the current directory is gone"
-        raise argparse.ArgumentTypeError(msg) from error
+    """Make a path absolute without looking at it: it may be a dead mount.
+
+    Raises
+    ------
+    ConfigError
+        It is empty (of a variable that is not set), or relative to a current
+        directory that is gone.
+    """
+    if not text:
+        msg = "an empty path"
+        raise ConfigError(msg)
+    return config.absolute(text)
 
 
 def _add_mount(mount: argparse.ArgumentParser) -> None:
@@ -88,13 +96,13 @@ def _add_mount(mount: argparse.ArgumentParser) -> None:
     )
     mount.add_argument(
         "--log-file",
-        type=absolute_path,
+        type=_checked(absolute_path),
         metavar="FILE",
         help="default: stderr in the foreground, else allenfs/allenfs.log in the "
         "user's state folder",
     )
     mount.add_argument("-v", "--verbose", action="store_true", help="log every step")
-    mount.add_argument("mountpoint", type=absolute_path, metavar="MOUNTPOINT")
+    mount.add_argument("mountpoint", type=_checked(absolute_path), metavar="MOUNTPOINT")
 
 
 def _add_limits(mount: argparse.ArgumentParser) -> None:

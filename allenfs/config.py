@@ -184,8 +184,23 @@ def cache_dir(flag: str | None, environ: Mapping[str, str]) -> Path:
     """Directory of the store: the flag, the environment, or XDG's cache folder."""
     chosen = flag or environ.get(CACHE_DIR_VARIABLE)
     if chosen:
-        return Path(os.path.abspath(os.path.expanduser(chosen)))
+        return absolute(os.path.expanduser(chosen))
     return _xdg(environ, "XDG_CACHE_HOME", ".cache") / "allenfs"
+
+
+def absolute(text: str) -> Path:
+    """Make a path absolute, by its text alone.
+
+    Raises
+    ------
+    ConfigError
+        It is relative, and the current directory is gone.
+    """
+    try:
+        return Path(os.path.abspath(text))
+    except FileNotFoundError as error:
+        msg = f"{text!r} is relative, and the current directory is gone"
+        raise ConfigError(msg) from error
 
 
 def default_log_file(environ: Mapping[str, str]) -> Path:

@@ -9,6 +9,7 @@ journal that was replaced or lost only makes it read them again.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -69,7 +70,9 @@ class Journal:
         OSError
             The lock cannot be had: no file, or held by somebody for 2 s.
         """
-        with self._thread_lock:
+        if not self._thread_lock.acquire(timeout=_LOCK_S):
+            raise BlockingIOError(errno.EAGAIN, "the store's lock is held")
+        try:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
             fd = os.open(self._lock_path, flags, 0o600)
             try:
@@ -77,6 +80,8 @@ class Journal:
                 yield
             finally:
                 os.close(fd)
+        finally:
+            self._thread_lock.release()
 
     def skip_to_end(self) -> None:
         """Take what was told so far as known."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from allenfs.errors import MountError
+from allenfs.errors import ConfigError, MountError
 from allenfs.mountpoint import SUBTYPE, claimed, is_mounted, serving_pid
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def run(settings: MountSettings) -> None:
         It cannot be mounted, and why.
     """
     operations = _operations_module()
+    _allow_many_files()
     from allenfs.fetcher import Fetcher  # noqa: PLC0415 - after what fails early
     from allenfs.filesystem import Filesystem  # noqa: PLC0415
     from allenfs.service import AllenService  # noqa: PLC0415
@@ -97,6 +99,7 @@ def start(mountpoint: Path, arguments: list[str]) -> None:
         start_new_session=True,
         # neither keep the current directory busy, nor take its modules for ours
         cwd="/",
+        env={**os.environ, "PYTHONPATH": _python_path()},
     ) as process:
         try:
             _wait_until_mounted(mountpoint, process)
@@ -105,6 +108,16 @@ def start(mountpoint: Path, arguments: list[str]) -> None:
             raise
         # it lives on; leaving the block must neither wait for it nor warn
         process.returncode = 0
+
+
+def _python_path() -> str:
+    """Where the process finds this allenfs, also one that is not installed."""
+    package = Path(__file__).resolve().parent.parent
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    places = [os.path.abspath(place) for place in given if place]
+    if package.name not in ("site-packages", "dist-packages"):
+        places.append(str(package))
+    return os.pathsep.join(places)
 
 
 def _wait_until_mounted(mountpoint: Path, process: subprocess.Popen[bytes]) -> None:
@@ -121,7 +134,8 @@ def _wait_until_mounted(mountpoint: Path, process: subprocess.Popen[bytes]) -> N
     if any(line.startswith("Traceback") for line in said):
         said = said[-1:]
     words = "; ".join(line.removeprefix("allenfs: ") for line in said if line.strip())
-    raise MountError(words or f"the process ended with {process.returncode}")
+    kind = ConfigError if process.returncode == ConfigError.exit_code else MountError
+    raise kind(words or f"the process ended with {process.returncode}")
 
 
 def _operations_module() -> ModuleType:
@@ -142,6 +156,12 @@ def _operations_module() -> ModuleType:
             "(libfuse2t64 since Debian 13 and Ubuntu 24.04, fuse-libs on Fedora)"
         )
         raise MountError(msg) from error
+
+
+def _allow_many_files() -> None:
+    """Raise the soft limit: each open image takes a descriptor, 1024 is the default."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _with_sample(settings: MountSettings, stack: ExitStack) -> MountSettings:

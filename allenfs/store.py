@@ -8,6 +8,7 @@ the process and is seen by the others.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import math
 import os
@@ -80,14 +81,11 @@ class Store:
     def find(self, request: ImageRequest, *, unread: bool = True) -> Image | None:
         """Open a stored image; its checksum is compared once by this process.
 
-        Whatever is in its place and is not what was stored is removed, with a
-        warning.
-
         Parameters
         ----------
         unread : bool
-            Whether to read an image that was not compared yet, as long as it
-            takes. Where not, it is taken for absent.
+            Whether to compare an image that was not compared yet, and to remove
+            what is not what was stored, with a warning. Else both are absent.
         """
         name = self._layout.name(request)
         try:
@@ -95,15 +93,19 @@ class Store:
         except FileNotFoundError:
             return None
         except OSError as error:
-            # a symlink, a socket, or no permission
-            self._warn(error)
+            if error.errno in (errno.ELOOP, errno.ENXIO):  # a symlink, a socket
+                log.warning("no file: %s: it is downloaded again", name)
+            else:
+                self._warn(error)
             return None
         try:
             facts = self._compared(name, fd, unread=unread)
         except DamagedStoreError as error:
-            log.warning("%s: it is downloaded again", error)
-            self.remove(name, os.fstat(fd).st_ino)
             facts = None
+            self._verified.pop(name, None)
+            if unread:
+                log.warning("%s: it is downloaded again", error)
+                self.remove(name, os.fstat(fd).st_ino)
         except BaseException:
             os.close(fd)
             raise
@@ -164,8 +166,7 @@ class Store:
     def load(self) -> None:
         """Read which files there are, once; every change waits for it.
 
-        Takes time with the number of stored images (measured: 1 s for 100 000),
-        so a mount calls it from a thread of its own.
+        For a thread of its own: 1 s for 100 000 images, measured.
         """
         with self._load_lock:
             if self._is_loaded:

@@ -25,7 +25,7 @@ _MNT_DETACH = 2  # umount(2)
 
 
 def unmount(mountpoint: Path) -> None:
-    """Unmount, and wait until the process that served is gone.
+    """Unmount, and wait until the process that served, if it answers, is gone.
 
     Downloads under way are given up: who waits for them gets EINTR.
 

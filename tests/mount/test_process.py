@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import allenfs
 from allenfs.mountpoint import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from allenfs.sample.server import SampleService
 
 PATH = "section/69750516/ds6/image.jpg"
+# As the installed script starts: the current directory is not on its path.
+_PYTHON = [
+    sys.executable,
+    "-c",
+    "import sys; sys.path.remove(''); from allenfs.cli import main; sys.exit(main())",
+]
 # What allenfs relies on, and words that fusepy would take for its own.
 BROKEN_OPTIONS = [
     *("attr_timeout=1", "direct_io", "nothreads", "suid", "dev", "rw"),
@@ -187,6 +195,35 @@ def test_wrong_command_line_is_exit_2(root: Path) -> None:
     assert not is_mounted(root)
 
 
+def test_checkout_mounts_without_being_installed(
+    root: Path, tmp_path: Path, service: SampleService
+) -> None:
+    package = tmp_path / "checkout" / "allenfs"
+    shutil.copytree(Path(allenfs.__file__).parent, package)
+    init = package / "__init__.py"
+    init.write_text(init.read_text().replace(allenfs.__version__, "9.9.9"))
+    command = [sys.executable, "-m", "allenfs", "mount", "--api-url", service.url]
+    subprocess.run([*command, root], cwd=package.parent, check=True)
+    (root / PATH).read_bytes()
+    # it is this allenfs that serves, not the installed one
+    assert service.headers[0]["User-Agent"].startswith("allenfs/9.9.9 ")
+    assert _allenfs("umount", root).returncode == 0
+
+
+def test_empty_or_lost_paths_are_exit_2(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    for arguments in (["mount", ""], ["umount", ""], ["umount", "m"]):
+        gone.mkdir()
+        done = subprocess.run(
+            ["sh", "-c", 'cd "$0" && rmdir "$0" && "$@"', gone, *_PYTHON, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2, done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_two_mounts_at_once_are_one_mount(root: Path, service: SampleService) -> None:
     command = [sys.executable, "-m", "allenfs", "mount", "--api-url", service.url]
     starts = [
@@ -293,9 +330,7 @@ def test_module_in_the_current_directory_does_not_shadow_ours(
     root: Path, service: SampleService
 ) -> None:
     (root.parent / "requests.py").write_text("raise SystemExit('shadowed')")
-    # as the installed script starts: the current directory is not on its path
-    script = "import sys; sys.path.remove(''); from allenfs.cli import main; main()"
-    command = [sys.executable, "-c", script, "mount", "--api-url", service.url]
+    command = [*_PYTHON, "mount", "--api-url", service.url]
     subprocess.run([*command, root], cwd=root.parent, check=True)
     assert (root / PATH).read_bytes()
     assert _allenfs("umount", root).returncode == 0

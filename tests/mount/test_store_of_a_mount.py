@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -197,6 +198,29 @@ def test_locked_store_still_gives_the_image(
         other = "section/69750516/ds6/image.jpg"
         (mounted / other).read_bytes()
         assert len(mounted.stored) == 2
+
+
+def test_locked_store_and_a_damaged_file_do_not_hold_ctrl_c(
+    tmp_path: Path, service: SampleService
+) -> None:
+    store = tmp_path / "store"
+    with Mounted(
+        tmp_path,
+        service.url,
+        cache_dir=store,
+        warnings=["trouble with the store", "downloaded again"],
+    ) as mounted:
+        (mounted / PATH).read_bytes()
+        with (store / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            mounted.stored[0].write_bytes(bytes(700))
+            service.pause()
+            cat = subprocess.Popen(["cat", mounted / PATH], stdout=subprocess.PIPE)
+            cat.send_signal(signal.SIGINT)
+            output, _ = cat.communicate(timeout=1.5)  # the lock is waited for 2 s
+            assert (cat.returncode, output) == (-signal.SIGINT, b"")
+        service.resume()
+        assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
 
 
 def test_two_mounts_on_one_store_stay_within_the_limit(
