@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,6 @@ from allenfs.sample.faults import Fault
 from allenfs.sample.server import SampleService
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 PATH = "section/69750516/ds4/image.jpg"
@@ -121,108 +119,6 @@ def test_kill_9_during_a_download_leaves_only_whole_images(
             mounted.stored[0].unlink()
 
 
-def _cut(data: bytearray) -> None:
-    del data[len(data) // 2 :]
-
-
-def _empty(data: bytearray) -> None:
-    data.clear()
-
-
-def _flip_one_bit(data: bytearray) -> None:
-    data[len(data) // 2] ^= 0x10
-
-
-@pytest.mark.parametrize("damage", [_cut, _empty, _flip_one_bit])
-def test_damaged_stored_file_is_noticed_and_downloaded_again(
-    tmp_path: Path, service: SampleService, damage: object
-) -> None:
-    with Mounted(tmp_path, service.url, warnings=["downloaded again"]) as mounted:
-        expected = (mounted / PATH).read_bytes()
-        mounted.stop()
-        (stored,) = mounted.stored
-        data = bytearray(stored.read_bytes())
-        damage(data)  # type: ignore[operator]
-        stored.write_bytes(data)
-        mounted.start()
-        assert (mounted / PATH).read_bytes() == expected
-        assert service.image_requests == 2
-        assert mounted.log.count("downloaded again") == 1
-
-
-def _fifo(stored: Path) -> None:
-    os.mkfifo(stored)
-
-
-def _directory(stored: Path) -> None:
-    stored.mkdir()
-
-
-def _symlink(stored: Path) -> None:
-    stored.symlink_to("/etc/passwd")
-
-
-@pytest.mark.parametrize("stranger", [_fifo, _directory, _symlink])
-def test_stranger_in_a_stored_files_place_is_replaced(
-    tmp_path: Path, service: SampleService, stranger: object
-) -> None:
-    with Mounted(
-        tmp_path, service.url, warnings=["downloaded again", "trouble with the store"]
-    ) as mounted:
-        expected = (mounted / PATH).read_bytes()
-        mounted.stop()
-        (stored,) = mounted.stored
-        stored.unlink()
-        stranger(stored)  # type: ignore[operator]
-        os.mkfifo(mounted.cache_dir / "incoming" / ("0" * 32))
-        mounted.start()
-        assert (mounted / PATH).read_bytes() == expected
-        assert (mounted / PATH).read_bytes() == expected
-        assert service.image_requests == 2
-        assert stored.is_file()
-
-
-def test_locked_store_still_gives_the_image(
-    tmp_path: Path, service: SampleService
-) -> None:
-    expected = image_bytes(service.url, PATH)
-    store = tmp_path / "store"
-    with Mounted(
-        tmp_path, service.url, cache_dir=store, warnings=["trouble with the store"]
-    ) as mounted:
-        (mounted / "section/69750516/ds8/image.jpg").read_bytes()
-        with (store / "lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # as a stopped process would
-            assert (mounted / PATH).read_bytes() == expected
-            assert len(mounted.stored) == 1
-        other = "section/69750516/ds6/image.jpg"
-        (mounted / other).read_bytes()
-        assert len(mounted.stored) == 2
-
-
-def test_locked_store_and_a_damaged_file_do_not_hold_ctrl_c(
-    tmp_path: Path, service: SampleService
-) -> None:
-    store = tmp_path / "store"
-    with Mounted(
-        tmp_path,
-        service.url,
-        cache_dir=store,
-        warnings=["trouble with the store", "downloaded again"],
-    ) as mounted:
-        (mounted / PATH).read_bytes()
-        with (store / "lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            mounted.stored[0].write_bytes(bytes(700))
-            service.pause()
-            cat = subprocess.Popen(["cat", mounted / PATH], stdout=subprocess.PIPE)
-            cat.send_signal(signal.SIGINT)
-            output, _ = cat.communicate(timeout=1.5)  # the lock is waited for 2 s
-            assert (cat.returncode, output) == (-signal.SIGINT, b"")
-        service.resume()
-        assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
-
-
 def test_two_mounts_on_one_store_stay_within_the_limit(
     tmp_path: Path, service: SampleService
 ) -> None:
@@ -271,66 +167,6 @@ def with_suppressed_races(look: object) -> None:
         except FileNotFoundError:
             continue
         return
-
-
-def test_image_larger_than_the_store_is_read_whole(
-    tmp_path: Path, service: SampleService
-) -> None:
-    expected = image_bytes(service.url, PATH)
-    service.reset_counters()
-    with Mounted(tmp_path, service.url, capacity_bytes=8192) as mounted:
-        assert (mounted / PATH).read_bytes() == expected
-        assert mounted.stored == []
-        assert (mounted / PATH).stat().st_size == len(expected)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=True
-    )
-    yield disk
-    subprocess.run(["umount", "-l", disk], check=True)
-
-
-def test_full_disk_still_gives_the_image(
-    tmp_path: Path, service: SampleService, small_disk: Path
-) -> None:
-    filler = small_disk / "filler"
-    path = "section/69750516/ds5/image.jpg"
-    expected = image_bytes(service.url, path)
-    with Mounted(
-        tmp_path, service.url, cache_dir=small_disk / "store", warnings=["the store"]
-    ) as mounted:
-        (mounted / "section/69750516/ds8/image.jpg").read_bytes()
-        fd = os.open(filler, os.O_CREAT | os.O_WRONLY)
-        with pytest.raises(OSError, match="No space"):
-            while True:
-                os.write(fd, bytes(4096))
-        os.close(fd)
-        assert (mounted / path).read_bytes() == expected
-        assert "No space left on device" in mounted.log
-        filler.unlink()
-        other = "section/69750516/ds6/image.jpg"
-        assert (mounted / other).read_bytes() == image_bytes(service.url, other)
-        assert len(mounted.stored) == 2  # and it is kept again
-
-
-def test_unwritable_store_still_gives_the_image(
-    tmp_path: Path, service: SampleService
-) -> None:
-    expected = image_bytes(service.url, PATH)
-    (tmp_path / "file").write_text("in the store's place")
-    with Mounted(
-        tmp_path,
-        service.url,
-        cache_dir=tmp_path / "file" / "store",
-        warnings=["trouble with the store"],
-    ) as mounted:
-        assert (mounted / PATH).read_bytes() == expected
-        assert mounted.log.count("trouble with the store") == 1
 
 
 def test_mount_answers_while_a_large_store_is_being_read(
