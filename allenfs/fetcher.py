@@ -12,12 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cachetools import TLRUCache, TTLCache
 
-from allenfs.errors import (
-    BusyError,
-    ImageNotFoundError,
-    InterruptedWaitError,
-    ServiceError,
-)
+from allenfs.errors import ImageNotFoundError, InterruptedWaitError, ServiceError
 from allenfs.sealed import Known
 
 if TYPE_CHECKING:
@@ -37,8 +32,6 @@ log = logging.getLogger(__name__)
 # looks a second cost a waiting thread about 0.1 % of a core.
 _POLL_S = 0.025
 _REMEMBERED_FAILURES = 4096
-# Retry-After is kept to, but a service's slip of the pen shall not cost a day.
-_LONGEST_MEMORY_S = 600.0
 # How long the last failure of an image can be read from the mount.
 _REASON_MEMORY_S = 3600.0
 
@@ -254,9 +247,6 @@ class Fetcher:
         memory_s = self._settings.failure_memory_s
         if isinstance(error, ImageNotFoundError):
             memory_s = self._settings.not_found_memory_s
-        elif isinstance(error, BusyError) and error.retry_after_s is not None:
-            asked_s = min(error.retry_after_s, _LONGEST_MEMORY_S)
-            memory_s = max(memory_s, asked_s)
         with self._lock:
             # a copy: the traceback holds all that the download used
             self._failures[request] = _Failure(copy.copy(error), memory_s)
