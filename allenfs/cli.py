@@ -217,9 +217,12 @@ def _sample_service(parsed: argparse.Namespace) -> None:
     except ImportError as error:
         msg = f"the sample service needs allenfs[sample]: {error}"
         raise AllenFSError(msg) from error
+    ends = {signal.SIGINT, signal.SIGTERM}
+    # before the service's threads start: they would take the signal, and die of it
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     with SampleService(port=parsed.port) as service:
         print(f"sample service on {service.url}, Ctrl-C ends it", flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.sigwait(ends)
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {

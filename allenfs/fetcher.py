@@ -167,7 +167,7 @@ class Fetcher:
         return reason
 
     def _flight(self, request: ImageRequest) -> concurrent.futures.Future[Image]:
-        # by another mount on the same store, since the failure
+        # A failure does not hide what another mount has stored since.
         is_stored = self._store.peek(request) is not None
         with self._lock:
             flight = self._flights.get(request)

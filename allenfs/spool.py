@@ -95,9 +95,11 @@ class Spool:
 
     def _move_to_memory(self, error: OSError) -> None:
         self._warn(error)
-        old_fd, copied_bytes = self.fd, 0
         self.discard()
+        old_fd, copied_bytes = self.fd, 0
+        close_old = self._close
         self.fd = self._open_memory()
+        self._close = weakref.finalize(self, os.close, self.fd)
         while copied_bytes < self.size_bytes:
             chunk = os.pread(
                 old_fd, min(_COPY_BYTES, self.size_bytes - copied_bytes), copied_bytes
@@ -106,8 +108,7 @@ class Spool:
                 raise error
             _write_all(self.fd, chunk, copied_bytes)
             copied_bytes += len(chunk)
-        self._close()
-        self._close = weakref.finalize(self, os.close, self.fd)
+        close_old()
 
 
 def _open_locked(path: Path) -> int:

@@ -112,6 +112,22 @@ def test_sample_needs_no_service(root: Path) -> None:
     assert _allenfs("umount", root).returncode == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_sample_service_serves_until_it_is_told_to_end(
+    root: Path, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-m", "allenfs", "sample-service", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = re.search(r"http://127\.0\.0\.1:[0-9]+", process.stdout.readline())
+        assert url is not None
+        assert _allenfs("mount", "--api-url", url[0], root).returncode == 0
+        assert (root / PATH).read_bytes()
+        assert _allenfs("umount", root).returncode == 0
+        process.send_signal(number)
+        assert process.wait(30) == 0
+
+
 def test_settings_come_from_the_environment(
     root: Path, tmp_path: Path, service: SampleService
 ) -> None:
