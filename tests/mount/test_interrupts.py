@@ -111,8 +111,11 @@ def test_stopped_and_continued_reader_gets_its_image(
         service.pause()
         cat = subprocess.Popen(["cat", mounted / PATH], stdout=subprocess.PIPE)
         _until(lambda: service.image_requests > 0)
-        for number in (signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH):
+        for number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGWINCH):
             cat.send_signal(number)
+            # an interrupted one would end within 25 ms
+            with pytest.raises(subprocess.TimeoutExpired):
+                cat.wait(0.2)
         service.resume()
         output, _ = cat.communicate(timeout=30)
         assert (cat.returncode, output) == (0, expected)
