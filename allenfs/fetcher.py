@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import copy
 import logging
 import threading
@@ -12,8 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from cachetools import TLRUCache, TTLCache
 
-from allenfs.errors import ImageNotFoundError, InterruptedWaitError, ServiceError
+from allenfs.errors import ImageNotFoundError, ServiceError
 from allenfs.sealed import Known
+from allenfs.single_flight import SingleFlight
+from allenfs.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A waiting process dies this long after its signal: 0.2 s is promised, and 40
-# looks a second cost a waiting thread about 0.1 % of a core.
-_POLL_S = 0.025
 _REMEMBERED_FAILURES = 4096
 # How long the last failure of an image can be read from the mount.
 _REASON_MEMORY_S = 3600.0
@@ -86,7 +84,9 @@ class Fetcher:
     service, store
         What it stands on.
     settings : ServiceSettings
-        `connections` downloads at a time; how long failures are remembered.
+        How long failures are remembered.
+    turns : Turns, optional
+        Whose requests count together; else `connections` downloads at a time.
     clock : callable
         Monotonic seconds, for the memory of failures.
     """
@@ -97,14 +97,15 @@ class Fetcher:
         store: ImageStore,
         settings: ServiceSettings,
         *,
+        turns: Turns | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._service = service
         self._store = store
         self._settings = settings
-        self._slots = threading.BoundedSemaphore(settings.connections)
+        self._turns = turns or Turns(settings.connections)
         self._lock = threading.Lock()
-        self._flights: dict[ImageRequest, concurrent.futures.Future[Image]] = {}
+        self._flights: SingleFlight[ImageRequest, Image] = SingleFlight()
         # Images that somebody holds. A second reader gets the same object: the
         # kernel has one page cache for a file, whoever opened it.
         self._live: weakref.WeakValueDictionary[ImageRequest, Image] = (
@@ -137,19 +138,15 @@ class Fetcher:
         InterruptedWaitError
             `interrupted` said so. The download goes on.
         """
-        with self._lock:
-            image = self._live.get(request)
-        if image is not None:
-            return image
-        image = self._store.find(request, unread=False)
+        image = self._held(request) or self._store.find(request, unread=False)
         if image is not None:
             return self._landed(request, image)
-        return self._wait(self._flight(request), interrupted)
+        self._raise_remembered(request)
+        return self._flights.run(request, lambda: self._fly(request), interrupted)
 
     def peek(self, request: ImageRequest) -> Known | None:
         """Return size and time of an image that is here, without opening it."""
-        with self._lock:
-            image = self._live.get(request)
+        image = self._held(request)
         if image is not None:
             return Known(image.facts.size_bytes, image.facts.modified_ns)
         return self._store.peek(request)
@@ -166,61 +163,29 @@ class Fetcher:
             reason: str | None = self._reasons.get(request)
         return reason
 
-    def _flight(self, request: ImageRequest) -> concurrent.futures.Future[Image]:
-        # A failure does not hide what another mount has stored since.
-        is_stored = self._store.peek(request) is not None
+    def _held(self, request: ImageRequest) -> Image | None:
         with self._lock:
-            flight = self._flights.get(request)
-            if flight is not None:
-                return flight
-            flight = concurrent.futures.Future()
-            image = self._live.get(request)
-            if image is not None:  # landed since the caller's look
-                flight.set_result(image)
-                return flight
+            return self._live.get(request)
+
+    def _raise_remembered(self, request: ImageRequest) -> None:
+        with self._lock:
             failure = self._failures.get(request)
-            if failure is not None and not is_stored:
-                # a copy: each raising adds to an exception's traceback
-                raise copy.copy(failure.error)
-            self._flights[request] = flight
-        # A daemon thread: a download under way must not keep the process of an
-        # unmounted filesystem alive.
-        thread = threading.Thread(target=self._fly, args=(request, flight), daemon=True)
+        # A failure does not hide what another mount has stored since.
+        if failure is not None and self._store.peek(request) is None:
+            # a copy: each raising adds to an exception's traceback
+            raise copy.copy(failure.error)
+
+    def _fly(self, request: ImageRequest) -> Image:
+        # What landed, or failed, between the caller's look and this one.
+        image = self._held(request)
+        if image is not None:
+            return image
+        self._raise_remembered(request)
         try:
-            thread.start()
-        except RuntimeError:  # no more threads: the next one may try again
-            with self._lock:
-                del self._flights[request]
+            return self._landed(request, self._found_or_downloaded(request))
+        except ServiceError as error:
+            self._failed(request, error)
             raise
-        return flight
-
-    def _wait(
-        self,
-        flight: concurrent.futures.Future[Image],
-        interrupted: Callable[[], bool],
-    ) -> Image:
-        while not flight.done():
-            concurrent.futures.wait([flight], timeout=_POLL_S)
-            if interrupted() and not flight.done():
-                msg = "the waiting process got a signal"
-                raise InterruptedWaitError(msg)
-        return flight.result()
-
-    def _fly(
-        self, request: ImageRequest, flight: concurrent.futures.Future[Image]
-    ) -> None:
-        try:
-            image = self._landed(request, self._found_or_downloaded(request))
-        except BaseException as error:  # noqa: BLE001 - a waiter must not wait for ever
-            if isinstance(error, ServiceError):
-                self._failed(request, error)
-            with self._lock:
-                del self._flights[request]
-            flight.set_exception(error)
-        else:
-            with self._lock:
-                del self._flights[request]
-            flight.set_result(image)
 
     def _found_or_downloaded(self, request: ImageRequest) -> Image:
         # Comparing a checksum takes time, so that it is here, where a waiting
@@ -230,7 +195,7 @@ class Fetcher:
             return image
         spool = self._store.spool()
         try:
-            answer = self._service.fetch(request, spool, self._slots)
+            answer = self._service.fetch(request, spool, self._turns.for_image)
             return self._store.add(request, spool, answer.modified_ns)
         finally:
             spool.close()
