@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import gzip
 import itertools
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
+
+from allenfs.sample.envelope import CONTENT_TYPES, error_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from allenfs.sample.wire import Fields, Wire
+    from allenfs.sample.wire import Field, Fields, Wire
 
 
 class Fault(Enum):
-    """How an image request is answered instead of the recorded way."""
+    """How a request is answered instead of the recorded way.
+
+    What is said of a JPEG holds of the JSON, where a query is answered so.
+    """
 
     STATUS_204 = auto()
     STATUS_206 = auto()  # a part of the JPEG, with Content-Range
@@ -46,6 +50,8 @@ class Fault(Enum):
     REDIRECT_NO_LOCATION = auto()
     ENDLESS_BODY = auto()  # half the JPEG, then bytes as fast as they are read
     GZIP_ANYWAY = auto()  # a good JPEG, gzipped though nobody offered gzip
+    NOT_JSON = auto()  # other bytes under application/json
+    SUCCESS_FALSE = auto()  # the envelope of a refused query, under status 200
     # The two below are no faults of the service: a client must take them.
     WITH_CONTENT_LENGTH = auto()  # no redirect, no Last-Modified, a length
     CLOSE_DELIMITED = auto()  # no redirect, neither length nor chunks, closed
@@ -54,7 +60,7 @@ class Fault(Enum):
 #: the loop is a second leg, so that it counts as one image request
 LOOP_TARGET: Final = "/cgi-bin/imageservice?loop=1"
 
-_JPEG: Final = ("Content-Type", "image/jpeg")
+_JSON: Final = ("Content-Type", CONTENT_TYPES["json"])
 _CHUNKED: Final = ("Transfer-Encoding", "chunked")
 _REDIRECTS: Final = {
     Fault.REDIRECT_LOOP: LOOP_TARGET,
@@ -76,59 +82,19 @@ _STATUSES: Final[dict[Fault, tuple[int, Fields]]] = {
 }
 
 
-@dataclass(slots=True)
-class _Plan:
-    fault: Fault
-    image_id: int | None
-    times: int | None
-
-
-class FaultPlan:
-    """Which fault comes next. Not thread-safe: its owner holds a lock."""
-
-    def __init__(self) -> None:
-        self._plans: list[_Plan] = []
-
-    def add(self, fault: Fault, *, image_id: int | None, times: int | None) -> None:
-        """Plan a fault; a new endless one replaces the endless one of that image."""
-        if times is None:
-            self._plans = [
-                plan
-                for plan in self._plans
-                if plan.times is not None or plan.image_id != image_id
-            ]
-        self._plans.append(_Plan(fault, image_id, times))
-
-    def clear(self) -> None:
-        """Forget every plan."""
-        self._plans.clear()
-
-    def take(self, image_id: int | None) -> Fault | None:
-        """Return the fault for a request of that image, and count it as used.
-
-        Counted plans come first, in the order in which they were added; then an
-        endless plan of this image; then an endless plan of every image.
-        """
-        fitting = [p for p in self._plans if p.image_id in (None, image_id)]
-        fitting.sort(
-            key=lambda p: (p.times is None, p.times is None and not p.image_id)
-        )
-        for plan in fitting:
-            if plan.times is None:
-                return plan.fault
-            if plan.times > 0:
-                plan.times -= 1
-                return plan.fault
-        return None
-
-
-def needs_jpeg(fault: Fault) -> bool:
-    """Say whether the fault is made of the picture that was asked for."""
+def needs_answer(fault: Fault) -> bool:
+    """Say whether the fault is made of the picture or the rows that were asked for."""
     return fault in _BODIES
 
 
-def answer(fault: Fault, wire: Wire, draw: Callable[[], bytes]) -> None:
-    """Write `fault` as the answer to one image request."""
+def answer(
+    fault: Fault,
+    wire: Wire,
+    make: Callable[[], bytes],
+    content_type: str = "image/jpeg",
+) -> None:
+    """Write `fault` as the answer to one request; `make` returns the good body."""
+    kind = ("Content-Type", content_type)
     if fault in _STATUSES:
         status, fields = _STATUSES[fault]
         wire.page(
@@ -137,31 +103,43 @@ def answer(fault: Fault, wire: Wire, draw: Callable[[], bytes]) -> None:
     elif fault in _REDIRECTS:
         wire.page(302, "The document has moved.", (("Location", _REDIRECTS[fault]),))
     elif fault in _BODIES:
-        _BODIES[fault](wire, draw())
+        _BODIES[fault](wire, kind, make())
+    elif fault in _PRETENDED:
+        _PRETENDED[fault](wire, kind)
     else:
-        _WITHOUT_PICTURE[fault](wire)
+        _WITHOUT_BODY[fault](wire)
 
 
 def _length(size_bytes: int) -> tuple[str, str]:
     return ("Content-Length", str(size_bytes))
 
 
-def _half(jpeg: bytes) -> bytes:
-    return jpeg[: len(jpeg) // 2]
+def _half(good: bytes) -> bytes:
+    return good[: len(good) // 2]
 
 
 def _no_content(wire: Wire) -> None:
     wire.head(204, last=True)
 
 
-def _not_a_jpeg(wire: Wire) -> None:
+def _not_a_jpeg(wire: Wire, kind: Field) -> None:
     data = b"AFF\x01" + bytes(range(256)) * 16
-    wire.head(200, (_JPEG, _length(len(data))))
+    wire.head(200, (kind, _length(len(data))))
     wire.body(data)
 
 
-def _empty_body(wire: Wire) -> None:
-    wire.head(200, (_JPEG, _length(0)), last=True)
+def _not_json(wire: Wire, _kind: Field) -> None:
+    _not_a_jpeg(wire, _JSON)
+
+
+def _success_false(wire: Wire, _kind: Field) -> None:
+    data = error_body("line 1, column 92: the sample service was told so", "json")
+    wire.head(200, (_JSON, _length(len(data))))
+    wire.body(data)
+
+
+def _empty_body(wire: Wire, kind: Field) -> None:
+    wire.head(200, (kind, _length(0)), last=True)
 
 
 def _redirect_no_location(wire: Wire) -> None:
@@ -181,82 +159,86 @@ def _reset_before(wire: Wire) -> None:
     wire.reset()
 
 
-def _part(wire: Wire, jpeg: bytes) -> None:
-    half = _half(jpeg)
-    content_range = ("Content-Range", f"bytes 0-{len(half) - 1}/{len(jpeg)}")
-    wire.head(206, (_JPEG, content_range, _length(len(half))))
+def _part(wire: Wire, kind: Field, good: bytes) -> None:
+    half = _half(good)
+    content_range = ("Content-Range", f"bytes 0-{len(half) - 1}/{len(good)}")
+    wire.head(206, (kind, content_range, _length(len(half))))
     wire.body(half)
 
 
-def _half_honest(wire: Wire, jpeg: bytes) -> None:
-    half = _half(jpeg)
-    wire.head(200, (_JPEG, _length(len(half))))
+def _half_honest(wire: Wire, kind: Field, good: bytes) -> None:
+    half = _half(good)
+    wire.head(200, (kind, _length(len(half))))
     wire.body(half)
 
 
-def _cut_content_length(wire: Wire, jpeg: bytes) -> None:
-    wire.head(200, (_JPEG, _length(len(jpeg))))
-    wire.body(_half(jpeg))
+def _cut_content_length(wire: Wire, kind: Field, good: bytes) -> None:
+    wire.head(200, (kind, _length(len(good))))
+    wire.body(_half(good))
     wire.end()
 
 
-def _cut_chunked(wire: Wire, jpeg: bytes) -> None:
-    wire.head(200, (_JPEG, _CHUNKED))
-    wire.chunks(_half(jpeg), last=False)
+def _cut_chunked(wire: Wire, kind: Field, good: bytes) -> None:
+    wire.head(200, (kind, _CHUNKED))
+    wire.chunks(_half(good), last=False)
     wire.end()
 
 
-def _cut_close(wire: Wire, jpeg: bytes) -> None:
+def _cut_close(wire: Wire, kind: Field, good: bytes) -> None:
     wire.end()
-    wire.head(200, (_JPEG,))
-    wire.body(_half(jpeg))
+    wire.head(200, (kind,))
+    wire.body(_half(good))
 
 
-def _reset_mid_body(wire: Wire, jpeg: bytes) -> None:
-    wire.head(200, (_JPEG, _length(len(jpeg))))
-    wire.body(_half(jpeg))
+def _reset_mid_body(wire: Wire, kind: Field, good: bytes) -> None:
+    wire.head(200, (kind, _length(len(good))))
+    wire.body(_half(good))
     wire.reset()
 
 
-def _drip_body(wire: Wire, jpeg: bytes) -> None:
-    wire.head(200, (_JPEG, _CHUNKED))
-    wire.chunks(_half(jpeg), last=False)
+def _drip_body(wire: Wire, kind: Field, good: bytes) -> None:
+    wire.head(200, (kind, _CHUNKED))
+    wire.chunks(_half(good), last=False)
     wire.drip(itertools.repeat(b"1\r\n\x00\r\n"))
 
 
-def _endless_body(wire: Wire, jpeg: bytes) -> None:
-    wire.head(200, (_JPEG, _CHUNKED))
-    wire.chunks(_half(jpeg), last=False)
+def _endless_body(wire: Wire, kind: Field, good: bytes) -> None:
+    wire.head(200, (kind, _CHUNKED))
+    wire.chunks(_half(good), last=False)
     size = 64 * 1024
     wire.flood(itertools.repeat(b"%x\r\n%b\r\n" % (size, bytes(size))))
 
 
-def _gzip_anyway(wire: Wire, jpeg: bytes) -> None:
-    wire.head(200, (_JPEG, ("Content-Encoding", "gzip"), _CHUNKED))
-    wire.chunks(gzip.compress(jpeg, 1, mtime=0))
+def _gzip_anyway(wire: Wire, kind: Field, good: bytes) -> None:
+    wire.head(200, (kind, ("Content-Encoding", "gzip"), _CHUNKED))
+    wire.chunks(gzip.compress(good, 1, mtime=0))
 
 
-def _with_content_length(wire: Wire, jpeg: bytes) -> None:
-    wire.head(200, (_JPEG, _length(len(jpeg))))
-    wire.body(jpeg)
+def _with_content_length(wire: Wire, kind: Field, good: bytes) -> None:
+    wire.head(200, (kind, _length(len(good))))
+    wire.body(good)
 
 
-def _close_delimited(wire: Wire, jpeg: bytes) -> None:
+def _close_delimited(wire: Wire, kind: Field, good: bytes) -> None:
     wire.end()
-    wire.head(200, (_JPEG,))
-    wire.body(jpeg)
+    wire.head(200, (kind,))
+    wire.body(good)
 
 
-_WITHOUT_PICTURE: Final[dict[Fault, Callable[[Wire], None]]] = {
+_WITHOUT_BODY: Final[dict[Fault, Callable[[Wire], None]]] = {
     Fault.STATUS_204: _no_content,
-    Fault.NOT_A_JPEG: _not_a_jpeg,
-    Fault.EMPTY_BODY: _empty_body,
     Fault.REDIRECT_NO_LOCATION: _redirect_no_location,
     Fault.DRIP_HEADERS: _drip_headers,
     Fault.SILENT: _silent,
     Fault.RESET_BEFORE: _reset_before,
 }
-_BODIES: Final[dict[Fault, Callable[[Wire, bytes], None]]] = {
+_PRETENDED: Final[dict[Fault, Callable[[Wire, Field], None]]] = {
+    Fault.NOT_A_JPEG: _not_a_jpeg,
+    Fault.NOT_JSON: _not_json,
+    Fault.SUCCESS_FALSE: _success_false,
+    Fault.EMPTY_BODY: _empty_body,
+}
+_BODIES: Final[dict[Fault, Callable[[Wire, Field, bytes], None]]] = {
     Fault.STATUS_206: _part,
     Fault.HALF_JPEG_HONEST_LENGTH: _half_honest,
     Fault.CUT_CONTENT_LENGTH: _cut_content_length,

@@ -1,4 +1,4 @@
-"""The recorded exchange: a redirect, then a chunked JPEG without a length."""
+"""The recorded exchanges: redirect and chunked JPEG, or a chunked envelope."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import re
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime, formatdate
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from allenfs.sample import faults
 from allenfs.sample.drawing import draw
+from allenfs.sample.envelope import CONTENT_TYPES, answer_body, error_body
+from allenfs.sample.rma_query import QueryError
+from allenfs.sample.rma_targets import query_target, read_target
 from allenfs.sample.targets import (
     IMAGE_SERVICE_PATH,
     BadRequestError,
@@ -24,39 +27,19 @@ from allenfs.sample.targets import (
     parse_download,
     parse_location,
 )
+from allenfs.sample.traffic import Asked
 from allenfs.sample.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from allenfs.sample.faults import Fault
-    from allenfs.sample.traffic import Traffic
+    from allenfs.sample.rma_targets import QueryTarget
+    from allenfs.sample.stage import Stage
 
 logger = logging.getLogger(__name__)
 
 _YEAR: Final = timedelta(days=365)
 _SMALL_PX: Final = 1 << 20
-
-
-class Backstage(Protocol):
-    """What a handler needs of the service behind it."""
-
-    @property
-    def traffic(self) -> Traffic:
-        """The counters."""
-
-    @property
-    def url(self) -> str:
-        """The address, without a slash at its end."""
-
-    def take_fault(self, image_id: int | None) -> Fault | None:
-        """Return the fault planned for this request, and count it as used."""
-
-    def hold(self) -> None:
-        """Wait as long as an image answer is to be held before its first byte."""
-
-    def pauser(self) -> Callable[[float], bool]:
-        """Return a sleep that is true when open-ended answers are to end."""
 
 
 @functools.lru_cache(maxsize=64)
@@ -75,7 +58,7 @@ def _drawn(download: Download) -> bytes:
 class Handler(BaseHTTPRequestHandler):
     """Serves one connection; `backstage` is set by the subclass of a service."""
 
-    backstage: Backstage
+    backstage: Stage
     protocol_version = "HTTP/1.1"
     #: idle seconds before a kept connection is closed, as the recorded header says
     timeout = 15.0
@@ -97,15 +80,25 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         traffic = self.backstage.traffic
+        query = query_target(self.path)
         if is_image_request(self.path):
-            with traffic.under_way() as done:
+            with traffic.under_way(Asked.IMAGE) as done:
                 wire = self._wire(done)
-                traffic.count_request(self.path, dict(self.headers.items()))
+                traffic.count_request(
+                    Asked.IMAGE, self.path, dict(self.headers.items())
+                )
                 self._guarded(self._first_leg, wire)
         elif self.path.partition("?")[0] == IMAGE_SERVICE_PATH:
-            with traffic.under_way() as done:
+            with traffic.under_way(Asked.IMAGE) as done:
                 wire = self._wire(done)
                 self._guarded(self._second_leg, wire)
+        elif query is not None:
+            with traffic.under_way(Asked.QUERY) as done:
+                wire = self._wire(done)
+                traffic.count_request(
+                    Asked.QUERY, self.path, dict(self.headers.items())
+                )
+                self._answer_query(query, wire)
         else:
             wire = self._wire(lambda: None)
             wire.page(404, "The requested URL was not found on this server.")
@@ -141,7 +134,7 @@ class Handler(BaseHTTPRequestHandler):
             where = ("Location", f"{self.backstage.url}{target}")
             wire.page(302, "The document has moved.", (where,))
             return
-        if faults.needs_jpeg(fault):
+        if faults.needs_answer(fault):
             parse_download(self.path)
         self.backstage.hold()
         faults.answer(fault, wire, lambda: _drawn(parse_download(self.path)))
@@ -179,6 +172,36 @@ class Handler(BaseHTTPRequestHandler):
             wire.chunks(body)
         else:
             wire.body(body)
+
+    def _answer_query(self, query: QueryTarget, wire: Wire) -> None:
+        fault = self.backstage.take_query_fault()
+        self.backstage.hold_query()
+        content_type = CONTENT_TYPES[query.form]
+        if fault is not None:
+            faults.answer(fault, wire, lambda: self._queried(query), content_type)
+            return
+        body = self._queried(query)
+        name = f"query.{query.form}"
+        fields: list[tuple[str, str]] = [
+            ("Access-Control-Allow-Origin", "*"),
+            ("Content-Disposition", f"attachment; filename={name}"),
+            ("Content-Type", content_type),
+        ]
+        if self.request_version == "HTTP/1.0":
+            wire.end()
+            wire.head(200, tuple(fields))
+            wire.body(body)
+        else:
+            wire.head(200, (*fields, ("Transfer-Encoding", "chunked")))
+            wire.chunks(body)
+
+    def _queried(self, query: QueryTarget) -> bytes:
+        """Return the envelope; a refused query has one too, under the same status."""
+        try:
+            answer = self.backstage.evaluate(read_target(query))
+        except QueryError as error:
+            return error_body(str(error), query.form)
+        return answer_body(answer, query.form)
 
 
 def _offers_gzip(accept_encoding: str) -> bool:

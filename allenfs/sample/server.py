@@ -11,15 +11,18 @@ import threading
 from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Final, cast
 
-from allenfs.sample.faults import Fault, FaultPlan
+from allenfs.sample.faults import Fault
 from allenfs.sample.handler import Handler
-from allenfs.sample.traffic import Traffic
+from allenfs.sample.rma import Rules
+from allenfs.sample.stage import Stage
+from allenfs.sample.traffic import Asked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
     from typing_extensions import Self
+
+    from allenfs.sample.database import Database
 
 __all__ = ["Fault", "SampleService"]
 
@@ -33,58 +36,8 @@ _POLL_S: Final = 0.05
 _CLOSE_S: Final = 5.0
 
 
-class _Stage:
-    """What the handlers of one service share: counters, planned faults, the curtain."""
-
-    def __init__(self, latency_s: float) -> None:
-        self.traffic = Traffic()
-        self.url = ""
-        self._latency_s = latency_s
-        self._plan = FaultPlan()
-        self._lock = threading.Lock()
-        self._ended = threading.Event()
-        self._closed = threading.Event()
-        self.running = threading.Event()
-        self.running.set()
-
-    def open(self, url: str) -> None:
-        self.url = url
-        self._closed.clear()
-
-    def close(self) -> None:
-        self._closed.set()
-        self._end_open_answers()
-
-    def fail(self, fault: Fault, *, image_id: int | None, times: int | None) -> None:
-        with self._lock:
-            self._plan.add(fault, image_id=image_id, times=times)
-
-    def heal(self) -> None:
-        with self._lock:
-            self._plan.clear()
-        self._end_open_answers()
-
-    def take_fault(self, image_id: int | None) -> Fault | None:
-        with self._lock:
-            return self._plan.take(image_id)
-
-    def hold(self) -> None:
-        self._closed.wait(self._latency_s)
-        while not (self.running.wait(_POLL_S) or self._closed.is_set()):
-            pass
-
-    def pauser(self) -> Callable[[float], bool]:
-        with self._lock:
-            return self._ended.wait
-
-    def _end_open_answers(self) -> None:
-        with self._lock:
-            ended, self._ended = self._ended, threading.Event()
-        ended.set()
-
-
 class SampleService:
-    """Serves drawn images on 127.0.0.1, and faults on request.
+    """Serves drawn images and a small database on 127.0.0.1, and faults on request.
 
     The constructor does no I/O; every method may be called from any thread.
 
@@ -94,11 +47,39 @@ class SampleService:
         TCP port; 0 takes any free one.
     latency_s
         Seconds to wait before the first byte of the answer that ends a download.
+    query_latency_s
+        The same before the answer to a query.
+    database
+        What queries are answered from; without one, the database of the sample.
+    include_filters_rows
+        A filter inside an include also drops the rows that lead to nothing by it.
+    page_rows
+        The most rows of one page.
+    caps_all
+        `page_rows` holds for `num_rows$eqall`, too.
+    joined_pages
+        Pages are counted in joined rows, and cut the lists of an include.
     """
 
-    def __init__(self, *, port: int = 0, latency_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        latency_s: float = 0.0,
+        query_latency_s: float = 0.0,
+        database: Database | None = None,
+        include_filters_rows: bool = True,
+        page_rows: int = 2000,
+        caps_all: bool = False,
+        joined_pages: bool = False,
+    ) -> None:
         self._port = port
-        self._stage = _Stage(latency_s)
+        self._stage = Stage(
+            latency_s=latency_s,
+            query_latency_s=query_latency_s,
+            database=database,
+            rules=Rules(include_filters_rows, page_rows, caps_all, joined_pages),
+        )
         self._server: _Server | None = None
 
     def start(self) -> None:
@@ -152,6 +133,10 @@ class SampleService:
         """
         self._stage.fail(fault, image_id=image_id, times=times)
 
+    def fail_queries(self, fault: Fault, *, times: int | None = None) -> None:
+        """Answer the next `times` queries with `fault`, or all until heal()."""
+        self._stage.fail_queries(fault, times=times)
+
     def heal(self) -> None:
         """Forget all faults, and end the open-ended ones that are being answered."""
         self._stage.heal()
@@ -167,22 +152,42 @@ class SampleService:
     @property
     def image_requests(self) -> int:
         """Image downloads asked for so far; a redirect's second leg is not counted."""
-        return len(self._stage.traffic.requested)
+        return len(self.requested)
 
     @property
     def requested(self) -> list[str]:
         """Targets of the image requests, path and query, in order of arrival."""
-        return self._stage.traffic.requested
+        return self._stage.traffic.targets(Asked.IMAGE)
 
     @property
     def headers(self) -> list[dict[str, str]]:
         """Request headers of the image requests, in order of arrival."""
-        return self._stage.traffic.headers
+        return self._stage.traffic.headers(Asked.IMAGE)
+
+    @property
+    def query_requests(self) -> int:
+        """Queries asked so far, also those that were refused or failed."""
+        return len(self.queried)
+
+    @property
+    def queried(self) -> list[str]:
+        """Targets of the queries, in order of arrival."""
+        return self._stage.traffic.targets(Asked.QUERY)
+
+    @property
+    def query_headers(self) -> list[dict[str, str]]:
+        """Request headers of the queries, in order of arrival."""
+        return self._stage.traffic.headers(Asked.QUERY)
 
     @property
     def peak_requests(self) -> int:
         """Highest number of image downloads under way at once, counting either leg."""
-        return self._stage.traffic.peak
+        return self._stage.traffic.peak_images
+
+    @property
+    def peak_all_requests(self) -> int:
+        """Highest number of image downloads and queries under way at once."""
+        return self._stage.traffic.peak_all
 
     @property
     def connections(self) -> int:
@@ -201,7 +206,7 @@ class _Server(ThreadingHTTPServer):
     # 50 clients at once come faster than one thread accepts them.
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], stage: _Stage) -> None:
+    def __init__(self, address: tuple[str, int], stage: Stage) -> None:
         self._traffic = stage.traffic
         self._open: set[socket.socket] = set()
         self._changed = threading.Condition()

@@ -97,6 +97,8 @@ EXPRESSION: Final[dict[int, dict[str, float]]] = {
         "hypothalamus": 0.3,
     },
 }
+#: further experiments with Adora2a, drawn like the first one
+_ALIKE: Final = dict.fromkeys((71670687, 70634395, 72109410, 100076514), 70813257)
 _OTHER_EXPRESSION: Final = {
     "cortex 2/3": 0.4,
     "cortex 5": 0.55,
@@ -206,7 +208,8 @@ def _expressed(record: ImageRecord) -> Field:
     labels = labels_of(record)
     if record.style in ("glioblastoma", "nissl"):
         return _unit(_density(record) - 0.25)
-    levels = EXPRESSION.get(record.data_set_id, _OTHER_EXPRESSION)
+    alike = _ALIKE.get(record.data_set_id, record.data_set_id)
+    levels = EXPRESSION.get(alike, _OTHER_EXPRESSION)
     table = np.array([levels.get(r.name, 0.025) for r in REGIONS], np.float32)
     table[0] = 0
     size = (labels.shape[1], labels.shape[0])

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-Fields = tuple[tuple[str, str], ...]
+Field = tuple[str, str]
+Fields = tuple[Field, ...]
 
 _CHUNK_BYTES: Final = 64 * 1024
 #: how often an open-ended answer looks whether it may end
