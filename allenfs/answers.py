@@ -31,7 +31,7 @@ _REFUSALS: dict[int, type[ServiceError]] = {
     403: ForbiddenError,
     404: ImageNotFoundError,
 }
-_BUSY = frozenset({408, 429, *range(500, 600)})
+BUSY = frozenset({408, 429, *range(500, 600)})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -74,7 +74,7 @@ def error_of_status(status: int, reason: str, retry_after: str) -> ServiceError:
     cause = f"HTTP {status} {in_one_line(reason, 80)}".rstrip()
     if status in _REFUSALS:
         return _REFUSALS[status](cause)
-    if status in _BUSY:
+    if status in BUSY:
         return BusyError(cause, retry_after_s=_retry_after_s(retry_after))
     return WrongAnswerError(cause)
 

@@ -134,6 +134,15 @@ def _add_limits(mount: argparse.ArgumentParser) -> None:
             help=f"seconds {text} (default %(default)s)",
         )
 
+    mount.add_argument(
+        "--catalog-ttl",
+        type=_checked(config.parse_duration),
+        default=config.DEFAULT_CATALOG_TTL,
+        metavar="TIME",
+        help="how long records are used without asking again: seconds, or a number "
+        "with m, h or d (default %(default)s)",
+    )
+
 
 def _add_store(command: argparse.ArgumentParser) -> None:
     command.add_argument(

@@ -73,6 +73,7 @@ def _daemon_arguments(
         *("--connect-timeout", str(service.connect_timeout_s)),
         *("--stall-timeout", str(service.stall_timeout_s)),
         *("--deadline", str(service.deadline_s)),
+        *("--catalog-ttl", str(service.catalog_ttl_s)),
         *(["--allow-other"] if parsed.allow_other else []),
         *(f"-o{options}" for options in parsed.fuse_options),
         *("--", str(settings.mountpoint)),
@@ -101,6 +102,7 @@ def _mount_settings(parsed: argparse.Namespace) -> MountSettings:
             connect_timeout_s=parsed.connect_timeout,
             stall_timeout_s=parsed.stall_timeout,
             deadline_s=parsed.deadline,
+            catalog_ttl_s=parsed.catalog_ttl,
         ),
         store=_store_settings(parsed, config.service_name(api_url)),
         sample=parsed.sample,
@@ -153,6 +155,7 @@ def _umount(parsed: argparse.Namespace) -> None:
 
 def _url(parsed: argparse.Namespace) -> None:
     from allenfs import tree  # noqa: PLC0415
+    from allenfs.nodes import ImageFile  # noqa: PLC0415
 
     chosen = os.environ.get(config.API_URL_VARIABLE)
     api_url = config.parse_api_url(chosen or config.DEFAULT_API_URL)
@@ -160,7 +163,7 @@ def _url(parsed: argparse.Namespace) -> None:
         node = tree.parse(parsed.path.removeprefix("./"))
     except PathNotFoundError:
         node = tree.parse(_below_mountpoint(parsed.path))
-    if not isinstance(node, tree.ImageFile):
+    if not isinstance(node, ImageFile):
         msg = f"{parsed.path!r} is a directory: a URL is of an image"
         raise AllenFSError(msg)
     print(node.request.url(api_url))

@@ -24,6 +24,13 @@ API_URL_VARIABLE = "ALLENFS_API_URL"
 CACHE_DIR_VARIABLE = "ALLENFS_CACHE_DIR"
 CACHE_SIZE_VARIABLE = "ALLENFS_CACHE_SIZE"
 
+_DAY_S = 86_400
+DEFAULT_CATALOG_TTL = "7d"
+_DURATION_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": _DAY_S}
+# Of the store's bytes, for the records of the catalog: 640 MiB of 10 GiB, where
+# the records of a data set of 60 images take 4 kB.
+_RECORDS_SHARE = 16
+
 _SIZE = re.compile(
     r"([0-9]{1,18}(?:\.[0-9]{1,6})?)\s*(?:([kmgt])(i?b)?|b)?", re.IGNORECASE
 )
@@ -58,15 +65,21 @@ class ServiceSettings:
     first_backoff_s: float = 0.5
     failure_memory_s: float = 10
     not_found_memory_s: float = 60
+    catalog_ttl_s: float = 7 * _DAY_S
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """Where images are kept, how many bytes of them, and whose they are."""
+    """Where images and records are kept, how many bytes of them, and whose they are."""
 
     directory: Path
     capacity_bytes: int
     service_name: str
+
+    @property
+    def records_bytes(self) -> int:
+        """The share of the records."""
+        return self.capacity_bytes // _RECORDS_SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +136,25 @@ def parse_seconds(text: str) -> float:
         return seconds
     msg = f"not a time in seconds: {text!r}"
     raise ConfigError(msg)
+
+
+def parse_duration(text: str) -> float:
+    """Read a time: ``90`` (seconds), ``30m``, ``12h``, ``7d``.
+
+    Raises
+    ------
+    ConfigError
+        `text` is no time above zero.
+    """
+    unit = text[-1:].lower()
+    if unit not in _DURATION_UNITS_S:
+        unit = ""
+    number = text.removesuffix(text[-1:]) if unit else text
+    try:
+        return parse_seconds(str(float(number) * _DURATION_UNITS_S[unit]))
+    except ValueError:
+        msg = f"not a time: {text!r} (examples: 90, 12h, 7d)"
+        raise ConfigError(msg) from None
 
 
 def parse_fuse_options(texts: list[str]) -> dict[str, str | bool]:

@@ -10,6 +10,7 @@
     ├── PathNotFoundError          ENOENT        the name is outside the grammar
     ├── NotADirError               ENOTDIR
     ├── IsADirError                EISDIR
+    ├── NotALinkError              EINVAL
     ├── ReadOnlyError              EROFS         anything that would write
     ├── BadHandleError             EBADF
     ├── NoAttributeError           ENODATA       no extended attribute of that name
@@ -22,6 +23,7 @@
         ├── BusyError              EIO           transient: 429 and 5xx
         ├── CutAnswerError         EIO           transient: reset, cut, empty
         ├── WrongAnswerError       EIO           wrong type, status or redirect
+        ├── QueryError             EIO           a query that was not answered
         ├── RejectedError          EINVAL        400
         ├── ForbiddenError         EACCES        401, 403
         ├── ImageNotFoundError     ENOENT        404
@@ -82,6 +84,12 @@ class IsADirError(AllenFSError):
     errno = errno.EISDIR
 
 
+class NotALinkError(AllenFSError):
+    """A link operation on something else."""
+
+    errno = errno.EINVAL
+
+
 class ReadOnlyError(AllenFSError):
     """Whatever would write."""
 
@@ -117,7 +125,7 @@ class DamagedStoreError(AllenFSError):
 
 
 class ServiceError(AllenFSError):
-    """The service gave no image.
+    """The service gave no image, or no answer to a query.
 
     Attributes
     ----------
@@ -181,6 +189,14 @@ class CutAnswerError(ServiceError):
 
 class WrongAnswerError(ServiceError):
     """An answer that is no image and will not become one by asking again."""
+
+
+class QueryError(ServiceError):
+    """A query that the service refused.
+
+    EIO whatever the status: that it could not be asked does not say that what
+    was asked for does not exist.
+    """
 
 
 class RejectedError(ServiceError):

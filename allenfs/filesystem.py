@@ -1,4 +1,4 @@
-"""Stat, list, open, read, release in domain terms: a filesystem without FUSE.
+"""Stat, list, open, read, readlink in domain terms: a filesystem without FUSE.
 
 An image is downloaded by `open`; from then on its size is exact, and a read is a
 slice of its immutable bytes. What the kernel must be told before, and why `open`
@@ -7,22 +7,29 @@ may send it back once, is in ``kernel_view.py``.
 
 from __future__ import annotations
 
-import itertools
-import mmap
-import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from allenfs import tree
+from allenfs.documents import Document
+from allenfs.entries import Entry, Folder, Link, Picture
 from allenfs.errors import (
-    BadHandleError,
     IsADirError,
-    NoAttributeError,
     NotADirError,
+    NotALinkError,
     StaleSizeError,
 )
-from allenfs.kernel_view import KernelView, Opening
+from allenfs.handles import Handle, Handles
+from allenfs.kernel_view import KernelView, Opened, Opening
+from allenfs.nodes import (
+    CatalogNode,
+    ImageDirectory,
+    ImageFile,
+    ParameterDirectory,
+    Root,
+    ServiceDirectory,
+)
 from allenfs.sealed import Known
 
 if TYPE_CHECKING:
@@ -31,11 +38,7 @@ if TYPE_CHECKING:
     from allenfs.images import ImageRequest, ImageService
     from allenfs.sealed import Image
 
-URL_ATTRIBUTE = "user.allenfs.url"
-ERROR_ATTRIBUTE = "user.allenfs.error"
-
 _BLOCK_BYTES = 512
-_PAGE_BYTES = mmap.PAGESIZE
 
 
 class Fetcher(Protocol):
@@ -54,62 +57,66 @@ class Fetcher(Protocol):
         """Why the last download failed."""
 
 
+class Catalog(Protocol):
+    """What there is besides the grammar."""
+
+    def resolve(
+        self,
+        node: CatalogNode | ParameterDirectory | ImageFile,
+        interrupted: Callable[[], bool],
+    ) -> Entry:
+        """Return what a node is, or raise."""
+
+    def names(self, node: CatalogNode, interrupted: Callable[[], bool]) -> list[str]:
+        """Return the names in a directory of the catalog."""
+
+    def more_names(
+        self,
+        node: ImageDirectory | ParameterDirectory,
+        interrupted: Callable[[], bool],
+    ) -> list[str]:
+        """Return what a directory of images lists besides them."""
+
+
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Attributes:
     """What `stat` tells.
 
     Attributes
     ----------
-    is_dir : bool
     size_bytes : int
-        Exact for an image that is here or was read; else an upper bound.
+        Exact, but for an image that is not here and was never read: an upper bound.
     blocks : int
-        512-byte blocks that the image takes on this machine: 0 if it is not here.
+        512-byte blocks that the file takes on this machine: 0 if it is not here.
     modified_ns : int
         Nanoseconds since the epoch.
+    is_dir, is_link : bool
+        Else it is a file.
     """
 
-    is_dir: bool
     size_bytes: int
     blocks: int
     modified_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """How the kernel shall treat an opened file.
-
-    Attributes
-    ----------
-    handle : int
-        For `read`, `stat` and `release`; never used twice.
-    keep_cache : bool
-        The kernel's pages of this path are of this very image.
-    direct_io : bool
-        The kernel shall not use its own idea of the size.
-    """
-
-    handle: int
-    keep_cache: bool
-    direct_io: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Handle:
-    path: str
-    image: Image
-    direct_io: bool
+    is_dir: bool = False
+    is_link: bool = False
 
 
 class Filesystem:
     """The tree of images. Safe to use from many threads.
 
+    Where a method takes `interrupted`, it may wait for the service; it looks
+    at it often, and raises InterruptedWaitError when it says so.
+
     Parameters
     ----------
     fetcher
         Gets images.
-    api_url : str
-        Base of the URLs that the attributes show.
+    catalog
+        Knows what else there is.
     max_image_bytes : int
         No upper bound of a size is above it.
     """
@@ -117,68 +124,112 @@ class Filesystem:
     def __init__(
         self,
         fetcher: Fetcher,
+        catalog: Catalog,
         *,
-        api_url: str,
         max_image_bytes: int,
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._fetcher = fetcher
-        self._api_url = api_url
+        self._catalog = catalog
         self._max_image_bytes = max_image_bytes
         self._started_ns = clock_ns()
-        self._lock = threading.Lock()
-        self._numbers = itertools.count(1)
-        self._handles: dict[int, _Handle] = {}
+        self._handles = Handles()
         self._kernel = KernelView(clock)
 
-    def stat(self, path: str, handle: int | None = None) -> Attributes:
+    def entry(self, path: str, *, interrupted: Callable[[], bool] = _never) -> Entry:
+        """Return what a path is.
+
+        Raises
+        ------
+        PathNotFoundError
+            Nothing.
+        ServiceError, InterruptedWaitError
+            The catalog could not be asked.
+        """
+        node = tree.parse(path)
+        if isinstance(node, (Root, ServiceDirectory, ImageDirectory)):
+            return Folder()
+        return self._catalog.resolve(node, interrupted)
+
+    def stat(
+        self,
+        path: str,
+        handle: int | None = None,
+        *,
+        interrupted: Callable[[], bool] = _never,
+    ) -> Attributes:
         """Return the attributes of a path, or of an open file.
 
         Raises
         ------
-        PathNotFoundError, BadHandleError
+        BadHandleError, and what `entry` raises
         """
         if handle is not None:
-            opened = self._opened(handle)
-            facts = opened.image.facts
-            known = Known(facts.size_bytes, facts.modified_ns)
-            return self._told(opened.path, known, is_here=True)
-        node = tree.parse(path)
-        if not isinstance(node, tree.ImageFile):
-            return Attributes(
-                is_dir=True, size_bytes=0, blocks=0, modified_ns=self._started_ns
-            )
-        known_here = self._fetcher.peek(node.request)
+            opened = self._handles.get(handle)
+            return self._told(opened.path, _known(opened.image), is_here=True)
+        entry = self.entry(path, interrupted=interrupted)
+        match entry:
+            case Folder():
+                return Attributes(0, 0, self._started_ns, is_dir=True)
+            case Link(target):
+                size_bytes = len(target.encode())
+                return Attributes(size_bytes, 0, self._started_ns, is_link=True)
+            case Document():
+                return self._told(path, _known(entry), is_here=True)
+            case Picture(request, full_px):
+                return self._stat_picture(path, request, full_px)
+
+    def _stat_picture(
+        self, path: str, request: ImageRequest, full_px: tuple[int, int] | None
+    ) -> Attributes:
+        known_here = self._fetcher.peek(request)
         if known_here is not None:
             return self._told(path, known_here, is_here=True)
         remembered = self._kernel.last_told(path)
         if remembered is not None:
             return self._told(path, remembered, is_here=False)
-        bound_bytes = min(node.request.size_bound_bytes, self._max_image_bytes)
-        return Attributes(
-            is_dir=False,
-            size_bytes=bound_bytes,
-            blocks=0,
-            modified_ns=self._started_ns,
-        )
+        bound_bytes = min(request.size_bound_bytes(full_px), self._max_image_bytes)
+        return Attributes(bound_bytes, 0, self._started_ns)
 
-    def names(self, path: str) -> list[str]:
+    def names(
+        self, path: str, *, interrupted: Callable[[], bool] = _never
+    ) -> list[str]:
         """Return the names in a directory.
 
         Raises
         ------
-        PathNotFoundError, NotADirError
+        NotADirError, and what `entry` raises
         """
         node = tree.parse(path)
-        if isinstance(node, tree.ImageFile):
+        match node:
+            case Root():
+                return tree.listing(node, [])
+            case ServiceDirectory(service):
+                return tree.listing(node, self._fetcher.used_ids(service))
+            case ImageDirectory():
+                return tree.listing(node, []) + self._catalog.more_names(
+                    node, interrupted
+                )
+        entry = self._catalog.resolve(node, interrupted)
+        if not isinstance(entry, Folder) or isinstance(node, ImageFile):
             raise NotADirError(path)
-        used_ids = (
-            self._fetcher.used_ids(node.service)
-            if isinstance(node, tree.ServiceDirectory)
-            else []
-        )
-        return tree.listing(node, used_ids)
+        if isinstance(node, ParameterDirectory):
+            more = self._catalog.more_names(node, interrupted)
+            return tree.listing(node, []) + more
+        return self._catalog.names(node, interrupted)
+
+    def target(self, path: str, *, interrupted: Callable[[], bool] = _never) -> str:
+        """Return where a symbolic link leads.
+
+        Raises
+        ------
+        NotALinkError, and what `entry` raises
+        """
+        entry = self.entry(path, interrupted=interrupted)
+        if not isinstance(entry, Link):
+            raise NotALinkError(path)
+        return entry.target
 
     def open(
         self,
@@ -186,9 +237,9 @@ class Filesystem:
         *,
         caller: int = 0,
         past_cache: bool = False,
-        interrupted: Callable[[], bool] = lambda: False,
+        interrupted: Callable[[], bool] = _never,
     ) -> Opened:
-        """Make the whole image local and return a handle to it.
+        """Make the whole file local and return a handle to it.
 
         Parameters
         ----------
@@ -201,93 +252,47 @@ class Filesystem:
 
         Raises
         ------
-        PathNotFoundError, IsADirError
+        IsADirError, and what `entry` raises
         StaleSizeError
             Once a caller: the kernel must look the path up and open again.
         ServiceError, InterruptedWaitError
             There is no image.
         """
-        node = tree.parse(path)
-        if not isinstance(node, tree.ImageFile):
-            raise IsADirError(path)
-        image = self._fetcher.get(node.request, interrupted)
+        entry = self.entry(path, interrupted=interrupted)
+        image: Image | Document
+        match entry:
+            case Picture(request):
+                image = self._fetcher.get(request, interrupted)
+            case Document():
+                image = entry
+            case _:
+                raise IsADirError(path)
         opening = self._kernel.opening(path, caller, image)
         if opening is Opening.AGAIN:
             raise StaleSizeError(path)
         direct_io = past_cache or opening is Opening.UNTOLD
-        with self._lock:
-            number = next(self._numbers)
-            self._handles[number] = _Handle(path, image, direct_io)
+        number = self._handles.add(Handle(path, image, direct_io))
         return Opened(number, opening is Opening.SAME_PAGES, direct_io)
 
     def read(self, handle: int, offset: int, size: int) -> bytes:
-        """Return bytes [offset, offset + size) of an open image.
-
-        Shorter only at the image's end.
+        """Return bytes [offset, offset + size) of an open file.
 
         Raises
         ------
-        BadHandleError, DamagedStoreError
-        StaleSizeError
-            The kernel asks for pages behind the end, so that it holds another
-            size: what is short would be padded with zeros.
+        BadHandleError, and what `Handle.read` raises
         """
-        opened = self._opened(handle)
-        size_bytes = opened.image.facts.size_bytes
-        end_of_pages = -(-size_bytes // _PAGE_BYTES) * _PAGE_BYTES
-        if offset + size > end_of_pages and not opened.direct_io:
-            msg = f"{opened.path}: read of bytes {offset} to {offset + size}"
-            raise StaleSizeError(msg)
-        return opened.image.read(offset, size)
+        return self._handles.get(handle).read(offset, size)
 
     def release(self, handle: int) -> None:
-        """Close a handle."""
+        """Close a handle; raises BadHandleError."""
         self._kernel.drop_late()
-        with self._lock:
-            if self._handles.pop(handle, None) is None:
-                msg = f"handle {handle}"
-                raise BadHandleError(msg)
-
-    def attribute_names(self, path: str) -> list[str]:
-        """Return the names of a path's extended attributes that have a value."""
-        node = tree.parse(path)
-        if not isinstance(node, tree.ImageFile):
-            return []
-        has_failed = self._fetcher.last_failure(node.request) is not None
-        return [URL_ATTRIBUTE, ERROR_ATTRIBUTE] if has_failed else [URL_ATTRIBUTE]
-
-    def attribute(self, path: str, name: str) -> bytes:
-        """Return an extended attribute: the download URL, or the last failure.
-
-        Raises
-        ------
-        PathNotFoundError, NoAttributeError
-        """
-        node = tree.parse(path)
-        value: str | None = None
-        if isinstance(node, tree.ImageFile):
-            if name == URL_ATTRIBUTE:
-                value = node.request.url(self._api_url)
-            elif name == ERROR_ATTRIBUTE:
-                value = self._fetcher.last_failure(node.request)
-        if value is None:
-            raise NoAttributeError(name)
-        return value.encode()
-
-    def _opened(self, handle: int) -> _Handle:
-        with self._lock:
-            opened = self._handles.get(handle)
-        if opened is None:
-            msg = f"handle {handle}"
-            raise BadHandleError(msg)
-        return opened
+        self._handles.remove(handle)
 
     def _told(self, path: str, known: Known, *, is_here: bool) -> Attributes:
         self._kernel.told(path, known)
         blocks = -(-known.size_bytes // _BLOCK_BYTES) if is_here else 0
-        return Attributes(
-            is_dir=False,
-            size_bytes=known.size_bytes,
-            blocks=blocks,
-            modified_ns=known.modified_ns,
-        )
+        return Attributes(known.size_bytes, blocks, known.modified_ns)
+
+
+def _known(image: Image | Document) -> Known:
+    return Known(image.facts.size_bytes, image.facts.modified_ns)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PLAIN_FILE = "image"
-_VIEWS = (
+VIEWS = (
     "expression",
     "projection",
     "tumor_feature_annotation",
@@ -123,16 +123,19 @@ class ImageRequest:
         url = f"{base_url}/api/v2/{self.service.endpoint}/{self.image_id}"
         return f"{url}?{'&'.join(query)}" if query else url
 
-    @property
-    def size_bound_bytes(self) -> int:
+    def size_bound_bytes(self, full_px: tuple[int, int] | None = None) -> int:
         """Upper bound of the JPEG's size before it is known.
 
-        Three bytes a pixel and 64 KiB of headers where the region gives the
-        pixels. Otherwise 256 MiB (a full-resolution plate of 90 megapixels)
-        quartered per downsample, at least 1 MiB.
+        Three bytes a pixel and 64 KiB of headers where the pixels are known: from
+        the region, or from `full_px`, width and height at full resolution.
+        Otherwise 256 MiB (a full-resolution plate of 90 megapixels) quartered per
+        downsample, at least 1 MiB.
         """
         if self.roi and self.roi.width_px and self.roi.height_px:
             return self.roi.width_px * self.roi.height_px * 3 + 64 * _KIB
+        if full_px is not None:
+            width_px, height_px = (side_px >> self.downsample for side_px in full_px)
+            return width_px * height_px * 3 + 64 * _KIB
         return max(256 * _MIB >> 2 * self.downsample, _MIB)
 
     def with_parameter(self, name: str) -> tuple[str, ImageRequest]:
@@ -151,6 +154,10 @@ class ImageRequest:
         msg = f"no such parameter: {name!r}"
         raise PathNotFoundError(msg)
 
+    def with_range(self, channels: tuple[int, ...]) -> ImageRequest:
+        """Return the request with lower and upper bound of each channel."""
+        return replace(self, range=channels)
+
     def with_file(self, name: str) -> ImageRequest:
         """Read a file name: the request with its view or atlas.
 
@@ -165,7 +172,7 @@ class ImageRequest:
             found = _ATLAS_FILE.fullmatch(name)
             if found and self.annotated:
                 return replace(self, atlas_id=int(found[1]))
-        elif name.removesuffix(".jpg") in _VIEWS and name.endswith(".jpg"):
+        elif name.removesuffix(".jpg") in VIEWS and name.endswith(".jpg"):
             return replace(self, view=name.removesuffix(".jpg"))
         msg = f"no such file: {name!r}"
         raise PathNotFoundError(msg)
@@ -181,7 +188,7 @@ def file_names(service: ImageService) -> tuple[str, ...]:
     """Return the files that every directory of an image lists."""
     if service is ImageService.ATLAS:
         return (f"{_PLAIN_FILE}.jpg",)
-    return tuple(f"{name}.jpg" for name in (_PLAIN_FILE, *_VIEWS))
+    return tuple(f"{name}.jpg" for name in (_PLAIN_FILE, *VIEWS))
 
 
 def request_of_url(url: str) -> ImageRequest:
@@ -220,9 +227,9 @@ def _request_of_query(
     for name in _parameter_names(query):
         _, request = request.with_parameter(name)
     # expression=false and the like ask for nothing
-    names = [f"{view}.jpg" for view in _VIEWS if _is_true(query.pop(view, "false"))]
+    names = [f"{view}.jpg" for view in VIEWS if _is_true(query.pop(view, "false"))]
     if "view" in query:
-        names.append(f"{_one_of(query.pop('view'), _VIEWS)}.jpg")
+        names.append(f"{_one_of(query.pop('view'), VIEWS)}.jpg")
     if "atlas" in query:
         names.append(f"atlas{query.pop('atlas')}.jpg")
     if query:

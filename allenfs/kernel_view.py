@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from allenfs.documents import Document
     from allenfs.sealed import Image, Known
 
 # Dropping a path costs one more look-up at its next open.
@@ -35,6 +36,25 @@ class Opening(enum.Enum):
     NEW_PAGES = "open, and drop the pages of another image"
     SAME_PAGES = "open, and keep the pages: they are of this image"
     UNTOLD = "open past the pages and the size"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """How the kernel shall treat an opened file.
+
+    Attributes
+    ----------
+    handle : int
+        For `read`, `stat` and `release`; never used twice.
+    keep_cache : bool
+        The kernel's pages of this path are of this very image.
+    direct_io : bool
+        The kernel shall not use its own idea of the size.
+    """
+
+    handle: int
+    keep_cache: bool
+    direct_io: bool
 
 
 @dataclass(slots=True)
@@ -58,7 +78,7 @@ class KernelView:
         self._paths: dict[str, _Path] = {}
         # Images between an open that was answered AGAIN and the next one, by
         # path and caller, with the time when they are given up.
-        self._at_hand: dict[tuple[str, int], tuple[Image, float]] = {}
+        self._at_hand: dict[tuple[str, int], tuple[Image | Document, float]] = {}
 
     def told(self, path: str, known: Known) -> None:
         """Note that the kernel is being told this exact size of `path`."""
@@ -71,7 +91,7 @@ class KernelView:
             noted = self._paths.get(path)
             return noted.told if noted else None
 
-    def opening(self, path: str, caller: int, image: Image) -> Opening:
+    def opening(self, path: str, caller: int, image: Image | Document) -> Opening:
         """Decide on an open of `path`, which is this image, by `caller`.
 
         A caller is answered AGAIN once. Who then comes untold a second time

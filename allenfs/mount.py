@@ -42,10 +42,15 @@ def run(settings: MountSettings) -> None:
     """
     operations = _operations_module()
     _allow_many_files()
-    from allenfs.fetcher import Fetcher  # noqa: PLC0415 - after what fails early
+    from allenfs.archive import Archive  # noqa: PLC0415 - after what fails early
+    from allenfs.catalog import Catalog  # noqa: PLC0415
+    from allenfs.fetcher import Fetcher  # noqa: PLC0415
     from allenfs.filesystem import Filesystem  # noqa: PLC0415
     from allenfs.service import AllenService  # noqa: PLC0415
+    from allenfs.shelf import Shelf  # noqa: PLC0415
     from allenfs.store import Store  # noqa: PLC0415
+    from allenfs.turns import Turns  # noqa: PLC0415
+    from allenfs.xattrs import ExtendedAttributes  # noqa: PLC0415
 
     with ExitStack() as stack:
         allow_nonempty = "nonempty" in settings.fuse_options
@@ -53,10 +58,18 @@ def run(settings: MountSettings) -> None:
         if settings.sample:
             settings = _with_sample(settings, stack)
         store = Store(settings.store)
+        service, turns = (
+            AllenService(settings.service),
+            Turns(settings.service.connections),
+        )
+        fetcher = Fetcher(service, store, settings.service, turns=turns)
+        shelf = Shelf(settings.store)
+        catalog = Catalog(Archive(service, shelf, settings.service, turns))
         filesystem = Filesystem(
-            Fetcher(AllenService(settings.service), store, settings.service),
-            api_url=settings.service.api_url,
-            max_image_bytes=settings.service.max_image_bytes,
+            fetcher, catalog, max_image_bytes=settings.service.max_image_bytes
+        )
+        attributes = ExtendedAttributes(
+            filesystem, fetcher, catalog, api_url=settings.service.api_url
         )
 
         def started() -> None:
@@ -67,6 +80,7 @@ def run(settings: MountSettings) -> None:
             operations.serve(
                 operations.Operations(
                     filesystem,
+                    attributes,
                     usage=lambda: (store.used_bytes, store.capacity_bytes),
                     started=started,
                 ),

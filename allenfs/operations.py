@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from allenfs.filesystem import Attributes, Filesystem
+    from allenfs.xattrs import ExtendedAttributes
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,8 @@ class Operations(fuse.Operations):
     ----------
     filesystem : Filesystem
         Answers them.
+    attributes : ExtendedAttributes
+        Of its paths.
     usage : callable
         Bytes that the store uses, and its capacity, for `df`.
     started : callable
@@ -86,11 +89,13 @@ class Operations(fuse.Operations):
     def __init__(
         self,
         filesystem: Filesystem,
+        attributes: ExtendedAttributes,
         *,
         usage: Callable[[], tuple[int, int]],
         started: Callable[[], None],
     ) -> None:
         self._filesystem = filesystem
+        self._attributes = attributes
         self._usage = usage
         self._started = started
         self._uid, self._gid = os.getuid(), os.getgid()
@@ -125,13 +130,15 @@ class Operations(fuse.Operations):
 
     @_translated
     def getattr(self, path: str, info: Any = None) -> dict[str, int]:
-        handle = info.fh if info else None
-        return self._stat_fields(self._filesystem.stat(_decoded(path), handle or None))
+        handle = (info.fh or None) if info else None
+        return self._stat_fields(
+            self._filesystem.stat(_decoded(path), handle, interrupted=_interruption())
+        )
 
     @_translated
     def readdir(self, path: str, info: object) -> list[str]:
-        names = [".", "..", *self._filesystem.names(_decoded(path))]
-        return [_encoded(name) for name in names]
+        names = self._filesystem.names(_decoded(path), interrupted=_interruption())
+        return [".", "..", *map(_encoded, names)]
 
     @_translated
     def open(self, path: str, info: Any) -> int:
@@ -142,7 +149,7 @@ class Operations(fuse.Operations):
             _decoded(path),
             caller=caller,
             past_cache=bool(info.flags & os.O_DIRECT),
-            interrupted=_interruption(caller),
+            interrupted=_interruption(),
         )
         info.fh = opened.handle
         info.keep_cache = opened.keep_cache
@@ -160,7 +167,9 @@ class Operations(fuse.Operations):
 
     @_translated
     def readlink(self, path: str) -> str:
-        raise fuse.FuseOSError(AllenFSError.errno)
+        return _encoded(
+            self._filesystem.target(_decoded(path), interrupted=_interruption())
+        )
 
     @_translated
     def getxattr(self, path: str, name: str, *_: int) -> bytes:
@@ -168,12 +177,12 @@ class Operations(fuse.Operations):
             raise NoAttributeError(name)
         if (path, name) == ("/", PID_ATTRIBUTE):
             return str(os.getpid()).encode()
-        return self._filesystem.attribute(_decoded(path), name)
+        return self._attributes.value(_decoded(path), name, _interruption())
 
     @_translated
     def listxattr(self, path: str) -> list[str]:
         own = [PID_ATTRIBUTE] if path == "/" else []
-        return own + self._filesystem.attribute_names(_decoded(path))
+        return own + self._attributes.names(_decoded(path), _interruption())
 
     @_translated
     def statfs(self, path: str) -> dict[str, int]:
@@ -189,7 +198,11 @@ class Operations(fuse.Operations):
         }
 
     def _stat_fields(self, attributes: Attributes) -> dict[str, int]:
-        mode = stat.S_IFDIR | 0o555 if attributes.is_dir else stat.S_IFREG | 0o444
+        mode = stat.S_IFREG | 0o444
+        if attributes.is_dir:
+            mode = stat.S_IFDIR | 0o555
+        elif attributes.is_link:
+            mode = stat.S_IFLNK | 0o777
         return {
             "st_mode": mode,
             "st_nlink": 2 if attributes.is_dir else 1,
@@ -226,7 +239,7 @@ def serve(
     )
 
 
-def _interruption(caller: int) -> Callable[[], bool]:
+def _interruption() -> Callable[[], bool]:
     """Return a look at whether this thread's operation shall end.
 
     It shall when its caller got a signal, and when the filesystem is being
@@ -234,12 +247,13 @@ def _interruption(caller: int) -> Callable[[], bool]:
     """
     # fusepy does not wrap these two functions of libfuse 2's fuse.h
     library = fuse._libfuse  # noqa: SLF001
-    filesystem = ctypes.c_void_p(library.fuse_get_context().contents.fuse)
 
     def shall_end() -> bool:
-        if library.fuse_exited(filesystem):
+        # only who waits asks: most operations do not
+        context = library.fuse_get_context().contents
+        if library.fuse_exited(ctypes.c_void_p(context.fuse)):
             return True
-        return bool(library.fuse_interrupted()) and shall_stop_waiting(caller)
+        return bool(library.fuse_interrupted()) and shall_stop_waiting(context.pid)
 
     return shall_end
 

@@ -1,4 +1,4 @@
-"""A request becomes checked bytes, or one of our errors."""
+"""A request becomes checked bytes, a query rows, or one of our errors."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import contextlib
 import logging
 import random
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from allenfs import answers, jpeg
+from allenfs import answers, jpeg, rma
 from allenfs.answers import Answer, Sink
 from allenfs.errors import (
     BusyError,
     CutAnswerError,
+    ForbiddenError,
+    ImageNotFoundError,
     ImageTooLargeError,
+    QueryError,
+    RejectedError,
     ServiceError,
     WrongAnswerError,
 )
@@ -21,11 +25,12 @@ from allenfs.transport import Reply, Transport, translated
 from allenfs.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from allenfs.config import ServiceSettings
     from allenfs.images import ImageRequest
+    from allenfs.rma import Query, Row
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +40,14 @@ _CHUNK_BYTES = 256 * 1024
 # An error page or a redirect's body is read to its end, up to this size, so
 # that its connection can be used again.
 _DRAIN_BYTES = 64 * 1024
+# 2000 rows of the longest kind, data sets with all their genes, are some 5 MB.
+_MAX_ROWS_BYTES = 64 * 2**20
 _OK = 200
+# Which status comes with success: false is not known; this one may.
+_INTERNAL_ERROR = 500
 _AT_ONCE: AbstractContextManager[None] = contextlib.nullcontext()
+
+_Result = TypeVar("_Result")
 
 
 class AllenService:
@@ -84,22 +95,68 @@ class AllenService:
         ServiceError
             With url, attempts and elapsed_s; `sink` then holds nothing of use.
         """
-        url = request.url(self._settings.api_url)
+
+        def attempt(url: str, ends_s: float) -> Answer:
+            sink.restart()
+            with self._answer(url, ends_s) as reply:
+                self._read_image(reply, sink)
+                last_modified = reply.headers.get("Last-Modified", "")
+            return Answer(answers.modified_ns(last_modified), _check(sink))
+
+        return self._tried(request.url(self._settings.api_url), attempt, turn)
+
+    def page(
+        self,
+        query: Query,
+        *,
+        start_row: int,
+        num_rows: int,
+        turn: AbstractContextManager[object] = _AT_ONCE,
+    ) -> list[Row | None]:
+        """Return one page of the rows of a query; retries and `turn` as in `fetch`.
+
+        Raises
+        ------
+        ServiceError
+            EIO, ETIMEDOUT or EHOSTUNREACH, whatever the service answered: never
+            what says that something does not exist.
+        """
+
+        def attempt(url: str, ends_s: float) -> list[Row | None]:
+            with self._answer(url, ends_s, _raise_refusal) as reply:
+                data = _read_rows(reply)
+            return rma.read_page(data)
+
+        url = query.url(self._settings.api_url, start_row=start_row, num_rows=num_rows)
+        try:
+            return self._tried(url, attempt, turn)
+        except (ForbiddenError, ImageNotFoundError, RejectedError) as error:
+            refused = QueryError(error.cause)
+            refused.url, refused.attempts = error.url, error.attempts
+            refused.elapsed_s = error.elapsed_s
+            raise refused from error
+
+    def _tried(
+        self,
+        url: str,
+        attempt: Callable[[str, float], _Result],
+        turn: AbstractContextManager[object],
+    ) -> _Result:
         started_s = ends_s = 0.0
-        attempt = 0
+        attempts = 0
         while True:
-            attempt += 1
+            attempts += 1
             try:
                 with turn:
-                    if attempt == 1:
+                    if attempts == 1:
                         started_s = self._clock()
                         ends_s = started_s + self._settings.deadline_s
-                    return self._attempt(url, sink, ends_s)
+                    return attempt(url, ends_s)
             except ServiceError as error:
-                error.url, error.attempts = url, attempt
+                error.url, error.attempts = url, attempts
                 error.elapsed_s = self._clock() - started_s
-                delay_s = self._delay_s(error, attempt)
-                is_last = attempt > RETRIES or self._clock() + delay_s >= ends_s
+                delay_s = self._delay_s(error, attempts)
+                is_last = attempts > RETRIES or self._clock() + delay_s >= ends_s
                 if is_last or not error.transient:
                     raise
                 log.info("trying again in %.1f s: %s", delay_s, error)
@@ -111,17 +168,28 @@ class AllenService:
         asked_s = error.retry_after_s if isinstance(error, BusyError) else None
         return max(backoff_s, asked_s or 0)
 
-    def _attempt(self, url: str, sink: Sink, ends_s: float) -> Answer:
-        sink.restart()
+    @contextlib.contextmanager
+    def _answer(
+        self,
+        url: str,
+        ends_s: float,
+        refused: Callable[[int, bytes], None] | None = None,
+    ) -> Iterator[Reply]:
+        """Follow redirects to an answer with status 200; let it be read in time.
+
+        `refused` may raise a better error than that of the status.
+        """
         remaining_s = ends_s - self._clock()
         with Watchdog(remaining_s) as watchdog, translated(watchdog):
             for _ in range(_MAX_REDIRECTS + 1):
                 with self._transport.get(url, remaining_s) as reply:
                     if reply.status == _OK:
-                        self._read_body(reply, sink)
+                        yield reply
                         break
-                    _drain(reply)
+                    said = _drain(reply)
                     if reply.status not in answers.REDIRECTS:
+                        if refused is not None:
+                            refused(reply.status, said)
                         retry_after = reply.headers.get("Retry-After", "")
                         raise answers.error_of_status(
                             reply.status, reply.reason, retry_after
@@ -132,10 +200,8 @@ class AllenService:
                 raise WrongAnswerError(msg)
         # a connection that the watchdog shut looks like one that ended in peace
         watchdog.raise_if_expired()
-        modified_ns = answers.modified_ns(reply.headers.get("Last-Modified", ""))
-        return Answer(modified_ns, _check(sink))
 
-    def _read_body(self, reply: Reply, sink: Sink) -> None:
+    def _read_image(self, reply: Reply, sink: Sink) -> None:
         content_type = reply.headers.get("Content-Type", "")
         if not content_type.lower().startswith("image/"):
             _drain(reply)
@@ -153,13 +219,35 @@ class AllenService:
             raise CutAnswerError(msg)
 
 
-def _drain(reply: Reply) -> None:
-    """Read a body that nobody wants, so that its connection can be used again."""
-    received_bytes = 0
+def _drain(reply: Reply) -> bytes:
+    """Read a body that is no answer, so that its connection can be used again."""
+    body = bytearray()
     # a body that fails is no news: the status has said what matters
     with contextlib.suppress(Exception):
-        while received_bytes < _DRAIN_BYTES and (chunk := reply.read(_DRAIN_BYTES)):
-            received_bytes += len(chunk)
+        while len(body) < _DRAIN_BYTES and (chunk := reply.read(_DRAIN_BYTES)):
+            body += chunk
+    return bytes(body)
+
+
+def _raise_refusal(status: int, said: bytes) -> None:
+    """Raise QueryError with the service's words, where it has some."""
+    if status in answers.BUSY and status != _INTERNAL_ERROR:
+        return
+    with contextlib.suppress(CutAnswerError, WrongAnswerError):
+        rma.read_page(said)
+
+
+def _read_rows(reply: Reply) -> bytes:
+    body = bytearray()
+    while chunk := reply.read(_CHUNK_BYTES):
+        body += chunk
+        if len(body) > _MAX_ROWS_BYTES:
+            msg = f"more than {_MAX_ROWS_BYTES} bytes, the limit for one page of rows"
+            raise WrongAnswerError(msg)
+    if not body:
+        msg = "an empty answer"
+        raise CutAnswerError(msg)
+    return bytes(body)
 
 
 def _raise_if_above(received_bytes: int, limit_bytes: int) -> None:

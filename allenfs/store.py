@@ -54,7 +54,7 @@ class Store:
         self._layout = Layout(settings.directory, settings.service_name)
         self._clock_ns = clock_ns
         self._journal = Journal(settings.directory, settings.capacity_bytes)
-        own_bytes = self._journal.max_bytes + disk_bytes(1)  # and the tag
+        own_bytes = self._journal.max_bytes + settings.records_bytes + disk_bytes(1)
         self.capacity_bytes = max(0, settings.capacity_bytes - own_bytes)
         # Bounded by _make_room, which has to remove files, not by its own limit.
         self._lru: LRUCache[str, _Entry] = LRUCache(

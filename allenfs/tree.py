@@ -1,53 +1,55 @@
-"""Path to node and back, and what a directory lists. Pure: no network, no store."""
+"""Path to node, and what a directory of images lists. Pure: no network, no store."""
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+import re
+from dataclasses import replace
 
 from allenfs.errors import PathNotFoundError
-from allenfs.images import ID_PATTERN, ImageRequest, ImageService, file_names
+from allenfs.images import ID_PATTERN, VIEWS, ImageRequest, ImageService, file_names
+from allenfs.labels import text_of
+from allenfs.nodes import (
+    AtlasesDirectory,
+    AtlasLink,
+    BrowseDirectory,
+    CollectionDirectory,
+    CollectionFile,
+    DataSetLink,
+    DataSetsDirectory,
+    GeneDirectory,
+    GenesDirectory,
+    ImageDirectory,
+    ImageFile,
+    InfoFile,
+    Node,
+    ParameterDirectory,
+    PlaneDirectory,
+    ProductDataSetsDirectory,
+    ProductDirectory,
+    ProductsDirectory,
+    Root,
+    SectionLink,
+    SectionsFile,
+    ServiceDirectory,
+    Subject,
+    View,
+)
 
 # ds9 and ds10 can be named but are not listed: a thumbnail of 256 pixels is
 # reached at ds6 for the largest recorded sections
-_LISTED_DOWNSAMPLES = tuple(f"ds{n}" for n in range(1, 9))
+LISTED_DOWNSAMPLES = tuple(f"ds{n}" for n in range(1, 9))
+INFO_FILE = "info.json"
+SECTIONS_FILE = "sections.csv"
+EQUALIZED = "equalized"
+ANNOTATED = "annotated"
+DATA_SET_LINK, NISSL_LINK = "dataset", "nissl"
 
-
-@dataclass(frozen=True, slots=True)
-class Root:
-    """The mountpoint."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceDirectory:
-    """``section``, ``projection`` or ``atlas``."""
-
-    service: ImageService
-
-
-@dataclass(frozen=True, slots=True)
-class ImageDirectory:
-    """``section/ID``."""
-
-    request: ImageRequest
-
-
-@dataclass(frozen=True, slots=True)
-class ParameterDirectory:
-    """Below it, with what its parameters ask for."""
-
-    request: ImageRequest
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFile:
-    """A file: one image."""
-
-    request: ImageRequest
-
-
-Directory = Root | ServiceDirectory | ImageDirectory | ParameterDirectory
-Node = Directory | ImageFile
+_COLLECTION_FILE = re.compile(rf"[0-9]{{4,10}}_({ID_PATTERN.pattern})\.jpg")
+_SUBJECTS = {
+    ImageService.SECTION: Subject.SECTION,
+    ImageService.ATLAS: Subject.PLATE,
+}
 
 
 # Every FUSE operation brings a path: 4096 nodes of about 500 bytes save the
@@ -65,63 +67,165 @@ def parse(path: str) -> Node:
     if not path:
         return Root()
     first, *names = path.split("/")
+    if first == "dataset":
+        return _parse_data_set(names) if names else DataSetsDirectory()
+    if first == "browse":
+        return _parse_browse(names)
     try:
         service = ImageService(first)
     except ValueError:
-        msg = f"no such directory: {first!r}"
-        raise PathNotFoundError(msg) from None
+        raise _no_such(first) from None
     if not names:
         return ServiceDirectory(service)
-    if not ID_PATTERN.fullmatch(names[0]):
-        msg = f"not an id: {names[0]!r}"
-        raise PathNotFoundError(msg)
-    return _parse_image(ImageRequest(service, int(names[0])), names[1:])
+    return _parse_image(ImageRequest(service, _id(names[0])), names[1:])
+
+
+def listing(
+    node: Root | ServiceDirectory | ImageDirectory | ParameterDirectory,
+    used_ids: list[int],
+) -> list[str]:
+    """Return the names in a directory, as far as the grammar tells them.
+
+    Finite and small, because crawlers and ``cp -r`` follow it.
+
+    Parameters
+    ----------
+    used_ids : list of int
+        Images of the service that were used before; a service directory
+        lists them.
+    """
+    match node:
+        case Root():
+            return [*(service.value for service in ImageService), "dataset", "browse"]
+        case ServiceDirectory():
+            return [str(image_id) for image_id in sorted(used_ids)]
+        case ImageDirectory(request):
+            names = [*file_names(request.service), *LISTED_DOWNSAMPLES]
+            if request.service is ImageService.ATLAS:
+                names.append(ANNOTATED)
+            return names
+        case ParameterDirectory(request):
+            return list(file_names(request.service))
 
 
 def _parse_image(request: ImageRequest, names: list[str]) -> Node:
     if not names:
         return ImageDirectory(request)
     *directories, last = names
-    seen: set[str] = set()
-    for name in directories:
-        request = _with_new_parameter(request, name, seen)
+    if not directories:
+        subject = _SUBJECTS.get(request.service)
+        if last == INFO_FILE and subject is not None:
+            return InfoFile(subject, request.image_id)
+        if last in (DATA_SET_LINK, NISSL_LINK) and subject is Subject.SECTION:
+            return SectionLink(request.image_id, last)
     if last.endswith(".jpg"):
-        return ImageFile(request.with_file(last))
-    return ParameterDirectory(_with_new_parameter(request, last, seen))
+        view = _with_parameters(View(request), directories)
+        return ImageFile(view.request.with_file(last), view.equalized)
+    view = _with_parameters(View(request), names)
+    return ParameterDirectory(view.request, view.equalized)
 
 
-def _with_new_parameter(
-    request: ImageRequest, name: str, seen: set[str]
-) -> ImageRequest:
-    field, request = request.with_parameter(name)
-    if field in seen:
-        msg = f"{field} stands twice"
+def _parse_data_set(names: list[str]) -> Node:
+    data_set_id, *names = _id(names[0]), *names[1:]
+    if names == [SECTIONS_FILE]:
+        return SectionsFile(data_set_id)
+    view = View(ImageRequest(ImageService.SECTION, 0))
+    return _parse_collection(Subject.DATA_SET, data_set_id, view, names)
+
+
+def _parse_atlas(names: list[str]) -> Node:
+    if not ID_PATTERN.fullmatch(names[0]):
+        if len(names) > 1:  # behind a link, which the kernel follows by itself
+            raise _no_such(names[0])
+        return AtlasLink(names[0])
+    view = View(ImageRequest(ImageService.ATLAS, 0))
+    return _parse_collection(Subject.ATLAS, int(names[0]), view, names[1:])
+
+
+def _parse_collection(
+    subject: Subject, subject_id: int, view: View, names: list[str]
+) -> Node:
+    if names == [INFO_FILE]:
+        return InfoFile(subject, subject_id)
+    found = _COLLECTION_FILE.fullmatch(names[-1]) if names else None
+    directories = names[:-1] if found else names
+    view = _with_parameters(view, directories, subject)
+    if subject is Subject.ATLAS and view.request.annotated:
+        view = replace(view, request=replace(view.request, atlas_id=subject_id))
+    directory = CollectionDirectory(subject, subject_id, view, bool(directories))
+    if found:
+        return CollectionFile(directory, int(found[1]), names[-1])
+    return directory
+
+
+def _with_parameters(
+    view: View, names: list[str], subject: Subject | None = None
+) -> View:
+    seen: set[str] = set()
+    for name in names:
+        field, view = _with_parameter(view, name, subject)
+        if field in seen:
+            msg = f"{field} stands twice"
+            raise PathNotFoundError(msg)
+        seen.add(field)
+    return view
+
+
+def _with_parameter(view: View, name: str, subject: Subject | None) -> tuple[str, View]:
+    if name == EQUALIZED and view.request.service is not ImageService.ATLAS:
+        return "range", replace(view, equalized=True)
+    if subject is Subject.DATA_SET and name in VIEWS:
+        return "view", replace(view, request=view.request.with_file(f"{name}.jpg"))
+    try:
+        field, request = view.request.with_parameter(name)
+    except PathNotFoundError:
+        if subject is not Subject.ATLAS:
+            raise
+        return "treatment", replace(view, treatment=text_of(name))
+    return field, replace(view, request=request)
+
+
+def _parse_browse(names: list[str]) -> Node:
+    match names:
+        case []:
+            return BrowseDirectory()
+        case ["product"]:
+            return ProductsDirectory()
+        case ["product", product, *rest]:
+            return _parse_product(text_of(product), rest)
+        case ["atlas"]:
+            return AtlasesDirectory()
+        case ["atlas", *rest]:
+            return _parse_atlas(rest)
+    raise _no_such(names[0])
+
+
+def _parse_product(product: str, names: list[str]) -> Node:
+    match names:
+        case []:
+            return ProductDirectory(product)
+        case ["dataset"]:
+            return ProductDataSetsDirectory(product)
+        case ["dataset", number]:
+            return DataSetLink(ProductDataSetsDirectory(product), _id(number))
+        case ["gene"]:
+            return GenesDirectory(product)
+        case ["gene", acronym]:
+            return GeneDirectory(product, text_of(acronym))
+        case ["gene", acronym, plane]:
+            return PlaneDirectory(product, text_of(acronym), text_of(plane))
+        case ["gene", acronym, plane, number]:
+            directory = PlaneDirectory(product, text_of(acronym), text_of(plane))
+            return DataSetLink(directory, _id(number))
+    raise _no_such(names[-1])
+
+
+def _id(name: str) -> int:
+    if not ID_PATTERN.fullmatch(name):
+        msg = f"not an id: {name!r}"
         raise PathNotFoundError(msg)
-    seen.add(field)
-    return request
+    return int(name)
 
 
-def listing(directory: Directory, used_ids: list[int]) -> list[str]:
-    """Return the names in `directory`, without ``.`` and ``..``.
-
-    Finite and small, because crawlers and ``cp -r`` follow it.
-
-    Parameters
-    ----------
-    directory : Directory
-    used_ids : list of int
-        Images of the service that were used before; a service directory
-        lists them.
-    """
-    match directory:
-        case Root():
-            return [service.value for service in ImageService]
-        case ServiceDirectory():
-            return [str(image_id) for image_id in sorted(used_ids)]
-        case ImageDirectory(request):
-            names = [*file_names(request.service), *_LISTED_DOWNSAMPLES]
-            if request.service is ImageService.ATLAS:
-                names.append("annotated")
-            return names
-        case ParameterDirectory(request):
-            return list(file_names(request.service))
+def _no_such(name: str) -> PathNotFoundError:
+    return PathNotFoundError(f"no such name: {name!r}")

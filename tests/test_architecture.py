@@ -24,17 +24,23 @@ ROWS = (
     ("__init__",),
     # pure
     ("errors", "jpeg"),
-    ("parameters", "config"),
+    ("parameters", "config", "labels", "rma"),
     ("images",),
+    ("nodes", "records"),
     ("tree",),
     # mechanism
     ("answers", "watchdog", "sealed", "spool", "journal", "layout", "mountpoint"),
-    ("transport", "store"),
+    ("turns", "single_flight"),
+    ("transport", "store", "shelf"),
     ("service",),
     ("upkeep",),
     # policy
-    ("fetcher", "kernel_view"),
-    ("filesystem",),
+    ("paging", "documents"),
+    ("questions", "fetcher", "kernel_view", "entries", "handles"),
+    ("archive",),
+    ("info", "browse"),
+    ("catalog",),
+    ("filesystem", "xattrs"),
     # adapter
     ("interrupts",),
     ("operations",),
@@ -53,7 +59,7 @@ IMPORTERS = {
     "fuse": {"operations"},
     "requests": {"transport"},
     "urllib3": {"transport"},
-    "cachetools": {"store", "fetcher"},
+    "cachetools": {"store", "fetcher", "archive"},
 }
 SAMPLE_LIBRARIES = {"PIL", "numpy"}
 
@@ -184,17 +190,18 @@ def test_nothing_foreign_is_imported_but_what_is_declared() -> None:
         assert foreign_imports_of(path) <= known, path
 
 
-def test_the_store_has_the_lru_and_the_fetcher_the_memory_of_failures() -> None:
+def test_the_store_has_the_lru_and_the_others_times_to_live() -> None:
     policies = {
         module: {
             name.partition(".")[2]
             for name in imports_of(source_of(module))
             if name.startswith("cachetools.")
         }
-        for module in ("store", "fetcher")
+        for module in IMPORTERS["cachetools"]
     }
-    assert policies["store"] == {"LRUCache"}
-    assert policies["fetcher"] <= {"TTLCache", "TLRUCache"}
+    assert policies.pop("store") == {"LRUCache"}
+    for names in policies.values():
+        assert names <= {"TTLCache", "TLRUCache"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)

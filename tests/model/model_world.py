@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from allenfs import tree
 from allenfs.config import ServiceSettings, StoreSettings
-from allenfs.errors import ServiceError, StaleSizeError
+from allenfs.entries import Entry, Folder, Picture
+from allenfs.errors import PathNotFoundError, ServiceError, StaleSizeError
 from allenfs.fetcher import Fetcher
 from allenfs.filesystem import Filesystem
+from allenfs.nodes import ImageFile, ParameterDirectory
 from allenfs.service import Answer
 from allenfs.store import Store
+from allenfs.xattrs import ExtendedAttributes
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -38,7 +41,7 @@ def bytes_of(path: str, version: int, size: int) -> bytes:
 
 def request_of(path: str) -> ImageRequest:
     node = tree.parse(path)
-    assert isinstance(node, tree.ImageFile)
+    assert isinstance(node, ImageFile)
     return node.request
 
 
@@ -70,6 +73,26 @@ class DictionaryService:
         return Answer(None, None)
 
 
+class NoCatalog:
+    """Knows images only."""
+
+    def resolve(self, node: object, interrupted: object) -> Entry:
+        if isinstance(node, ImageFile):
+            return Picture(node.request)
+        if isinstance(node, ParameterDirectory):
+            return Folder()
+        raise PathNotFoundError(str(node))
+
+    def names(self, node: object, interrupted: object) -> list[str]:
+        raise PathNotFoundError(str(node))
+
+    def more_names(self, node: object, interrupted: object) -> list[str]:
+        return []
+
+    def last_failure(self) -> str | None:
+        return None
+
+
 @dataclass
 class Clock:
     now_s: float = 1000.0
@@ -84,8 +107,24 @@ def mount(
     store = Store(StoreSettings(directory, capacity_bytes, "model"))
     fetcher = Fetcher(service, store, ServiceSettings("http://h"), clock=clock)
     return Filesystem(
-        fetcher, api_url="http://h", max_image_bytes=MAX_IMAGE_BYTES, clock=clock
+        fetcher, NoCatalog(), max_image_bytes=MAX_IMAGE_BYTES, clock=clock
     )
+
+
+class Attributes:
+    """The extended attributes of a filesystem, asked by nobody who is interrupted."""
+
+    def __init__(self, filesystem: Filesystem) -> None:
+        fetcher = filesystem._fetcher
+        self._attributes = ExtendedAttributes(
+            filesystem, fetcher, NoCatalog(), api_url="http://h"
+        )
+
+    def names(self, path: str) -> list[str]:
+        return self._attributes.names(path, lambda: False)
+
+    def value(self, path: str, name: str) -> bytes:
+        return self._attributes.value(path, name, lambda: False)
 
 
 @dataclass

@@ -139,11 +139,11 @@ class FilesystemModel(RuleBasedStateMachine):
             assert attributes.size_bytes == len(held.data)
             assert attributes.blocks == -(-len(held.data) // 512)
         elif request not in self.touched:
-            assert attributes.size_bytes == request.size_bound_bytes
+            assert attributes.size_bytes == request.size_bound_bytes()
             assert attributes.size_bytes >= len(self.service.images[request])
             assert attributes.blocks == 0
         else:
-            assert attributes.size_bytes in sizes | {request.size_bound_bytes}
+            assert attributes.size_bytes in sizes | {request.size_bound_bytes()}
             assert attributes.blocks in (0, -(-attributes.size_bytes // 512))
 
     @rule(path=paths, caller=callers, looks_up=st.booleans(), chunk=SIZES)

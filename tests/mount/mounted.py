@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from allenfs import tree
 from allenfs.mountpoint import is_mounted
+from allenfs.nodes import ImageFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -114,7 +115,7 @@ class Mounted:
 def image_bytes(api_url: str, path: str) -> bytes:
     """Download what `path` stands for, without allenfs' own downloads."""
     node = tree.parse(path)
-    assert isinstance(node, tree.ImageFile)
+    assert isinstance(node, ImageFile)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(node.request.url(api_url)) as answer:
         data: bytes = answer.read()

@@ -49,16 +49,17 @@ class Raising:
         if path == f"/{operation}":
             raise self._exception
 
-    def stat(self, path: str, handle: int | None = None) -> Attributes:
+    def stat(self, path: str, handle: int | None = None, **_: object) -> Attributes:
         self._fail("stat", path)
         return Attributes(
-            is_dir=path in DIRECTORIES,
             size_bytes=len(CONTENT),
             blocks=0,
             modified_ns=0,
+            is_dir=path in DIRECTORIES,
+            is_link=path == "/target",
         )
 
-    def names(self, path: str) -> list[str]:
+    def names(self, path: str, *_: object, **__: object) -> list[str]:
         self._fail("names", path)
         return ["names"]
 
@@ -77,11 +78,19 @@ class Raising:
     def release(self, handle: int) -> None:
         self._fail("release", self._paths[handle - 1])
 
-    def attribute(self, path: str, name: str) -> bytes:
+    def target(self, path: str, **_: object) -> str:
+        self._fail("target", path)
+        return "names"
+
+
+class RaisingAttributes(Raising):
+    """The same for the extended attributes."""
+
+    def value(self, path: str, name: str, interrupted: object) -> bytes:
         self._fail("attribute", path)
         return b"value"
 
-    def attribute_names(self, path: str) -> list[str]:
+    def names(self, path: str, *_: object, **__: object) -> list[str]:
         self._fail("attribute_names", path)
         return ["user.allenfs.url"]
 
@@ -99,6 +108,7 @@ def main() -> None:
     operations.serve(
         operations.Operations(
             Raising(exception),  # type: ignore[arg-type]
+            RaisingAttributes(exception),  # type: ignore[arg-type]
             usage=usage,
             started=started,
         ),

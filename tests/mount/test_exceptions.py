@@ -67,6 +67,7 @@ _REACHED_BY: dict[str, Callable[[Path], object]] = {
     "open": lambda file: os.open(file, os.O_RDONLY),
     "read": _read_whole,
     "late read": _read_whole,
+    "target": os.readlink,
     "attribute": lambda file: os.getxattr(file, "user.allenfs.url"),
     "attribute_names": os.listxattr,
     "": os.statvfs,

@@ -51,7 +51,8 @@ def test_listings_are_what_the_grammar_says(
     tmp_path: Path, service: SampleService
 ) -> None:
     with Mounted(tmp_path, service.url) as mounted:
-        assert set(os.listdir(mounted.root)) == {"section", "projection", "atlas"}
+        images, catalog = {"section", "projection", "atlas"}, {"dataset", "browse"}
+        assert set(os.listdir(mounted.root)) == images | catalog
         for used in ("section", "projection", "atlas"):
             assert os.listdir(mounted / used) == []
         for path in USED:
@@ -59,7 +60,12 @@ def test_listings_are_what_the_grammar_says(
         assert set(os.listdir(mounted / "section")) == {"69750516", "71592261"}
         assert os.listdir(mounted / "projection") == ["126862583"]
         assert os.listdir(mounted / "atlas") == ["100883869"]
-        assert set(os.listdir(mounted / "section/69750516")) == SECTION_FILES | TIERS
+        section = SECTION_FILES | TIERS
+        assert set(os.listdir(mounted / "section/12")) == section
+        section |= {"info.json", "dataset"}
+        assert set(os.listdir(mounted / "section/69750516")) == section
+        section |= {"nissl"}
+        assert set(os.listdir(mounted / "section/71592261")) == section
         assert set(os.listdir(mounted / "section/69750516/ds4")) == SECTION_FILES
         assert set(os.listdir(mounted / "section/12/ds1/q50")) == SECTION_FILES
         assert set(os.listdir(mounted / "atlas/12")) == {
@@ -157,9 +163,8 @@ def test_statfs_is_the_stores(tmp_path: Path, service: SampleService) -> None:
         (mounted / USED[0]).read_bytes()
         figures = os.statvfs(mounted.root)
         assert figures.f_namemax == 255
-        assert (
-            figures.f_frsize * figures.f_blocks == 63 * 2**20 - 4096
-        )  # 1 MiB for the journal
+        # 1 MiB is the journal's, a sixteenth the records', and a block the tag's
+        assert figures.f_frsize * figures.f_blocks == 59 * 2**20 - 4096
         assert figures.f_blocks - figures.f_bfree == len(mounted.stored) * (
             -(-mounted.stored[0].stat().st_size // figures.f_frsize)
         )

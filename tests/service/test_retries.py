@@ -10,6 +10,7 @@ import pytest
 from allenfs import tree
 from allenfs.config import ServiceSettings
 from allenfs.errors import BusyError, CutAnswerError, ImageNotFoundError
+from allenfs.nodes import ImageFile
 from allenfs.sample.faults import Fault
 from allenfs.sample.server import SampleService
 from allenfs.service import AllenService
@@ -65,7 +66,7 @@ def clock() -> Clock:
 
 def _request() -> ImageRequest:
     node = tree.parse("section/69750516/ds6/image.jpg")
-    assert isinstance(node, tree.ImageFile)
+    assert isinstance(node, ImageFile)
     return node.request
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from allenfs import tree
 from allenfs.errors import PathNotFoundError, UrlError
 from allenfs.images import ImageRequest, ImageService, request_of_url
+from allenfs.nodes import ImageFile
 
 BASE = "https://api.brain-map.org"
 PAGE = "http://api.brain-map.org/api/v2/"
@@ -75,7 +76,7 @@ EXAMPLES = [
 
 def request_of_path(path: str) -> ImageRequest:
     node = tree.parse(path)
-    assert isinstance(node, tree.ImageFile), path
+    assert isinstance(node, ImageFile), path
     return node.request
 
 

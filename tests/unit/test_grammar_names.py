@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from allenfs import tree
 from allenfs.errors import PathNotFoundError, UrlError
 from allenfs.images import ImageRequest, ImageService, Roi, request_of_url
+from allenfs.nodes import ImageFile, Node
 
 MIB = 2**20
 words = str.split
@@ -72,7 +73,7 @@ def assert_node_or_enoent(path: str) -> None:
         node = tree.parse(path)
     except PathNotFoundError:
         return
-    if isinstance(node, tree.ImageFile):
+    if isinstance(node, ImageFile):
         assert tree.parse(node.request.path) == node
         assert request_of_url(node.request.url("http://h")) == node.request
     else:
@@ -98,14 +99,14 @@ def test_any_string_is_a_download_url_or_a_url_error(url: str) -> None:
         request = request_of_url(url)
     except UrlError:
         return
-    assert tree.parse(request.path) == tree.ImageFile(request)
+    assert tree.parse(request.path) == ImageFile(request)
 
 
 FIRST_NAMES = """
 .Trash .Trash-1000 .hidden autorun.inf desktop.ini Section sections .. ../ . ./section
 //section section/ section//1 section/../atlas section/.hidden section/0 section/007
 section/-1 section/1.0 section/x section/\u0663 section/\uff11/image.jpg
-section/image.jpg image.jpg 69750516/image.jpg api/v2/image_download/1 dataset browse
+section/image.jpg image.jpg 69750516/image.jpg api/v2/image_download/1
 """
 UNDER_A_SECTION = """
 . .. .Trash .directory Thumbs.db dsx ds ds11 ds-1 ds04 ds\u0663 DS4 ds4.jpg ds1.0
@@ -120,7 +121,7 @@ image.JPG image.jpeg image image.jpg.jpg imagexjpg .jpg _.jpg image.jpg/ image.j
 nissl.jpg Expression.jpg expression expressionxjpg atlas2.jpg atlas.jpg
 ds4/ds4 ds4/ds5/image.jpg ds0/ds4/image.jpg q1/ds4/q1/image.jpg
 roi1x1/roi+0+0/image.jpg ds4/ ds4//image.jpg ds4/../image.jpg expression.jpg/ds4
-ds4/.hidden ds4/1/image.jpg dataset info.json
+ds4/.hidden ds4/1/image.jpg
 """
 UNDER_A_PLATE = """
 expression.jpg ds4/projection.jpg annotated/tumor_feature_boundary.jpg
@@ -175,20 +176,13 @@ TIERS = [f"ds{n}" for n in range(1, 9)]
 
 def names_in(path: str, used_ids: list[int] | None = None) -> list[str]:
     node = tree.parse(path)
-    assert not isinstance(node, tree.ImageFile)
+    assert not isinstance(node, ImageFile)
     return tree.listing(node, used_ids or [])
 
 
-def test_the_root_lists_the_three_services() -> None:
-    assert (
-        sorted(names_in(""))
-        == sorted(names_in("/"))
-        == [
-            "atlas",
-            "projection",
-            "section",
-        ]
-    )
+def test_the_root_lists_the_services_and_the_catalog() -> None:
+    expected = ["atlas", "browse", "dataset", "projection", "section"]
+    assert sorted(names_in("")) == sorted(names_in("/")) == expected
 
 
 def test_a_service_directory_lists_the_ids_that_were_used() -> None:
@@ -216,15 +210,15 @@ def test_a_parameter_directory_lists_its_files_only(names: str) -> None:
 def test_the_tree_below_one_image_is_finite(
     service: str, files: int, directories: int
 ) -> None:
-    seen: list[tree.Node] = []
+    seen: list[Node] = []
     waiting = [f"{service}/69750516"]
     while waiting:
         path = waiting.pop()
         node = tree.parse(path)  # every listed name parses
         seen.append(node)
-        if not isinstance(node, tree.ImageFile):
+        if not isinstance(node, ImageFile):
             waiting += [f"{path}/{name}" for name in tree.listing(node, [])]
-    images = [node for node in seen if isinstance(node, tree.ImageFile)]
+    images = [node for node in seen if isinstance(node, ImageFile)]
     assert (len(images), len(seen) - len(images)) == (files, directories)
     assert len(set(images)) == files
 
@@ -238,13 +232,13 @@ def test_an_unknown_size_is_bounded_by_a_quarter_per_downsample(
 ) -> None:
     for roi in (None, Roi(left_px_full=5, top_px_full=6)):
         request = ImageRequest(ImageService.ATLAS, 1, downsample=downsample, roi=roi)
-        assert request.size_bound_bytes == bound_bytes
+        assert request.size_bound_bytes() == bound_bytes
 
 
 @many
 @given(request=image_requests())
 def test_a_region_is_bounded_by_three_bytes_a_pixel(request: ImageRequest) -> None:
-    roi, bound_bytes = request.roi, request.size_bound_bytes
+    roi, bound_bytes = request.roi, request.size_bound_bytes()
     if roi is not None and roi.width_px is not None:
         assert bound_bytes == roi.width_px * roi.height_px * 3 + 65_536
     else:

@@ -1,0 +1,180 @@
+"""The directories below `browse`: lists of links to data sets and atlases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from allenfs import questions
+from allenfs.entries import Entry, Folder, Link
+from allenfs.errors import PathNotFoundError
+from allenfs.labels import path_name, readable_name
+from allenfs.nodes import (
+    AtlasesDirectory,
+    AtlasLink,
+    BrowseDirectory,
+    BrowseNode,
+    DataSetLink,
+    GeneDirectory,
+    GenesDirectory,
+    PlaneDirectory,
+    ProductDataSetsDirectory,
+    ProductDirectory,
+    ProductsDirectory,
+)
+from allenfs.rma import is_askable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from allenfs.archive import Archive
+
+# `browse/product/ABBR/dataset/ID` and `browse/product/ABBR/gene/ACRONYM/PLANE/ID`
+_UP_FROM_PRODUCT, _UP_FROM_PLANE = "../" * 4, "../" * 6
+
+
+class Browser:
+    """Products, genes, planes and atlases. Safe to use from many threads.
+
+    Attributes
+    ----------
+    data_set_ids : set of int
+        Those that a list has named: they exist, without asking for each.
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self.data_set_ids: set[int] = set()
+
+    def resolve(self, node: BrowseNode, interrupted: Callable[[], bool]) -> Entry:
+        """Return what a node is.
+
+        Raises
+        ------
+        PathNotFoundError
+            There is no such thing.
+        ServiceError, InterruptedWaitError
+            It could not be asked.
+        """
+        match node:
+            case BrowseDirectory() | ProductsDirectory() | AtlasesDirectory():
+                return Folder()
+            case ProductDirectory(product):
+                return _folder(product in self._products(interrupted), product)
+            case ProductDataSetsDirectory(product):
+                return _folder(is_askable(product), product)
+            case GenesDirectory(product):
+                return _folder(self._has_genes(product, interrupted), "gene")
+            case GeneDirectory(product, acronym):
+                exists = self._has_gene(product, acronym, interrupted)
+                return _folder(exists, acronym)
+            case PlaneDirectory(product, acronym, plane):
+                planes = self._planes(product, acronym, interrupted)
+                return _folder(plane in planes, plane)
+            case DataSetLink():
+                return self._data_set_link(node, interrupted)
+            case AtlasLink(name):
+                atlas_id = self._atlas_names(interrupted).get(name)
+                return _deny(name) if atlas_id is None else Link(str(atlas_id))
+
+    def names(self, node: BrowseNode, interrupted: Callable[[], bool]) -> list[str]:
+        """Return the names in a directory; raises as `resolve` does."""
+        match node:
+            case BrowseDirectory():
+                return ["product", "atlas"]
+            case ProductsDirectory():
+                return _path_names(filter(is_askable, self._products(interrupted)))
+            case ProductDirectory(product):
+                has_genes = self._has_genes(product, interrupted)
+                return ["dataset", *(["gene"] if has_genes else [])]
+            case GenesDirectory(product):
+                question = questions.genes(product)
+                acronyms = self._archive.get(question, interrupted).record.ids
+                return _path_names(filter(is_askable, acronyms))
+            case GeneDirectory(product, acronym):
+                return _path_names(self._planes(product, acronym, interrupted))
+            case PlaneDirectory() | ProductDataSetsDirectory():
+                return [str(one) for one in self._data_sets(node, interrupted)]
+            case AtlasesDirectory():
+                ids = [str(one) for one in self.atlas_ids(interrupted)]
+                return ids + list(self._atlas_names(interrupted))
+            case DataSetLink() | AtlasLink():
+                return _deny("a link")
+
+    def atlas_ids(self, interrupted: Callable[[], bool]) -> list[int]:
+        """Return the ids of all atlases."""
+        held = self._archive.get(questions.atlases(), interrupted)
+        return sorted(held.record.ids.values())
+
+    def _data_set_link(
+        self, link: DataSetLink, interrupted: Callable[[], bool]
+    ) -> Link:
+        if link.data_set_id not in self._data_sets(link.directory, interrupted):
+            _deny(str(link.data_set_id))
+        is_plane = isinstance(link.directory, PlaneDirectory)
+        up = _UP_FROM_PLANE if is_plane else _UP_FROM_PRODUCT
+        return Link(f"{up}dataset/{link.data_set_id}")
+
+    def _atlas_names(self, interrupted: Callable[[], bool]) -> dict[str, int]:
+        held = self._archive.get(questions.atlases(), interrupted)
+        named: dict[str, int] = {}
+        for title, atlas_id in held.record.ids.items():
+            name = readable_name(title)
+            if name is not None:
+                # two atlases of one name: each has its id, the lower one the name
+                named[name] = min(atlas_id, named.get(name, atlas_id))
+        return named
+
+    def _products(self, interrupted: Callable[[], bool]) -> dict[str, int]:
+        return self._archive.get(questions.products(), interrupted).record.ids
+
+    def _has_genes(self, product: str, interrupted: Callable[[], bool]) -> bool:
+        held = self._archive.held(questions.genes(product))
+        if held is None:
+            held = self._archive.get(questions.has_genes(product), interrupted)
+        return bool(held.record.ids)
+
+    def _has_gene(
+        self, product: str, acronym: str, interrupted: Callable[[], bool]
+    ) -> bool:
+        question = questions.gene_data_sets(product, acronym)
+        # `ls -l` looks up every name of the list that it has just read
+        listed = self._archive.held(questions.genes(product))
+        if listed is not None:
+            return acronym in listed.record.ids
+        return bool(self._archive.get(question, interrupted).record)
+
+    def _planes(
+        self, product: str, acronym: str, interrupted: Callable[[], bool]
+    ) -> dict[str, tuple[int, ...]]:
+        question = questions.gene_data_sets(product, acronym)
+        return self._archive.get(question, interrupted).record
+
+    def _data_sets(
+        self,
+        directory: PlaneDirectory | ProductDataSetsDirectory,
+        interrupted: Callable[[], bool],
+    ) -> tuple[int, ...]:
+        if isinstance(directory, PlaneDirectory):
+            planes = self._planes(directory.product, directory.acronym, interrupted)
+            if directory.plane not in planes:
+                return _deny(directory.plane)
+            ids = planes[directory.plane]
+        else:
+            question = questions.product_data_sets(directory.product)
+            ids = self._archive.get(question, interrupted).record.ids
+        self.data_set_ids.update(ids)
+        return ids
+
+
+def _path_names(texts: Iterable[str]) -> list[str]:
+    """Return the names that a path can have, sorted."""
+    return sorted(name for text in texts if (name := path_name(text)) is not None)
+
+
+def _folder(exists: bool, name: str) -> Folder:  # noqa: FBT001 - private
+    return Folder() if exists else _deny(name)
+
+
+def _deny(name: str) -> NoReturn:
+    msg = f"the catalog has no {name!r}"
+    raise PathNotFoundError(msg)

@@ -1,0 +1,268 @@
+"""What exists: records of the service become directories, links and files.
+
+A node that the grammar tells from a path (``nodes.py``) is resolved here into
+what it is, or is not there. That something could not be asked is an error of its
+own, and never says that something does not exist.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from allenfs import documents, info, questions, tree
+from allenfs.browse import Browser
+from allenfs.documents import Document
+from allenfs.entries import Entry, Folder, Link, Picture
+from allenfs.errors import PathNotFoundError
+from allenfs.images import VIEWS, ImageService
+from allenfs.labels import path_name
+from allenfs.nodes import (
+    CatalogNode,
+    CollectionDirectory,
+    CollectionFile,
+    DataSetsDirectory,
+    ImageDirectory,
+    ImageFile,
+    InfoFile,
+    ParameterDirectory,
+    SectionLink,
+    SectionsFile,
+    Subject,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from allenfs.archive import Archive, Held
+    from allenfs.images import ImageRequest
+    from allenfs.records import Collection, Plate, SectionImage, SectionRecord
+
+
+class Catalog:
+    """Resolves nodes by the records of an archive. Safe to use from many threads."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._browser = Browser(archive)
+
+    def resolve(
+        self,
+        node: CatalogNode | ParameterDirectory | ImageFile,
+        interrupted: Callable[[], bool],
+    ) -> Entry:
+        """Return what a node is.
+
+        Raises
+        ------
+        PathNotFoundError
+            There is no such thing.
+        ServiceError, InterruptedWaitError
+            It could not be asked.
+        """
+        match node:
+            case ImageFile(request, False):
+                return Picture(request, self._held_px(request))
+            case ImageFile(request):
+                equalized = self._equalized(request, interrupted)
+                return Picture(equalized, self._held_px(request))
+            case ParameterDirectory(request, True):
+                self._equalized(request, interrupted)
+                return Folder()
+            case ParameterDirectory() | DataSetsDirectory():
+                return Folder()
+            case InfoFile(subject, subject_id):
+                return info.document(self._archive, subject, subject_id, interrupted)
+            case SectionsFile(data_set_id):
+                question = questions.data_set(data_set_id)
+                held = self._archive.existing(question, interrupted)
+                return Document(documents.sections(held.record), held.fetched_ns)
+            case SectionLink(image_id, name):
+                return self._link(image_id, name, interrupted)
+            case CollectionDirectory():
+                return self._folder(node, interrupted)
+            case CollectionFile():
+                return self._picture(node, interrupted)
+            case _:
+                return self._browser.resolve(node, interrupted)
+
+    def names(self, node: CatalogNode, interrupted: Callable[[], bool]) -> list[str]:
+        """Return the names in a directory; raises as `resolve` does."""
+        match node:
+            case DataSetsDirectory():
+                known = filter(str.isdecimal, self._archive.known("dataset"))
+                return sorted(known, key=int)
+            case CollectionDirectory():
+                return self._collection_names(node, interrupted)
+            case InfoFile() | SectionsFile() | SectionLink() | CollectionFile():
+                raise PathNotFoundError(str(node))
+            case _:
+                return self._browser.names(node, interrupted)
+
+    def more_names(
+        self,
+        node: ImageDirectory | ParameterDirectory,
+        interrupted: Callable[[], bool],
+    ) -> list[str]:
+        """Return what a directory of the grammar lists besides its images.
+
+        Only what is known to be there: with a service that is slow, busy or away
+        these names are left out, and can still be named.
+        """
+        request, glance = node.request, self._archive.glance
+        if request.service is ImageService.ATLAS:
+            held = glance(questions.plate(request.image_id), interrupted)
+            plate = held.record if held else None
+            if plate is None:
+                return []
+            if isinstance(node, ImageDirectory):
+                return [tree.INFO_FILE]
+            is_drawn = request.annotated and plate.image.annotated
+            return [f"atlas{one}.jpg" for one in plate.atlas_ids] if is_drawn else []
+        if request.service is ImageService.PROJECTION or isinstance(
+            node, ParameterDirectory
+        ):
+            return []
+        return self._section_names(request.image_id, interrupted)
+
+    def last_failure(self) -> str | None:
+        """Why the service could not be asked, the last time it was; else None."""
+        return self._archive.last_failure()
+
+    def _section_names(
+        self, image_id: int, interrupted: Callable[[], bool]
+    ) -> list[str]:
+        glance = self._archive.glance
+        held = glance(questions.section(image_id), interrupted)
+        section = held.record if held else None
+        if section is None:
+            return []
+        names = [tree.INFO_FILE]
+        if section.data_set_id is not None:
+            names.append(tree.DATA_SET_LINK)
+            data_set = glance(questions.data_set(section.data_set_id), interrupted)
+            if data_set and data_set.record and data_set.record.equalization:
+                names.append(tree.EQUALIZED)
+        nissl = glance(questions.nissl(image_id), interrupted)
+        if nissl and nissl.record.image_id is not None:
+            names.append(tree.NISSL_LINK)
+        return names
+
+    def _held_px(self, request: ImageRequest) -> tuple[int, int] | None:
+        """Width and height of an image, where its record is at hand."""
+        held: Held[Plate | None] | Held[SectionRecord | None] | None
+        if request.service is ImageService.ATLAS:
+            held = self._archive.held(questions.plate(request.image_id))
+        else:
+            held = self._archive.held(questions.section(request.image_id))
+        return _full_px(held.record.image) if held and held.record else None
+
+    def _equalized(
+        self, request: ImageRequest, interrupted: Callable[[], bool]
+    ) -> ImageRequest:
+        section = questions.section(request.image_id)
+        data_set_id = self._archive.existing(section, interrupted).record.data_set_id
+        if data_set_id is not None:
+            question = questions.data_set(data_set_id)
+            data_set = self._archive.get(question, interrupted).record
+            if data_set is not None and data_set.equalization is not None:
+                return request.with_range(data_set.equalization)
+        return _deny(f"equalization of section {request.image_id}")
+
+    def _collection(
+        self, directory: CollectionDirectory, interrupted: Callable[[], bool]
+    ) -> Collection:
+        is_atlas = directory.subject is Subject.ATLAS
+        question = questions.atlas if is_atlas else questions.data_set
+        return self._archive.existing(
+            question(directory.subject_id), interrupted
+        ).record
+
+    def _folder(
+        self, directory: CollectionDirectory, interrupted: Callable[[], bool]
+    ) -> Folder:
+        view, subject_id = directory.view, directory.subject_id
+        if view.equalized or view.treatment is not None:
+            collection = self._collection(directory, interrupted)
+            if view.equalized and collection.equalization is None:
+                return _deny(f"equalization of data set {subject_id}")
+            if view.treatment not in (None, *collection.treatments):
+                return _deny(f"treatment {view.treatment!r}")
+        elif directory.subject is Subject.ATLAS:
+            if subject_id not in self._browser.atlas_ids(interrupted):
+                return _deny(f"atlas {subject_id}")
+        elif subject_id not in self._browser.data_set_ids:
+            self._collection(directory, interrupted)
+        return Folder()
+
+    def _picture(
+        self, file: CollectionFile, interrupted: Callable[[], bool]
+    ) -> Picture:
+        directory = file.directory
+        collection = self._collection(directory, interrupted)
+        view, image = directory.view, collection.images.get(file.image_id)
+        is_there = image is not None and _is_in_view(image, directory)
+        if view.equalized and collection.equalization is None:
+            is_there = False
+        if image is None or not is_there or image.file_name != file.name:
+            return _deny(file.name)
+        request = view.of(image.image_id)
+        if collection.equalization is not None and view.equalized:
+            request = request.with_range(collection.equalization)
+        return Picture(request, _full_px(image))
+
+    def _collection_names(
+        self, directory: CollectionDirectory, interrupted: Callable[[], bool]
+    ) -> list[str]:
+        self._folder(directory, interrupted)
+        collection = self._collection(directory, interrupted)
+        images = collection.images.values()
+        names = [image.file_name for image in images if _is_in_view(image, directory)]
+        if directory.is_view:
+            return names
+        names += [tree.INFO_FILE, *tree.LISTED_DOWNSAMPLES]
+        if directory.subject is Subject.ATLAS:
+            return [*names, tree.ANNOTATED, *_treatment_names(directory, collection)]
+        if collection.equalization is not None:
+            names.append(tree.EQUALIZED)
+        return [*names, tree.SECTIONS_FILE, *VIEWS]
+
+    def _link(self, image_id: int, name: str, interrupted: Callable[[], bool]) -> Link:
+        if name == tree.NISSL_LINK:
+            nissl = self._archive.get(questions.nissl(image_id), interrupted).record
+            if nissl.image_id is not None:
+                return Link(f"../{nissl.image_id}")
+        else:
+            question = questions.section(image_id)
+            section = self._archive.existing(question, interrupted).record
+            if section.data_set_id is not None:
+                return Link(f"../../dataset/{section.data_set_id}")
+        return _deny(f"{name} of section {image_id}")
+
+
+def _full_px(image: SectionImage) -> tuple[int, int] | None:
+    full_px = image.width_px, image.height_px
+    return full_px if all(full_px) else None
+
+
+def _is_in_view(image: SectionImage, directory: CollectionDirectory) -> bool:
+    view = directory.view
+    if view.request.annotated and not image.annotated:
+        return False
+    return view.treatment is None or view.treatment in image.treatments
+
+
+def _treatment_names(
+    directory: CollectionDirectory, collection: Collection
+) -> Iterator[str]:
+    """Name the treatments, but for those whose name means something else there."""
+    for treatment in collection.treatments:
+        name = path_name(treatment)
+        path = f"{directory.subject.value}/{directory.subject_id}/{name}"
+        node = tree.parse(path) if name is not None else None
+        if isinstance(node, CollectionDirectory) and node.view.treatment == treatment:
+            yield path.rpartition("/")[2]
+
+
+def _deny(what: str) -> NoReturn:
+    msg = f"the catalog has no {what}"
+    raise PathNotFoundError(msg)

@@ -1,0 +1,40 @@
+"""What a path turns out to be, once the catalog has been asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from allenfs.documents import Document
+
+if TYPE_CHECKING:
+    from allenfs.images import ImageRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A symbolic link; `target` is relative and inside the mount."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image of the service.
+
+    Attributes
+    ----------
+    full_px : tuple of int or None
+        Width and height at full resolution, where the catalog knows them.
+    """
+
+    request: ImageRequest
+    full_px: tuple[int, int] | None = None
+
+
+Entry = Folder | Link | Picture | Document

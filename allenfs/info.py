@@ -1,0 +1,74 @@
+"""``info.json``: a record of the catalog, with what is known of its experiment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from allenfs import documents, questions, records
+from allenfs.documents import Document
+from allenfs.nodes import Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from allenfs.archive import Archive
+    from allenfs.records import SectionRecord
+    from allenfs.rma import Row
+
+
+def document(
+    archive: Archive,
+    subject: Subject,
+    subject_id: int,
+    interrupted: Callable[[], bool],
+) -> Document:
+    """Return what the service said of a section, plate, data set or atlas.
+
+    Added are ``plane`` (its name), ``treatments``, ``genes`` and
+    ``equalization``: a section's are those of its data set.
+
+    Raises
+    ------
+    PathNotFoundError
+        There is no such record.
+    ServiceError, InterruptedWaitError
+        It could not be asked.
+    """
+    if subject is Subject.SECTION:
+        section = archive.existing(questions.section(subject_id), interrupted)
+        experiment = _experiment(archive, section.record, interrupted)
+        return _written(section.record.record, experiment, section.fetched_ns)
+    if subject is Subject.DATA_SET:
+        data_set = archive.existing(questions.data_set(subject_id), interrupted)
+        row = data_set.record.record
+        return _written(row, row, data_set.fetched_ns)
+    if subject is Subject.PLATE:
+        plate = archive.existing(questions.plate(subject_id), interrupted)
+        row = plate.record.record
+        experiment = records.first_row(row.get("atlas_data_set"))
+        return _written(row, experiment, plate.fetched_ns)
+    atlas = archive.existing(questions.atlas(subject_id), interrupted)
+    row = atlas.record.record
+    experiment = records.first_row(row.get("atlas_data_sets"))
+    treatments = {"treatments": list(atlas.record.treatments)}
+    return _written(row, experiment | treatments, atlas.fetched_ns)
+
+
+def _experiment(
+    archive: Archive, section: SectionRecord, interrupted: Callable[[], bool]
+) -> Row:
+    if section.data_set_id is None:
+        return {}
+    question = questions.data_set(section.data_set_id)
+    data_set = archive.get(question, interrupted).record
+    return data_set.record if data_set else {}
+
+
+def _written(row: Row, experiment: Row, fetched_ns: int) -> Document:
+    added = {
+        "plane": records.plane_of(experiment),
+        "treatments": experiment.get("treatments", []),
+        "genes": experiment.get("genes", []),
+        "equalization": experiment.get("equalization"),
+    }
+    return Document(documents.info(row, added), fetched_ns)

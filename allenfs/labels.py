@@ -1,0 +1,64 @@
+"""Names that the service gives as names in a path, and back.
+
+Acronyms, abbreviations and treatments are somebody's words: they may hold a
+slash, a control character, or be two dots. In a path those characters are
+percent-encoded, so that each name has one spelling and none leaves its directory.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from urllib.parse import quote, unquote
+
+from allenfs.errors import PathNotFoundError
+
+# NAME_MAX of Linux
+_MAX_NAME_BYTES = 255
+# A separator, the escape itself, and what would move a terminal's cursor.
+_ESCAPED = re.compile(r"[/%\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_UNREADABLE = re.compile(r"[^\w.+-]+")
+
+
+def path_name(text: str) -> str | None:
+    """Return the path name of one of the service's names.
+
+    None where there is none: an empty text, one that is no Unicode, or longer
+    than the 255 bytes that a name may have.
+    """
+    name = _ESCAPED.sub(lambda found: quote(found[0], safe=""), text)
+    if name.startswith("."):  # no hidden file, and neither of the two dots
+        name = f"%2E{name[1:]}"
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:
+        return None
+    return name if 0 < length <= _MAX_NAME_BYTES else None
+
+
+def text_of(name: str) -> str:
+    """Return what the service calls `name`, the inverse of `path_name`.
+
+    Raises
+    ------
+    PathNotFoundError
+        `path_name` gives no such name.
+    """
+    try:
+        text = unquote(name, errors="strict")
+    except UnicodeDecodeError:
+        text = ""
+    if path_name(text) != name:
+        msg = f"no name of the catalog: {name!r}"
+        raise PathNotFoundError(msg)
+    return text
+
+
+def readable_name(text: str) -> str | None:
+    """Return a title as one word: ``Mouse, P56, Sagittal`` is ``Mouse_P56_Sagittal``.
+
+    None where nothing is left of it, or only a number, which would be an id.
+    """
+    plain = unicodedata.normalize("NFC", text).encode(errors="ignore").decode()
+    name = _UNREADABLE.sub("_", plain).strip("_.-")
+    return None if name.isdecimal() else path_name(name)

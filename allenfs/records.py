@@ -1,0 +1,229 @@
+"""Rows of the service as records: checked, typed, and with the units in their names.
+
+A row is somebody's JSON. What is not as the institute documents it makes no
+record: a name or a number that cannot be in a path is never guessed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from allenfs.rma import Row
+
+# 18 digits, as in a path
+_MAX_ID = 10**18 - 1
+_MAX_SIDE_PX = 10**7
+_MAX_CHANNEL_VALUE = 65_535
+_MAX_SECTION_NUMBER = 10**9
+NISSL = "NISSL"
+# Recorded by BlueBrain's atldld from /data/PlaneOfSection/query.json.
+PLANES = {
+    1: "coronal",
+    2: "sagittal",
+    4: "variable",
+    5: "n/a",
+    6: "transverse",
+    7: "Lateral to Medial",
+    8: "Medial to Lateral",
+    9: "Ventral to Dorsal",
+    10: "Dorsal to Ventral",
+    11: "Coronal (Caudal to Rostral)",
+    531107579: "Coronal (Rostral to Caudal)",
+    1082279372: "Tangential",
+}
+
+
+class SectionImage(NamedTuple):
+    """One image of a data set, or one plate of an atlas.
+
+    Attributes
+    ----------
+    width_px, height_px : int
+        At full resolution; 0 where the record does not say.
+    resolution_um : float or None
+        Micrometres per pixel at full resolution.
+    failed : bool
+        The institute's quality flag.
+    annotated : bool
+        Whether it has drawings.
+    treatments : tuple of str
+        Of a plate, such as ``NISSL``.
+    """
+
+    image_id: int
+    section_number: int
+    width_px: int = 0
+    height_px: int = 0
+    resolution_um: float | None = None
+    failed: bool = False
+    annotated: bool = False
+    treatments: tuple[str, ...] = ()
+
+    @property
+    def file_name(self) -> str:
+        """``NNNN_IMAGEID.jpg``: `ls` sorts it in section order."""
+        return f"{self.section_number:04d}_{self.image_id}.jpg"
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """The images of one data set or atlas, in section order.
+
+    Attributes
+    ----------
+    record : dict
+        What the service said, without the images.
+    images : dict
+        By image id.
+    """
+
+    record: Row
+    images: dict[int, SectionImage]
+    equalization: tuple[int, ...] | None = None
+    treatments: tuple[str, ...] = field(default=())
+
+
+class SectionRecord(NamedTuple):
+    """A SectionImage: what the service said, and the pixels."""
+
+    record: Row
+    image: SectionImage
+    data_set_id: int | None
+
+
+class Neighbour(NamedTuple):
+    """The closest Nissl section, if there is one."""
+
+    image_id: int | None
+
+
+class Plate(NamedTuple):
+    """An AtlasImage, and the atlases that may have drawn on it."""
+
+    record: Row
+    image: SectionImage
+    atlas_ids: tuple[int, ...]
+
+
+class DataSetIds(NamedTuple):
+    """Data sets, none of them failed."""
+
+    ids: tuple[int, ...]
+
+
+class Names(NamedTuple):
+    """Names in the service's own words, each with its id."""
+
+    ids: dict[str, int]
+
+
+def record_id(row: Row | None, key: str = "id") -> int | None:
+    """Return an id of 1 to 18 digits; None where there is none."""
+    value = row.get(key) if row is not None else None
+    # image_to_image_2d is known to give ids as strings
+    if isinstance(value, str) and value.isascii() and value.isdecimal():
+        value = int(value[:19])
+    return _whole(value, 1, _MAX_ID)
+
+
+def rows_of(value: Any) -> list[Row]:
+    """Return the rows of a nested list, or a nested row; null entries are skipped."""
+    if isinstance(value, dict):
+        return [value]
+    rows = value if isinstance(value, list) else []
+    return [row for row in rows if isinstance(row, dict)]
+
+
+def first_row(value: Any) -> Row:
+    """Return the first of nested rows; an empty one where there is none."""
+    return next(iter(rows_of(value)), {})
+
+
+def plane_of(row: Row) -> str | None:
+    """Return the plane of section of a data set, by its name."""
+    names = texts(row.get("plane_of_section"), "name")
+    if names:
+        return names[0]
+    plane_id = _whole(row.get("plane_of_section_id"), 1, _MAX_ID)
+    return None if plane_id is None else PLANES.get(plane_id)
+
+
+def texts(rows: Any, key: str) -> tuple[str, ...]:
+    """Return a text field of nested rows, each text once."""
+    found = (row.get(key) for row in rows_of(rows))
+    return tuple(dict.fromkeys(text for text in found if isinstance(text, str)))
+
+
+def image_of(row: Row) -> SectionImage | None:
+    """Read a SectionImage or AtlasImage; None where it has no id or number."""
+    image_id = record_id(row)
+    section_number = _whole(row.get("section_number"), 0, _MAX_SECTION_NUMBER)
+    if image_id is None or section_number is None:
+        return None
+    resolution_um = row.get("resolution")
+    if not isinstance(resolution_um, (int, float)) or not 0 < resolution_um < _MAX_ID:
+        resolution_um = None
+    return SectionImage(
+        image_id,
+        section_number,
+        _whole(row.get("width"), 1, _MAX_SIDE_PX) or 0,
+        _whole(row.get("height"), 1, _MAX_SIDE_PX) or 0,
+        resolution_um,
+        row.get("failed") is True,
+        row.get("annotated") is True,
+        texts(row.get("treatments"), "name"),
+    )
+
+
+def in_section_order(rows: Iterable[Row]) -> dict[int, SectionImage]:
+    """Read images and sort them; the service's own order is none."""
+    images = (image for image in map(image_of, rows) if image is not None)
+    ordered = sorted(images, key=lambda image: (image.section_number, image.image_id))
+    return {image.image_id: image for image in ordered}
+
+
+def channels(equalization: Any) -> tuple[int, ...] | None:
+    """Return an Equalization as a ``range``: None where a bound is not said."""
+    row = equalization if isinstance(equalization, dict) else {}
+    bounds = [
+        _whole(row.get(f"{colour}_{bound}"), 0, _MAX_CHANNEL_VALUE)
+        for colour in ("red", "green", "blue")
+        for bound in ("lower", "upper")
+    ]
+    said = tuple(bound for bound in bounds if bound is not None)
+    return said if len(said) == len(bounds) else None
+
+
+def nissl_of(row: Row) -> int | None:
+    """Return the Nissl section among the associates of a SectionImage row.
+
+    Where there are several, the one whose section number is closest.
+    """
+    here = _whole(row.get("section_number"), 0, _MAX_SECTION_NUMBER) or 0
+    found = [
+        (abs(image.section_number - here), image.image_id)
+        for associate in rows_of(row.get("associates"))
+        if (image := image_of(associate)) is not None
+        and image.image_id != record_id(row)
+        and _may_be_nissl(associate)
+    ]
+    return min(found)[1] if found else None
+
+
+def _may_be_nissl(row: Row) -> bool:
+    """Believe the query where an associate comes without its treatments."""
+    treatments = [
+        one["treatments"] for one in rows_of(row.get("data_set")) if "treatments" in one
+    ]
+    return not treatments or any(NISSL in texts(rows, "name") for rows in treatments)
+
+
+def _whole(value: Any, minimum: int, maximum: int) -> int | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_whole and minimum <= value <= maximum else None

@@ -1,0 +1,117 @@
+"""Queries in RMA, the service's query language, and the envelope of their answers.
+
+Forms, operators and options are those of the Allen Institute's pages on RMA
+(brain-map.org, "RESTful Model Access"); models, associations and the criteria of
+sections, data sets and atlases those of its page "Downloading an Image".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from allenfs.errors import (
+    CutAnswerError,
+    PathNotFoundError,
+    QueryError,
+    WrongAnswerError,
+)
+
+Row = dict[str, Any]
+
+# Raw in a URL, as in the institute's own examples; requests leaves them alone.
+_RAW = "$[]()':,"
+_UNASKABLE = re.compile(r"['\x00-\x1f\x7f]")
+_SHOWN_CHARS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One query, without its page.
+
+    Attributes
+    ----------
+    model : str
+        What the rows are, such as ``SectionImage``.
+    criteria, include : str
+        Which rows, and which associations come with them.
+    order : str
+        A unique field, as ``table.field``: without an order, pages may overlap.
+    """
+
+    model: str
+    criteria: str = ""
+    include: str = ""
+    order: str = ""
+
+    def url(self, base_url: str, *, start_row: int, num_rows: int) -> str:
+        """Return the URL of one page, below `base_url` (``https://host``)."""
+        parts = [f"model::{self.model}"]
+        if self.criteria:
+            parts.append(f"rma::criteria,{self.criteria}")
+        if self.include:
+            parts.append(f"rma::include,{self.include}")
+        order = f"[order$eq'{self.order}']" if self.order else ""
+        parts.append(
+            f"rma::options{order}[num_rows$eq{num_rows}][start_row$eq{start_row}]"
+        )
+        criteria = quote(",".join(parts), safe=_RAW)
+        return f"{base_url}/api/v2/data/query.json?criteria={criteria}"
+
+
+def quoted(text: str) -> str:
+    """Return `text` as a value in a query.
+
+    Raises
+    ------
+    PathNotFoundError
+        It cannot be asked: RMA has no escape for an apostrophe, and no URL for
+        what is no Unicode.
+    """
+    if _UNASKABLE.search(text) or not _is_unicode(text):
+        msg = f"cannot be asked: {text!r}"
+        raise PathNotFoundError(msg)
+    return f"'{text}'"
+
+
+def is_askable(text: str) -> bool:
+    """Say whether `quoted` takes it."""
+    return not _UNASKABLE.search(text) and _is_unicode(text)
+
+
+def read_page(data: bytes) -> list[Row | None]:
+    """Return the rows of an answer; null entries are kept, they count in a page.
+
+    Raises
+    ------
+    QueryError
+        The service says that it could not answer, with its words.
+    CutAnswerError, WrongAnswerError
+        Not an answer, or only the beginning of one.
+    """
+    try:
+        envelope = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        # Without a length, the end of a cut answer looks like an end.
+        kind = CutAnswerError if data.lstrip()[:1] == b"{" else WrongAnswerError
+        msg = f"no JSON: {_shown(str(error))}"
+        raise kind(msg) from None
+    rows = envelope.get("msg") if isinstance(envelope, dict) else None
+    if isinstance(rows, str):
+        raise QueryError(_shown(rows))
+    if not isinstance(rows, list) or envelope.get("success", True) is not True:
+        msg = f"not an answer to a query: {_shown(data[:_SHOWN_CHARS].decode('latin'))}"
+        raise WrongAnswerError(msg)
+    return [row if isinstance(row, dict) else None for row in rows]
+
+
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or not re.search(r"[\ud800-\udfff]", text)
+
+
+def _shown(text: str) -> str:
+    """Escape the service's words, so that they cannot forge a line of the log."""
+    return text[:_SHOWN_CHARS].encode("unicode_escape").decode("ascii")

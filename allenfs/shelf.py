@@ -1,0 +1,177 @@
+"""Answers of the catalog on disk, next to the images: kept beyond their time.
+
+::
+
+    DIRECTORY/records/SERVICE/dataset/70813257.json.gz
+
+Each file is one answer in JSON, gzipped (whose CRC-32 tells a damaged file),
+with the time when it was fetched. They have a share of the store's bytes of
+their own, so that no number of images drives them out; within it, what was not
+used longest goes first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import json
+import logging
+import os
+import re
+import zlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote, unquote
+
+from allenfs.layout import Layout, disk_bytes
+from allenfs.spool import Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from allenfs.config import StoreSettings
+
+log = logging.getLogger(__name__)
+
+_FORMAT = 1
+_SUFFIX = ".json.gz"
+# What only `_path` writes: nothing else is read, counted or removed.
+_KIND = re.compile(r"[a-z-]+")
+_MAX_NAME_BYTES = 200
+# The hashed name of a key that is longer; no quoted one begins so.
+_HASHED = "+"
+
+Key = tuple[str, str]
+
+
+class Kept(NamedTuple):
+    """An answer, and when it was fetched (nanoseconds since the epoch)."""
+
+    answer: Any
+    fetched_ns: int
+
+
+class Shelf:
+    """The answers of one service. Safe from many threads and processes.
+
+    Trouble with the directory is a warning; the answers are then not kept.
+    """
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self._layout = Layout(settings.directory, settings.service_name)
+        self._all = settings.directory / "records"
+        self._own = self._all / settings.service_name
+        self._capacity_bytes = settings.records_bytes
+        self._in_trouble = False
+
+    def has(self, key: Key) -> bool:
+        """Say whether there is an answer, by one `stat`."""
+        return self._path(key).exists()
+
+    def get(self, key: Key) -> Kept | None:
+        """Return an answer, however old; what is damaged is removed."""
+        path = self._path(key)
+        try:
+            data = json.loads(gzip.decompress(path.read_bytes()))
+            if data["allenfs"] != _FORMAT or data["key"] != list(key):
+                return None
+            kept = Kept(data["answer"], int(data["fetched_ns"]))
+        except FileNotFoundError:
+            return None
+        except (EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
+            log.warning("%s: damaged (%s), it is asked again", path, error)
+            self._discard(path)
+            return None
+        except OSError as error:  # gzip's BadGzipFile is one, without an errno
+            if error.errno is None:
+                self._discard(path)
+            else:
+                self._warn(error)
+            return None
+        with contextlib.suppress(OSError):  # a store that is read-only is still read
+            os.utime(path)
+        return kept
+
+    def put(self, key: Key, kept: Kept) -> None:
+        """Keep an answer in place of the one there was."""
+        text = json.dumps(
+            {"allenfs": _FORMAT, "key": key, "answer": kept.answer}
+            | {"fetched_ns": kept.fetched_ns},
+            separators=(",", ":"),
+        )
+        # level 1 makes rows a tenth of their size, and is the fastest
+        data = gzip.compress(text.encode(), 1, mtime=0)
+        try:
+            self._layout.prepare()
+            spool = Spool(self._layout.incoming_file(), self._warn)
+            try:
+                spool.write(data)
+                self._commit(self._path(key), spool)
+            finally:
+                spool.close()
+        except OSError as error:
+            self._warn(error)
+
+    def remove(self, key: Key) -> None:
+        """Forget an answer: the service says that there is no such thing."""
+        self._discard(self._path(key))
+
+    def names(self, kind: str) -> list[str]:
+        """Return the names of the answers of one kind, in no order."""
+        try:
+            files = os.listdir(self._own / kind)
+        except OSError:
+            return []
+        quoted = (file.removesuffix(_SUFFIX) for file in files)
+        return [unquote(name) for name in quoted if not name.startswith(_HASHED)]
+
+    def usage(self) -> Iterator[tuple[int, int, Path]]:
+        """Go through the files of all services: last use (ns), bytes on disk, path."""
+        for kind in self._all.glob("*/*"):
+            if not _KIND.fullmatch(kind.name):
+                continue
+            for path in kind.glob(f"*{_SUFFIX}"):
+                with contextlib.suppress(OSError):
+                    found = path.lstat()
+                    yield found.st_mtime_ns, disk_bytes(found.st_size), path
+
+    def clear(self) -> None:
+        """Remove the answers of every service."""
+        for _, _, path in self.usage():
+            self._discard(path)
+
+    def _commit(self, path: Path, spool: Spool) -> None:
+        cost_bytes = disk_bytes(spool.size_bytes)
+        if spool.path is None or cost_bytes > self._capacity_bytes:
+            return
+        self._make_room(cost_bytes)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        spool.path.rename(path)
+        spool.path = None
+        self._in_trouble = False
+
+    def _make_room(self, cost_bytes: int) -> None:
+        files = sorted(self.usage())
+        used_bytes = sum(size_bytes for _, size_bytes, _ in files)
+        for _, size_bytes, path in files:
+            if used_bytes + cost_bytes <= self._capacity_bytes:
+                break
+            self._discard(path)
+            used_bytes -= size_bytes
+
+    def _path(self, key: Key) -> Path:
+        kind, name = key
+        quoted = quote(name, safe="")
+        if len(quoted) > _MAX_NAME_BYTES:
+            quoted = _HASHED + hashlib.sha256(quoted.encode()).hexdigest()
+        return self._own / kind / f"{quoted}{_SUFFIX}"
+
+    def _discard(self, path: Path) -> None:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+    def _warn(self, error: OSError) -> None:
+        if not self._in_trouble:
+            log.warning("trouble with the store %s: %s", self._layout.directory, error)
+        self._in_trouble = True

@@ -1,0 +1,91 @@
+"""Extended attributes: where an image comes from, and why it does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from allenfs.entries import Entry, Folder, Picture
+from allenfs.errors import NoAttributeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from allenfs.images import ImageRequest
+
+URL_ATTRIBUTE = "user.allenfs.url"
+ERROR_ATTRIBUTE = "user.allenfs.error"
+
+
+class Filesystem(Protocol):
+    """What a path is."""
+
+    def entry(self, path: str, *, interrupted: Callable[[], bool]) -> Entry:
+        """Return what a path is, or raise."""
+
+
+class Failures(Protocol):
+    """Why an image could not be downloaded."""
+
+    def last_failure(self, request: ImageRequest) -> str | None:
+        """Return why the last download failed, if it did."""
+
+
+class QueryFailures(Protocol):
+    """Why the catalog could not be asked."""
+
+    def last_failure(self) -> str | None:
+        """Return why the last query failed, if it did."""
+
+
+class ExtendedAttributes:
+    """The attributes of every path.
+
+    Of an image, its download URL and its last failure. Of a directory, why the
+    service could not be asked the last time: a name that could not be looked up
+    has no attributes of its own.
+
+    Parameters
+    ----------
+    api_url : str
+        Base of the URLs.
+    """
+
+    def __init__(
+        self,
+        filesystem: Filesystem,
+        images: Failures,
+        catalog: QueryFailures,
+        *,
+        api_url: str,
+    ) -> None:
+        self._filesystem = filesystem
+        self._images = images
+        self._catalog = catalog
+        self._api_url = api_url
+
+    def names(self, path: str, interrupted: Callable[[], bool]) -> list[str]:
+        """Return the names of a path's attributes that have a value."""
+        return list(self._values(path, interrupted))
+
+    def value(self, path: str, name: str, interrupted: Callable[[], bool]) -> bytes:
+        """Return the value of one attribute.
+
+        Raises
+        ------
+        NoAttributeError, and what the path's look-up raises
+        """
+        value = self._values(path, interrupted).get(name)
+        if value is None:
+            raise NoAttributeError(name)
+        return value.encode()
+
+    def _values(self, path: str, interrupted: Callable[[], bool]) -> dict[str, str]:
+        values: dict[str, str] = {}
+        error: str | None = None
+        match self._filesystem.entry(path, interrupted=interrupted):
+            case Picture(request):
+                values[URL_ATTRIBUTE] = request.url(self._api_url)
+                error = self._images.last_failure(request)
+            case Folder():
+                error = self._catalog.last_failure()
+        return values if error is None else values | {ERROR_ATTRIBUTE: error}
