@@ -155,7 +155,6 @@ def _umount(parsed: argparse.Namespace) -> None:
 
 def _url(parsed: argparse.Namespace) -> None:
     from allenfs import tree  # noqa: PLC0415
-    from allenfs.nodes import ImageFile  # noqa: PLC0415
 
     chosen = os.environ.get(config.API_URL_VARIABLE)
     api_url = config.parse_api_url(chosen or config.DEFAULT_API_URL)
@@ -163,10 +162,7 @@ def _url(parsed: argparse.Namespace) -> None:
         node = tree.parse(parsed.path.removeprefix("./"))
     except PathNotFoundError:
         node = tree.parse(_below_mountpoint(parsed.path))
-    if not isinstance(node, ImageFile):
-        msg = f"{parsed.path!r} is a directory: a URL is of an image"
-        raise AllenFSError(msg)
-    print(node.request.url(api_url))
+    print(tree.request_of(node).url(api_url))
 
 
 def _below_mountpoint(text: str) -> str:
@@ -187,27 +183,39 @@ def _print_path(parsed: argparse.Namespace) -> None:
 def _cache(parsed: argparse.Namespace) -> int:
     from allenfs import upkeep  # noqa: PLC0415
     from allenfs.layout import Layout  # noqa: PLC0415
+    from allenfs.shelf import Shelf  # noqa: PLC0415
     from allenfs.store import Store  # noqa: PLC0415
 
     settings = _store_settings(parsed, config.service_name(config.DEFAULT_API_URL))
     layout, store = Layout(settings.directory, settings.service_name), Store(settings)
+    shelf = Shelf(settings)
     if parsed.action == "clear":
         print(f"{store.clear()} images removed")
+        print(f"{shelf.clear()} records removed")
     elif parsed.action == "verify":
         checked, damaged = upkeep.verify(layout, store)
+        read, broken = shelf.verify()
         print(f"{checked} images checked, {damaged} damaged and removed")
-        return _EXIT_FAILED if damaged else 0
+        print(f"{read} records checked, {broken} damaged and removed")
+        return _EXIT_FAILED if damaged or broken else 0
     else:
-        _print_sizes(upkeep.sizes(layout), settings)
+        records_bytes = [used_bytes for _, used_bytes, _ in shelf.usage()]
+        _print_sizes(upkeep.sizes(layout), records_bytes, settings)
     return 0
 
 
-def _print_sizes(sizes: dict[str, tuple[int, int]], settings: StoreSettings) -> None:
-    used_bytes = sum(service_bytes for _, service_bytes in sizes.values())
+def _print_sizes(
+    images: dict[str, tuple[int, int]],
+    records_bytes: list[int],
+    settings: StoreSettings,
+) -> None:
+    used_bytes = sum(records_bytes)
+    used_bytes += sum(service_bytes for _, service_bytes in images.values())
     print(f"directory  {_printable(str(settings.directory))}")
     print(f"used       {used_bytes} of {settings.capacity_bytes} bytes")
-    for name, (count, service_bytes) in sorted(sizes.items()):
+    for name, (count, service_bytes) in sorted(images.items()):
         print(f"{_printable(name)}  {count} images, {service_bytes} bytes")
+    print(f"catalog    {len(records_bytes)} records, {sum(records_bytes)} bytes")
 
 
 def _printable(name: str) -> str:

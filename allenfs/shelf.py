@@ -73,21 +73,17 @@ class Shelf:
         """Return an answer, however old; what is damaged is removed."""
         path = self._path(key)
         try:
-            data = json.loads(gzip.decompress(path.read_bytes()))
-            if data["allenfs"] != _FORMAT or data["key"] != list(key):
-                return None
-            kept = Kept(data["answer"], int(data["fetched_ns"]))
+            own_key, kept = _read(path)
         except FileNotFoundError:
             return None
-        except (EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
-            log.warning("%s: damaged (%s), it is asked again", path, error)
+        except _DamagedError as error:
+            log.warning("%s: it is asked again", error)
             self._discard(path)
             return None
-        except OSError as error:  # gzip's BadGzipFile is one, without an errno
-            if error.errno is None:
-                self._discard(path)
-            else:
-                self._warn(error)
+        except OSError as error:
+            self._warn(error)
+            return None
+        if own_key != key:
             return None
         with contextlib.suppress(OSError):  # a store that is read-only is still read
             os.utime(path)
@@ -136,10 +132,27 @@ class Shelf:
                     found = path.lstat()
                     yield found.st_mtime_ns, disk_bytes(found.st_size), path
 
-    def clear(self) -> None:
-        """Remove the answers of every service."""
+    def clear(self) -> int:
+        """Remove the answers of every service; return how many there were."""
+        return sum(self._discard(path) for _, _, path in self.usage())
+
+    def verify(self) -> tuple[int, int]:
+        """Read every answer of every service; remove the damaged ones.
+
+        Returns
+        -------
+        tuple of int
+            Number of answers read, and of those that were damaged.
+        """
+        checked = damaged = 0
         for _, _, path in self.usage():
-            self._discard(path)
+            checked += 1
+            try:
+                _read(path)
+            except _DamagedError as error:
+                log.warning("%s: removed", error)
+                damaged += self._discard(path)
+        return checked, damaged
 
     def _commit(self, path: Path, spool: Spool) -> None:
         cost_bytes = disk_bytes(spool.size_bytes)
@@ -167,11 +180,34 @@ class Shelf:
             quoted = _HASHED + hashlib.sha256(quoted.encode()).hexdigest()
         return self._own / kind / f"{quoted}{_SUFFIX}"
 
-    def _discard(self, path: Path) -> None:
-        with contextlib.suppress(OSError):
+    def _discard(self, path: Path) -> bool:
+        try:
             path.unlink()
+        except OSError:
+            return False
+        return True
 
     def _warn(self, error: OSError) -> None:
         if not self._in_trouble:
             log.warning("trouble with the store %s: %s", self._layout.directory, error)
         self._in_trouble = True
+
+
+class _DamagedError(Exception):
+    """A file that is not what was written."""
+
+
+def _read(path: Path) -> tuple[Key, Kept]:
+    try:
+        data = json.loads(gzip.decompress(path.read_bytes()))
+        if data["allenfs"] != _FORMAT:
+            msg = f"{path}: of another version"
+            raise _DamagedError(msg)
+        kind, name = data["key"]
+        return (kind, name), Kept(data["answer"], int(data["fetched_ns"]))
+    except (EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
+        msg = f"{path}: damaged ({error})"
+        raise _DamagedError(msg) from error
+    except gzip.BadGzipFile as error:  # an OSError, without an errno
+        msg = f"{path}: damaged ({error})"
+        raise _DamagedError(msg) from error

@@ -6,7 +6,7 @@ import functools
 import re
 from dataclasses import replace
 
-from allenfs.errors import PathNotFoundError
+from allenfs.errors import IsADirError, PathNotFoundError
 from allenfs.images import ID_PATTERN, VIEWS, ImageRequest, ImageService, file_names
 from allenfs.labels import text_of
 from allenfs.nodes import (
@@ -78,6 +78,26 @@ def parse(path: str) -> Node:
     if not names:
         return ServiceDirectory(service)
     return _parse_image(ImageRequest(service, _id(names[0])), names[1:])
+
+
+def request_of(node: Node) -> ImageRequest:
+    """Return the request of an image's node, as far as the path tells it.
+
+    Raises
+    ------
+    IsADirError
+        The node is no image, or one whose `range` is in the catalog.
+    """
+    match node:
+        case ImageFile(request, False):
+            return request
+        case CollectionFile(CollectionDirectory(view=View(equalized=False) as view)):
+            return view.of(node.image_id)
+        case ImageFile() | CollectionFile():
+            msg = "the range is in the catalog: see user.allenfs.url in a mount"
+            raise IsADirError(msg)
+    msg = "no image: a URL is of an image"
+    raise IsADirError(msg)
 
 
 def listing(

@@ -12,6 +12,7 @@ import pytest
 from allenfs.config import StoreSettings
 from allenfs.images import ImageRequest, ImageService
 from allenfs.layout import own_directory
+from allenfs.shelf import Kept, Shelf
 from allenfs.store import Store
 
 if TYPE_CHECKING:
@@ -226,22 +227,26 @@ def test_cache_verify_removes_the_damaged_image_and_then_ends_with_0(
     victim.write_bytes(data)
     code, out, said = allenfs("cache", "verify", "--cache-dir", str(filled))
     assert code == 1
-    assert out == "4 images checked, 1 damaged and removed\n"
+    assert out.splitlines()[0] == "4 images checked, 1 damaged and removed"
     assert len(said.splitlines()) == 1
     assert not victim.exists()
     code, out, said = allenfs("cache", "verify", "--cache-dir", str(filled))
     assert (code, said) == (0, "")
-    assert out == "3 images checked, 0 damaged and removed\n"
+    assert out.splitlines()[0] == "3 images checked, 0 damaged and removed"
 
 
 def test_cache_clear_removes_every_image_of_every_service(
     allenfs: Shell, filled: Path
 ) -> None:
     code, out, said = allenfs("cache", "clear", "--cache-dir", str(filled))
-    assert (code, out, said) == (0, "4 images removed\n", "")
+    assert (code, out, said) == (
+        0,
+        "4 images removed\n0 records removed\n",
+        "",
+    )
     assert stored_files(filled) == []
     _, out, _ = allenfs("cache", "clear", "--cache-dir", str(filled))
-    assert out == "0 images removed\n"
+    assert out == "0 images removed\n0 records removed\n"
 
 
 def test_cache_info_of_a_store_that_is_not_there_makes_none(allenfs: Shell) -> None:
@@ -263,6 +268,63 @@ def test_a_directory_name_that_is_no_text_does_not_break_cache_info(
     )
     assert code == 0
     assert "/nowhere/" in out
+
+
+def test_cache_looks_after_the_records_of_the_catalog(
+    allenfs: Shell, tmp_path: Path
+) -> None:
+    settings = StoreSettings(tmp_path / "store", MIB, "h")
+    for number in range(3):
+        Shelf(settings).put(("dataset", str(number)), Kept({"id": number}, 1))
+    command = "cache", "info", "--cache-dir", str(settings.directory)
+    assert allenfs(*command)[1].splitlines()[1:] == [
+        "used       12288 of 10737418240 bytes",
+        "catalog    3 records, 12288 bytes",
+    ]
+    damaged = sorted(settings.directory.glob("records/h/dataset/*"))[0]
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    command = "cache", "verify", "--cache-dir", str(settings.directory)
+    code, out, _ = allenfs(*command)
+    assert (code, out.splitlines()[1]) == (
+        1,
+        "3 records checked, 1 damaged and removed",
+    )
+    code, out, _ = allenfs(*command)
+    assert (code, out.splitlines()[1]) == (
+        0,
+        "2 records checked, 0 damaged and removed",
+    )
+    command = "cache", "clear", "--cache-dir", str(settings.directory)
+    assert allenfs(*command)[1] == "0 images removed\n2 records removed\n"
+    assert list(settings.directory.glob("records/*/*/*")) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "url"),
+    [
+        (
+            "dataset/70813257/ds4/expression/0061_70679088.jpg",
+            "image_download/70679088?downsample=4&view=expression",
+        ),
+        (
+            "browse/atlas/2/annotated/ds4/0020_100883869.jpg",
+            "atlas_image_download/100883869?downsample=4&annotation=true&atlas=2",
+        ),
+    ],
+)
+def test_url_of_a_path_of_the_catalog(allenfs: Shell, path: str, url: str) -> None:
+    expected = f"https://api.brain-map.org/api/v2/{url}\n"
+    assert allenfs("url", path) == (0, expected, "")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["dataset/1/equalized/0061_70679088.jpg", "section/1/info.json", "dataset/1"],
+)
+def test_url_of_no_image_is_one_line_and_1(allenfs: Shell, path: str) -> None:
+    code, line = allenfs.fails("url", path)
+    assert code == 1
+    assert "image" in line or "catalog" in line
 
 
 def test_a_store_that_cannot_be_cleared_ends_with_1(allenfs: Shell) -> None:
@@ -294,7 +356,7 @@ def test_a_directory_with_something_else_in_it_is_left_alone(
     put(store, ImageRequest(ImageService.SECTION, 1))
     assert allenfs("cache", "verify", "--cache-dir", str(folder))[0] == 0
     code, said, _ = allenfs("cache", "clear", "--cache-dir", str(folder))
-    assert (code, said) == (0, "1 images removed\n")
+    assert (code, said) == (0, "1 images removed\n0 records removed\n")
     assert [path.read_text() for path in theirs] == ["theirs"] * 4
     assert folder.stat().st_mode & 0o777 == 0o755
     assert own.stat().st_mode & 0o777 == 0o700
