@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from cachetools import TLRUCache, TTLCache
 
 from allenfs.errors import (
+    BusyError,
     InterruptedWaitError,
     PathNotFoundError,
     ServiceError,
@@ -286,7 +287,7 @@ class Archive:
     def _failed(self, key: Key, error: ServiceError, *, is_kept: bool) -> None:
         instead = "; an older answer is used" if is_kept else ""
         log.warning("%s: %s%s", "/".join(key), error, instead)
-        if isinstance(error, (UnreachableError, ServiceTimeoutError)):
+        if isinstance(error, (UnreachableError, ServiceTimeoutError, BusyError)):
             self._set_out_of_reach()
         self._last_failure = f"{'/'.join(key)}: {error}"
         if not is_kept:

@@ -1,0 +1,45 @@
+"""The README's commands, pasted as they stand, on the sample."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mounted import Mounted
+
+if TYPE_CHECKING:
+    import pytest
+
+    from allenfs.sample.server import SampleService
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+_SECTION = re.compile(r"^## Find an image\n(.*?)^## ", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def test_find_an_image_as_the_readme_does(
+    tmp_path: Path, service: SampleService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with Mounted(tmp_path, service.url) as mounted:
+        (tmp_path / "allen").symlink_to(mounted.root)
+        (section,) = _SECTION.findall(README)
+        lines = "".join(_BLOCK.findall(section)).splitlines()
+        commands = [line[2:] for line in lines if line.startswith("$ ")]
+        shown = [line for line in lines if not line.startswith("$ ")]
+        assert (len(commands), len(shown)) == (10, 4)
+        done = subprocess.run(
+            ["bash", "-e", "-c", "\n".join(commands)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.splitlines() == shown
+    copies = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    # a section, its data set, a Nissl section, two data sets, five plates, and four
+    assert len(copies) == 1 + 3 + 1 + (5 + 12) + 5 + 4
+    for copy in copies:
+        assert copy.read_bytes()[:2] == b"\xff\xd8"
