@@ -14,7 +14,6 @@ from cachetools import TLRUCache, TTLCache
 
 from allenfs.errors import (
     BusyError,
-    InterruptedWaitError,
     PathNotFoundError,
     ServiceError,
     ServiceTimeoutError,
@@ -49,9 +48,6 @@ if TYPE_CHECKING:
     class Shelf(Protocol):
         """Where answers are kept."""
 
-        def has(self, key: Key) -> bool:
-            """Whether there is an answer."""
-
         def get(self, key: Key) -> Kept | None:
             """Return an answer, however old."""
 
@@ -72,10 +68,6 @@ _Record = TypeVar("_Record")
 # A data set of 2600 images takes about 1 MB as records; most take 30 kB.
 _REMEMBERED = 256
 _REMEMBERED_FAILURES = 4096
-# Listings that ask only to show more (`glance`) wait so long for an answer, and
-# so many a minute ask at all: a crawler goes through thousands.
-_PATIENCE_S = 5.0
-_GLANCES, _GLANCES_S = 30, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +95,6 @@ class Archive:
         What it stands on.
     settings : ServiceSettings
         Time to live; how long failures are remembered.
-    turns : Turns
-        Of requests to the service.
     clock, clock_ns : callable
         Monotonic seconds; nanoseconds since the epoch.
     """
@@ -121,7 +111,6 @@ class Archive:
     ) -> None:
         self._shelf = shelf
         self._settings = settings
-        self._turns = turns
         self._clock = clock
         self._clock_ns = clock_ns
         self._page = functools.partial(service.page, turn=turns.for_query)
@@ -132,9 +121,6 @@ class Archive:
         )
         self._failures: TTLCache[Key, ServiceError, float] = TTLCache(
             _REMEMBERED_FAILURES, settings.failure_memory_s, timer=clock
-        )
-        self._glances: TTLCache[Key, None, float] = TTLCache(
-            _GLANCES, _GLANCES_S, timer=clock
         )
         self._out_of_reach_until_s = -1.0
         self._last_failure: str | None = None
@@ -182,30 +168,14 @@ class Archive:
             held = self._memory.get(question.key)
         return cast("Held[_Record] | None", held)
 
-    def glance(
-        self, question: Question[_Record], interrupted: Callable[[], bool]
-    ) -> Held[_Record] | None:
-        """Return a record for somebody who can do without it, or None.
-
-        Waits a few seconds at most, and asks only a service that is idle.
-
-        Raises
-        ------
-        InterruptedWaitError
-        """
+    def kept(self, question: Question[_Record]) -> Held[_Record] | None:
+        """Return a record that is here, in memory or on the shelf, however old."""
         held = self.held(question)
-        if held is not None or not self._may_glance(question.key):
-            return held
-        ends_s = self._clock() + _PATIENCE_S
-        try:
-            return self.get(question, lambda: interrupted() or self._clock() > ends_s)
-        except InterruptedWaitError:
-            if interrupted():
-                raise
-            self._set_out_of_reach()
-        except ServiceError:
-            pass  # logged, and kept for `last_failure`
-        return None
+        if held is None:
+            kept = self._shelf.get(question.key)
+            # what is too old is not held
+            held = kept and self._hold(question, kept, self._left_s(kept))
+        return held
 
     def known(self, kind: str) -> list[str]:
         """Return the names of the questions of a kind that have an answer here."""
@@ -221,21 +191,12 @@ class Archive:
         """Why the service could not be asked, the last time it was; else None."""
         return self._last_failure
 
-    def _may_glance(self, key: Key) -> bool:
-        if self._shelf.has(key):
-            return True
-        with self._lock:
-            if self._is_out_of_reach() or not self._turns.is_one_free:
-                return False
-            if key not in self._glances and len(self._glances) >= _GLANCES:
-                return False
-            self._glances[key] = None
-            return True
-
-    def _is_out_of_reach(self) -> bool:
+    def is_out_of_reach(self) -> bool:
+        """Whether the service could not be asked a moment ago."""
         return self._clock() < self._out_of_reach_until_s
 
-    def _set_out_of_reach(self) -> None:
+    def set_out_of_reach(self) -> None:
+        """Note that the service could not be asked just now."""
         self._out_of_reach_until_s = self._clock() + self._settings.failure_memory_s
 
     def _raise_remembered(self, key: Key) -> None:
@@ -252,12 +213,10 @@ class Archive:
             return held
         kept = self._shelf.get(question.key)
         if kept is not None:
-            age_s = (self._clock_ns() - kept.fetched_ns) / 1e9
-            # a clock that was put back makes an answer old, not new
-            left_s = self._settings.catalog_ttl_s - age_s if age_s >= 0 else 0
+            left_s = self._left_s(kept)
             if left_s > 0:
                 return self._hold(question, kept, left_s)
-            if self._is_out_of_reach():
+            if self.is_out_of_reach():
                 return self._hold(question, kept, self._settings.failure_memory_s)
         try:
             answer = question.ask(self._page)
@@ -275,6 +234,11 @@ class Archive:
         self._shelf.remove(question.key)
         return self._hold(question, fresh, self._settings.not_found_memory_s)
 
+    def _left_s(self, kept: Kept) -> float:
+        age_s = (self._clock_ns() - kept.fetched_ns) / 1e9
+        # a clock that was put back makes an answer old, not new
+        return self._settings.catalog_ttl_s - age_s if age_s >= 0 else 0
+
     def _hold(
         self, question: Question[_Record], kept: Kept, good_s: float
     ) -> Held[_Record]:
@@ -288,7 +252,7 @@ class Archive:
         instead = "; an older answer is used" if is_kept else ""
         log.warning("%s: %s%s", "/".join(key), error, instead)
         if isinstance(error, (UnreachableError, ServiceTimeoutError, BusyError)):
-            self._set_out_of_reach()
+            self.set_out_of_reach()
         self._last_failure = f"{'/'.join(key)}: {error}"
         if not is_kept:
             with self._lock:

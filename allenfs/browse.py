@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-from allenfs import questions
+from allenfs import lists
 from allenfs.entries import Entry, Folder, Link
 from allenfs.errors import PathNotFoundError
 from allenfs.labels import path_name, readable_name
@@ -87,7 +87,7 @@ class Browser:
                 has_genes = self._has_genes(product, interrupted)
                 return ["dataset", *(["gene"] if has_genes else [])]
             case GenesDirectory(product):
-                question = questions.genes(product)
+                question = lists.genes(product)
                 acronyms = self._archive.get(question, interrupted).record.ids
                 return _path_names(filter(is_askable, acronyms))
             case GeneDirectory(product, acronym):
@@ -102,8 +102,8 @@ class Browser:
 
     def atlas_ids(self, interrupted: Callable[[], bool]) -> list[int]:
         """Return the ids of all atlases."""
-        held = self._archive.get(questions.atlases(), interrupted)
-        return sorted(held.record.ids.values())
+        held = self._archive.get(lists.atlases(), interrupted)
+        return list(held.record.by_id)
 
     def _data_set_link(
         self, link: DataSetLink, interrupted: Callable[[], bool]
@@ -115,38 +115,42 @@ class Browser:
         return Link(f"{up}dataset/{link.data_set_id}")
 
     def _atlas_names(self, interrupted: Callable[[], bool]) -> dict[str, int]:
-        held = self._archive.get(questions.atlases(), interrupted)
+        held = self._archive.get(lists.atlases(), interrupted)
         named: dict[str, int] = {}
-        for title, atlas_id in held.record.ids.items():
+        for atlas_id, title in held.record.by_id.items():
             name = readable_name(title)
             if name is not None:
                 # two atlases of one name: each has its id, the lower one the name
-                named[name] = min(atlas_id, named.get(name, atlas_id))
+                named.setdefault(name, atlas_id)
         return named
 
     def _products(self, interrupted: Callable[[], bool]) -> dict[str, int]:
-        return self._archive.get(questions.products(), interrupted).record.ids
+        return self._archive.get(lists.products(), interrupted).record.ids
 
     def _has_genes(self, product: str, interrupted: Callable[[], bool]) -> bool:
-        held = self._archive.held(questions.genes(product))
+        held = self._archive.held(lists.genes(product))
         if held is None:
-            held = self._archive.get(questions.has_genes(product), interrupted)
+            held = self._archive.get(lists.has_genes(product), interrupted)
         return bool(held.record.ids)
 
     def _has_gene(
         self, product: str, acronym: str, interrupted: Callable[[], bool]
     ) -> bool:
-        question = questions.gene_data_sets(product, acronym)
+        question = lists.gene_data_sets(product, acronym)
         # `ls -l` looks up every name of the list that it has just read
-        listed = self._archive.held(questions.genes(product))
+        listed = self._archive.held(lists.genes(product))
         if listed is not None:
             return acronym in listed.record.ids
-        return bool(self._archive.get(question, interrupted).record)
+        if self._archive.get(question, interrupted).record:
+            return True
+        # all its data sets failed, or are none
+        gene = lists.has_gene(product, acronym)
+        return acronym in self._archive.get(gene, interrupted).record
 
     def _planes(
         self, product: str, acronym: str, interrupted: Callable[[], bool]
     ) -> dict[str, tuple[int, ...]]:
-        question = questions.gene_data_sets(product, acronym)
+        question = lists.gene_data_sets(product, acronym)
         return self._archive.get(question, interrupted).record
 
     def _data_sets(
@@ -160,7 +164,7 @@ class Browser:
                 return _deny(directory.plane)
             ids = planes[directory.plane]
         else:
-            question = questions.product_data_sets(directory.product)
+            question = lists.product_data_sets(directory.product)
             ids = self._archive.get(question, interrupted).record.ids
         self.data_set_ids.update(ids)
         return ids

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from allenfs.archive import Archive, Held
+    from allenfs.glance import Glance
     from allenfs.images import ImageRequest
     from allenfs.records import Collection, Plate, SectionImage, SectionRecord
 
@@ -41,8 +42,9 @@ if TYPE_CHECKING:
 class Catalog:
     """Resolves nodes by the records of an archive. Safe to use from many threads."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, glance: Glance) -> None:
         self._archive = archive
+        self._glance = glance
         self._browser = Browser(archive)
 
     def resolve(
@@ -108,10 +110,9 @@ class Catalog:
         Only what is known to be there: with a service that is slow, busy or away
         these names are left out, and can still be named.
         """
-        request, glance = node.request, self._archive.glance
+        request = node.request
         if request.service is ImageService.ATLAS:
-            held = glance(questions.plate(request.image_id), interrupted)
-            plate = held.record if held else None
+            plate = self._glance.at(questions.plate(request.image_id), interrupted)
             if plate is None:
                 return []
             if isinstance(node, ImageDirectory):
@@ -131,19 +132,18 @@ class Catalog:
     def _section_names(
         self, image_id: int, interrupted: Callable[[], bool]
     ) -> list[str]:
-        glance = self._archive.glance
-        held = glance(questions.section(image_id), interrupted)
-        section = held.record if held else None
+        section = self._glance.at(questions.section(image_id), interrupted)
         if section is None:
             return []
         names = [tree.INFO_FILE]
         if section.data_set_id is not None:
             names.append(tree.DATA_SET_LINK)
-            data_set = glance(questions.data_set(section.data_set_id), interrupted)
-            if data_set and data_set.record and data_set.record.equalization:
+            question = questions.data_set(section.data_set_id)
+            data_set = self._glance.at(question, interrupted)
+            if data_set is not None and data_set.equalization is not None:
                 names.append(tree.EQUALIZED)
-        nissl = glance(questions.nissl(image_id), interrupted)
-        if nissl and nissl.record.image_id is not None:
+        nissl = self._glance.at(questions.nissl(image_id), interrupted)
+        if nissl is not None and nissl.image_id is not None:
             names.append(tree.NISSL_LINK)
         return names
 

@@ -46,6 +46,7 @@ def run(settings: MountSettings) -> None:
     from allenfs.catalog import Catalog  # noqa: PLC0415
     from allenfs.fetcher import Fetcher  # noqa: PLC0415
     from allenfs.filesystem import Filesystem  # noqa: PLC0415
+    from allenfs.glance import Glance  # noqa: PLC0415
     from allenfs.service import AllenService  # noqa: PLC0415
     from allenfs.shelf import Shelf  # noqa: PLC0415
     from allenfs.store import Store  # noqa: PLC0415
@@ -64,7 +65,8 @@ def run(settings: MountSettings) -> None:
         )
         fetcher = Fetcher(service, store, settings.service, turns=turns)
         shelf = Shelf(settings.store)
-        catalog = Catalog(Archive(service, shelf, settings.service, turns))
+        archive = Archive(service, shelf, settings.service, turns)
+        catalog = Catalog(archive, Glance(archive, turns))
         filesystem = Filesystem(
             fetcher, catalog, max_image_bytes=settings.service.max_image_bytes
         )

@@ -40,21 +40,37 @@ def all_rows(page: Page, query: Query) -> list[Row]:
 
     total_rows is recorded to lie: the end is an empty page, or the same page
     again (of a service that does not know start_row). Where associations are
-    included, the service may count joined rows: pages then overlap.
+    included, the service may count joined rows: pages then overlap, and cut the
+    lists that are nested in their first and last row.
     """
     found: dict[int | None, Row] = {}
-    start_row, last_ids = 0, None
+    start_row = 0
+    last: list[Row | None] = []
     while rows := page(query, start_row=start_row, num_rows=PAGE_ROWS):
-        ids = [record_id(row) for row in rows]
-        if ids == last_ids:
+        if rows == last:
             break
-        found.update({record_id(row): row for row in rows if row is not None})
-        start_row, last_ids = start_row + len(rows), ids
+        start_row, last = start_row + len(rows), rows
+        for row in rows:
+            if row is not None:
+                row_id = record_id(row)
+                found[row_id] = _together(found.get(row_id, row), row)
         if start_row > _MAX_ROWS:
             msg = f"more than {_MAX_ROWS} rows of {query.model}"
             raise WrongAnswerError(msg)
     found.pop(None, None)  # rows without an id
     return list(found.values())
+
+
+def _together(row: Row, again: Row) -> Row:
+    """Bring the lists together that the edges of pages have cut."""
+    if row == again:
+        return row
+    cut = {
+        name: row[name] + [one for one in nested if one not in row[name]]
+        for name, nested in again.items()
+        if isinstance(nested, list) and isinstance(row.get(name), list)
+    }
+    return row | cut
 
 
 def completed(page: Page, query: Query, nested: list[Row]) -> list[Row]:

@@ -10,18 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from allenfs import records
-from allenfs.paging import Page, all_rows, completed, one_row
+from allenfs.paging import Page, completed, one_row
 from allenfs.records import (
     Collection,
-    DataSetIds,
-    Names,
     Neighbour,
     Plate,
     SectionRecord,
     record_id,
     rows_of,
 )
-from allenfs.rma import Query, quoted
+from allenfs.rma import Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,11 +80,10 @@ def nissl(image_id: int) -> Question[Neighbour]:
 
 def data_set(data_set_id: int) -> Question[Collection | None]:
     """Ask for a SectionDataSet with all its images: two requests."""
-    query = Query(
-        "SectionDataSet",
-        f"[id$eq{data_set_id}]",
-        "genes,plane_of_section,products,treatments,equalization,section_images",
-    )
+    criteria = f"[id$eq{data_set_id}]"
+    include = "genes,plane_of_section,products,treatments,equalization"
+    query = Query("SectionDataSet", criteria, f"{include},section_images")
+    alone = Query("SectionDataSet", criteria, include)
     images = Query(
         "SectionImage", f"[data_set_id$eq{data_set_id}]", order="sub_images.id"
     )
@@ -96,7 +93,10 @@ def data_set(data_set_id: int) -> Question[Collection | None]:
         if row is None:
             return None
         nested = rows_of(row.pop("section_images", None))
-        return {"record": row, "images": _images(page, images, nested)}
+        rows = _images(page, images, nested)
+        if len(rows) > len(nested) > 0:  # a page cut the images, and maybe the genes
+            row = one_row(page, alone) or row
+        return {"record": row, "images": rows}
 
     return Question(("dataset", str(data_set_id)), ask, _read_data_set)
 
@@ -138,114 +138,9 @@ def atlas(atlas_id: int) -> Question[Collection | None]:
     return Question(("atlas", str(atlas_id)), ask, _read_atlas)
 
 
-def atlases() -> Question[Names]:
-    """Ask for the names of all atlases."""
-    return _list(("list", "atlases"), Query("Atlas", order="atlases.id"), "name")
-
-
-def products() -> Question[Names]:
-    """Ask for the abbreviations of all products."""
-    query = Query("Product", order="products.id")
-    return _list(("list", "products"), query, "abbreviation")
-
-
-def genes(product: str) -> Question[Names]:
-    """Ask for the acronyms of all genes of a product.
-
-    Raises
-    ------
-    PathNotFoundError
-        Here and below: the name cannot be asked.
-    """
-    return _list(("genes", product), _genes_query(product), "acronym")
-
-
-def has_genes(product: str) -> Question[Names]:
-    """Ask whether a product has genes: one of them, or none."""
-    query = _genes_query(product)
-
-    def ask(page: Page) -> Any:
-        return _pairs(page(query, start_row=0, num_rows=1), "acronym")
-
-    return Question(("has-genes", product), ask, _read_names)
-
-
-def _genes_query(product: str) -> Query:
-    criteria = f"products[abbreviation$eq{quoted(product)}]"
-    return Query("Gene", criteria, order="genes.id")
-
-
-def product_data_sets(product: str) -> Question[DataSetIds]:
-    """Ask for the data sets of a product."""
-    query = Query(
-        "SectionDataSet",
-        f"[failed$eq'false'],products[abbreviation$eq{quoted(product)}]",
-        order="data_sets.id",
-    )
-    return Question(
-        ("data-sets", product),
-        lambda page: [row["id"] for row in _good(all_rows(page, query))],
-        lambda answer: DataSetIds(tuple(sorted(answer))),
-    )
-
-
-def gene_data_sets(product: str, acronym: str) -> Question[dict[str, tuple[int, ...]]]:
-    """Ask for the data sets of a gene in a product, by plane of section."""
-    query = Query(
-        "SectionDataSet",
-        f"[failed$eq'false'],products[abbreviation$eq{quoted(product)}],"
-        f"genes[acronym$eq{quoted(acronym)}]",
-        "genes,plane_of_section",
-        "data_sets.id",
-    )
-
-    def ask(page: Page) -> Any:
-        by_plane: dict[str, list[int]] = {}
-        for row in _good(all_rows(page, query)):
-            # whether the service compares acronyms by case is not known
-            if acronym in (records.texts(row.get("genes"), "acronym") or (acronym,)):
-                plane = records.plane_of(row) or "n/a"
-                by_plane.setdefault(plane, []).append(row["id"])
-        return by_plane
-
-    return Question(
-        ("gene", f"{product}/{acronym}"),
-        ask,
-        lambda answer: {plane: tuple(sorted(ids)) for plane, ids in answer.items()},
-    )
-
-
 def _images(page: Page, query: Query, nested: list[Row]) -> list[Row]:
     rows = completed(page, query, nested)
     return [{key: row[key] for key in _IMAGE_FIELDS if key in row} for row in rows]
-
-
-def _good(rows: list[Row]) -> list[Row]:
-    """Leave failed data sets out, also where the service does not."""
-    return [
-        {**row, "id": record_id(row)}
-        for row in rows
-        if row.get("failed") not in (True, "true")
-    ]
-
-
-def _list(key: tuple[str, str], query: Query, name: str) -> Question[Names]:
-    return Question(key, lambda page: _pairs(all_rows(page, query), name), _read_names)
-
-
-def _pairs(rows: list[Row] | list[Row | None], name: str) -> list[list[Any]]:
-    return [
-        [row[name], record_id(row)]
-        for row in rows
-        if row is not None
-        and isinstance(row.get(name), str)
-        and record_id(row) is not None
-    ]
-
-
-def _read_names(answer: Any) -> Names:
-    # the first one of a name: ids ascend
-    return Names(dict(reversed(answer)))
 
 
 def _read_section(row: Row | None) -> SectionRecord | None:

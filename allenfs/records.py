@@ -6,6 +6,7 @@ record: a name or a number that cannot be in a path is never guessed.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,7 @@ _MAX_ID = 10**18 - 1
 _MAX_SIDE_PX = 10**7
 _MAX_CHANNEL_VALUE = 65_535
 _MAX_SECTION_NUMBER = 10**9
+_ID_TEXT = re.compile(r"[0-9]{1,18}")
 NISSL = "NISSL"
 # Recorded by BlueBrain's atldld from /data/PlaneOfSection/query.json.
 PLANES = {
@@ -42,6 +44,9 @@ class SectionImage(NamedTuple):
 
     Attributes
     ----------
+    section_number : int
+        0 where the record has none, or one that cannot stand in a name: an image
+        is not to be lost for it.
     width_px, height_px : int
         At full resolution; 0 where the record does not say.
     resolution_um : float or None
@@ -121,12 +126,18 @@ class Names(NamedTuple):
     ids: dict[str, int]
 
 
+class Titles(NamedTuple):
+    """Atlases by id, ascending; an empty title where there is none."""
+
+    by_id: dict[int, str]
+
+
 def record_id(row: Row | None, key: str = "id") -> int | None:
     """Return an id of 1 to 18 digits; None where there is none."""
     value = row.get(key) if row is not None else None
     # image_to_image_2d is known to give ids as strings
-    if isinstance(value, str) and value.isascii() and value.isdecimal():
-        value = int(value[:19])
+    if isinstance(value, str) and _ID_TEXT.fullmatch(value):
+        value = int(value)
     return _whole(value, 1, _MAX_ID)
 
 
@@ -159,17 +170,20 @@ def texts(rows: Any, key: str) -> tuple[str, ...]:
 
 
 def image_of(row: Row) -> SectionImage | None:
-    """Read a SectionImage or AtlasImage; None where it has no id or number."""
+    """Read a SectionImage or AtlasImage; None where it has no id."""
     image_id = record_id(row)
-    section_number = _whole(row.get("section_number"), 0, _MAX_SECTION_NUMBER)
-    if image_id is None or section_number is None:
+    if image_id is None:
         return None
     resolution_um = row.get("resolution")
-    if not isinstance(resolution_um, (int, float)) or not 0 < resolution_um < _MAX_ID:
+    if (
+        not isinstance(resolution_um, (int, float))
+        or isinstance(resolution_um, bool)
+        or not 0 < resolution_um < _MAX_ID
+    ):
         resolution_um = None
     return SectionImage(
         image_id,
-        section_number,
+        _whole(row.get("section_number"), 0, _MAX_SECTION_NUMBER) or 0,
         _whole(row.get("width"), 1, _MAX_SIDE_PX) or 0,
         _whole(row.get("height"), 1, _MAX_SIDE_PX) or 0,
         resolution_um,

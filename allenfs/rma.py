@@ -8,6 +8,7 @@ sections, data sets and atlases those of its page "Downloading an Image".
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ Row = dict[str, Any]
 _RAW = "$[]()':,"
 _UNASKABLE = re.compile(r"['\x00-\x1f\x7f]")
 _SHOWN_CHARS = 300
+_MAX_DEPTH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def read_page(data: bytes) -> list[Row | None]:
         Not an answer, or only the beginning of one.
     """
     try:
-        envelope = json.loads(data)
+        envelope = json.loads(data, parse_float=_finite, parse_constant=lambda _: None)
     except (ValueError, RecursionError) as error:
         # Without a length, the end of a cut answer looks like an end.
         kind = CutAnswerError if data.lstrip()[:1] == b"{" else WrongAnswerError
@@ -105,7 +107,30 @@ def read_page(data: bytes) -> list[Row | None]:
     if not isinstance(rows, list) or envelope.get("success", True) is not True:
         msg = f"not an answer to a query: {_shown(data[:_SHOWN_CHARS].decode('latin'))}"
         raise WrongAnswerError(msg)
+    _raise_if_deep(rows)
     return [row if isinstance(row, dict) else None for row in rows]
+
+
+def _raise_if_deep(rows: list[Any]) -> None:
+    """Refuse what could be read but not written again: writing recurses deeper."""
+    level = rows
+    for _ in range(_MAX_DEPTH):
+        nested = (one for one in level if isinstance(one, (list, dict)))
+        level = [
+            value
+            for one in nested
+            for value in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return
+    msg = f"rows that are nested more than {_MAX_DEPTH} deep"
+    raise WrongAnswerError(msg)
+
+
+def _finite(text: str) -> float | None:
+    """Read a number; JSON has no word for one that is too large, and no NaN."""
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def _is_unicode(text: str) -> bool:

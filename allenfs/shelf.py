@@ -23,6 +23,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote
 
+from allenfs.journal import Journal
 from allenfs.layout import Layout, disk_bytes
 from allenfs.spool import Spool
 
@@ -64,10 +65,8 @@ class Shelf:
         self._own = self._all / settings.service_name
         self._capacity_bytes = settings.records_bytes
         self._in_trouble = False
-
-    def has(self, key: Key) -> bool:
-        """Say whether there is an answer, by one `stat`."""
-        return self._path(key).exists()
+        # only for the store's lock
+        self._journal = Journal(settings.directory, settings.capacity_bytes)
 
     def get(self, key: Key) -> Kept | None:
         """Return an answer, however old; what is damaged is removed."""
@@ -119,7 +118,9 @@ class Shelf:
             files = os.listdir(self._own / kind)
         except OSError:
             return []
-        quoted = (file.removesuffix(_SUFFIX) for file in files)
+        quoted = (
+            file.removesuffix(_SUFFIX) for file in files if file.endswith(_SUFFIX)
+        )
         return [unquote(name) for name in quoted if not name.startswith(_HASHED)]
 
     def usage(self) -> Iterator[tuple[int, int, Path]]:
@@ -158,10 +159,11 @@ class Shelf:
         cost_bytes = disk_bytes(spool.size_bytes)
         if spool.path is None or cost_bytes > self._capacity_bytes:
             return
-        self._make_room(cost_bytes)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        spool.path.rename(path)
-        spool.path = None
+        with self._journal.exclusive():  # two must not take the same room
+            self._make_room(cost_bytes)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            spool.path.rename(path)
+            spool.path = None
         self._in_trouble = False
 
     def _make_room(self, cost_bytes: int) -> None:
@@ -205,7 +207,10 @@ def _read(path: Path) -> tuple[Key, Kept]:
             raise _DamagedError(msg)
         kind, name = data["key"]
         return (kind, name), Kept(data["answer"], int(data["fetched_ns"]))
-    except (EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
+    except (
+        *(EOFError, ValueError, KeyError, TypeError, zlib.error),
+        RecursionError,
+    ) as error:
         msg = f"{path}: damaged ({error})"
         raise _DamagedError(msg) from error
     except gzip.BadGzipFile as error:  # an OSError, without an errno

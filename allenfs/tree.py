@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from allenfs.errors import IsADirError, PathNotFoundError
 from allenfs.images import ID_PATTERN, VIEWS, ImageRequest, ImageService, file_names
-from allenfs.labels import text_of
+from allenfs.labels import readable_name, text_of
 from allenfs.nodes import (
     AtlasesDirectory,
     AtlasLink,
@@ -155,7 +155,8 @@ def _parse_data_set(names: list[str]) -> Node:
 
 def _parse_atlas(names: list[str]) -> Node:
     if not ID_PATTERN.fullmatch(names[0]):
-        if len(names) > 1:  # behind a link, which the kernel follows by itself
+        # behind a link is its target, where the kernel goes by itself
+        if names[0] != readable_name(names[0]) or len(names) > 1:
             raise _no_such(names[0])
         return AtlasLink(names[0])
     view = View(ImageRequest(ImageService.ATLAS, 0))

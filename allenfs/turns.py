@@ -42,10 +42,12 @@ class Turns:
         """Wait for a turn."""
         with self._changed:
             self._waiting_queries += is_query
-            self._changed.wait_for(
-                lambda: self._free and (is_query or not self._waiting_queries)
-            )
-            self._waiting_queries -= is_query
+            try:
+                self._changed.wait_for(
+                    lambda: self._free and (is_query or not self._waiting_queries)
+                )
+            finally:
+                self._waiting_queries -= is_query
             self._free -= 1
             if is_query and self._free:
                 self._changed.notify_all()  # an image stood back for this query

@@ -56,7 +56,7 @@ class Watchdog:
     def raise_if_expired(self) -> None:
         """Raise ServiceTimeoutError once the time is over."""
         if self._expired:
-            msg = "no whole image within the deadline"
+            msg = "no whole answer within the deadline"
             raise ServiceTimeoutError(msg)
 
     def _expire(self) -> None:

@@ -37,8 +37,8 @@ ROWS = (
     # policy
     ("paging", "documents"),
     ("questions", "fetcher", "kernel_view", "entries", "handles"),
-    ("archive",),
-    ("info", "browse"),
+    ("lists", "archive"),
+    ("glance", "info", "browse"),
     ("catalog",),
     ("filesystem", "xattrs"),
     # adapter
@@ -59,7 +59,7 @@ IMPORTERS = {
     "fuse": {"operations"},
     "requests": {"transport"},
     "urllib3": {"transport"},
-    "cachetools": {"store", "fetcher", "archive"},
+    "cachetools": {"store", "fetcher", "archive", "glance"},
 }
 SAMPLE_LIBRARIES = {"PIL", "numpy"}
 

@@ -1,0 +1,152 @@
+"""What the catalog can ask of more than one thing: names and numbers, in full."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from allenfs import records
+from allenfs.paging import Page, all_rows
+from allenfs.questions import Question
+from allenfs.records import DataSetIds, Names, Titles, record_id
+from allenfs.rma import Query, quoted
+
+if TYPE_CHECKING:
+    from allenfs.rma import Row
+
+# enough that one of them has an acronym
+_SOME = 10
+
+
+def atlases() -> Question[Titles]:
+    """Ask for the titles of all atlases, of which two may be the same."""
+    query = Query("Atlas", order="atlases.id")
+
+    def ask(page: Page) -> Any:
+        rows = all_rows(page, query)
+        return [[record_id(row), row.get("name")] for row in rows]
+
+    return Question(("list", "atlases"), ask, _read_titles)
+
+
+def products() -> Question[Names]:
+    """Ask for the abbreviations of all products."""
+    query = Query("Product", order="products.id")
+    return _list(("list", "products"), query, "abbreviation")
+
+
+def genes(product: str) -> Question[Names]:
+    """Ask for the acronyms of all genes of a product.
+
+    Raises
+    ------
+    PathNotFoundError
+        Here and below: the name cannot be asked.
+    """
+    return _list(("genes", product), _genes_query(product), "acronym")
+
+
+def has_genes(product: str) -> Question[Names]:
+    """Ask whether a product has genes: one of them, or none."""
+    query = _genes_query(product)
+
+    def ask(page: Page) -> Any:
+        return _pairs(page(query, start_row=0, num_rows=_SOME), "acronym")
+
+    return Question(("has-genes", product), ask, _read_names)
+
+
+def has_gene(product: str, acronym: str) -> Question[dict[str, int]]:
+    """Ask whether a product has a gene, whatever became of its data sets."""
+    criteria = f"[acronym$eq{quoted(acronym)}],"
+    criteria += f"products[abbreviation$eq{quoted(product)}]"
+    query = Query("Gene", criteria, order="genes.id")
+
+    def ask(page: Page) -> Any:
+        return _pairs(page(query, start_row=0, num_rows=_SOME), "acronym")
+
+    return Question(("has-gene", _in_product(product, acronym)), ask, dict)
+
+
+def _genes_query(product: str) -> Query:
+    criteria = f"products[abbreviation$eq{quoted(product)}]"
+    return Query("Gene", criteria, order="genes.id")
+
+
+def product_data_sets(product: str) -> Question[DataSetIds]:
+    """Ask for the data sets of a product."""
+    query = Query(
+        "SectionDataSet",
+        f"[failed$eq'false'],products[abbreviation$eq{quoted(product)}]",
+        order="data_sets.id",
+    )
+    return Question(
+        ("data-sets", product),
+        lambda page: [row["id"] for row in _good(all_rows(page, query))],
+        lambda answer: DataSetIds(tuple(sorted(answer))),
+    )
+
+
+def gene_data_sets(product: str, acronym: str) -> Question[dict[str, tuple[int, ...]]]:
+    """Ask for the data sets of a gene in a product, by plane of section."""
+    query = Query(
+        "SectionDataSet",
+        f"[failed$eq'false'],products[abbreviation$eq{quoted(product)}],"
+        f"genes[acronym$eq{quoted(acronym)}]",
+        "genes,plane_of_section",
+        "data_sets.id",
+    )
+
+    def ask(page: Page) -> Any:
+        by_plane: dict[str, list[int]] = {}
+        for row in _good(all_rows(page, query)):
+            # whether the service compares acronyms by case is not known
+            if acronym in (records.texts(row.get("genes"), "acronym") or (acronym,)):
+                plane = records.plane_of(row) or "n/a"
+                by_plane.setdefault(plane, []).append(row["id"])
+        return by_plane
+
+    return Question(
+        ("gene", _in_product(product, acronym)),
+        ask,
+        lambda answer: {plane: tuple(sorted(ids)) for plane, ids in answer.items()},
+    )
+
+
+def _in_product(product: str, acronym: str) -> str:
+    return f"{quote(product, safe='')}/{acronym}"
+
+
+def _good(rows: list[Row]) -> list[Row]:
+    """Leave failed data sets out, also where the service does not."""
+    return [
+        {**row, "id": record_id(row)}
+        for row in rows
+        if row.get("failed") not in (True, "true")
+    ]
+
+
+def _list(key: tuple[str, str], query: Query, name: str) -> Question[Names]:
+    return Question(key, lambda page: _pairs(all_rows(page, query), name), _read_names)
+
+
+def _pairs(rows: list[Row] | list[Row | None], name: str) -> list[list[Any]]:
+    return [
+        [row[name], record_id(row)]
+        for row in rows
+        if row is not None
+        and isinstance(row.get(name), str)
+        and record_id(row) is not None
+    ]
+
+
+def _read_names(answer: Any) -> Names:
+    # the first one of a name: ids ascend
+    return Names(dict(reversed(answer)))
+
+
+def _read_titles(answer: Any) -> Titles:
+    titles = {
+        atlas_id: title if isinstance(title, str) else "" for atlas_id, title in answer
+    }
+    return Titles(dict(sorted(titles.items())))

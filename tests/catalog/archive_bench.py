@@ -1,0 +1,116 @@
+"""An archive over a service that does what a test says, and a clock to turn."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from allenfs.archive import Archive, Held
+from allenfs.config import ServiceSettings, StoreSettings
+from allenfs.glance import Glance
+from allenfs.questions import Question
+from allenfs.shelf import Shelf
+from allenfs.turns import Turns
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from allenfs.rma import Query, Row
+
+PATIENCE_S = 30
+DAY_S = 86_400
+
+
+def never() -> bool:
+    return False
+
+
+class ScriptedService:
+    """One row per model, or an error, behind a gate; each asking is counted."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.errors: dict[str, Exception] = {}
+        self.error: Exception | None = None
+        self.rows: dict[str, list[Row | None]] = {}
+        self.gate = threading.Event()
+        self.gate.set()
+        self.arrived = threading.Event()
+        self._lock = threading.Lock()
+
+    def page(
+        self,
+        query: Query,
+        *,
+        start_row: int,
+        num_rows: int,
+        turn: AbstractContextManager[object],
+    ) -> list[Row | None]:
+        with turn:
+            with self._lock:
+                self.asked[query.model] += 1
+                version = self.asked[query.model]
+            self.arrived.set()
+            assert self.gate.wait(PATIENCE_S)
+            error = self.errors.get(query.model, self.error)
+            if error is not None:
+                raise error
+            rows: list[Row | None] = [{"id": 1, "version": version}]
+            return self.rows.get(query.model, rows)
+
+
+def thing(name: str, kind: str = "thing") -> Question[Any]:
+    """Ask for the one row of the model `name`."""
+    from allenfs.paging import one_row
+    from allenfs.rma import Query
+
+    return Question((kind, name), lambda page: one_row(page, Query(name)), _as_it_is)
+
+
+def _as_it_is(answer: Any) -> Any:
+    json.dumps(answer)  # it is plain
+    return answer
+
+
+class Bench:
+    """One process: its memory ends with it, its shelf is in the directory."""
+
+    def __init__(
+        self,
+        directory: Path,
+        service: ScriptedService | None = None,
+        *,
+        turns: int = 4,
+        now_s: float = 1000.0,
+    ) -> None:
+        self.directory = directory
+        self.now_s = now_s
+        self.service = service or ScriptedService()
+        self.shelf = Shelf(StoreSettings(directory, 2**26, "test"))
+        self.turns = Turns(turns)
+        self.archive = Archive(
+            self.service,
+            self.shelf,
+            ServiceSettings("http://h", connections=turns),
+            self.turns,
+            clock=lambda: self.now_s,
+            clock_ns=lambda: int(self.now_s * 1e9),
+        )
+        self.glancing = Glance(self.archive, self.turns, clock=lambda: self.now_s)
+
+    def again(self, *, turns: int = 4) -> Bench:
+        """Start another process on the same directory."""
+        return Bench(self.directory, self.service, turns=turns, now_s=self.now_s)
+
+    def get(self, name: str) -> Held[Any]:
+        return self.archive.get(thing(name), never)
+
+    def version(self, name: str) -> int:
+        return self.get(name).record["version"]
+
+    def glance(self, name: str) -> int | None:
+        record = self.glancing.at(thing(name), never)
+        return None if record is None else record["version"]

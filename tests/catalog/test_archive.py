@@ -1,0 +1,389 @@
+"""Answers asked once, kept for their time, and older ones better than none."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from archive_bench import DAY_S, PATIENCE_S, Bench, never, thing
+
+from allenfs.errors import (
+    BusyError,
+    CutAnswerError,
+    InterruptedWaitError,
+    PathNotFoundError,
+    QueryError,
+    ServiceError,
+    ServiceTimeoutError,
+    UnreachableError,
+    WrongAnswerError,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FAILURES = [
+    UnreachableError("no connection"),
+    ServiceTimeoutError("a stall"),
+    BusyError("HTTP 503"),
+    CutAnswerError("cut"),
+    WrongAnswerError("no JSON"),
+    QueryError("line 1, column 92"),
+]
+failures = pytest.mark.parametrize("error", FAILURES, ids=lambda e: type(e).__name__)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+
+
+def test_an_answer_is_asked_once_for_its_time(bench: Bench) -> None:
+    held = bench.get("Gene")
+    assert held.record == {"id": 1, "version": 1}
+    assert held.fetched_ns == 1000 * 10**9
+    bench.now_s += 7 * DAY_S - 1
+    assert bench.get("Gene") is held
+    bench.now_s += 1
+    assert bench.version("Gene") == 2
+    assert bench.get("Gene").fetched_ns == bench.now_s * 10**9
+    assert bench.service.asked == {"Gene": 2}
+
+
+def test_an_answer_outlives_its_process_for_the_rest_of_its_time(bench: Bench) -> None:
+    held = bench.get("Gene")
+    bench.now_s += 6 * DAY_S
+    later = bench.again()
+    assert later.get("Gene").record == held.record
+    assert later.get("Gene").fetched_ns == held.fetched_ns
+    later.now_s += DAY_S - 1
+    assert later.version("Gene") == 1
+    later.now_s += 1
+    assert later.version("Gene") == 2
+    assert bench.service.asked == {"Gene": 2}
+
+
+def test_a_clock_that_was_put_back_makes_an_answer_old(bench: Bench) -> None:
+    bench.get("Gene")
+    bench.now_s -= 500
+    assert bench.again().version("Gene") == 2
+
+
+@failures
+def test_an_older_answer_is_better_than_a_failure(
+    bench: Bench, error: ServiceError, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.get("Gene")
+    bench.now_s += 30 * DAY_S
+    bench.service.error = error
+    for one in (bench, bench.again()):
+        caplog.clear()
+        assert one.version("Gene") == 1
+        assert one.get("Gene").fetched_ns == 1000 * 10**9
+        assert "an older answer is used" in warnings(caplog)[0]
+        assert len(warnings(caplog)) == 1
+        assert error.cause in (one.archive.last_failure() or "")
+    assert bench.service.asked == {"Gene": 3}
+    # asked again after a while, and no sooner
+    bench.now_s += 9
+    assert bench.version("Gene") == 1
+    assert bench.service.asked == {"Gene": 3}
+    bench.service.error = None
+    bench.now_s += 1
+    assert bench.version("Gene") == 4
+    assert bench.archive.last_failure() is None
+
+
+@pytest.mark.parametrize("error", FAILURES[:3], ids=["unreachable", "stalled", "busy"])
+def test_one_failed_asking_is_enough_for_all_older_answers(
+    bench: Bench, error: ServiceError
+) -> None:
+    """A mount without a network must not try for minutes at each directory."""
+    for name in ("A", "B", "C"):
+        bench.get(name)
+    bench.now_s += 8 * DAY_S
+    bench.service.error = error
+    assert [bench.version(name) for name in ("A", "B", "C")] == [1, 1, 1]
+    assert bench.service.asked == {"A": 2, "B": 1, "C": 1}
+    bench.service.error = None
+    bench.now_s += 10
+    assert [bench.version(name) for name in ("A", "B", "C")] == [3, 2, 2]
+
+
+@pytest.mark.parametrize("error", FAILURES[3:], ids=lambda e: type(e).__name__)
+def test_an_answer_that_is_none_says_nothing_of_the_next(
+    bench: Bench, error: ServiceError
+) -> None:
+    for name in ("A", "B"):
+        bench.get(name)
+    bench.now_s += 8 * DAY_S
+    bench.service.errors["A"] = error
+    assert [bench.version("A"), bench.version("B")] == [1, 2]
+
+
+@failures
+def test_a_failure_is_remembered_for_ten_seconds_and_logged_once(
+    bench: Bench, error: ServiceError, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.service.error = error
+    for _ in range(3):
+        with pytest.raises(type(error)) as raised:
+            bench.get("Gene")
+        assert raised.value.cause == error.cause
+        assert raised.value.errno == error.errno
+    bench.now_s += 9.9
+    with pytest.raises(type(error)):
+        bench.get("Gene")
+    assert bench.service.asked == {"Gene": 1}
+    (line,) = warnings(caplog)
+    assert line.startswith("thing/Gene: ")
+    assert bench.archive.last_failure() == line
+    bench.service.error = None
+    bench.now_s += 0.2
+    assert bench.version("Gene") == 2
+    assert len(warnings(caplog)) == 1
+    assert bench.archive.last_failure() is None
+
+
+def test_a_failure_of_one_question_is_none_of_another(bench: Bench) -> None:
+    bench.service.errors["Gene"] = UnreachableError("no")
+    with pytest.raises(UnreachableError):
+        bench.get("Gene")
+    assert bench.version("Atlas") == 1
+
+
+def test_what_does_not_exist_is_asked_again_after_a_minute(bench: Bench) -> None:
+    bench.service.rows["Gene"] = []
+    for _ in range(3):
+        assert bench.get("Gene").record is None
+        with pytest.raises(PathNotFoundError):
+            bench.archive.existing(thing("Gene"), never)
+    bench.now_s += 59
+    assert bench.get("Gene").record is None
+    assert bench.service.asked == {"Gene": 1}
+    assert bench.shelf.get(("thing", "Gene")) is None
+    del bench.service.rows["Gene"]
+    bench.now_s += 1
+    assert bench.version("Gene") == 2
+    assert bench.archive.existing(thing("Gene"), never).record["version"] == 2
+
+
+def test_what_was_and_is_no_more_is_forgotten(bench: Bench) -> None:
+    bench.get("Gene")
+    bench.now_s += 8 * DAY_S
+    bench.service.rows["Gene"] = []
+    assert bench.get("Gene").record is None
+    assert bench.shelf.get(("thing", "Gene")) is None
+    bench.service.error = UnreachableError("no")
+    with pytest.raises(UnreachableError):
+        bench.again().get("Gene")
+
+
+def test_a_failure_is_never_an_absence(bench: Bench) -> None:
+    for error in FAILURES:
+        bench.service.error = error
+        bench.now_s += 11
+        with pytest.raises(ServiceError) as raised:
+            bench.archive.existing(thing("Gene"), never)
+        assert not isinstance(raised.value, PathNotFoundError)
+
+
+def test_sixteen_who_ask_are_one_query(bench: Bench) -> None:
+    bench.service.gate.clear()
+    seen: set[int] = set()
+    all_wait, lock = threading.Event(), threading.Lock()
+
+    def waits() -> bool:
+        with lock:
+            seen.add(threading.get_ident())
+            if len(seen) == 16:
+                all_wait.set()
+        return False
+
+    with ThreadPoolExecutor(16) as pool:
+        futures = [
+            pool.submit(bench.archive.get, thing("Gene"), waits) for _ in range(16)
+        ]
+        assert all_wait.wait(PATIENCE_S)
+        bench.service.gate.set()
+    assert len({id(future.result()) for future in futures}) == 1
+    assert bench.service.asked == {"Gene": 1}
+
+
+def test_who_is_interrupted_leaves_and_the_answer_is_kept(bench: Bench) -> None:
+    bench.service.gate.clear()
+    with pytest.raises(InterruptedWaitError):
+        bench.archive.get(thing("Gene"), lambda: True)
+    bench.service.gate.set()
+    assert bench.version("Gene") == 1
+    assert bench.service.asked == {"Gene": 1}
+
+
+def test_what_is_known_is_what_was_answered_here_or_before(bench: Bench) -> None:
+    for name in ("7", "10"):
+        bench.archive.get(thing(name, "dataset"), never)
+    bench.archive.get(thing("5", "section"), never)
+    bench.service.rows["8"] = []
+    bench.archive.get(thing("8", "dataset"), never)
+    assert bench.archive.known("dataset") == ["10", "7"]
+    assert bench.again().archive.known("dataset") == ["10", "7"]
+    bench.shelf.clear()
+    assert bench.archive.known("dataset") == ["10", "7"]
+    assert bench.again().archive.known("dataset") == []
+
+
+def test_a_store_that_keeps_nothing_costs_no_answer(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("no directory")
+    bench = Bench(tmp_path / "store")
+    assert bench.version("Gene") == 1
+    assert bench.version("Gene") == 1
+    assert bench.glance("Gene") == 1
+    assert bench.glance("Atlas") == 1
+
+
+def test_an_error_that_was_raised_often_holds_no_memory(bench: Bench) -> None:
+    bench.service.error = UnreachableError("no")
+    raised = []
+    for _ in range(3):
+        with pytest.raises(UnreachableError) as caught:
+            bench.get("Gene")
+        raised.append(caught.value)
+    assert len(set(map(id, raised))) == 3
+
+
+# A glance
+
+
+def test_a_glance_asks_an_idle_service(bench: Bench) -> None:
+    assert bench.glance("Gene") == 1
+    assert bench.glance("Gene") == 1
+    assert bench.service.asked == {"Gene": 1}
+
+
+def test_a_glance_waits_behind_nobody(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, turns=1)
+    with bench.turns.for_image:
+        assert bench.glance("Gene") is None
+    assert bench.service.asked == {}
+    assert bench.glance("Gene") == 1
+
+
+def test_a_glance_takes_an_older_answer_rather_than_wait(tmp_path: Path) -> None:
+    """The service is busy: what is on the shelf is better than nothing."""
+    old = Bench(tmp_path)
+    assert old.version("Gene") == 1
+    old.now_s += 8 * DAY_S
+    bench = old.again(turns=1)
+    looks: list[None] = []
+
+    def looked() -> bool:
+        looks.append(None)
+        bench.now_s += 1
+        assert len(looks) < 1000
+        return False
+
+    with bench.turns.for_image:
+        record = bench.glancing.at(thing("Gene"), looked)
+    assert record == {"id": 1, "version": 1}
+    assert bench.service.asked == {"Gene": 1}
+
+
+def test_a_glance_has_patience_for_five_seconds(bench: Bench) -> None:
+    bench.service.gate.clear()
+    looks: list[float] = []
+
+    def looked() -> bool:
+        assert bench.service.arrived.wait(PATIENCE_S)
+        looks.append(bench.now_s)
+        bench.now_s += 1
+        return False
+
+    assert bench.glancing.at(thing("Gene"), looked) is None
+    assert max(looks) - 1000 in (5.0, 6.0)
+    # a service that is so slow is not asked by the next one
+    assert bench.glance("Atlas") is None
+    assert bench.service.asked == {"Gene": 1}
+    bench.service.gate.set()
+    assert bench.version("Gene") == 1  # the asking went on
+    bench.now_s += 10
+    assert bench.glance("Atlas") == 1
+    assert bench.service.asked == {"Gene": 1, "Atlas": 1}
+
+
+def test_an_interrupted_glance_says_so(bench: Bench) -> None:
+    bench.service.gate.clear()
+    with pytest.raises(InterruptedWaitError):
+        bench.glancing.at(thing("Gene"), lambda: True)
+    bench.service.gate.set()
+    assert bench.version("Gene") == 1
+
+
+def test_at_most_thirty_glances_a_minute_ask(bench: Bench) -> None:
+    names = [f"Model{number}" for number in range(40)]
+    found = [bench.glance(name) for name in names]
+    assert found == [1] * 30 + [None] * 10
+    assert sum(bench.service.asked.values()) == 30
+    assert [bench.glance(name) for name in names[:30]] == [1] * 30
+    assert bench.version(names[39]) == 1  # who needs it asks
+    assert bench.glance(names[39]) == 1
+    bench.now_s += 60
+    assert [bench.glance(name) for name in names[30:]] == [1] * 10
+
+
+def test_old_answers_are_asked_again_by_thirty_glances_a_minute_too(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path)
+    names = [f"Model{number}" for number in range(40)]
+    for name in names:
+        bench.get(name)
+    bench.now_s += 8 * DAY_S
+    later = bench.again()
+    bench.service.asked.clear()
+    found = [later.glance(name) for name in names]
+    assert None not in found
+    assert sum(bench.service.asked.values()) <= 30
+
+
+@pytest.mark.parametrize("error", FAILURES[:3], ids=["unreachable", "stalled", "busy"])
+def test_glances_leave_a_service_alone_that_is_away(
+    bench: Bench, error: ServiceError, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.service.error = error
+    assert bench.glance("Gene") is None
+    assert [bench.glance(f"Model{number}") for number in range(9)] == [None] * 9
+    assert bench.service.asked == {"Gene": 1}
+    assert len(warnings(caplog)) == 1
+    assert error.cause in (bench.archive.last_failure() or "")
+    bench.service.error = None
+    bench.now_s += 10
+    assert bench.glance("Atlas") == 1
+    assert bench.archive.last_failure() is None
+
+
+def test_glances_are_answered_from_the_shelf_while_the_service_is_away(
+    bench: Bench,
+) -> None:
+    for name in ("A", "B"):
+        bench.get(name)
+    bench.now_s += 8 * DAY_S
+    later = bench.again()
+    bench.service.error = UnreachableError("no")
+    assert [later.glance("A"), later.glance("B"), later.glance("C")] == [1, 1, None]
+    assert bench.service.asked == {"A": 2, "B": 1}
+    bench.service.error = None
+    later.now_s += 10
+    assert [later.glance(name) for name in ("A", "B", "C")] == [3, 2, 1]
+
+
+def test_a_failed_glance_is_remembered_as_any_other(bench: Bench) -> None:
+    bench.service.errors["Gene"] = QueryError("refused")
+    assert [bench.glance("Gene") for _ in range(5)] == [None] * 5
+    assert bench.service.asked == {"Gene": 1}
+    assert bench.glance("Atlas") == 1

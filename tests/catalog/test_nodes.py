@@ -1,0 +1,391 @@
+"""What paths turn out to be, with a service, with a failing one, and with none."""
+
+from __future__ import annotations
+
+import errno
+import json
+import posixpath
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from allenfs import nodes, tree
+from allenfs.archive import Archive
+from allenfs.catalog import Catalog
+from allenfs.config import ServiceSettings, StoreSettings
+from allenfs.documents import Document
+from allenfs.entries import Folder, Link, Picture
+from allenfs.errors import PathNotFoundError, ServiceError
+from allenfs.glance import Glance
+from allenfs.labels import path_name
+from allenfs.rma import read_page
+from allenfs.sample.content import sample_database
+from allenfs.sample.database import Database
+from allenfs.sample.faults import Fault
+from allenfs.sample.inventing import add_data_set, add_genes
+from allenfs.sample.server import SampleService
+from allenfs.service import AllenService
+from allenfs.shelf import Shelf
+from allenfs.turns import Turns
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from allenfs.entries import Entry
+
+PLAIN = sample_database()
+_LEAVES = (
+    nodes.InfoFile,
+    nodes.SectionsFile,
+    nodes.SectionLink,
+    nodes.CollectionFile,
+    nodes.DataSetLink,
+    nodes.AtlasLink,
+)
+# One path of each kind of node that asks the service.
+ASKING = [
+    "section/69750516/info.json",
+    "section/69750516/dataset",
+    "section/71592261/nissl",
+    "section/102146167/equalized",
+    "section/102146167/ds4/equalized/image.jpg",
+    "atlas/100883869/info.json",
+    "dataset/70813257",
+    "dataset/70813257/info.json",
+    "dataset/70813257/sections.csv",
+    "dataset/100141599/equalized",
+    "browse/product/Mouse",
+    "browse/product/Mouse/gene",
+    "browse/product/Mouse/gene/Adora2a",
+    "browse/product/Mouse/gene/Adora2a/sagittal",
+    "browse/product/Mouse/gene/Adora2a/sagittal/70813257",
+    "browse/product/Mouse/dataset/70813257",
+    "browse/atlas/2",
+    "browse/atlas/2/info.json",
+    "browse/atlas/2/NISSL",
+    "browse/atlas/Mouse_P56_Sagittal",
+]
+ABSENT = [
+    "section/4/info.json",
+    "section/69750516/nissl",
+    "section/69750516/equalized/image.jpg",
+    "section/100883869/info.json",
+    "atlas/69750516/info.json",
+    "dataset/999",
+    "dataset/70813257/0001_4.jpg",
+    "dataset/70813257/0046_70679080.jpg",
+    "dataset/70813257/00045_70679080.jpg",
+    "dataset/70813257/equalized",
+    "browse/product/mouse",
+    "browse/product/Nobody/gene",
+    "browse/product/Mouse/gene/adora2a",
+    "browse/product/Mouse/gene/Adora2a/oblique",
+    "browse/product/Mouse/gene/Adora2a/sagittal/999",
+    "browse/product/Mouse/dataset/999",
+    "browse/atlas/77",
+    "browse/atlas/2/nissl",
+    "browse/atlas/Mouse_P56_sagittal",
+]
+
+
+class World:
+    """A catalog, as one process has it."""
+
+    def __init__(self, url: str, directory: Path) -> None:
+        settings = ServiceSettings(url, first_backoff_s=0, failure_memory_s=1e-9)
+        self.shelf = Shelf(StoreSettings(directory, 2**30, "test"))
+        self.use(AllenService(settings), settings)
+
+    def use(self, service: Any, settings: ServiceSettings) -> None:
+        turns = Turns(4)
+        self.archive = Archive(service, self.shelf, settings, turns)
+        self.catalog = Catalog(self.archive, Glance(self.archive, turns))
+
+    def entry(self, path: str) -> Entry:
+        return self.catalog.resolve(tree.parse(path), lambda: False)
+
+    def names(self, path: str) -> list[str]:
+        return self.catalog.names(tree.parse(path), lambda: False)
+
+    def json(self, path: str) -> Any:
+        entry = self.entry(path)
+        assert isinstance(entry, Document)
+        data = entry.read(0, 2**30)
+        assert len(data) == entry.facts.size_bytes
+
+        def no_json(constant: str) -> None:
+            pytest.fail(f"{constant} is no JSON")
+
+        return json.loads(data, parse_constant=no_json)
+
+    def walk(self, path: str) -> dict[str, Entry]:
+        """Resolve every name that is listed below `path`, as `find` does."""
+        found = {path: self.entry(path)}
+        if isinstance(found[path], Folder):
+            names = self.names(path)
+            assert len(set(names)) == len(names), path
+            for name in names:
+                assert "/" not in name
+                assert not name.startswith(".")
+                below = f"{path}/{name}"
+                # views list the same images: one level of them is enough
+                node = tree.parse(below)
+                is_view = isinstance(node, nodes.CollectionDirectory) and node.is_view
+                found |= {below: self.entry(below)} if is_view else self.walk(below)
+        return found
+
+
+def odd_database() -> Database:
+    """Names that a path, a URL or a query may trip over."""
+    database = sample_database()
+    for abbreviation in ("a/b", "..", "50%", "µ +&#", "it's", "", "info.json"):
+        product = database.add("Product", abbreviation=abbreviation)
+        genes = add_genes(
+            database, ["x/y", ".", "5'nt", "a+b", "two words"], product=product
+        )
+        add_data_set(database, 500_000_000 + product, genes=genes, products=[product])
+    atlas = database.add("Atlas", id=950_000_000, name="")
+    data_set = database.add("AtlasDataSet", failed=False)
+    database.link("Atlas", atlas, "atlas_data_sets", data_set)
+    for number, name in enumerate(
+        ("ds4", "a/b", "annotated", ".x", "info.json", "y.jpg")
+    ):
+        treatment = database.add("Treatment", name=name)
+        plate = database.add(
+            "AtlasImage", data_set_id=data_set, section_number=number, annotated=True
+        )
+        database.link("AtlasImage", plate, "treatments", treatment)
+    return database
+
+
+def test_every_name_that_is_listed_is_there(tmp_path: Path) -> None:
+    with SampleService(database=odd_database()) as sample:
+        world = World(sample.url, tmp_path)
+        found = world.walk("browse")
+        for path, entry in list(found.items()):
+            if isinstance(entry, Link):
+                target = posixpath.normpath(f"{posixpath.dirname(path)}/{entry.target}")
+                assert not target.startswith(("..", "/"))
+                assert isinstance(world.entry(target), Folder), path
+    links = [path for path, entry in found.items() if isinstance(entry, Link)]
+    assert "browse/product/Mouse/gene/Adora2a/sagittal/70813257" in links
+    assert "browse/atlas/Mouse_P56_Sagittal" in links
+    assert any(path.startswith("browse/product/a%2Fb/gene/x%2Fy/") for path in links)
+    assert any(path.startswith("browse/product/%2E./gene/%2E/") for path in links)
+    assert not any("'" in path for path in found)
+    pictures = [path for path in found if path.endswith(".jpg")]
+    assert "browse/atlas/2/0020_100883869.jpg" in pictures
+    treatments = {path for path in found if path.startswith("browse/atlas/950000000/")}
+    assert {"browse/atlas/950000000/a%2Fb", "browse/atlas/950000000/%2Ex"} <= treatments
+
+
+def test_a_data_set_lists_its_files_in_section_order_in_every_view(
+    tmp_path: Path,
+) -> None:
+    with SampleService(database=PLAIN) as sample:
+        world = World(sample.url, tmp_path)
+        names = world.names("dataset/100141599")
+        images = [name for name in names if name.endswith(".jpg")]
+        assert images == sorted(images)
+        assert images
+        assert set(names) - set(images) == {
+            *("info.json", "sections.csv", "equalized", "expression", "projection"),
+            *("tumor_feature_annotation", "tumor_feature_boundary"),
+            *(f"ds{n}" for n in range(1, 9)),
+        }
+        for view in ("ds4", "expression", "equalized", "ds3/equalized/q5"):
+            assert world.names(f"dataset/100141599/{view}") == images
+        assert "equalized" not in world.names("dataset/70813257")
+        entry = world.entry(f"dataset/100141599/ds4/equalized/{images[0]}")
+        image_id = int(images[0].partition("_")[2].removesuffix(".jpg"))
+        assert isinstance(entry, Picture)
+        assert entry.request.path == (
+            f"section/{image_id}/ds4/range0,923,0,987,0,4095/image.jpg"
+        )
+        assert world.names("dataset") == ["70813257", "100141599"]
+        csv = world.entry("dataset/100141599/sections.csv").read(0, 2**20).decode()
+        assert [line.rpartition(",")[2] for line in csv.splitlines()[1:]] == images
+
+
+@pytest.mark.parametrize(
+    ("path", "record", "plane", "treatments", "genes", "red"),
+    [
+        ("section/70679080", 70679080, "sagittal", {"ISH"}, ["Adora2a"], None),
+        ("section/102146167", 102146167, "coronal", set(), [], 923),
+        ("dataset/70813257", 70813257, "sagittal", {"ISH"}, ["Adora2a"], None),
+        ("dataset/100141599", 100141599, "coronal", set(), [], 923),
+        ("atlas/100883869", 100883869, "sagittal", {"NISSL"}, [], None),
+        ("browse/atlas/2", 2, "sagittal", {"NISSL", "Parvalbumin"}, [], None),
+    ],
+)
+def test_info_is_the_record_with_what_is_known_of_its_experiment(
+    tmp_path: Path,
+    path: str,
+    record: int,
+    plane: str,
+    treatments: set[str],
+    genes: list[str],
+    red: int | None,
+) -> None:
+    with SampleService(database=PLAIN) as sample:
+        info = World(sample.url, tmp_path).json(f"{path}/info.json")
+    assert info["id"] == record
+    assert info["plane"] == plane
+    said = [one["name"] if isinstance(one, dict) else one for one in info["treatments"]]
+    assert set(said) == treatments
+    assert [gene["acronym"] for gene in info["genes"]] == genes
+    equalization = info["equalization"]
+    assert (equalization and equalization["red_upper"]) == red
+
+
+@pytest.mark.parametrize("path", ABSENT)
+def test_what_the_service_does_not_have_is_not_there(tmp_path: Path, path: str) -> None:
+    with SampleService(database=PLAIN) as sample:
+        with pytest.raises(PathNotFoundError) as raised:
+            World(sample.url, tmp_path).entry(path)
+        assert raised.value.errno == errno.ENOENT
+        assert sample.query_requests > 0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.STATUS_404,
+        Fault.STATUS_403,
+        Fault.STATUS_503,
+        Fault.SUCCESS_FALSE,
+        Fault.NOT_JSON,
+        Fault.CUT_CHUNKED,
+        Fault.REDIRECT_NO_LOCATION,
+    ],
+)
+def test_failed_query_is_an_error_never_an_absence_or_an_empty_directory(
+    tmp_path: Path, fault: Fault
+) -> None:
+    with SampleService(database=PLAIN) as sample:
+        for number, path in enumerate([*ASKING, *ABSENT]):
+            world = World(sample.url, tmp_path / str(number))
+            sample.fail_queries(fault)
+            with pytest.raises(ServiceError) as raised:
+                world.entry(path)
+            assert raised.value.errno == errno.EIO, path
+            node = tree.parse(path)
+            is_folder = isinstance(node, nodes.CatalogNode)
+            if is_folder and not isinstance(node, _LEAVES):
+                with pytest.raises(ServiceError):
+                    world.names(path)
+            sample.heal()
+            if path in ASKING:
+                assert world.entry(path) is not None
+            else:
+                with pytest.raises(PathNotFoundError):
+                    world.entry(path)
+
+
+def test_what_was_seen_is_still_there_without_a_service(tmp_path: Path) -> None:
+    with SampleService(database=PLAIN) as sample:
+        online = World(sample.url, tmp_path)
+        seen = {path: online.entry(path) for path in ASKING}
+        folders = [path for path in ASKING if isinstance(seen[path], Folder)]
+        folders.remove("section/102146167/equalized")  # the grammar lists that one
+        listed = {path: online.names(path) for path in folders}
+    offline = World("http://127.0.0.1:9", tmp_path)
+    for path, entry in seen.items():
+        again = offline.entry(path)
+        if isinstance(entry, Document):
+            assert again.facts == entry.facts
+        else:
+            # the full size of an image is told where its record is at hand
+            assert getattr(again, "request", again) == getattr(entry, "request", entry)
+    assert {path: offline.names(path) for path in listed} == listed
+    assert len(listed) >= 8
+    with pytest.raises(ServiceError) as raised:
+        offline.names("dataset/72109410")  # a link led there, and nobody went
+    assert raised.value.errno == errno.EHOSTUNREACH
+
+
+def test_atlases_of_one_name_are_each_there_by_id(tmp_path: Path) -> None:
+    database = Database()
+    ids = [database.add("Atlas", name="Mouse, P56, Coronal") for _ in range(2)]
+    ids.append(database.add("Atlas", name="Mouse P56 Coronal"))
+    ids.append(database.add("Atlas", name=None))
+    with SampleService(database=database) as sample:
+        world = World(sample.url, tmp_path)
+        assert world.names("browse/atlas") == [*map(str, ids), "Mouse_P56_Coronal"]
+        for atlas_id in ids:
+            assert world.entry(f"browse/atlas/{atlas_id}") == Folder()
+        assert world.entry("browse/atlas/Mouse_P56_Coronal") == Link(str(ids[0]))
+
+
+def test_a_gene_is_there_or_not_whatever_was_listed_before(tmp_path: Path) -> None:
+    """One whose data sets all failed is in the service's list."""
+    database = Database()
+    product = database.add("Product", abbreviation="P")
+    (gene,) = add_genes(database, ["Failed"], product=product)
+    add_data_set(database, 5, genes=[gene], products=[product], failed=True)
+    with SampleService(database=database) as sample:
+        world = World(sample.url, tmp_path)
+        assert world.names("browse/product/P/gene") == ["Failed"]
+        assert world.entry("browse/product/P/gene/Failed") == Folder()
+        assert world.names("browse/product/P/gene/Failed") == []
+        other = World(sample.url, tmp_path)
+        assert other.entry("browse/product/P/gene/Failed") == Folder()
+        assert (
+            World(sample.url, tmp_path / "new").entry("browse/product/P/gene/Failed")
+            == Folder()
+        )
+
+
+class _Body:
+    """A service that answers every query with the same bytes."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+
+    def page(self, query: object, *, start_row: int, **_: Any) -> list[Any]:
+        return read_page(b'{"msg": []}' if start_row else self.body)
+
+
+def world_of(row: bytes, directory: Path) -> World:
+    world = World("http://127.0.0.1:9", directory)
+    service = _Body(b'{"success": true, "msg": [%b]}' % row)
+    world.use(service, ServiceSettings("http://h"))
+    return world
+
+
+@pytest.mark.parametrize("depth", [50, 100, 600, 900, 980, 984, 988, 992, 996, 9999])
+@pytest.mark.parametrize("path", ["section/5/info.json", "dataset/5/info.json"])
+def test_a_deeply_nested_row_is_shown_or_an_error_of_the_service(
+    tmp_path: Path, path: str, depth: int
+) -> None:
+    nested = b"[" * depth + b"1" + b"]" * depth
+    row = b'{"id": 5, "section_number": 1, "deep": %b}' % nested
+    world = world_of(row, tmp_path)
+    try:
+        entry = world.entry(path)
+    except ServiceError as error:
+        assert error.errno == errno.EIO
+        assert depth > 50
+    else:
+        text = b"".join(entry.read(0, 2**30).split())
+        assert nested in text
+
+
+def test_info_is_json_whatever_numbers_a_service_gives(tmp_path: Path) -> None:
+    """1e999 is a number of JSON, and none of Python, which would write Infinity."""
+    row = b'{"id": 5, "section_number": 1, "width": 1e999, "name": "\\ud800 \\u00b5"}'
+    record = world_of(row, tmp_path).json("section/5/info.json")
+    assert record["id"] == 5
+    assert record["name"] == "\ud800 µ"
+
+
+@pytest.mark.parametrize("text", ["a/b", "..", "50%", "µ +&#"])
+def test_a_products_name_is_asked_in_its_own_words(tmp_path: Path, text: str) -> None:
+    with SampleService(database=odd_database()) as sample:
+        world = World(sample.url, tmp_path)
+        path = f"browse/product/{path_name(text)}"
+        assert world.names(path) == ["dataset", "gene"]
+        assert world.names(f"{path}/gene") == ["%2E", "a+b", "two words", "x%2Fy"]
+        (data_set,) = world.names(f"{path}/dataset")
+        for gene in world.names(f"{path}/gene"):
+            assert world.names(f"{path}/gene/{gene}/sagittal") == [data_set]

@@ -1,0 +1,346 @@
+"""Every row, whatever the service puts on a page; questions over real sockets."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from allenfs import lists, questions
+from allenfs.config import ServiceSettings
+from allenfs.errors import WrongAnswerError
+from allenfs.paging import all_rows, completed, one_row
+from allenfs.rma import Query
+from allenfs.sample.content import sample_database
+from allenfs.sample.database import Database
+from allenfs.sample.inventing import add_data_set, add_genes
+from allenfs.sample.server import SampleService
+from allenfs.service import AllenService
+
+if TYPE_CHECKING:
+    from allenfs.questions import Question
+    from allenfs.rma import Row
+
+BIG = 555_000_001
+IMAGES = 2600
+ODD = ["", "a/b", "..", "a+b", "a&b", "µ", "5'nt", "a%2Fb", "x" * 300, "two words"]
+RULES = [
+    {"page_rows": rows, "joined_pages": joined, "caps_all": caps}
+    for rows, joined, caps in itertools.product(
+        (1, 7, 50, 2000), (False, True), (False, True)
+    )
+]
+every_rule = pytest.mark.parametrize(
+    "rules", RULES, ids=lambda one: "-".join(f"{key}={one[key]}" for key in one)
+)
+
+
+def big_database() -> Database:
+    """One data set of 2600 images, beside those of the sample."""
+    database = sample_database()
+    genes = add_genes(database, ["Big1", "Big2"])
+    # ids descend while section numbers ascend
+    ids = [900_000_000 - place for place in range(IMAGES)]
+    add_data_set(database, BIG, ids, genes=genes)
+    return database
+
+
+DATABASE = big_database()
+PLAIN = sample_database()
+
+
+def answered(sample: SampleService, question: Question[Any]) -> Any:
+    service = AllenService(ServiceSettings(sample.url))
+    return question.read(question.ask(service.page))
+
+
+def test_a_data_set_of_2600_images_is_complete_in_few_requests() -> None:
+    with SampleService(database=DATABASE) as sample:
+        record = answered(sample, questions.data_set(BIG))
+        assert sample.query_requests == 2
+    assert [*record.images] == [900_000_000 - place for place in range(IMAGES)]
+    numbers = [image.section_number for image in record.images.values()]
+    assert numbers == [10 * (place + 1) for place in range(IMAGES)]
+
+
+@pytest.mark.parametrize("page_rows", [50, 300, 2000])
+@pytest.mark.parametrize("joined_pages", [True, False])
+def test_a_long_data_set_is_complete_whatever_a_page_is(
+    page_rows: int, joined_pages: bool
+) -> None:
+    with SampleService(
+        database=DATABASE, page_rows=page_rows, joined_pages=joined_pages
+    ) as sample:
+        record = answered(sample, questions.data_set(BIG))
+    assert len(record.images) == IMAGES
+    genes = {gene["acronym"] for gene in record.record["genes"]}
+    assert genes == {"Big1", "Big2"}
+    assert record.record["products"][0]["abbreviation"] == "Mouse"
+
+
+@every_rule
+@pytest.mark.parametrize("include_filters_rows", [True, False])
+def test_the_samples_data_sets_are_the_same_whatever_a_page_is(
+    rules: dict[str, Any], include_filters_rows: bool
+) -> None:
+    asked = {
+        "long": questions.data_set(72109410),
+        "with nulls": questions.data_set(70813257),
+        "connectivity": questions.data_set(100141599),
+        "none": questions.data_set(999),
+        "section": questions.section(69750516),
+        "no section": questions.section(4),
+        "nissl": questions.nissl(71592261),
+        "no nissl": questions.nissl(69750516),
+        "plate": questions.plate(100883869),
+        "no plate": questions.plate(69750516),
+        "atlas": questions.atlas(2),
+        "no atlas": questions.atlas(77),
+        "atlases": lists.atlases(),
+        "products": lists.products(),
+        "genes": lists.genes("Mouse"),
+        "no genes": lists.genes("Nobody"),
+        "has genes": lists.has_genes("Mouse"),
+        "data sets": lists.product_data_sets("Mouse"),
+        "gene": lists.gene_data_sets("Mouse", "Adora2a"),
+        "no gene": lists.gene_data_sets("Mouse", "adora2a"),
+    }
+    with SampleService(database=PLAIN) as sample:
+        expected = {name: answered(sample, one) for name, one in asked.items()}
+    with SampleService(
+        database=PLAIN, include_filters_rows=include_filters_rows, **rules
+    ) as sample:
+        if rules["joined_pages"] and rules["page_rows"] == 1:
+            # a page of one joined row has room for one nested row
+            del asked["plate"], asked["atlas"]
+        for name, one in asked.items():
+            if name == "has genes":
+                assert answered(sample, one).ids
+            else:
+                assert answered(sample, one) == expected[name], name
+    assert len(expected["long"].images) == 60
+    assert expected["connectivity"].equalization == (0, 923, 0, 987, 0, 4095)
+    assert expected["nissl"].image_id == 71592412
+    assert expected["no nissl"].image_id is None
+    assert expected["plate"].atlas_ids == (2, 181276165)
+    plates = [image.section_number for image in expected["atlas"].images.values()]
+    assert plates == sorted(plates)
+    drawn = [100883771, 100883804, 100883837, 100883869, 100883900]
+    assert [one for one in expected["atlas"].images if one in drawn] == drawn
+    assert expected["atlas"].treatments == ("NISSL", "Parvalbumin")
+    assert "Adora2a" in expected["genes"].ids
+    assert sorted(expected["gene"]) == ["coronal", "sagittal"]
+    assert 70813257 in expected["gene"]["sagittal"]
+    for name in ("none", "no section", "no plate", "no atlas"):
+        assert expected[name] is None
+    assert expected["no gene"] == {}
+
+
+def test_how_often_the_service_is_asked() -> None:
+    with SampleService(database=PLAIN) as sample:
+        for question, requests in [
+            (questions.data_set(70813257), 2),
+            (questions.data_set(999), 1),
+            (questions.section(69750516), 1),
+            (questions.nissl(71592261), 1),
+            (questions.plate(100883869), 1),
+            (questions.atlas(2), 2),
+            (lists.atlases(), 2),
+            (lists.products(), 2),
+            (lists.has_genes("Mouse"), 1),
+            (lists.gene_data_sets("Mouse", "Adora2a"), 2),
+        ]:
+            sample.reset_counters()
+            answered(sample, question)
+            assert (question.key, sample.query_requests) == (question.key, requests)
+
+
+@pytest.mark.parametrize(
+    ("number", "page_rows", "requests"), [(20_000, 2000, 12), (50, 7, 10), (50, 1, 61)]
+)
+def test_a_list_of_20_000_genes_is_complete(
+    number: int, page_rows: int, requests: int
+) -> None:
+    database = Database()
+    product = database.add("Product", abbreviation="Mouse")
+    acronyms = [*ODD, *(f"Gene{number}" for number in range(number))]
+    add_genes(database, acronyms, product=product)
+    with SampleService(database=database, page_rows=page_rows) as sample:
+        names = answered(sample, lists.genes("Mouse"))
+        assert sample.query_requests == requests
+    assert set(acronyms) <= set(names.ids)
+    ids = [names.ids[acronym] for acronym in acronyms]
+    assert len(set(ids)) == len(acronyms)
+
+
+def test_a_gene_of_two_data_sets_is_found_where_pages_cut_its_list() -> None:
+    """A row that a page's edge cuts comes again without what was seen before."""
+    database = Database()
+    product = database.add("Product", abbreviation="P")
+    genes = add_genes(database, ["A", "B", "C"], product=product)
+    for number, own in enumerate(([0], [0, 1], [0, 1], [0, 1, 2], [0, 2], [0, 1]), 1):
+        linked = [genes[place] for place in own]
+        add_data_set(database, number, genes=linked, products=[product])
+    for page_rows in (1, 2, 3, 4, 5, 7, 2000):
+        with SampleService(
+            database=database, page_rows=page_rows, joined_pages=True
+        ) as sample:
+            found = {
+                acronym: answered(sample, lists.gene_data_sets("P", acronym))
+                for acronym in "ABC"
+            }
+        assert [sorted(sum(found[a].values(), ())) for a in "ABC"] == [
+            [1, 2, 3, 4, 5, 6], [2, 3, 4, 6], [4, 5]
+        ], page_rows  # fmt: skip
+
+
+@pytest.mark.parametrize("page_rows", [1, 2, 3, 5, 6, 7, 2000])
+def test_plates_keep_their_treatments_where_pages_cut_their_lists(
+    page_rows: int,
+) -> None:
+    database = Database()
+    atlas = database.add("Atlas", name="Two stains")
+    data_set = database.add("AtlasDataSet", name="two", failed=False)
+    database.link("Atlas", atlas, "atlas_data_sets", data_set)
+    nissl, acetyl = (database.add("Treatment", name=name) for name in ("NISSL", "AChE"))
+    plates = [
+        database.add("AtlasImage", data_set_id=data_set, section_number=10 - number)
+        for number in range(3)
+    ]
+    for plate in plates:
+        database.link("AtlasImage", plate, "treatments", nissl)
+        database.link("AtlasImage", plate, "treatments", acetyl)
+    with SampleService(
+        database=database, page_rows=page_rows, joined_pages=True
+    ) as sample:
+        record = answered(sample, questions.atlas(atlas))
+    assert [*record.images] == plates[::-1]
+    assert {image.treatments for image in record.images.values()} == {("NISSL", "AChE")}
+
+
+def test_a_product_whose_first_gene_has_no_acronym_has_genes() -> None:
+    database = Database()
+    product = database.add("Product", abbreviation="P")
+    first = database.add("Gene", acronym=None)
+    database.link("Gene", first, "products", product)
+    add_genes(database, ["A"], product=product)
+    with SampleService(database=database) as sample:
+        assert answered(sample, lists.genes("P")).ids.keys() == {"A"}
+        assert answered(sample, lists.has_genes("P")).ids
+
+
+def test_failed_data_sets_are_left_out() -> None:
+    database = Database()
+    product = database.add("Product", abbreviation="P")
+    genes = add_genes(database, ["A"], product=product)
+    for number, failed in [(1, False), (2, True), (3, False)]:
+        add_data_set(database, number, genes=genes, products=[product], failed=failed)
+    with SampleService(database=database) as sample:
+        assert answered(sample, lists.product_data_sets("P")).ids == (1, 3)
+        by_plane = answered(sample, lists.gene_data_sets("P", "A"))
+    assert by_plane == {"sagittal": (1, 3)}
+
+
+def test_what_a_service_filters_wrongly_is_left_out() -> None:
+    """Failed data sets, and those of a gene of the same letters in another case."""
+    rows: list[Row | None] = [
+        {"id": 1, "failed": True, "genes": [{"acronym": "A"}]},
+        {"id": 2, "failed": "true", "genes": [{"acronym": "A"}]},
+        {"id": 3, "failed": "false", "genes": [{"acronym": "a"}]},
+        {"id": 4, "failed": False, "genes": [{"acronym": "A"}, {"acronym": "b"}]},
+        {"id": 5, "plane_of_section_id": 1},
+    ]
+    question = lists.product_data_sets("P")
+    assert question.read(question.ask(Pages(rows))).ids == (3, 4, 5)
+    gene = lists.gene_data_sets("P", "A")
+    assert gene.read(gene.ask(Pages(rows))) == {"n/a": (4,), "coronal": (5,)}
+
+
+def test_questions_that_differ_have_keys_that_differ() -> None:
+    asked = [
+        lists.gene_data_sets("a/b", "c"),
+        lists.gene_data_sets("a", "b/c"),
+        lists.gene_data_sets("a%2Fb", "c"),
+        lists.genes("a/b"),
+        lists.has_genes("a/b"),
+        lists.product_data_sets("a/b"),
+        questions.section(5),
+        questions.nissl(5),
+        questions.plate(5),
+        questions.data_set(5),
+        questions.atlas(5),
+        lists.atlases(),
+        lists.products(),
+    ]
+    keys = [question.key for question in asked]
+    assert len(set(keys)) == len(keys)
+
+
+# Pages, without a service
+
+
+class Pages:
+    """A page function over a list, which counts."""
+
+    def __init__(self, rows: list[Row | None], most: int = 2000) -> None:
+        self.rows = rows
+        self.most = most
+        self.starts: list[int] = []
+
+    def __call__(
+        self, query: Query, *, start_row: int, num_rows: int
+    ) -> list[Row | None]:
+        self.starts.append(start_row)
+        return self.rows[start_row : start_row + min(self.most, num_rows)]
+
+
+QUERY = Query("Gene", order="genes.id")
+
+
+@pytest.mark.parametrize("most", [1, 2, 7, 2000])
+def test_pages_are_asked_until_one_is_empty(most: int) -> None:
+    rows: list[Row | None] = [{"id": number} for number in range(1, 24)]
+    pages = Pages(rows, most)
+    assert all_rows(pages, QUERY) == rows
+    assert pages.starts == [*range(0, 23, most), 23]
+
+
+def test_null_entries_count_in_a_page_and_are_left_out() -> None:
+    rows: list[Row | None] = [None, {"id": 1}, None, None, {"id": 2}, {"name": 0}, None]
+    for most in (2, 3, 4, 2000):
+        assert all_rows(Pages(rows, most), QUERY) == [{"id": 1}, {"id": 2}], most
+
+
+def test_a_service_that_ignores_where_a_page_begins_ends() -> None:
+    def page(query: Query, *, start_row: int, num_rows: int) -> list[Row | None]:
+        starts.append(start_row)
+        return [{"id": 1}, {"id": 2}]
+
+    starts: list[int] = []
+    assert all_rows(page, QUERY) == [{"id": 1}, {"id": 2}]
+    assert starts == [0, 2]
+
+
+def test_a_service_that_never_ends_is_wrong() -> None:
+    def page(query: Query, *, start_row: int, num_rows: int) -> list[Row | None]:
+        return [{"id": start_row + more + 1} for more in range(num_rows)]
+
+    with pytest.raises(WrongAnswerError, match="200000 rows of Gene"):
+        all_rows(page, QUERY)
+
+
+def test_one_row_is_the_first_that_is_one() -> None:
+    assert one_row(Pages([None, {"id": 1}, {"id": 2}]), QUERY) == {"id": 1}
+    assert one_row(Pages([]), QUERY) is None
+    assert one_row(Pages([None]), QUERY) is None
+
+
+def test_nested_images_are_taken_where_there_are_no_more() -> None:
+    rows: list[Row | None] = [{"id": number} for number in range(1, 6)]
+    pages = Pages(rows)
+    nested = [{"id": number, "nested": True} for number in range(1, 6)]
+    assert completed(pages, QUERY, [*nested, nested[0], {"name": "no id"}]) == nested
+    assert pages.starts == [5]
+    assert completed(pages, QUERY, nested[:4]) == rows  # cut, or with nulls
+    assert completed(pages, QUERY, []) == rows

@@ -1,0 +1,345 @@
+"""Paths below `dataset` and `browse`: what they name, and that no other is a name."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from allenfs import nodes, tree
+from allenfs.errors import PathNotFoundError
+from allenfs.images import VIEWS, ImageRequest, ImageService, Roi
+from allenfs.labels import path_name
+from allenfs.nodes import (
+    AtlasLink,
+    CollectionDirectory,
+    CollectionFile,
+    DataSetLink,
+    GeneDirectory,
+    ImageFile,
+    InfoFile,
+    ParameterDirectory,
+    PlaneDirectory,
+    ProductDataSetsDirectory,
+    SectionLink,
+    SectionsFile,
+    Subject,
+)
+
+many = settings(max_examples=400, deadline=None)
+ids = st.integers(1, 10**18 - 1)
+# what may be a parameter of a plate is no treatment
+_IS_PARAMETER = re.compile(r"ds[0-9]$|ds10$|q[0-9]+$|roi|annotated$|.*\.jpg$")
+
+# One spelling per parameter of a section view, with the field that it sets.
+SECTION_PARAMETERS = {
+    "ds4": ("downsample", 4),
+    "q50": ("quality", 50),
+    "roi10x20+3+4": ("roi", Roi(10, 20, 3, 4)),
+    "range0,1,2,3,4,5": ("range", (0, 1, 2, 3, 4, 5)),
+    "rgb1,0.5,0": ("rgb", ("1", "0.5", "0")),
+    "contrast0.5,1": ("contrast", ("0.5", "1")),
+    "colormap0.5,0,0,256,4": ("colormap", ("0.5", "0", "0", "256", "4")),
+    "expression": ("view", "expression"),
+    "equalized": ("equalized", True),
+}
+# Two that set one field: never together.
+TWINS = [
+    ("ds4", "ds4"),
+    ("ds4", "ds5"),
+    ("expression", "expression"),
+    ("expression", "projection"),
+    ("equalized", "equalized"),
+    ("equalized", "range0,1,2,3,4,5"),
+    ("range0,1,2,3,4,5", "equalized"),
+    ("q1", "q2"),
+]
+
+
+def is_outside(path: str) -> bool:
+    try:
+        tree.parse(path)
+    except PathNotFoundError:
+        return True
+    return False
+
+
+def directory(path: str) -> CollectionDirectory:
+    node = tree.parse(path)
+    assert isinstance(node, CollectionDirectory), path
+    return node
+
+
+@pytest.mark.parametrize(
+    ("path", "node"),
+    [
+        ("dataset", nodes.DataSetsDirectory()),
+        ("dataset/70813257/info.json", InfoFile(Subject.DATA_SET, 70813257)),
+        ("dataset/70813257/sections.csv", SectionsFile(70813257)),
+        ("section/69750516/info.json", InfoFile(Subject.SECTION, 69750516)),
+        ("atlas/100883869/info.json", InfoFile(Subject.PLATE, 100883869)),
+        ("browse/atlas/2/info.json", InfoFile(Subject.ATLAS, 2)),
+        ("section/69750516/dataset", SectionLink(69750516, "dataset")),
+        ("section/69750516/nissl", SectionLink(69750516, "nissl")),
+        ("browse", nodes.BrowseDirectory()),
+        ("browse/product", nodes.ProductsDirectory()),
+        ("browse/product/Mouse", nodes.ProductDirectory("Mouse")),
+        ("browse/product/Mouse/gene", nodes.GenesDirectory("Mouse")),
+        ("browse/product/gene/gene/gene", GeneDirectory("gene", "gene")),
+        (
+            "browse/product/Mouse/gene/Adora2a/sagittal",
+            PlaneDirectory("Mouse", "Adora2a", "sagittal"),
+        ),
+        (
+            "browse/product/Mouse/gene/Adora2a/n%2Fa/70813257",
+            DataSetLink(PlaneDirectory("Mouse", "Adora2a", "n/a"), 70813257),
+        ),
+        ("browse/product/%2E%2E", None),
+        ("browse/product/%2E./dataset", ProductDataSetsDirectory("..")),
+        (
+            "browse/product/Mouse/dataset/5",
+            DataSetLink(ProductDataSetsDirectory("Mouse"), 5),
+        ),
+        ("browse/atlas", nodes.AtlasesDirectory()),
+        ("browse/atlas/Mouse_P56_Sagittal", AtlasLink("Mouse_P56_Sagittal")),
+    ],
+)
+def test_each_path_names_one_thing(path: str, node: nodes.Node | None) -> None:
+    if node is None:
+        assert is_outside(path)
+    else:
+        assert tree.parse(path) == tree.parse(f"/{path}") == node
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "dataset/",
+        "dataset/0",
+        "dataset/007",
+        "dataset/x",
+        "dataset/1/",
+        "dataset/" + "9" * 19,
+        "dataset/1/info.json/",
+        "dataset/1/info.json/x",
+        "dataset/1/ds4/info.json",
+        "dataset/1/ds4/sections.csv",
+        "dataset/1/expression/sections.csv",
+        "dataset/1/info.JSON",
+        "dataset/1/ds11",
+        "dataset/1/ds04",
+        "dataset/1/annotated",
+        "dataset/1/image.jpg",
+        "dataset/1/expression.jpg",
+        "dataset/1/dataset",
+        "dataset/1/nissl",
+        "dataset/1/NISSL",
+        "dataset/1/0001_2.jpg/",
+        "dataset/1/0001_2.jpg/ds4",
+        "dataset/1/1_2.jpg",
+        "dataset/1/001_2.jpg",
+        "dataset/1/00000000001_2.jpg",
+        "dataset/1/0001_02.jpg",
+        "dataset/1/0001_0.jpg",
+        "dataset/1/0001_.jpg",
+        "dataset/1/0001_2.JPG",
+        "dataset/1/0001_2.jpg\n",
+        "dataset/1/\u0660\u0660\u0660\u0661_2.jpg",
+        "dataset/1/-001_2.jpg",
+        "section/1/sections.csv",
+        "section/1/ds4/info.json",
+        "section/1/ds4/nissl",
+        "section/1/ds4/dataset",
+        "section/1/expression/image.jpg",
+        "projection/1/info.json",
+        "projection/1/dataset",
+        "projection/1/nissl",
+        "atlas/1/dataset",
+        "atlas/1/nissl",
+        "atlas/1/equalized",
+        "atlas/1/NISSL",
+        "atlas/1/annotated/info.json",
+        "browse/",
+        "browse/x",
+        "browse/dataset",
+        "browse/product/",
+        "browse/product/Mouse/",
+        "browse/product/Mouse/x",
+        "browse/product/Mouse/gene/",
+        "browse/product/Mouse/gene/../sagittal",
+        "browse/product/Mouse/gene/Adora2a/sagittal/",
+        "browse/product/Mouse/gene/Adora2a/sagittal/x",
+        "browse/product/Mouse/gene/Adora2a/sagittal/5/info.json",
+        "browse/product/Mouse/dataset/5/info.json",
+        "browse/product/%4Douse",
+        "browse/product/.hidden",
+        "browse/atlas/",
+        "browse/atlas/.Trash",
+        "browse/atlas/..",
+        "browse/atlas/007",
+        "browse/atlas/two words",
+        "browse/atlas/Mouse,_P56",
+        "browse/atlas/2/",
+        "browse/atlas/2/ds11/ds12",
+        "browse/atlas/2/NISSL/ISH",
+        "browse/atlas/2/%4EISSL",
+        "browse/atlas/2/.Trash",
+        "browse/atlas/Mouse_P56_Sagittal/info.json",
+        "browse/atlas/2/info.json/info.json/x",
+    ],
+)
+def test_what_stands_nowhere_in_the_catalog_is_not_found(path: str) -> None:
+    assert is_outside(path)
+
+
+@many
+@given(
+    names=st.lists(st.sampled_from(sorted(SECTION_PARAMETERS)), unique=True).flatmap(
+        st.permutations
+    ),
+    data_set_id=ids,
+)
+def test_views_of_a_data_set_stand_in_any_order(
+    names: list[str], data_set_id: int
+) -> None:
+    is_twice = {"equalized", "range0,1,2,3,4,5"} <= set(names)
+    path = "/".join(["dataset", str(data_set_id), *names])
+    assert is_outside(path) is is_twice
+    if is_twice:
+        return
+    node = directory(path)
+    fields = dict(SECTION_PARAMETERS[name] for name in names)
+    assert node.view.equalized is fields.pop("equalized", False)
+    assert node.view.treatment is None
+    assert node.view.of(7) == ImageRequest(ImageService.SECTION, 7, **fields)
+    assert (node.subject, node.subject_id) == (Subject.DATA_SET, data_set_id)
+    assert node.is_view is bool(names)
+    assert directory("/".join(["dataset", str(data_set_id), *sorted(names)])) == node
+    file = tree.parse(f"{path}/0012_{data_set_id}.jpg")
+    name = f"0012_{data_set_id}.jpg"
+    assert file == CollectionFile(node, data_set_id, name)
+
+
+@pytest.mark.parametrize("twins", TWINS)
+@pytest.mark.parametrize("between", [[], ["rgb1,1,1"], ["roi1x1", "contrast0,1"]])
+def test_no_parameter_stands_twice(twins: tuple[str, str], between: list[str]) -> None:
+    one, other = twins
+    names = "/".join([one, *between, other])
+    assert is_outside(f"dataset/1/{names}")
+    assert is_outside(f"dataset/1/{names}/0001_2.jpg")
+    if one not in VIEWS:
+        assert is_outside(f"section/1/{names}")
+        assert is_outside(f"section/1/{names}/image.jpg")
+    for name in {one, other}:  # each alone is a name
+        assert not is_outside(f"dataset/1/{'/'.join([*between, name])}")
+
+
+def test_equalized_stands_anywhere_below_a_section_with_every_view() -> None:
+    for names in itertools.permutations(["equalized", "ds4", "q50"]):
+        node = tree.parse(f"section/5/{'/'.join(names)}")
+        request = ImageRequest(ImageService.SECTION, 5, downsample=4, quality=50)
+        assert node == ParameterDirectory(request, equalized=True)
+        file = tree.parse(f"section/5/{'/'.join(names)}/expression.jpg")
+        assert file == ImageFile(request.with_file("expression.jpg"), equalized=True)
+    assert is_outside("section/5/equalized.jpg")
+    assert is_outside("section/equalized/5/image.jpg")
+
+
+@many
+@given(
+    treatment=st.text(min_size=1, max_size=20).filter(
+        lambda text: path_name(text) is not None and not _IS_PARAMETER.match(text)
+    ),
+    atlas_id=ids,
+    place=st.integers(0, 2),
+)
+@example(treatment="NISSL", atlas_id=2, place=0)
+@example(treatment="In Situ/Hybridization", atlas_id=2, place=1)
+@example(treatment="ds11", atlas_id=2, place=2)
+def test_plates_of_a_treatment_are_seen_in_its_own_words(
+    treatment: str, atlas_id: int, place: int
+) -> None:
+    names = ["annotated", "ds3"]
+    names.insert(place, path_name(treatment))
+    node = directory(f"browse/atlas/{atlas_id}/{'/'.join(names)}")
+    assert node.view.treatment == treatment
+    assert node.view.of(9) == ImageRequest(
+        ImageService.ATLAS, 9, downsample=3, annotated=True, atlas_id=atlas_id
+    )
+
+
+def test_drawings_of_an_atlas_are_its_own_and_only_where_they_are_asked_for() -> None:
+    plain = directory("browse/atlas/181276165/ds4").view.of(9)
+    assert (plain.annotated, plain.atlas_id) == (False, None)
+    drawn = directory("browse/atlas/181276165/annotated").view.of(9)
+    assert drawn.path == "atlas/9/annotated/atlas181276165.jpg"
+    # equalized is a treatment like any other word: plates have no equalization
+    view = directory("browse/atlas/2/equalized").view
+    assert (view.equalized, view.treatment) == (False, "equalized")
+
+
+def test_a_section_number_of_more_digits_is_a_name_too() -> None:
+    node = tree.parse("dataset/1/1000000000_2.jpg")
+    assert isinstance(node, CollectionFile)
+    assert (node.image_id, node.name) == (2, "1000000000_2.jpg")
+
+
+_NAMES = st.one_of(
+    st.sampled_from(
+        [
+            "product",
+            "atlas",
+            "gene",
+            "dataset",
+            "info.json",
+            "sections.csv",
+            "equalized",
+            "annotated",
+            "nissl",
+            "NISSL",
+            "Mouse",
+            "",
+            ".",
+            "..",
+            "1",
+            "0001_2.jpg",
+            "image.jpg",
+            "ds4",
+            "ds11",
+            "ds5",
+            "expression",
+            "q5",
+            "007",
+            "%2F",
+            "%",
+            "range0,1,2,3,4,5",
+            "9" * 400,
+            "\u0661",
+            "roi1x1",
+            "atlas2.jpg",
+        ]
+    ),
+    st.text(max_size=12),
+)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(
+    first=st.sampled_from(
+        ["dataset", "browse", "section/1", "atlas/1", "browse/atlas/2"]
+    ),
+    names=st.lists(_NAMES, max_size=7),
+)
+def test_nothing_but_not_found_is_ever_raised(first: str, names: list[str]) -> None:
+    path = "/".join([first, *names])
+    try:
+        node = tree.parse(path)
+    except PathNotFoundError as error:
+        assert str(error).isprintable() or not path.isprintable()
+        return
+    assert isinstance(node, nodes.Node)
+    assert tree.parse(f"/{path}") == node
+    hash(node)

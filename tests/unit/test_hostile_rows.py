@@ -1,0 +1,126 @@
+"""Whatever rows a service gives: records, or an error of the service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_records import json_values, scalars
+
+from allenfs import documents, lists, questions
+from allenfs.errors import ServiceError
+from allenfs.records import (
+    Collection,
+    DataSetIds,
+    Names,
+    Neighbour,
+    Plate,
+    SectionRecord,
+)
+
+if TYPE_CHECKING:
+    from allenfs.questions import Question
+
+_FIELDS = (
+    *("id", "section_number", "data_set_id", "section_images", "atlas_data_sets"),
+    *("atlas_images", "atlas_data_set", "atlases", "abbreviation", "acronym", "genes"),
+    *("plane_of_section", "plane_of_section_id", "failed", "equalization", "name"),
+    *("treatments", "associates", "data_set", "annotated", "width", "resolution"),
+)
+_values = st.recursive(
+    scalars | json_values,
+    lambda some: (
+        st.lists(some, max_size=3)
+        | st.dictionaries(st.sampled_from(_FIELDS), some, max_size=5)
+    ),
+    max_leaves=15,
+)
+_good_ids = st.integers(1, 9)
+_rows = st.none() | st.dictionaries(
+    st.sampled_from(_FIELDS), _values | _good_ids, max_size=8
+)
+_pages = st.lists(st.lists(_rows, max_size=4), max_size=4)
+
+QUESTIONS: list[tuple[Question[Any], type]] = [
+    (questions.section(5), SectionRecord),
+    (questions.nissl(5), Neighbour),
+    (questions.data_set(5), Collection),
+    (questions.plate(5), Plate),
+    (questions.atlas(5), Collection),
+    (lists.atlases(), tuple),
+    (lists.products(), Names),
+    (lists.genes("Mouse"), Names),
+    (lists.has_genes("Mouse"), Names),
+    (lists.product_data_sets("Mouse"), DataSetIds),
+    (lists.gene_data_sets("Mouse", "Adora2a"), dict),
+]
+
+
+def is_id(value: object) -> bool:
+    return type(value) is int and 1 <= value < 10**18
+
+
+def check(record: Any) -> None:
+    """Whatever a record holds is of its type."""
+    match record:
+        case None:
+            pass
+        case SectionRecord(row, image, data_set_id):
+            assert type(row) is dict
+            assert is_id(image.image_id)
+            assert data_set_id is None or is_id(data_set_id)
+        case Neighbour(image_id):
+            assert image_id is None or is_id(image_id)
+        case Collection():
+            assert all(is_id(key) for key in record.images)
+            assert all(type(text) is str for text in record.treatments)
+            numbers = [image.section_number for image in record.images.values()]
+            assert numbers == sorted(numbers)
+            lines = documents.sections(record).decode().splitlines()
+            assert len(lines) == 1 + len(record.images)
+        case Plate(_, _, atlas_ids):
+            assert all(map(is_id, atlas_ids))
+            assert list(atlas_ids) == sorted(set(atlas_ids))
+        case Names(ids):
+            assert all(type(name) is str and is_id(one) for name, one in ids.items())
+        case DataSetIds(ids):
+            assert all(map(is_id, ids))
+            assert list(ids) == sorted(set(ids))
+        case dict():
+            for plane, ids in record.items():
+                assert type(plane) is str
+                assert all(map(is_id, ids))
+                assert list(ids) == sorted(set(ids))
+                assert ids
+
+
+@pytest.mark.parametrize(("question", "kind"), QUESTIONS, ids=lambda one: str(one)[:40])
+def test_hostile_rows_are_records_or_an_error_of_the_service(
+    question: Question[Any], kind: type
+) -> None:
+    seen: set[type] = set()
+
+    @settings(max_examples=80, deadline=None)
+    @given(pages=_pages)
+    def ask(pages: list[list[dict[str, Any] | None]]) -> None:
+        left = iter(pages)
+
+        def page(query: object, *, start_row: int, num_rows: int) -> Any:
+            assert start_row >= 0
+            assert num_rows > 0
+            # a page is its caller's: two requests never give the same objects
+            return [None if row is None else dict(row) for row in next(left, [])]
+
+        try:
+            answer = question.ask(page)
+        except ServiceError:
+            return
+        record = question.read(answer)
+        check(record)
+        seen.add(type(record))
+
+    ask()
+    assert seen
+    assert all(issubclass(one, (kind, type(None))) for one in seen)

@@ -1,0 +1,204 @@
+"""Somebody's words as names in a path, and back: one spelling each."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from allenfs.errors import PathNotFoundError
+from allenfs.labels import path_name, readable_name, text_of
+
+many = settings(max_examples=500, deadline=None)
+# characters that mean something to somebody: to a path, a URL, or a terminal
+_PIECES = st.sampled_from(
+    [
+        *"./%-+_'\"*,$[] ~@",
+        "..",
+        "%2F",
+        "%2e",
+        "%25",
+        "%00",
+        "\x00",
+        "\n",
+        "\x1b[2J",
+        "\x7f",
+        "\x9b",
+        "\u2028",
+        "\u2029",
+        "\ud800",
+        "\udcff",
+        "é",
+        "é",
+        "🧠",
+    ]
+)
+texts = st.one_of(
+    st.text(max_size=40),
+    st.lists(_PIECES, max_size=12).map("".join),
+    st.text(st.characters(min_codepoint=0, max_codepoint=0x2FF), max_size=80),
+)
+
+
+@many
+@given(text=texts)
+@example(text="..")
+@example(text="a/../b")
+@example(text="%2E")
+def test_every_text_that_has_a_name_comes_back(text: str) -> None:
+    name = path_name(text)
+    if name is not None:
+        assert text_of(name) == text
+
+
+@many
+@given(text=texts)
+@example(text="Gad1/2\n\x1b[31m")
+def test_every_name_can_be_one_name_of_a_path(text: str) -> None:
+    name = path_name(text)
+    if name is None:
+        return
+    assert 0 < len(name.encode()) <= 255
+    assert "/" not in name
+    assert not name.startswith(".")
+    assert not any(unicodedata.category(one) == "Cc" for one in name)
+    assert name.splitlines() == [name]
+
+
+@many
+@given(one=texts, other=texts)
+@example(one="a/b", other="a%2Fb")
+@example(one=".a", other="%2Ea")
+def test_texts_that_differ_have_names_that_differ(one: str, other: str) -> None:
+    if path_name(one) is not None:
+        assert (path_name(one) == path_name(other)) is (one == other)
+
+
+@many
+@given(name=texts)
+@example(name="%41")
+@example(name="%2f")
+@example(name="%FF")
+@example(name="a%")
+def test_a_name_is_the_one_spelling_of_its_text_or_none(name: str) -> None:
+    try:
+        text = text_of(name)
+    except PathNotFoundError as error:
+        assert str(error).isprintable()
+    else:
+        assert path_name(text) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Adora2a", "Adora2a"),
+        ("H2-Ab1", "H2-Ab1"),
+        ("Nkx2.1", "Nkx2.1"),
+        ("1700010L04Rik", "1700010L04Rik"),
+        ("two words", "two words"),
+        ("5'nt", "5'nt"),
+        ("n/a", "n%2Fa"),
+        ("100%", "100%25"),
+        (".", "%2E"),
+        ("..", "%2E."),
+        (".hidden", "%2Ehidden"),
+        ("a\nb", "a%0Ab"),
+        ("a\x9bb", "a%C2%9Bb"),
+        ("a\u2028b", "a%E2%80%A8b"),
+        ("µm", "µm"),
+    ],
+)
+def test_names_are_as_they_are_said_but_for_what_a_path_cannot_hold(
+    text: str, name: str
+) -> None:
+    assert path_name(text) == name
+    assert text_of(name) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\ud800", "a\udc80", "x" * 256, "é" * 128, "/" * 86, "." + "x" * 253]
+)
+def test_what_no_name_can_be_has_none(text: str) -> None:
+    assert path_name(text) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 255, "é" * 127 + "x", "/" * 85, "." + "x" * 252]
+)
+def test_the_longest_name_is_one(text: str) -> None:
+    assert len(path_name(text).encode()) == 255
+    assert text_of(path_name(text)) == text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        ".a",
+        "a/b",
+        "%2f",
+        "%2F%",
+        "%41",
+        "%61dora2a",
+        "%",
+        "%zz",
+        "%C3",
+        "%FF",
+        "%ED%A0%80",
+        "%00x%",
+        "a\nb",
+        "a\x00b",
+        "\udc80",
+        "x" * 256,
+        "%252g%",
+    ],
+)
+def test_a_second_spelling_is_no_name(name: str) -> None:
+    with pytest.raises(PathNotFoundError):
+        text_of(name)
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("Mouse, P56, Sagittal", "Mouse_P56_Sagittal"),
+        ("Mouse, P56, Coronal", "Mouse_P56_Coronal"),
+        ("Human, 34 years, Cortex - Gyral", "Human_34_years_Cortex_-_Gyral"),
+        ("Developing Mouse, E18.5", "Developing_Mouse_E18.5"),
+        ("  (draft)  ", "draft"),
+        ("../../etc/passwd", "etc_passwd"),
+        (".hidden", "hidden"),
+        ("50% µm", "50_µm"),
+        ("e\u0301tude", "étude"),
+        ("a\ud800b", "ab"),
+        ("21 pcw", "21_pcw"),
+    ],
+)
+def test_a_title_reads_as_one_word(title: str, name: str) -> None:
+    assert readable_name(title) == name
+
+
+@pytest.mark.parametrize(
+    "title", ["", "...", "_-_", "2", "  602630314 ", "/", "٣", "\0"]
+)
+def test_a_title_of_which_nothing_but_a_number_is_left_has_no_name(title: str) -> None:
+    assert readable_name(title) is None
+
+
+@many
+@given(title=texts)
+def test_a_readable_name_is_a_name_that_nobody_must_quote(title: str) -> None:
+    name = readable_name(title)
+    if name is None:
+        return
+    assert path_name(name) == name
+    assert text_of(name) == name
+    assert not name.isdecimal()
+    assert not name.startswith(("-", "."))
+    assert all(one.isalnum() or one in "_.+-" for one in name)
+    assert readable_name(name) == name

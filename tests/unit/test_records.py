@@ -1,0 +1,281 @@
+"""Rows of the service as records: as documented, or none."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from allenfs import records
+from allenfs.records import SectionImage
+
+# recorded: BlueBrain's tests, SectionImage.json (shortened)
+RECORDED = {
+    "annotated": False,
+    "data_set_id": 123,
+    "failed": False,
+    "height": 4936,
+    "id": 101945191,
+    "resolution": 1.63,
+    "section_number": 171,
+    "tier_count": 7,
+    "width": 8992,
+}
+KEYS = (
+    *("id", "section_number", "width", "height", "resolution", "failed", "annotated"),
+    *("treatments", "name", "associates", "data_set", "plane_of_section", "acronym"),
+    *("plane_of_section_id", "red_lower", "red_upper", "green_lower", "green_upper"),
+    *("blue_lower", "blue_upper"),
+)
+scalars = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(-2, 70_000),
+    st.floats(),
+    st.text(max_size=5),
+    st.sampled_from(["7", "007", "-7", "٣", "NISSL", "1e3", 10**400, 1e308, "9" * 400]),
+)
+json_values = st.recursive(
+    scalars,
+    lambda some: (
+        st.lists(some, max_size=3)
+        | st.dictionaries(st.sampled_from(KEYS), some, max_size=6)
+    ),
+    max_leaves=20,
+)
+rows = st.dictionaries(st.sampled_from(KEYS), json_values, max_size=10)
+hard = settings(max_examples=200, deadline=None)
+
+
+def is_id(value: object) -> bool:
+    return type(value) is int and 1 <= value < 10**18
+
+
+def test_a_recorded_section_image_is_read() -> None:
+    image = records.image_of(RECORDED)
+    assert image == SectionImage(101945191, 171, 8992, 4936, 1.63)
+    assert image.file_name == "0171_101945191.jpg"
+
+
+@hard
+@given(row=rows)
+@example(row={"id": 1, "section_number": 1, "resolution": math.nan})
+@example(row={"id": 1.0, "section_number": 2.0, "width": 1e308})
+def test_any_row_is_a_checked_image_or_none(row: dict[str, Any]) -> None:
+    image = records.image_of(row)
+    if image is None:
+        return
+    assert is_id(image.image_id)
+    assert type(image.section_number) is int
+    assert 0 <= image.section_number <= 10**9
+    assert type(image.width_px) is type(image.height_px) is int
+    assert min(image.width_px, image.height_px) >= 0
+    assert max(image.width_px, image.height_px) <= 10**7
+    if image.resolution_um is not None:
+        assert type(image.resolution_um) in (int, float)
+        assert 0 < image.resolution_um < math.inf
+    assert type(image.failed) is type(image.annotated) is bool
+    assert all(type(text) is str for text in image.treatments)
+    assert len(image.file_name) < 40
+
+
+@hard
+@given(value=json_values, row=rows)
+def test_whatever_is_said_is_read_or_left_out(value: Any, row: dict[str, Any]) -> None:
+    bounds = records.channels(value)
+    assert bounds is None or (
+        len(bounds) == 6
+        and all(type(one) is int and 0 <= one <= 65_535 for one in bounds)
+    )
+    nissl = records.nissl_of(row)
+    assert nissl is None or is_id(nissl)
+    plane = records.plane_of(row)
+    assert plane is None or type(plane) is str
+    assert all(type(text) is str for text in records.texts(value, "name"))
+    assert all(type(one) is dict for one in records.rows_of(value))
+    assert type(records.first_row(value)) is dict
+    one = records.record_id(row)
+    assert one is None or is_id(one)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1.5,
+        math.nan,
+        math.inf,
+        10**18,
+        1e18,
+        "",
+        "x",
+        "-1",
+        "1.0",
+        " 1",
+        "1\n",
+        "٣",
+        "²",
+        "0",
+        "1" + "0" * 18,
+        [1],
+        {"id": 1},
+        10**400,
+        "0000000001234567890123",
+    ],
+)
+def test_what_cannot_be_in_a_path_is_no_id(value: object) -> None:
+    """Neither is the beginning of a longer number."""
+    assert records.record_id({"id": value}) is None
+    assert records.image_of({**RECORDED, "id": value}) is None
+
+
+@pytest.mark.parametrize("value", [1, 1.0, "1", 10**18 - 1, "9" * 18])
+def test_an_id_may_be_said_as_a_text(value: object) -> None:
+    assert records.record_id({"id": value}) == int(value)
+
+
+@pytest.mark.parametrize("value", [None, True, -1, 1.5, "3", 10**9 + 1, math.nan, []])
+def test_a_section_without_a_number_is_not_lost(value: object) -> None:
+    image = records.image_of({**RECORDED, "section_number": value})
+    assert (image.section_number, image.file_name) == (0, "0000_101945191.jpg")
+    nameless = {key: RECORDED[key] for key in RECORDED if key != "section_number"}
+    assert records.image_of(nameless) == image
+    last = records.image_of({**RECORDED, "section_number": 10**9})
+    assert last.file_name == "1000000000_101945191.jpg"
+
+
+@pytest.mark.parametrize(
+    "value", [None, True, 0, -1.0, "1.0", math.nan, math.inf, {}, 10**400]
+)
+def test_a_resolution_that_is_no_length_is_not_known(value: object) -> None:
+    assert records.image_of({**RECORDED, "resolution": value}).resolution_um is None
+
+
+@pytest.mark.parametrize("value", [None, "true", 1, "f", [], {}])
+def test_only_true_is_failed(value: object) -> None:
+    assert records.image_of({**RECORDED, "failed": value}).failed is False
+    assert records.image_of({**RECORDED, "failed": True}).failed is True
+
+
+@hard
+@given(
+    pairs=st.lists(
+        st.tuples(st.integers(1, 30), st.integers(0, 5) | st.sampled_from([None, "1"]))
+    )
+)
+def test_images_stand_in_section_order_each_once(
+    pairs: list[tuple[int, int | None]],
+) -> None:
+    images = records.in_section_order(
+        {"id": image_id, "section_number": number} for image_id, number in pairs
+    )
+    said = {
+        image_id: number if type(number) is int else 0 for image_id, number in pairs
+    }
+    assert set(images) == set(said)
+    keys = [(image.section_number, image.image_id) for image in images.values()]
+    assert [image_id for _, image_id in keys] == list(images)
+    if len(pairs) == len({image_id for image_id, _ in pairs}):
+        assert keys == sorted((number, image_id) for image_id, number in said.items())
+
+
+EQUALIZATION = {
+    "red_lower": 0,
+    "red_upper": 923,
+    "green_lower": 0,
+    "green_upper": 987,
+    "blue_lower": 0,
+    "blue_upper": 4095,
+}
+
+
+def test_an_equalization_is_the_range_of_the_page() -> None:
+    assert records.channels(EQUALIZATION) == (0, 923, 0, 987, 0, 4095)
+    as_floats = {key: float(value) for key, value in EQUALIZATION.items()}
+    bounds = records.channels(as_floats)
+    assert bounds == (0, 923, 0, 987, 0, 4095)
+    assert all(type(one) is int for one in bounds)
+
+
+@pytest.mark.parametrize("bound", list(EQUALIZATION))
+@pytest.mark.parametrize("value", [None, -1, 65_536, "923", True, 0.5, math.nan])
+def test_an_equalization_with_a_bound_that_is_not_said_is_none(
+    bound: str, value: object
+) -> None:
+    assert records.channels({**EQUALIZATION, bound: value}) is None
+    assert (
+        records.channels({k: v for k, v in EQUALIZATION.items() if k != bound}) is None
+    )
+
+
+@pytest.mark.parametrize("value", [None, [], "x", 5, {}, [EQUALIZATION]])
+def test_what_is_no_equalization_is_none(value: object) -> None:
+    assert records.channels(value) is None
+
+
+def associate(image_id: int, number: int, *treatments: str | None) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": image_id, "section_number": number}
+    if treatments:
+        names = [{"name": name} for name in treatments]
+        row["data_set"] = {"id": 9, "treatments": names}
+    return row
+
+
+def nissl_among(*associates: Any) -> int | None:
+    return records.nissl_of(
+        {"id": 1, "section_number": 50, "associates": [*associates]}
+    )
+
+
+def test_the_closest_nissl_section_is_chosen() -> None:
+    assert nissl_among(associate(2, 40, "NISSL"), associate(3, 52, "NISSL")) == 3
+    assert nissl_among(associate(3, 52, "NISSL"), associate(2, 40, "NISSL")) == 3
+    # as close: the lower id, whatever the service's order
+    assert nissl_among(associate(5, 52, "NISSL"), associate(4, 48, "NISSL")) == 4
+
+
+def test_what_is_not_stained_with_nissl_is_not_chosen() -> None:
+    assert nissl_among(associate(2, 50, "ISH")) is None
+    assert nissl_among(associate(2, 50, "nissl")) is None
+    assert nissl_among(associate(2, 50, None)) is None
+    assert nissl_among(associate(2, 51, "ISH"), associate(3, 90, "ISH", "NISSL")) == 3
+    assert nissl_among(associate(1, 50, "NISSL")) is None  # itself
+    assert nissl_among() is None
+    assert nissl_among(None, 5, "x", {}, [associate(2, 50, "NISSL")]) is None
+
+
+def test_an_associate_without_its_treatments_is_believed() -> None:
+    assert nissl_among(associate(7, 51)) == 7
+    assert nissl_among({**associate(7, 51), "data_set": None}) == 7
+    assert nissl_among({**associate(7, 51), "data_set": {"id": 1}}) == 7
+    assert nissl_among({**associate(7, 51), "data_set": {"treatments": []}}) is None
+
+
+def test_planes_are_known_by_name_or_by_their_recorded_ids() -> None:
+    assert records.plane_of({"plane_of_section": {"name": "oblique"}}) == "oblique"
+    both = {"plane_of_section": {"id": 2, "name": "Sagittal"}, "plane_of_section_id": 1}
+    assert records.plane_of(both) == "Sagittal"
+    assert records.plane_of({"plane_of_section_id": 1}) == "coronal"
+    assert records.plane_of({"plane_of_section_id": 2}) == "sagittal"
+    assert records.plane_of({"plane_of_section_id": 2.0}) == "sagittal"
+    assert (
+        records.plane_of({"plane_of_section": None, "plane_of_section_id": 5}) == "n/a"
+    )
+    assert records.plane_of({"plane_of_section_id": 3}) is None
+    assert records.plane_of({"plane_of_section_id": True}) is None
+    assert records.plane_of({}) is None
+
+
+def test_texts_are_each_said_once_in_their_order() -> None:
+    nested = [{"name": "b"}, None, {"name": 5}, {}, {"name": "a"}, {"name": "b"}, "c"]
+    assert records.texts(nested, "name") == ("b", "a")
+    assert records.texts({"name": "alone"}, "name") == ("alone",)
+    assert records.texts("name", "name") == ()

@@ -1,0 +1,188 @@
+"""One thread works, all share what comes of it, and whoever leaves leaves alone."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from allenfs.errors import InterruptedWaitError, WrongAnswerError
+from allenfs.single_flight import SingleFlight
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+PATIENCE_S = 30
+READERS = 16
+
+
+class Work:
+    """Counts, and goes on when it may."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.error: BaseException | None = None
+        self.gate = threading.Event()
+        self.begun = threading.Event()
+        self.ended = threading.Event()
+
+    def __call__(self) -> object:
+        self.done += 1
+        self.begun.set()
+        assert self.gate.wait(PATIENCE_S)
+        try:
+            if self.error is not None:
+                raise self.error
+            return object()
+        finally:
+            self.ended.set()
+
+
+class Waiting:
+    """An `interrupted` that knows when so many threads have looked."""
+
+    def __init__(self, count: int) -> None:
+        self.all_wait = threading.Event()
+        self._count = count
+        self._seen: set[int] = set()
+        self._lock = threading.Lock()
+
+    def __call__(self) -> bool:
+        with self._lock:
+            self._seen.add(threading.get_ident())
+            if len(self._seen) == self._count:
+                self.all_wait.set()
+        return False
+
+
+@pytest.fixture
+def flights() -> SingleFlight[str, object]:
+    return SingleFlight()
+
+
+def at_once(flights: SingleFlight[str, object], work: Work) -> list[Future[object]]:
+    waiting = Waiting(READERS)
+    with ThreadPoolExecutor(READERS) as pool:
+        futures = [
+            pool.submit(flights.run, "key", work, waiting) for _ in range(READERS)
+        ]
+        assert waiting.all_wait.wait(PATIENCE_S)
+        work.gate.set()
+    return futures
+
+
+def test_sixteen_ask_and_one_thread_works(flights: SingleFlight[str, object]) -> None:
+    work = Work()
+    values = [future.result() for future in at_once(flights, work)]
+    assert work.done == 1
+    assert len(set(map(id, values))) == 1
+
+
+@pytest.mark.parametrize("error", [WrongAnswerError("no"), ValueError(), SystemExit(2)])
+def test_a_failure_is_shared_and_the_next_one_tries_again(
+    flights: SingleFlight[str, object], error: BaseException
+) -> None:
+    work = Work()
+    work.error = error
+    raised = [future.exception() for future in at_once(flights, work)]
+    assert {type(one) for one in raised} == {type(error)}
+    assert work.done == 1
+    work.error = None
+    assert flights.run("key", work, lambda: False) is not None
+    assert work.done == 2
+
+
+def test_each_key_is_work_of_its_own(flights: SingleFlight[str, object]) -> None:
+    slow, quick = Work(), Work()
+    quick.gate.set()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(flights.run, "slow", slow, lambda: False)
+        assert slow.begun.wait(PATIENCE_S)
+        value = flights.run("quick", quick, lambda: False)
+        assert not waiting.done()
+        slow.gate.set()
+        assert waiting.result() is not value
+    assert (slow.done, quick.done) == (1, 1)
+
+
+def test_who_is_interrupted_leaves_the_others_waiting(
+    flights: SingleFlight[str, object],
+) -> None:
+    work, waiting = Work(), Waiting(1)
+    with ThreadPoolExecutor(1) as pool:
+        patient = pool.submit(flights.run, "key", work, waiting)
+        assert waiting.all_wait.wait(PATIENCE_S)
+        with pytest.raises(InterruptedWaitError) as raised:
+            flights.run("key", work, lambda: True)
+        assert raised.value.errno == errno.EINTR
+        assert not patient.done()
+        work.gate.set()
+        assert patient.result() is not None
+    assert work.done == 1
+
+
+def test_work_that_nobody_waits_for_goes_on_and_is_joined(
+    flights: SingleFlight[str, object],
+) -> None:
+    work = Work()
+    for _ in range(3):
+        with pytest.raises(InterruptedWaitError):
+            flights.run("key", work, lambda: True)
+    assert work.done == 1
+    waiting = Waiting(1)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(flights.run, "key", work, waiting)
+        assert waiting.all_wait.wait(PATIENCE_S)
+        work.gate.set()
+        assert late.result() is not None
+    assert work.done == 1
+
+
+def test_work_that_is_done_is_not_interrupted(
+    flights: SingleFlight[str, object],
+) -> None:
+    """The answer is there: to throw it away would help nobody."""
+    work = Work()
+
+    def interrupted() -> bool:
+        work.gate.set()
+        assert work.ended.wait(PATIENCE_S)
+        for thread in threading.enumerate():  # its future is set before it ends
+            if thread.name.endswith("(_fly)"):
+                thread.join(PATIENCE_S)
+        return True
+
+    assert flights.run("key", work, interrupted) is not None
+
+
+def test_a_thread_that_cannot_start_is_an_error_and_the_next_one_tries(
+    flights: SingleFlight[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Work()
+    work.gate.set()
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="can't start"):
+                flights.run("key", work, lambda: False)
+    assert work.done == 0
+    assert flights.run("key", work, lambda: False) is not None
+    assert work.done == 1
+
+
+def test_nothing_is_kept_of_work_that_has_ended(
+    flights: SingleFlight[str, object],
+) -> None:
+    work = Work()
+    work.gate.set()
+    for number in range(50):
+        flights.run(str(number), work, lambda: False)
+    assert flights._flights == {}
+    assert work.done == 50
