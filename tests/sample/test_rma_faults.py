@@ -40,20 +40,6 @@ CUT = (Fault.CUT_CONTENT_LENGTH, Fault.CUT_CHUNKED, Fault.RESET_MID_BODY)
 
 
 @pytest.fixture(scope="module")
-def running():
-    with SampleService() as service:
-        yield service
-
-
-@pytest.fixture
-def service(running):
-    running.heal()
-    running.reset_counters()
-    yield running
-    running.heal()
-
-
-@pytest.fixture(scope="module")
 def good(running):
     return ask(running, TARGET)[1]
 

@@ -32,20 +32,6 @@ ENDLESS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def running():
-    with SampleService() as service:
-        yield service
-
-
-@pytest.fixture
-def service(running):
-    running.heal()
-    running.reset_counters()
-    yield running
-    running.heal()
-
-
 def until(condition) -> None:
     tick = threading.Event()
     for _ in range(2000):

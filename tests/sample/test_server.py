@@ -36,19 +36,6 @@ DOCUMENTED = (
 )
 
 
-@pytest.fixture(scope="module")
-def running():
-    with SampleService() as service:
-        yield service
-
-
-@pytest.fixture
-def service(running):
-    running.heal()
-    running.reset_counters()
-    return running
-
-
 class Client:
     """One kept connection."""
 
