@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from allenfs import jpeg
 
+# Transient failures are tried again so often.
+RETRIES = 3
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 _REFUSALS: dict[int, type[ServiceError]] = {

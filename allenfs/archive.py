@@ -1,26 +1,27 @@
-"""Answers of the catalog: asked once, kept for a while, older ones better than none."""
+"""How the catalog is asked: once, not for long, and older answers before none."""
 
 from __future__ import annotations
 
 import copy
-import functools
 import logging
+import math
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from cachetools import TLRUCache, TTLCache
+from cachetools import TTLCache
 
+from allenfs.answers import RETRIES
 from allenfs.errors import (
     BusyError,
+    InterruptedWaitError,
     PathNotFoundError,
     ServiceError,
     ServiceTimeoutError,
     UnreachableError,
 )
-from allenfs.shelf import Kept, Key
 from allenfs.single_flight import SingleFlight
+from allenfs.stock import Held, Stock, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from allenfs.config import ServiceSettings
     from allenfs.questions import Question
     from allenfs.rma import Query, Row
+    from allenfs.shelf import Key
+    from allenfs.stock import Shelf
     from allenfs.turns import Turns
 
     class Service(Protocol):
@@ -42,45 +45,21 @@ if TYPE_CHECKING:
             start_row: int,
             num_rows: int,
             turn: AbstractContextManager[object],
+            retries: int,
         ) -> list[Row | None]:
             """Return one page of rows in `turn`, or raise a ServiceError."""
-
-    class Shelf(Protocol):
-        """Where answers are kept."""
-
-        def get(self, key: Key) -> Kept | None:
-            """Return an answer, however old."""
-
-        def put(self, key: Key, kept: Kept) -> None:
-            """Keep an answer."""
-
-        def remove(self, key: Key) -> None:
-            """Forget an answer."""
-
-        def names(self, kind: str) -> list[str]:
-            """Names of the answers of one kind."""
 
 
 log = logging.getLogger(__name__)
 
 _Record = TypeVar("_Record")
 
-# A data set of 2600 images takes about 1 MB as records; most take 30 kB.
-_REMEMBERED = 256
 _REMEMBERED_FAILURES = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Held(Generic[_Record]):
-    """A record and when it was fetched (nanoseconds since the epoch)."""
-
-    record: _Record
-    fetched_ns: int
-    good_until_s: float
-
-
-def _good_until(_key: Key, held: Held[Any], _now_s: float) -> float:
-    return held.good_until_s
+# The kernel looks up one name at a time in a directory, so that who waits here
+# keeps others waiting, and those cannot be interrupted. An answer that comes
+# later is kept for the next look.
+_PATIENCE_S = 10.0
+_PATIENCE_FOR_NEWS_S = 2.0
 
 
 class Archive:
@@ -97,6 +76,11 @@ class Archive:
         Time to live; how long failures are remembered.
     clock, clock_ns : callable
         Monotonic seconds; nanoseconds since the epoch.
+
+    Attributes
+    ----------
+    stock : Stock
+        What is here without asking.
     """
 
     def __init__(
@@ -109,16 +93,13 @@ class Archive:
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._shelf = shelf
+        self.stock = Stock(shelf, settings, clock=clock, clock_ns=clock_ns)
         self._settings = settings
         self._clock = clock
-        self._clock_ns = clock_ns
-        self._page = functools.partial(service.page, turn=turns.for_query)
+        self._service = service
+        self._turns = turns
         self._flights: SingleFlight[Key, Held[Any]] = SingleFlight()
         self._lock = threading.Lock()
-        self._memory: TLRUCache[Key, Held[Any], float] = TLRUCache(
-            _REMEMBERED, _good_until, timer=clock
-        )
         self._failures: TTLCache[Key, ServiceError, float] = TTLCache(
             _REMEMBERED_FAILURES, settings.failure_memory_s, timer=clock
         )
@@ -138,12 +119,15 @@ class Archive:
         InterruptedWaitError
             `interrupted` said so. The asking goes on.
         """
-        held = self.held(question)
+        held = self.stock.any(question)
         if held is None:
             self._raise_remembered(question.key)
-            held = self._flights.run(
-                question.key, lambda: self._kept_or_asked(question), interrupted
-            )
+            patience_s = math.inf if question.is_long else _PATIENCE_S
+            held = self._asked_in_time(question, patience_s, interrupted)
+            if held is None:
+                raise self._out_of_patience(question.key)
+        elif not self.stock.is_fresh(held):
+            held = self._news(question, interrupted) or self._extended(question, held)
         return held
 
     def existing(
@@ -161,31 +145,6 @@ class Archive:
             msg = f"the service has no {' '.join(question.key)}"
             raise PathNotFoundError(msg)
         return cast("Held[_Record]", held)
-
-    def held(self, question: Question[_Record]) -> Held[_Record] | None:
-        """Return a record that is in memory and not too old."""
-        with self._lock:
-            held = self._memory.get(question.key)
-        return cast("Held[_Record] | None", held)
-
-    def kept(self, question: Question[_Record]) -> Held[_Record] | None:
-        """Return a record that is here, in memory or on the shelf, however old."""
-        held = self.held(question)
-        if held is None:
-            kept = self._shelf.get(question.key)
-            # what is too old is not held
-            held = kept and self._hold(question, kept, self._left_s(kept))
-        return held
-
-    def known(self, kind: str) -> list[str]:
-        """Return the names of the questions of a kind that have an answer here."""
-        with self._lock:
-            in_memory = [(key, self._memory.get(key)) for key in list(self._memory)]
-        names = set(self._shelf.names(kind))
-        names.update(
-            key[1] for key, held in in_memory if key[0] == kind and held and held.record
-        )
-        return sorted(names)
 
     def last_failure(self) -> str | None:
         """Why the service could not be asked, the last time it was; else None."""
@@ -206,55 +165,81 @@ class Archive:
             # a copy: each raising adds to an exception's traceback
             raise copy.copy(failure)
 
-    def _kept_or_asked(self, question: Question[_Record]) -> Held[_Record]:
+    def _asked_in_time(
+        self,
+        question: Question[_Record],
+        patience_s: float,
+        interrupted: Callable[[], bool],
+    ) -> Held[_Record] | None:
+        """Ask, or wait for who asks; None when the patience is over."""
+        ends_s = self._clock() + patience_s
+        try:
+            return self._flights.run(
+                question.key,
+                lambda: self._asked(question),
+                lambda: interrupted() or self._clock() > ends_s,
+            )
+        except InterruptedWaitError:
+            if interrupted():
+                raise
+            self.set_out_of_reach()
+            return None
+
+    def _news(
+        self, question: Question[_Record], interrupted: Callable[[], bool]
+    ) -> Held[_Record] | None:
+        """Ask for what is here, but too old; None where that does not work."""
+        if self.is_out_of_reach():
+            return None
+        try:
+            return self._asked_in_time(question, _PATIENCE_FOR_NEWS_S, interrupted)
+        except ServiceError:
+            return None  # logged
+
+    def _extended(
+        self, question: Question[_Record], held: Held[_Record]
+    ) -> Held[_Record]:
+        return self.stock.hold(question, held, self._settings.failure_memory_s)
+
+    def _out_of_patience(self, key: Key) -> ServiceError:
+        error = ServiceTimeoutError("no answer yet, and it is still waited for")
+        error.elapsed_s = _PATIENCE_S
+        with self._lock:
+            self._failures[key] = error
+        return copy.copy(error)
+
+    def _asked(self, question: Question[_Record]) -> Held[_Record]:
         # What was answered between the caller's look and this one.
-        held = self.held(question)
+        held = self.stock.fresh(question)
         if held is not None:
             return held
-        kept = self._shelf.get(question.key)
-        if kept is not None:
-            left_s = self._left_s(kept)
-            if left_s > 0:
-                return self._hold(question, kept, left_s)
-            if self.is_out_of_reach():
-                return self._hold(question, kept, self._settings.failure_memory_s)
         try:
             answer = question.ask(self._page)
         except ServiceError as error:
-            self._failed(question.key, error, is_kept=kept is not None)
-            if kept is None:
-                raise
-            return self._hold(question, kept, self._settings.failure_memory_s)
+            has_older = self.stock.any(question) is not None
+            self._failed(question.key, error, has_older=has_older)
+            raise
         self._out_of_reach_until_s = -1.0
         self._last_failure = None
-        fresh = Kept(answer, self._clock_ns())
-        if question.read(answer):
-            self._shelf.put(question.key, fresh)
-            return self._hold(question, fresh, self._settings.catalog_ttl_s)
-        self._shelf.remove(question.key)
-        return self._hold(question, fresh, self._settings.not_found_memory_s)
+        return self.stock.keep(question, answer)
 
-    def _left_s(self, kept: Kept) -> float:
-        age_s = (self._clock_ns() - kept.fetched_ns) / 1e9
-        # a clock that was put back makes an answer old, not new
-        return self._settings.catalog_ttl_s - age_s if age_s >= 0 else 0
+    def _page(self, query: Query, *, start_row: int, num_rows: int) -> list[Row | None]:
+        # a service that was just away is tried once: crawlers ask many questions
+        retries = 0 if self.is_out_of_reach() else RETRIES
+        return self._service.page(
+            query,
+            start_row=start_row,
+            num_rows=num_rows,
+            turn=self._turns.for_query,
+            retries=retries,
+        )
 
-    def _hold(
-        self, question: Question[_Record], kept: Kept, good_s: float
-    ) -> Held[_Record]:
-        good_until_s = self._clock() + good_s
-        held = Held(question.read(kept.answer), kept.fetched_ns, good_until_s)
-        with self._lock:
-            self._memory[question.key] = held
-        return held
-
-    def _failed(self, key: Key, error: ServiceError, *, is_kept: bool) -> None:
-        instead = "; an older answer is used" if is_kept else ""
-        log.warning("%s: %s%s", "/".join(key), error, instead)
+    def _failed(self, key: Key, error: ServiceError, *, has_older: bool) -> None:
+        instead = "; an older answer is used" if has_older else ""
+        log.warning("%s: %s%s", shown(key), error, instead)
         if isinstance(error, (UnreachableError, ServiceTimeoutError, BusyError)):
             self.set_out_of_reach()
-        self._last_failure = f"{'/'.join(key)}: {error}"
-        if not is_kept:
-            with self._lock:
-                # a copy: the traceback holds all that the asking used
-                self._failures[key] = copy.copy(error)
+        self._last_failure = f"{shown(key)}: {error}"
+        with self._lock:
+            # a copy: the traceback holds all that the asking used
+            self._failures[key] = copy.copy(error)

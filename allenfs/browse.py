@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from typing import TYPE_CHECKING, NoReturn
 
 from allenfs import lists
@@ -59,7 +60,8 @@ class Browser:
             case BrowseDirectory() | ProductsDirectory() | AtlasesDirectory():
                 return Folder()
             case ProductDirectory(product):
-                return _folder(product in self._products(interrupted), product)
+                exists = product in self._products(interrupted)
+                return _folder(exists and is_askable(product), product)
             case ProductDataSetsDirectory(product):
                 return _folder(is_askable(product), product)
             case GenesDirectory(product):
@@ -93,7 +95,9 @@ class Browser:
             case GeneDirectory(product, acronym):
                 return _path_names(self._planes(product, acronym, interrupted))
             case PlaneDirectory() | ProductDataSetsDirectory():
-                return [str(one) for one in self._data_sets(node, interrupted)]
+                data_sets = self._data_sets(node, interrupted)
+                self.data_set_ids.update(data_sets)
+                return [str(one) for one in data_sets]
             case AtlasesDirectory():
                 ids = [str(one) for one in self.atlas_ids(interrupted)]
                 return ids + list(self._atlas_names(interrupted))
@@ -108,7 +112,9 @@ class Browser:
     def _data_set_link(
         self, link: DataSetLink, interrupted: Callable[[], bool]
     ) -> Link:
-        if link.data_set_id not in self._data_sets(link.directory, interrupted):
+        ids = self._data_sets(link.directory, interrupted)
+        place = bisect.bisect_left(ids, link.data_set_id)  # a product has 26 000
+        if ids[place : place + 1] != (link.data_set_id,):
             _deny(str(link.data_set_id))
         is_plane = isinstance(link.directory, PlaneDirectory)
         up = _UP_FROM_PLANE if is_plane else _UP_FROM_PRODUCT
@@ -128,7 +134,7 @@ class Browser:
         return self._archive.get(lists.products(), interrupted).record.ids
 
     def _has_genes(self, product: str, interrupted: Callable[[], bool]) -> bool:
-        held = self._archive.held(lists.genes(product))
+        held = self._archive.stock.fresh(lists.genes(product))
         if held is None:
             held = self._archive.get(lists.has_genes(product), interrupted)
         return bool(held.record.ids)
@@ -138,7 +144,7 @@ class Browser:
     ) -> bool:
         question = lists.gene_data_sets(product, acronym)
         # `ls -l` looks up every name of the list that it has just read
-        listed = self._archive.held(lists.genes(product))
+        listed = self._archive.stock.fresh(lists.genes(product))
         if listed is not None:
             return acronym in listed.record.ids
         if self._archive.get(question, interrupted).record:
@@ -166,7 +172,6 @@ class Browser:
         else:
             question = lists.product_data_sets(directory.product)
             ids = self._archive.get(question, interrupted).record.ids
-        self.data_set_ids.update(ids)
         return ids
 
 

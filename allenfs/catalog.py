@@ -33,10 +33,11 @@ from allenfs.nodes import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from allenfs.archive import Archive, Held
+    from allenfs.archive import Archive
     from allenfs.glance import Glance
     from allenfs.images import ImageRequest
     from allenfs.records import Collection, Plate, SectionImage, SectionRecord
+    from allenfs.stock import Held
 
 
 class Catalog:
@@ -91,7 +92,7 @@ class Catalog:
         """Return the names in a directory; raises as `resolve` does."""
         match node:
             case DataSetsDirectory():
-                known = filter(str.isdecimal, self._archive.known("dataset"))
+                known = filter(str.isdecimal, self._archive.stock.names("dataset"))
                 return sorted(known, key=int)
             case CollectionDirectory():
                 return self._collection_names(node, interrupted)
@@ -112,13 +113,16 @@ class Catalog:
         """
         request = node.request
         if request.service is ImageService.ATLAS:
-            plate = self._glance.at(questions.plate(request.image_id), interrupted)
-            if plate is None:
-                return []
-            if isinstance(node, ImageDirectory):
-                return [tree.INFO_FILE]
-            is_drawn = request.annotated and plate.image.annotated
-            return [f"atlas{one}.jpg" for one in plate.atlas_ids] if is_drawn else []
+            question = questions.plate(request.image_id)
+            if isinstance(node, ParameterDirectory):
+                if not request.annotated:
+                    return []
+                drawn = self._archive.get(question, interrupted).record
+                has_drawings = drawn is not None and drawn.image.annotated
+                ids = drawn.atlas_ids if drawn is not None and has_drawings else ()
+                return [f"atlas{one}.jpg" for one in ids]
+            plate = self._glance.at(question, request.image_id, interrupted)
+            return [] if plate is None else [tree.INFO_FILE]
         if request.service is ImageService.PROJECTION or isinstance(
             node, ParameterDirectory
         ):
@@ -132,17 +136,17 @@ class Catalog:
     def _section_names(
         self, image_id: int, interrupted: Callable[[], bool]
     ) -> list[str]:
-        section = self._glance.at(questions.section(image_id), interrupted)
+        section = self._glance.at(questions.section(image_id), image_id, interrupted)
         if section is None:
             return []
         names = [tree.INFO_FILE]
         if section.data_set_id is not None:
             names.append(tree.DATA_SET_LINK)
             question = questions.data_set(section.data_set_id)
-            data_set = self._glance.at(question, interrupted)
+            data_set = self._glance.at(question, image_id, interrupted)
             if data_set is not None and data_set.equalization is not None:
                 names.append(tree.EQUALIZED)
-        nissl = self._glance.at(questions.nissl(image_id), interrupted)
+        nissl = self._glance.at(questions.nissl(image_id), image_id, interrupted)
         if nissl is not None and nissl.image_id is not None:
             names.append(tree.NISSL_LINK)
         return names
@@ -151,9 +155,9 @@ class Catalog:
         """Width and height of an image, where its record is at hand."""
         held: Held[Plate | None] | Held[SectionRecord | None] | None
         if request.service is ImageService.ATLAS:
-            held = self._archive.held(questions.plate(request.image_id))
+            held = self._archive.stock.fresh(questions.plate(request.image_id))
         else:
-            held = self._archive.held(questions.section(request.image_id))
+            held = self._archive.stock.fresh(questions.section(request.image_id))
         return _full_px(held.record.image) if held and held.record else None
 
     def _equalized(
@@ -213,7 +217,6 @@ class Catalog:
     def _collection_names(
         self, directory: CollectionDirectory, interrupted: Callable[[], bool]
     ) -> list[str]:
-        self._folder(directory, interrupted)
         collection = self._collection(directory, interrupted)
         images = collection.images.values()
         names = [image.file_name for image in images if _is_in_view(image, directory)]
@@ -229,7 +232,7 @@ class Catalog:
     def _link(self, image_id: int, name: str, interrupted: Callable[[], bool]) -> Link:
         if name == tree.NISSL_LINK:
             nissl = self._archive.get(questions.nissl(image_id), interrupted).record
-            if nissl.image_id is not None:
+            if nissl is not None and nissl.image_id is not None:
                 return Link(f"../{nissl.image_id}")
         else:
             question = questions.section(image_id)

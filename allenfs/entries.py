@@ -1,4 +1,4 @@
-"""What a path turns out to be, once the catalog has been asked."""
+"""What a path turns out to be, once the catalog has been asked, and its `stat`."""
 
 from __future__ import annotations
 
@@ -38,3 +38,26 @@ class Picture:
 
 
 Entry = Folder | Link | Picture | Document
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What `stat` tells.
+
+    Attributes
+    ----------
+    size_bytes : int
+        Exact, but for an image that is not here and was never read: an upper bound.
+    blocks : int
+        512-byte blocks that the file takes on this machine: 0 if it is not here.
+    modified_ns : int
+        Nanoseconds since the epoch.
+    is_dir, is_link : bool
+        Else it is a file.
+    """
+
+    size_bytes: int
+    blocks: int
+    modified_ns: int
+    is_dir: bool = False
+    is_link: bool = False

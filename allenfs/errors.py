@@ -16,6 +16,7 @@
     ├── NoAttributeError           ENODATA       no extended attribute of that name
     ├── InterruptedWaitError       EINTR         the waiting process got a signal
     ├── StaleSizeError             ESTALE        the kernel must ask the size again
+    ├── VanishedError              ESTALE        a directory that was there a moment ago
     ├── DamagedStoreError          EIO           a stored file is not what was stored
     └── ServiceError               EIO           carries url, attempts, elapsed_s
         ├── UnreachableError       EHOSTUNREACH  transient: connect, DNS
@@ -116,6 +117,16 @@ class InterruptedWaitError(AllenFSError):
 
 class StaleSizeError(AllenFSError):
     """The kernel holds another size than the image's; it must look again."""
+
+    errno = errno.ESTALE
+
+
+class VanishedError(AllenFSError):
+    """A directory that is not there any more.
+
+    Not ENOENT: the C library takes that from a directory for its end, and `ls`
+    would show an empty one.
+    """
 
     errno = errno.ESTALE
 

@@ -8,17 +8,19 @@ may send it back once, is in ``kernel_view.py``.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+import weakref
 from typing import TYPE_CHECKING, Protocol
 
 from allenfs import tree
 from allenfs.documents import Document
-from allenfs.entries import Entry, Folder, Link, Picture
+from allenfs.entries import Attributes, Entry, Folder, Link, Picture
 from allenfs.errors import (
     IsADirError,
     NotADirError,
     NotALinkError,
+    PathNotFoundError,
     StaleSizeError,
+    VanishedError,
 )
 from allenfs.handles import Handle, Handles
 from allenfs.kernel_view import KernelView, Opened, Opening
@@ -82,29 +84,6 @@ def _never() -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
-    """What `stat` tells.
-
-    Attributes
-    ----------
-    size_bytes : int
-        Exact, but for an image that is not here and was never read: an upper bound.
-    blocks : int
-        512-byte blocks that the file takes on this machine: 0 if it is not here.
-    modified_ns : int
-        Nanoseconds since the epoch.
-    is_dir, is_link : bool
-        Else it is a file.
-    """
-
-    size_bytes: int
-    blocks: int
-    modified_ns: int
-    is_dir: bool = False
-    is_link: bool = False
-
-
 class Filesystem:
     """The tree of images. Safe to use from many threads.
 
@@ -136,6 +115,11 @@ class Filesystem:
         self._started_ns = clock_ns()
         self._handles = Handles()
         self._kernel = KernelView(clock)
+        # Documents that somebody reads. As for images: the kernel has one page
+        # cache for a file, and a newer record must not get into it.
+        self._live: weakref.WeakValueDictionary[str, Document] = (
+            weakref.WeakValueDictionary()
+        )
 
     def entry(self, path: str, *, interrupted: Callable[[], bool] = _never) -> Entry:
         """Return what a path is.
@@ -176,7 +160,8 @@ class Filesystem:
                 size_bytes = len(target.encode())
                 return Attributes(size_bytes, 0, self._started_ns, is_link=True)
             case Document():
-                return self._told(path, _known(entry), is_here=True)
+                live = self._live.get(path, entry)
+                return self._told(path, _known(live), is_here=True)
             case Picture(request, full_px):
                 return self._stat_picture(path, request, full_px)
 
@@ -200,6 +185,8 @@ class Filesystem:
         Raises
         ------
         NotADirError, and what `entry` raises
+        VanishedError
+            There is a directory, but nothing to list in it any more.
         """
         node = tree.parse(path)
         match node:
@@ -217,7 +204,10 @@ class Filesystem:
         if isinstance(node, ParameterDirectory):
             more = self._catalog.more_names(node, interrupted)
             return tree.listing(node, []) + more
-        return self._catalog.names(node, interrupted)
+        try:
+            return self._catalog.names(node, interrupted)
+        except PathNotFoundError as error:
+            raise VanishedError(path) from error
 
     def target(self, path: str, *, interrupted: Callable[[], bool] = _never) -> str:
         """Return where a symbolic link leads.
@@ -264,7 +254,7 @@ class Filesystem:
             case Picture(request):
                 image = self._fetcher.get(request, interrupted)
             case Document():
-                image = entry
+                image = self._live.setdefault(path, entry)
             case _:
                 raise IsADirError(path)
         opening = self._kernel.opening(path, caller, image)

@@ -18,23 +18,24 @@ from allenfs.errors import InterruptedWaitError, ServiceError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from allenfs.archive import Archive, Held
+    from allenfs.archive import Archive
     from allenfs.questions import Question
-    from allenfs.shelf import Key
+    from allenfs.stock import Held
     from allenfs.turns import Turns
 
 _Record = TypeVar("_Record")
 
 # A live answer takes about half a second, and a directory needs up to four.
 _PATIENCE_S = 5.0
-_ASKING, _ASKING_S = 30, 60.0
+# More than a person looks at; a crawler's other listings go without.
+_DIRECTORIES, _AN_HOUR_S = 300, 3600.0
 
 
 class Glance:
     """Looks at records in passing. Safe to use from many threads.
 
-    Asks only a service that is idle, waits 5 s at most, asks 30 questions a
-    minute, and none for a while after the service was away.
+    Asks only a service that is idle, waits 5 s at most, asks for 300 directories
+    an hour, and for none for a while after the service was away.
 
     Parameters
     ----------
@@ -54,22 +55,30 @@ class Glance:
         self._turns = turns
         self._clock = clock
         self._lock = threading.Lock()
-        self._asked: TTLCache[Key, None, float] = TTLCache(
-            _ASKING, _ASKING_S, timer=clock
+        self._asked: TTLCache[int, None, float] = TTLCache(
+            _DIRECTORIES, _AN_HOUR_S, timer=clock
         )
 
     def at(
-        self, question: Question[_Record], interrupted: Callable[[], bool]
+        self,
+        question: Question[_Record],
+        image_id: int,
+        interrupted: Callable[[], bool],
     ) -> _Record | None:
         """Return a record, however old; None where there is none at hand.
+
+        Parameters
+        ----------
+        image_id : int
+            Whose directory is being listed.
 
         Raises
         ------
         InterruptedWaitError
         """
-        held = self._archive.kept(question)
-        is_good = held is not None and self._clock() < held.good_until_s
-        if not is_good and self._may_ask(question.key):
+        stock = self._archive.stock
+        held = stock.any(question)
+        if (held is None or not stock.is_fresh(held)) and self._may_ask(image_id):
             held = self._asked_in_time(question, interrupted) or held
         return None if held is None else held.record
 
@@ -89,11 +98,11 @@ class Glance:
             pass  # logged, and kept for `last_failure`
         return None
 
-    def _may_ask(self, key: Key) -> bool:
+    def _may_ask(self, image_id: int) -> bool:
         if self._archive.is_out_of_reach() or not self._turns.is_one_free:
             return False
         with self._lock:
-            if key not in self._asked and len(self._asked) >= _ASKING:
+            if image_id not in self._asked and len(self._asked) >= _DIRECTORIES:
                 return False
-            self._asked[key] = None
+            self._asked[image_id] = None
         return True

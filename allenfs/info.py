@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from allenfs.archive import Archive
-    from allenfs.records import SectionRecord
     from allenfs.rma import Row
 
 
@@ -36,12 +35,17 @@ def document(
     """
     if subject is Subject.SECTION:
         section = archive.existing(questions.section(subject_id), interrupted)
-        experiment = _experiment(archive, section.record, interrupted)
-        return _written(section.record.record, experiment, section.fetched_ns)
+        row, fetched_ns = section.record.record, section.fetched_ns
+        if section.record.data_set_id is None:
+            return _written(row, {}, fetched_ns)
+        question = questions.data_set(section.record.data_set_id)
+        data_set = archive.get(question, interrupted)
+        experiment = data_set.record.record if data_set.record else {}
+        return _written(row, experiment, max(fetched_ns, data_set.fetched_ns))
     if subject is Subject.DATA_SET:
-        data_set = archive.existing(questions.data_set(subject_id), interrupted)
-        row = data_set.record.record
-        return _written(row, row, data_set.fetched_ns)
+        own = archive.existing(questions.data_set(subject_id), interrupted)
+        row = own.record.record
+        return _written(row, row, own.fetched_ns)
     if subject is Subject.PLATE:
         plate = archive.existing(questions.plate(subject_id), interrupted)
         row = plate.record.record
@@ -52,16 +56,6 @@ def document(
     experiment = records.first_row(row.get("atlas_data_sets"))
     treatments = {"treatments": list(atlas.record.treatments)}
     return _written(row, experiment | treatments, atlas.fetched_ns)
-
-
-def _experiment(
-    archive: Archive, section: SectionRecord, interrupted: Callable[[], bool]
-) -> Row:
-    if section.data_set_id is None:
-        return {}
-    question = questions.data_set(section.data_set_id)
-    data_set = archive.get(question, interrupted).record
-    return data_set.record if data_set else {}
 
 
 def _written(row: Row, experiment: Row, fetched_ns: int) -> Document:

@@ -43,7 +43,7 @@ def genes(product: str) -> Question[Names]:
     PathNotFoundError
         Here and below: the name cannot be asked.
     """
-    return _list(("genes", product), _genes_query(product), "acronym")
+    return _list(("genes", product), _genes_query(product), "acronym", is_long=True)
 
 
 def has_genes(product: str) -> Question[Names]:
@@ -84,6 +84,7 @@ def product_data_sets(product: str) -> Question[DataSetIds]:
         ("data-sets", product),
         lambda page: [row["id"] for row in _good(all_rows(page, query))],
         lambda answer: DataSetIds(tuple(sorted(answer))),
+        is_long=True,
     )
 
 
@@ -102,7 +103,7 @@ def gene_data_sets(product: str, acronym: str) -> Question[dict[str, tuple[int, 
         for row in _good(all_rows(page, query)):
             # whether the service compares acronyms by case is not known
             if acronym in (records.texts(row.get("genes"), "acronym") or (acronym,)):
-                plane = records.plane_of(row) or "n/a"
+                plane = records.plane_of(row) or "unknown"
                 by_plane.setdefault(plane, []).append(row["id"])
         return by_plane
 
@@ -126,8 +127,13 @@ def _good(rows: list[Row]) -> list[Row]:
     ]
 
 
-def _list(key: tuple[str, str], query: Query, name: str) -> Question[Names]:
-    return Question(key, lambda page: _pairs(all_rows(page, query), name), _read_names)
+def _list(
+    key: tuple[str, str], query: Query, name: str, *, is_long: bool = False
+) -> Question[Names]:
+    def ask(page: Page) -> Any:
+        return _pairs(all_rows(page, query), name)
+
+    return Question(key, ask, _read_names, is_long)
 
 
 def _pairs(rows: list[Row] | list[Row | None], name: str) -> list[list[Any]]:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from allenfs.filesystem import Attributes, Filesystem
+    from allenfs.entries import Attributes
+    from allenfs.filesystem import Filesystem
     from allenfs.xattrs import ExtendedAttributes
 
 log = logging.getLogger(__name__)

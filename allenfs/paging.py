@@ -25,14 +25,25 @@ class Page(Protocol):
         """Return the page's rows, or raise a ServiceError."""
 
 
-def one_row(page: Page, query: Query) -> Row | None:
-    """Return the row of a query that finds one at most.
+def one_row(page: Page, query: Query, row_id: int) -> Row | None:
+    """Return the row of that id; None where the service finds none.
 
     A full page is asked for: whether rows that come nested in it count is not
     known (total_rows is recorded to count them).
+
+    Raises
+    ------
+    WrongAnswerError
+        There are rows, but not this one: that says nothing about it.
     """
     rows = page(query, start_row=0, num_rows=PAGE_ROWS)
-    return next((row for row in rows if row is not None), None)
+    for row in rows:
+        if row is not None and record_id(row) == row_id:
+            return row
+    if rows:
+        msg = f"{len(rows)} rows of {query.model}, and none of id {row_id}"
+        raise WrongAnswerError(msg)
+    return None
 
 
 def all_rows(page: Page, query: Query) -> list[Row]:
@@ -47,7 +58,7 @@ def all_rows(page: Page, query: Query) -> list[Row]:
     start_row = 0
     last: list[Row | None] = []
     while rows := page(query, start_row=start_row, num_rows=PAGE_ROWS):
-        if rows == last:
+        if rows == last and any(rows):
             break
         start_row, last = start_row + len(rows), rows
         for row in rows:
@@ -76,11 +87,17 @@ def _together(row: Row, again: Row) -> Row:
 def completed(page: Page, query: Query, nested: list[Row]) -> list[Row]:
     """Return all images, given those that came nested in another row.
 
-    One request says whether there are more than those; only then are they
-    asked for themselves.
+    The service is asked for what comes behind as many rows, mostly nothing. If
+    there is more, nested and further rows are all there are, unless some are
+    the same: then the nested ones were not the first ones.
     """
-    by_id = {record_id(row): row for row in nested if record_id(row) is not None}
-    rows = list(by_id.values())
-    if not rows or page(query, start_row=len(rows), num_rows=1):
-        rows = all_rows(page, query)
-    return rows
+    found = {record_id(row): row for row in nested if record_id(row) is not None}
+    start_row = len(found)
+    while rows := page(query, start_row=start_row, num_rows=PAGE_ROWS):
+        start_row += len(rows)
+        fresh = {record_id(row): row for row in rows if row is not None}
+        if fresh.keys() & found.keys() or len(fresh) < len(rows):
+            return all_rows(page, query)
+        found.update(fresh)
+    found.pop(None, None)
+    return list(found.values())

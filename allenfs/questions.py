@@ -45,22 +45,27 @@ class Question(Generic[_Record]):
         Page by page to an answer; raises ServiceError.
     read : callable
         Answer to a record. A false one says that there is no such thing.
+    is_long : bool
+        Whether it may take many pages.
     """
 
     key: tuple[str, str]
     ask: Callable[[Page], Any]
     read: Callable[[Any], _Record]
+    is_long: bool = False
 
 
 def section(image_id: int) -> Question[SectionRecord | None]:
     """Ask for one SectionImage."""
     query = Query("SectionImage", f"[id$eq{image_id}]")
     return Question(
-        ("section", str(image_id)), lambda page: one_row(page, query), _read_section
+        ("section", str(image_id)),
+        lambda page: one_row(page, query, image_id),
+        _read_section,
     )
 
 
-def nissl(image_id: int) -> Question[Neighbour]:
+def nissl(image_id: int) -> Question[Neighbour | None]:
     """Ask for the closest Nissl section, in the words of the institute's page.
 
     Whether a section without such a neighbour comes with no associates or not
@@ -73,8 +78,8 @@ def nissl(image_id: int) -> Question[Neighbour]:
     )
     return Question(
         ("nissl", str(image_id)),
-        lambda page: one_row(page, query),
-        lambda row: Neighbour(records.nissl_of(row) if row else None),
+        lambda page: one_row(page, query, image_id),
+        lambda row: Neighbour(records.nissl_of(row)) if row else None,
     )
 
 
@@ -89,13 +94,13 @@ def data_set(data_set_id: int) -> Question[Collection | None]:
     )
 
     def ask(page: Page) -> Any:
-        row = one_row(page, query)
+        row = one_row(page, query, data_set_id)
         if row is None:
             return None
         nested = rows_of(row.pop("section_images", None))
         rows = _images(page, images, nested)
         if len(rows) > len(nested) > 0:  # a page cut the images, and maybe the genes
-            row = one_row(page, alone) or row
+            row = one_row(page, alone, data_set_id) or row
         return {"record": row, "images": rows}
 
     return Question(("dataset", str(data_set_id)), ask, _read_data_set)
@@ -107,7 +112,9 @@ def plate(image_id: int) -> Question[Plate | None]:
         "AtlasImage", f"[id$eq{image_id}]", "treatments,atlas_data_set(atlases)"
     )
     return Question(
-        ("plate", str(image_id)), lambda page: one_row(page, query), _read_plate
+        ("plate", str(image_id)),
+        lambda page: one_row(page, query, image_id),
+        _read_plate,
     )
 
 
@@ -125,7 +132,7 @@ def atlas(atlas_id: int) -> Question[Collection | None]:
     )
 
     def ask(page: Page) -> Any:
-        row = one_row(page, query)
+        row = one_row(page, query, atlas_id)
         if row is None:
             return None
         nested = [
@@ -133,6 +140,8 @@ def atlas(atlas_id: int) -> Question[Collection | None]:
             for one in rows_of(row.get("atlas_data_sets"))
             for image in rows_of(one.pop("atlas_images", None))
         ]
+        if not all("treatments" in image for image in nested):
+            nested = []  # the include did not go that deep
         return {"record": row, "images": _images(page, plates, nested)}
 
     return Question(("atlas", str(atlas_id)), ask, _read_atlas)

@@ -20,7 +20,7 @@ _MAX_ID = 10**18 - 1
 _MAX_SIDE_PX = 10**7
 _MAX_CHANNEL_VALUE = 65_535
 _MAX_SECTION_NUMBER = 10**9
-_ID_TEXT = re.compile(r"[0-9]{1,18}")
+_NUMBER_TEXT = re.compile(r"[0-9]{1,18}")
 NISSL = "NISSL"
 # Recorded by BlueBrain's atldld from /data/PlaneOfSection/query.json.
 PLANES = {
@@ -134,11 +134,7 @@ class Titles(NamedTuple):
 
 def record_id(row: Row | None, key: str = "id") -> int | None:
     """Return an id of 1 to 18 digits; None where there is none."""
-    value = row.get(key) if row is not None else None
-    # image_to_image_2d is known to give ids as strings
-    if isinstance(value, str) and _ID_TEXT.fullmatch(value):
-        value = int(value)
-    return _whole(value, 1, _MAX_ID)
+    return _whole(row.get(key), 1, _MAX_ID) if row is not None else None
 
 
 def rows_of(value: Any) -> list[Row]:
@@ -219,24 +215,38 @@ def nissl_of(row: Row) -> int | None:
     """
     here = _whole(row.get("section_number"), 0, _MAX_SECTION_NUMBER) or 0
     found = [
-        (abs(image.section_number - here), image.image_id)
+        (not is_proven, abs(image.section_number - here), image.image_id)
         for associate in rows_of(row.get("associates"))
         if (image := image_of(associate)) is not None
         and image.image_id != record_id(row)
-        and _may_be_nissl(associate)
+        and not _are_of_one_data_set(row, associate)
+        and (is_proven := _is_nissl(associate)) is not False
     ]
-    return min(found)[1] if found else None
+    return min(found)[-1] if found else None
 
 
-def _may_be_nissl(row: Row) -> bool:
-    """Believe the query where an associate comes without its treatments."""
+def _are_of_one_data_set(row: Row, other: Row) -> bool:
+    data_set_id = record_id(row, "data_set_id")
+    return data_set_id is not None and data_set_id == record_id(other, "data_set_id")
+
+
+def _is_nissl(row: Row) -> bool | None:
+    """Say whether a section is one; None where its treatments did not come.
+
+    Then the query is believed, which asked for Nissl sections only.
+    """
     treatments = [
         one["treatments"] for one in rows_of(row.get("data_set")) if "treatments" in one
     ]
-    return not treatments or any(NISSL in texts(rows, "name") for rows in treatments)
+    if not treatments:
+        return None
+    return any(NISSL in texts(rows, "name") for rows in treatments)
 
 
 def _whole(value: Any, minimum: int, maximum: int) -> int | None:
+    # image_to_image_2d is known to give ids as strings
+    if isinstance(value, str) and _NUMBER_TEXT.fullmatch(value):
+        value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     is_whole = isinstance(value, int) and not isinstance(value, bool)

@@ -73,7 +73,7 @@ def quoted(text: str) -> str:
         It cannot be asked: RMA has no escape for an apostrophe, and no URL for
         what is no Unicode.
     """
-    if _UNASKABLE.search(text) or not _is_unicode(text):
+    if not is_askable(text):
         msg = f"cannot be asked: {text!r}"
         raise PathNotFoundError(msg)
     return f"'{text}'"
@@ -101,14 +101,20 @@ def read_page(data: bytes) -> list[Row | None]:
         kind = CutAnswerError if data.lstrip()[:1] == b"{" else WrongAnswerError
         msg = f"no JSON: {_shown(str(error))}"
         raise kind(msg) from None
-    rows = envelope.get("msg") if isinstance(envelope, dict) else None
+    rows: Any = envelope.get("msg") if isinstance(envelope, dict) else None
     if isinstance(rows, str):
         raise QueryError(_shown(rows))
-    if not isinstance(rows, list) or envelope.get("success", True) is not True:
+    is_answer = (
+        isinstance(rows, list)
+        and envelope.get("success", True) is True
+        and all(row is None or isinstance(row, dict) for row in rows)
+    )
+    if not is_answer:
         msg = f"not an answer to a query: {_shown(data[:_SHOWN_CHARS].decode('latin'))}"
         raise WrongAnswerError(msg)
     _raise_if_deep(rows)
-    return [row if isinstance(row, dict) else None for row in rows]
+    found: list[Row | None] = rows
+    return found
 
 
 def _raise_if_deep(rows: list[Any]) -> None:

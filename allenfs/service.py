@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from allenfs import answers, jpeg, rma
-from allenfs.answers import Answer, Sink
+from allenfs.answers import RETRIES, Answer, Sink
 from allenfs.errors import (
     BusyError,
     CutAnswerError,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RETRIES = 3
 _MAX_REDIRECTS = 5
 _CHUNK_BYTES = 256 * 1024
 # An error page or a redirect's body is read to its end, up to this size, so
@@ -112,6 +111,7 @@ class AllenService:
         start_row: int,
         num_rows: int,
         turn: AbstractContextManager[object] = _AT_ONCE,
+        retries: int = RETRIES,
     ) -> list[Row | None]:
         """Return one page of the rows of a query; retries and `turn` as in `fetch`.
 
@@ -129,7 +129,7 @@ class AllenService:
 
         url = query.url(self._settings.api_url, start_row=start_row, num_rows=num_rows)
         try:
-            return self._tried(url, attempt, turn)
+            return self._tried(url, attempt, turn, retries)
         except (ForbiddenError, ImageNotFoundError, RejectedError) as error:
             refused = QueryError(error.cause)
             refused.url, refused.attempts = error.url, error.attempts
@@ -141,6 +141,7 @@ class AllenService:
         url: str,
         attempt: Callable[[str, float], _Result],
         turn: AbstractContextManager[object],
+        retries: int = RETRIES,
     ) -> _Result:
         started_s = ends_s = 0.0
         attempts = 0
@@ -156,7 +157,7 @@ class AllenService:
                 error.url, error.attempts = url, attempts
                 error.elapsed_s = self._clock() - started_s
                 delay_s = self._delay_s(error, attempts)
-                is_last = attempts > RETRIES or self._clock() + delay_s >= ends_s
+                is_last = attempts > retries or self._clock() + delay_s >= ends_s
                 if is_last or not error.transient:
                     raise
                 log.info("trying again in %.1f s: %s", delay_s, error)

@@ -37,7 +37,8 @@ ROWS = (
     # policy
     ("paging", "documents"),
     ("questions", "fetcher", "kernel_view", "entries", "handles"),
-    ("lists", "archive"),
+    ("lists", "stock"),
+    ("archive",),
     ("glance", "info", "browse"),
     ("catalog",),
     ("filesystem", "xattrs"),
@@ -59,7 +60,7 @@ IMPORTERS = {
     "fuse": {"operations"},
     "requests": {"transport"},
     "urllib3": {"transport"},
-    "cachetools": {"store", "fetcher", "archive", "glance"},
+    "cachetools": {"store", "fetcher", "stock", "archive", "glance"},
 }
 SAMPLE_LIBRARIES = {"PIL", "numpy"}
 

@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from allenfs.archive import Archive, Held
+from allenfs.archive import Archive
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.glance import Glance
 from allenfs.questions import Question
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from allenfs.rma import Query, Row
+    from allenfs.stock import Held
 
 PATIENCE_S = 30
 DAY_S = 86_400
@@ -33,6 +34,7 @@ class ScriptedService:
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
+        self.retries: list[int] = []
         self.errors: dict[str, Exception] = {}
         self.error: Exception | None = None
         self.rows: dict[str, list[Row | None]] = {}
@@ -48,10 +50,12 @@ class ScriptedService:
         start_row: int,
         num_rows: int,
         turn: AbstractContextManager[object],
+        retries: int,
     ) -> list[Row | None]:
         with turn:
             with self._lock:
                 self.asked[query.model] += 1
+                self.retries.append(retries)
                 version = self.asked[query.model]
             self.arrived.set()
             assert self.gate.wait(PATIENCE_S)
@@ -67,7 +71,7 @@ def thing(name: str, kind: str = "thing") -> Question[Any]:
     from allenfs.paging import one_row
     from allenfs.rma import Query
 
-    return Question((kind, name), lambda page: one_row(page, Query(name)), _as_it_is)
+    return Question((kind, name), lambda page: one_row(page, Query(name), 1), _as_it_is)
 
 
 def _as_it_is(answer: Any) -> Any:
@@ -112,5 +116,5 @@ class Bench:
         return self.get(name).record["version"]
 
     def glance(self, name: str) -> int | None:
-        record = self.glancing.at(thing(name), never)
+        record = self.glancing.at(thing(name), hash(name), never)
         return None if record is None else record["version"]

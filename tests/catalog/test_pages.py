@@ -11,6 +11,7 @@ from allenfs import lists, questions
 from allenfs.config import ServiceSettings
 from allenfs.errors import WrongAnswerError
 from allenfs.paging import all_rows, completed, one_row
+from allenfs.records import Neighbour
 from allenfs.rma import Query
 from allenfs.sample.content import sample_database
 from allenfs.sample.database import Database
@@ -117,12 +118,13 @@ def test_the_samples_data_sets_are_the_same_whatever_a_page_is(
         for name, one in asked.items():
             if name == "has genes":
                 assert answered(sample, one).ids
+            elif name == "no nissl":  # no row, or one without associates
+                assert answered(sample, one) in (None, Neighbour(None))
             else:
                 assert answered(sample, one) == expected[name], name
     assert len(expected["long"].images) == 60
     assert expected["connectivity"].equalization == (0, 923, 0, 987, 0, 4095)
     assert expected["nissl"].image_id == 71592412
-    assert expected["no nissl"].image_id is None
     assert expected["plate"].atlas_ids == (2, 181276165)
     plates = [image.section_number for image in expected["atlas"].images.values()]
     assert plates == sorted(plates)
@@ -254,7 +256,7 @@ def test_what_a_service_filters_wrongly_is_left_out() -> None:
     question = lists.product_data_sets("P")
     assert question.read(question.ask(Pages(rows))).ids == (3, 4, 5)
     gene = lists.gene_data_sets("P", "A")
-    assert gene.read(gene.ask(Pages(rows))) == {"n/a": (4,), "coronal": (5,)}
+    assert gene.read(gene.ask(Pages(rows))) == {"unknown": (4,), "coronal": (5,)}
 
 
 def test_questions_that_differ_have_keys_that_differ() -> None:
@@ -330,10 +332,29 @@ def test_a_service_that_never_ends_is_wrong() -> None:
         all_rows(page, QUERY)
 
 
-def test_one_row_is_the_first_that_is_one() -> None:
-    assert one_row(Pages([None, {"id": 1}, {"id": 2}]), QUERY) == {"id": 1}
-    assert one_row(Pages([]), QUERY) is None
-    assert one_row(Pages([None]), QUERY) is None
+def test_one_row_is_the_one_that_was_asked_for() -> None:
+    rows: list[Row | None] = [None, {"id": 2}, {"id": "1"}]
+    assert one_row(Pages(rows), QUERY, 1) == {"id": "1"}
+    assert one_row(Pages([]), QUERY, 1) is None
+    for others in ([None], [{"id": 2}], [{"name": "no id"}]):
+        with pytest.raises(WrongAnswerError):  # says nothing of the one
+            one_row(Pages(others), QUERY, 1)
+
+
+def test_pages_of_nothing_but_nulls_are_no_end() -> None:
+    rows: list[Row | None] = [{"id": 1}, *[None] * 40, {"id": 2}]
+    assert all_rows(Pages(rows, 10), QUERY) == [{"id": 1}, {"id": 2}]
+
+
+@pytest.mark.parametrize(("length", "most"), [(2600, 2000), (2600, 700), (60, 50)])
+def test_nested_images_that_were_cut_are_completed_by_the_rest(
+    length: int, most: int
+) -> None:
+    rows: list[Row | None] = [{"id": number} for number in range(1, length + 1)]
+    pages = Pages(rows, most)
+    assert completed(pages, QUERY, rows[:most]) == rows
+    assert pages.starts[0] == most
+    assert len(pages.starts) == -(-length // most)
 
 
 def test_nested_images_are_taken_where_there_are_no_more() -> None:
@@ -342,5 +363,6 @@ def test_nested_images_are_taken_where_there_are_no_more() -> None:
     nested = [{"id": number, "nested": True} for number in range(1, 6)]
     assert completed(pages, QUERY, [*nested, nested[0], {"name": "no id"}]) == nested
     assert pages.starts == [5]
-    assert completed(pages, QUERY, nested[:4]) == rows  # cut, or with nulls
+    assert completed(pages, QUERY, nested[:4]) == [*nested[:4], rows[4]]  # cut
+    assert completed(pages, QUERY, nested[1:]) == rows  # not the first ones
     assert completed(pages, QUERY, []) == rows

@@ -9,8 +9,9 @@ from pathlib import Path
 import requests
 
 from allenfs import operations
+from allenfs.entries import Attributes
 from allenfs.errors import AllenFSError, ServiceTimeoutError
-from allenfs.filesystem import Attributes, Opened
+from allenfs.kernel_view import Opened
 
 CONTENT = bytes(range(251)) * 2000
 DIRECTORIES = {"/", "/names"}

@@ -37,6 +37,7 @@ TABLE = {
     errors.InterruptedWaitError: errno.EINTR,
     errors.ReadOnlyError: errno.EROFS,
     errors.StaleSizeError: errno.ESTALE,
+    errors.VanishedError: errno.ESTALE,
     errors.AllenFSError: errno.EIO,  # a bug
     errors.NotADirError: errno.ENOTDIR,
     errors.NotALinkError: errno.EINVAL,
