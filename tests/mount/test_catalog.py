@@ -268,6 +268,62 @@ def test_old_records_are_asked_again_when_the_service_is_back(
         assert "0010_5000000001.jpg" in os.listdir(directory)
 
 
+def test_data_set_that_was_withdrawn_is_no_empty_directory(tmp_path: Path) -> None:
+    database = sample_database()
+    add_data_set(database, 4711, [5_000_000_000])
+    with (
+        SampleService(database=database) as service,
+        Mounted(tmp_path, service.url, not_found_memory_s=0) as mounted,
+    ):
+        assert "4711" in os.listdir(mounted / "browse/product/Mouse/dataset")
+        database.remove("SectionDataSet", 4711)
+        done = subprocess.run(
+            ["ls", mounted / "dataset/4711"], capture_output=True, check=False
+        )
+        assert done.returncode != 0
+        assert b"Stale" in done.stderr
+        add_data_set(database, 4711, [5_000_000_001])
+        assert "info.json" in os.listdir(mounted / "dataset/4711")
+
+
+def test_open_document_is_one_record_to_its_end(tmp_path: Path) -> None:
+    database = sample_database()
+    add_data_set(database, 4711, range(5_000_000_000, 5_000_005_000))
+    with (
+        SampleService(database=database, page_rows=10_000) as service,
+        Mounted(tmp_path, service.url, catalog_ttl_s=0.001) as mounted,
+    ):
+        file = mounted / "dataset/4711/sections.csv"
+        before = file.read_bytes()
+        fd = os.open(file, os.O_RDONLY)
+        try:
+            assert os.pread(fd, 4096, 0) == before[:4096]
+            for image_id in range(5_000_000_000, 5_000_005_000):
+                database.change("SectionImage", image_id, width=12_345)
+            # another one is shown the same as long as this one reads
+            assert file.read_bytes() == before
+            assert os.pread(fd, len(before), 0) == before
+        finally:
+            os.close(fd)
+        subprocess.run(["cat", file], check=True, stdout=subprocess.DEVNULL)
+        after = file.read_bytes()
+        assert len(after) == len(before)
+        assert after != before
+        assert b",11409," not in after
+
+
+def test_drawings_of_a_plate_are_listed_in_full_or_not_at_all(
+    tmp_path: Path, service: SampleService
+) -> None:
+    with Mounted(tmp_path, service.url, warnings=["plate"]) as mounted:
+        service.fail_queries(Fault.SUCCESS_FALSE)
+        with pytest.raises(OSError) as caught:
+            os.listdir(mounted / "atlas/100883869/annotated")
+        assert caught.value.errno == errno.EIO
+        service.heal()
+        assert "atlas2.jpg" in os.listdir(mounted / "atlas/100883869/annotated")
+
+
 def test_listing_that_waits_for_the_service_dies_of_a_signal(
     tmp_path: Path, service: SampleService
 ) -> None:
