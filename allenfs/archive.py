@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
 import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -55,10 +54,7 @@ log = logging.getLogger(__name__)
 _Record = TypeVar("_Record")
 
 _REMEMBERED_FAILURES = 4096
-# The kernel looks up one name at a time in a directory, so that who waits here
-# keeps others waiting, and those cannot be interrupted. An answer that comes
-# later is kept for the next look.
-_PATIENCE_S = 10.0
+# An older answer is at hand.
 _PATIENCE_FOR_NEWS_S = 2.0
 
 
@@ -122,10 +118,9 @@ class Archive:
         held = self.stock.any(question)
         if held is None:
             self._raise_remembered(question.key)
-            patience_s = math.inf if question.is_long else _PATIENCE_S
-            held = self._asked_in_time(question, patience_s, interrupted)
+            held = self._asked_in_time(question, question.patience_s, interrupted)
             if held is None:
-                raise self._out_of_patience(question.key)
+                raise self._out_of_patience(question)
         elif not self.stock.is_fresh(held):
             held = self._news(question, interrupted) or self._extended(question, held)
         return held
@@ -201,11 +196,11 @@ class Archive:
     ) -> Held[_Record]:
         return self.stock.hold(question, held, self._settings.failure_memory_s)
 
-    def _out_of_patience(self, key: Key) -> ServiceError:
+    def _out_of_patience(self, question: Question[_Record]) -> ServiceError:
         error = ServiceTimeoutError("no answer yet, and it is still waited for")
-        error.elapsed_s = _PATIENCE_S
+        error.elapsed_s = question.patience_s
         with self._lock:
-            self._failures[key] = error
+            self._failures[question.key] = error
         return copy.copy(error)
 
     def _asked(self, question: Question[_Record]) -> Held[_Record]:

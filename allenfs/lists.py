@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from allenfs import records
 from allenfs.paging import Page, all_rows
-from allenfs.questions import Question
+from allenfs.questions import PATIENCE_S, Question
 from allenfs.records import DataSetIds, Names, Titles, record_id
 from allenfs.rma import Query, quoted
 
@@ -43,7 +44,9 @@ def genes(product: str) -> Question[Names]:
     PathNotFoundError
         Here and below: the name cannot be asked.
     """
-    return _list(("genes", product), _genes_query(product), "acronym", is_long=True)
+    return _list(
+        ("genes", product), _genes_query(product), "acronym", patience_s=math.inf
+    )
 
 
 def has_genes(product: str) -> Question[Names]:
@@ -84,7 +87,7 @@ def product_data_sets(product: str) -> Question[DataSetIds]:
         ("data-sets", product),
         lambda page: [row["id"] for row in _good(all_rows(page, query))],
         lambda answer: DataSetIds(tuple(sorted(answer))),
-        is_long=True,
+        patience_s=math.inf,
     )
 
 
@@ -128,12 +131,12 @@ def _good(rows: list[Row]) -> list[Row]:
 
 
 def _list(
-    key: tuple[str, str], query: Query, name: str, *, is_long: bool = False
+    key: tuple[str, str], query: Query, name: str, *, patience_s: float = PATIENCE_S
 ) -> Question[Names]:
     def ask(page: Page) -> Any:
         return _pairs(all_rows(page, query), name)
 
-    return Question(key, ask, _read_names, is_long)
+    return Question(key, ask, _read_names, patience_s)
 
 
 def _pairs(rows: list[Row] | list[Row | None], name: str) -> list[list[Any]]:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from allenfs.rma import Row
 
 _Record = TypeVar("_Record")
+# The kernel looks up one name at a time in a directory, so that who waits keeps
+# others waiting, and those cannot be interrupted. A live answer takes about half
+# a second, one with hundreds of images a few.
+PATIENCE_S, PATIENCE_FOR_IMAGES_S = 10.0, 30.0
 _IMAGE_FIELDS = (
     *("id", "section_number", "width", "height", "resolution", "failed"),
     *("annotated", "treatments"),
@@ -45,14 +49,14 @@ class Question(Generic[_Record]):
         Page by page to an answer; raises ServiceError.
     read : callable
         Answer to a record. A false one says that there is no such thing.
-    is_long : bool
-        Whether it may take many pages.
+    patience_s : float
+        How long somebody who looks at a path waits for the answer.
     """
 
     key: tuple[str, str]
     ask: Callable[[Page], Any]
     read: Callable[[Any], _Record]
-    is_long: bool = False
+    patience_s: float = PATIENCE_S
 
 
 def section(image_id: int) -> Question[SectionRecord | None]:
@@ -103,7 +107,8 @@ def data_set(data_set_id: int) -> Question[Collection | None]:
             row = one_row(page, alone, data_set_id) or row
         return {"record": row, "images": rows}
 
-    return Question(("dataset", str(data_set_id)), ask, _read_data_set)
+    key = "dataset", str(data_set_id)
+    return Question(key, ask, _read_data_set, PATIENCE_FOR_IMAGES_S)
 
 
 def plate(image_id: int) -> Question[Plate | None]:
@@ -144,7 +149,8 @@ def atlas(atlas_id: int) -> Question[Collection | None]:
             nested = []  # the include did not go that deep
         return {"record": row, "images": _images(page, plates, nested)}
 
-    return Question(("atlas", str(atlas_id)), ask, _read_atlas)
+    key = "atlas", str(atlas_id)
+    return Question(key, ask, _read_atlas, PATIENCE_FOR_IMAGES_S)
 
 
 def _images(page: Page, query: Query, nested: list[Row]) -> list[Row]:
