@@ -194,7 +194,10 @@ class Archive:
     def _extended(
         self, question: Question[_Record], held: Held[_Record]
     ) -> Held[_Record]:
-        return self.stock.hold(question, held, self._settings.failure_memory_s)
+        # what was answered meanwhile is better
+        return self.stock.fresh(question) or self.stock.hold(
+            question, held, self._settings.failure_memory_s
+        )
 
     def _out_of_patience(self, question: Question[_Record]) -> ServiceError:
         error = ServiceTimeoutError("no answer yet, and it is still waited for")

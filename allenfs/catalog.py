@@ -230,15 +230,14 @@ class Catalog:
         return [*names, tree.SECTIONS_FILE, *VIEWS]
 
     def _link(self, image_id: int, name: str, interrupted: Callable[[], bool]) -> Link:
+        section = self._archive.existing(questions.section(image_id), interrupted)
+        data_set_id = section.record.data_set_id
         if name == tree.NISSL_LINK:
             nissl = self._archive.get(questions.nissl(image_id), interrupted).record
-            if nissl is not None and nissl.image_id is not None:
+            if nissl.image_id is not None:
                 return Link(f"../{nissl.image_id}")
-        else:
-            question = questions.section(image_id)
-            section = self._archive.existing(question, interrupted).record
-            if section.data_set_id is not None:
-                return Link(f"../../dataset/{section.data_set_id}")
+        elif data_set_id is not None:
+            return Link(f"../../dataset/{data_set_id}")
         return _deny(f"{name} of section {image_id}")
 
 

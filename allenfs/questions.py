@@ -69,8 +69,10 @@ def section(image_id: int) -> Question[SectionRecord | None]:
     )
 
 
-def nissl(image_id: int) -> Question[Neighbour | None]:
-    """Ask for the closest Nissl section, in the words of the institute's page.
+def nissl(image_id: int) -> Question[Neighbour]:
+    """Ask for the Nissl section closest to a section that there is.
+
+    In the words of the institute's page.
 
     Whether a section without such a neighbour comes with no associates or not
     at all is not known; both say that there is none.
@@ -83,7 +85,7 @@ def nissl(image_id: int) -> Question[Neighbour | None]:
     return Question(
         ("nissl", str(image_id)),
         lambda page: one_row(page, query, image_id),
-        lambda row: Neighbour(records.nissl_of(row)) if row else None,
+        lambda row: Neighbour(records.nissl_of(row) if row else None),
     )
 
 
