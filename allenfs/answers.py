@@ -16,6 +16,7 @@ from allenfs.errors import (
     ServiceError,
     WrongAnswerError,
 )
+from allenfs.labels import in_one_line
 
 if TYPE_CHECKING:
     import mmap
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from allenfs import jpeg
 
-# Transient failures are tried again so often.
-RETRIES = 3
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 _REFUSALS: dict[int, type[ServiceError]] = {
@@ -79,11 +78,6 @@ def error_of_status(status: int, reason: str, retry_after: str) -> ServiceError:
     if status in BUSY:
         return BusyError(cause, retry_after_s=_retry_after_s(retry_after))
     return WrongAnswerError(cause)
-
-
-def in_one_line(text: str, max_chars: int) -> str:
-    """Escape a server's words, so that they cannot forge a line of the log."""
-    return text[:max_chars].encode("unicode_escape").decode("ascii")
 
 
 def modified_ns(last_modified: str) -> int | None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cachetools import TTLCache
 
-from allenfs.answers import RETRIES
 from allenfs.errors import (
     BusyError,
     InterruptedWaitError,
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
             start_row: int,
             num_rows: int,
             turn: AbstractContextManager[object],
-            retries: int,
+            once: bool,
         ) -> list[Row | None]:
             """Return one page of rows in `turn`, or raise a ServiceError."""
 
@@ -222,14 +221,13 @@ class Archive:
         return self.stock.keep(question, answer)
 
     def _page(self, query: Query, *, start_row: int, num_rows: int) -> list[Row | None]:
-        # a service that was just away is tried once: crawlers ask many questions
-        retries = 0 if self.is_out_of_reach() else RETRIES
         return self._service.page(
             query,
             start_row=start_row,
             num_rows=num_rows,
             turn=self._turns.for_query,
-            retries=retries,
+            # crawlers ask many questions of a service that is away
+            once=self.is_out_of_reach(),
         )
 
     def _failed(self, key: Key, error: ServiceError, *, has_older: bool) -> None:

@@ -59,11 +59,11 @@ class Browser:
         match node:
             case BrowseDirectory() | ProductsDirectory() | AtlasesDirectory():
                 return Folder()
+            case ProductDataSetsDirectory():
+                return Folder()  # its product was looked up before
             case ProductDirectory(product):
                 exists = product in self._products(interrupted)
                 return _folder(exists and is_askable(product), product)
-            case ProductDataSetsDirectory(product):
-                return _folder(is_askable(product), product)
             case GenesDirectory(product):
                 return _folder(self._has_genes(product, interrupted), "gene")
             case GeneDirectory(product, acronym):
@@ -142,12 +142,11 @@ class Browser:
     def _has_gene(
         self, product: str, acronym: str, interrupted: Callable[[], bool]
     ) -> bool:
-        question = lists.gene_data_sets(product, acronym)
         # `ls -l` looks up every name of the list that it has just read
         listed = self._archive.stock.fresh(lists.genes(product))
         if listed is not None:
-            return acronym in listed.record.ids
-        if self._archive.get(question, interrupted).record:
+            return is_askable(acronym) and acronym in listed.record.ids
+        if self._planes(product, acronym, interrupted):
             return True
         # all its data sets failed, or are none
         gene = lists.has_gene(product, acronym)
@@ -168,11 +167,9 @@ class Browser:
             planes = self._planes(directory.product, directory.acronym, interrupted)
             if directory.plane not in planes:
                 return _deny(directory.plane)
-            ids = planes[directory.plane]
-        else:
-            question = lists.product_data_sets(directory.product)
-            ids = self._archive.get(question, interrupted).record.ids
-        return ids
+            return planes[directory.plane]
+        question = lists.product_data_sets(directory.product)
+        return self._archive.get(question, interrupted).record.ids
 
 
 def _path_names(texts: Iterable[str]) -> list[str]:

@@ -108,26 +108,20 @@ class Catalog:
     ) -> list[str]:
         """Return what a directory of the grammar lists besides its images.
 
-        Only what is known to be there: with a service that is slow, busy or away
-        these names are left out, and can still be named.
+        Below an image's own directory only what is known to be there: with a
+        service that is slow, busy or away these names are left out, and can
+        still be named. Raises as `resolve` does.
         """
         request = node.request
-        if request.service is ImageService.ATLAS:
-            question = questions.plate(request.image_id)
-            if isinstance(node, ParameterDirectory):
-                if not request.annotated:
-                    return []
-                drawn = self._archive.get(question, interrupted).record
-                has_drawings = drawn is not None and drawn.image.annotated
-                ids = drawn.atlas_ids if drawn is not None and has_drawings else ()
-                return [f"atlas{one}.jpg" for one in ids]
-            plate = self._glance.at(question, request.image_id, interrupted)
-            return [] if plate is None else [tree.INFO_FILE]
-        if request.service is ImageService.PROJECTION or isinstance(
-            node, ParameterDirectory
-        ):
+        if isinstance(node, ParameterDirectory):
+            return self._drawings(request, interrupted) if request.annotated else []
+        if request.service is ImageService.SECTION:
+            return self._section_names(request.image_id, interrupted)
+        if request.service is not ImageService.ATLAS:
             return []
-        return self._section_names(request.image_id, interrupted)
+        question = questions.plate(request.image_id)
+        plate = self._glance.at(question, request.image_id, interrupted)
+        return [] if plate is None else [tree.INFO_FILE]
 
     def last_failure(self) -> str | None:
         """Why the service could not be asked, the last time it was; else None."""
@@ -150,6 +144,15 @@ class Catalog:
         if nissl is not None and nissl.image_id is not None:
             names.append(tree.NISSL_LINK)
         return names
+
+    def _drawings(
+        self, request: ImageRequest, interrupted: Callable[[], bool]
+    ) -> list[str]:
+        question = questions.plate(request.image_id)
+        plate = self._archive.get(question, interrupted).record
+        if plate is None or not plate.image.annotated:
+            return []
+        return [f"atlas{atlas_id}.jpg" for atlas_id in plate.atlas_ids]
 
     def _held_px(self, request: ImageRequest) -> tuple[int, int] | None:
         """Width and height of an image, where its record is at hand."""
@@ -203,14 +206,15 @@ class Catalog:
     ) -> Picture:
         directory = file.directory
         collection = self._collection(directory, interrupted)
-        view, image = directory.view, collection.images.get(file.image_id)
-        is_there = image is not None and _is_in_view(image, directory)
-        if view.equalized and collection.equalization is None:
-            is_there = False
-        if image is None or not is_there or image.file_name != file.name:
+        image = collection.images.get(file.image_id)
+        if image is None or image.file_name != file.name:
             return _deny(file.name)
-        request = view.of(image.image_id)
-        if collection.equalization is not None and view.equalized:
+        if not _is_in_view(image, directory):
+            return _deny(f"{file.name} in this view")
+        request = directory.view.of(image.image_id)
+        if directory.view.equalized:
+            if collection.equalization is None:
+                return _deny(f"equalization of data set {directory.subject_id}")
             request = request.with_range(collection.equalization)
         return Picture(request, _full_px(image))
 

@@ -1,4 +1,4 @@
-"""Names that the service gives as names in a path, and back.
+"""The service's words: as names in a path, and back, and in a line of the log.
 
 Acronyms, abbreviations and treatments are somebody's words: they may hold a
 slash, a control character, or be two dots. In a path those characters are
@@ -62,3 +62,8 @@ def readable_name(text: str) -> str | None:
     plain = unicodedata.normalize("NFC", text).encode(errors="ignore").decode()
     name = _UNREADABLE.sub("_", plain).strip("_.-")
     return None if name.isdecimal() else path_name(name)
+
+
+def in_one_line(text: str, max_chars: int) -> str:
+    """Escape a server's words, so that they cannot forge a line of the log."""
+    return text[:max_chars].encode("unicode_escape").decode("ascii")

@@ -70,10 +70,9 @@ def section(image_id: int) -> Question[SectionRecord | None]:
 
 
 def nissl(image_id: int) -> Question[Neighbour]:
-    """Ask for the Nissl section closest to a section that there is.
+    """Ask for the Nissl section closest to a section, in the words of the page.
 
-    In the words of the institute's page.
-
+    To be asked of a section that there is.
     Whether a section without such a neighbour comes with no associates or not
     at all is not known; both say that there is none.
     """

@@ -20,6 +20,7 @@ from allenfs.errors import (
     QueryError,
     WrongAnswerError,
 )
+from allenfs.labels import in_one_line
 
 Row = dict[str, Any]
 
@@ -99,18 +100,19 @@ def read_page(data: bytes) -> list[Row | None]:
     except (ValueError, RecursionError) as error:
         # Without a length, the end of a cut answer looks like an end.
         kind = CutAnswerError if data.lstrip()[:1] == b"{" else WrongAnswerError
-        msg = f"no JSON: {_shown(str(error))}"
+        msg = f"no JSON: {in_one_line(str(error), _SHOWN_CHARS)}"
         raise kind(msg) from None
     rows: Any = envelope.get("msg") if isinstance(envelope, dict) else None
     if isinstance(rows, str):
-        raise QueryError(_shown(rows))
+        raise QueryError(in_one_line(rows, _SHOWN_CHARS))
     is_answer = (
         isinstance(rows, list)
         and envelope.get("success", True) is True
         and all(row is None or isinstance(row, dict) for row in rows)
     )
     if not is_answer:
-        msg = f"not an answer to a query: {_shown(data[:_SHOWN_CHARS].decode('latin'))}"
+        said = in_one_line(data[:_SHOWN_CHARS].decode("latin-1"), _SHOWN_CHARS)
+        msg = f"not an answer to a query: {said}"
         raise WrongAnswerError(msg)
     _raise_if_deep(rows)
     found: list[Row | None] = rows
@@ -141,8 +143,3 @@ def _finite(text: str) -> float | None:
 
 def _is_unicode(text: str) -> bool:
     return text.isascii() or not re.search(r"[\ud800-\udfff]", text)
-
-
-def _shown(text: str) -> str:
-    """Escape the service's words, so that they cannot forge a line of the log."""
-    return text[:_SHOWN_CHARS].encode("unicode_escape").decode("ascii")

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from allenfs import answers, jpeg, rma
-from allenfs.answers import RETRIES, Answer, Sink
+from allenfs.answers import Answer, Sink
 from allenfs.errors import (
     BusyError,
     CutAnswerError,
@@ -21,6 +21,7 @@ from allenfs.errors import (
     ServiceError,
     WrongAnswerError,
 )
+from allenfs.labels import in_one_line
 from allenfs.transport import Reply, Transport, translated
 from allenfs.watchdog import Watchdog
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+RETRIES = 3
 _MAX_REDIRECTS = 5
 _CHUNK_BYTES = 256 * 1024
 # An error page or a redirect's body is read to its end, up to this size, so
@@ -111,9 +113,14 @@ class AllenService:
         start_row: int,
         num_rows: int,
         turn: AbstractContextManager[object] = _AT_ONCE,
-        retries: int = RETRIES,
+        once: bool = False,
     ) -> list[Row | None]:
-        """Return one page of the rows of a query; retries and `turn` as in `fetch`.
+        """Return one page of the rows of a query; `turn` as in `fetch`.
+
+        Parameters
+        ----------
+        once : bool
+            Whether not to try again what failed.
 
         Raises
         ------
@@ -129,7 +136,7 @@ class AllenService:
 
         url = query.url(self._settings.api_url, start_row=start_row, num_rows=num_rows)
         try:
-            return self._tried(url, attempt, turn, retries)
+            return self._tried(url, attempt, turn, 0 if once else RETRIES)
         except (ForbiddenError, ImageNotFoundError, RejectedError) as error:
             refused = QueryError(error.cause)
             refused.url, refused.attempts = error.url, error.attempts
@@ -206,7 +213,7 @@ class AllenService:
         content_type = reply.headers.get("Content-Type", "")
         if not content_type.lower().startswith("image/"):
             _drain(reply)
-            msg = f"no image: Content-Type {answers.in_one_line(content_type, 80)!r}"
+            msg = f"no image: Content-Type {in_one_line(content_type, 80)!r}"
             raise WrongAnswerError(msg)
         limit_bytes = self._settings.max_image_bytes
         _raise_if_above(reply.promised_bytes or 0, limit_bytes)

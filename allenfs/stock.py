@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from cachetools import TTLCache
 
-from allenfs.answers import in_one_line
+from allenfs.labels import in_one_line
 from allenfs.shelf import Kept, Key
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import urllib3
 import urllib3.connection
 import urllib3.exceptions
 
-from allenfs import __version__, answers
+from allenfs import __version__
 from allenfs.errors import (
     CutAnswerError,
     ServiceError,
@@ -28,6 +28,7 @@ from allenfs.errors import (
     UnreachableError,
     WrongAnswerError,
 )
+from allenfs.labels import in_one_line
 from allenfs.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -189,4 +190,4 @@ def translate(error: Exception) -> ServiceError:
 
 
 def _in_one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {answers.in_one_line(str(error), 300)}"
+    return f"{type(error).__name__}: {in_one_line(str(error), 300)}"

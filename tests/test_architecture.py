@@ -24,8 +24,8 @@ ROWS = (
     ("__init__",),
     # pure
     ("errors", "jpeg"),
-    ("parameters", "config", "labels", "rma"),
-    ("images",),
+    ("parameters", "config", "labels"),
+    ("images", "rma"),
     ("nodes", "records"),
     ("tree",),
     # mechanism

@@ -34,7 +34,7 @@ class ScriptedService:
 
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
-        self.retries: list[int] = []
+        self.once: list[bool] = []
         self.errors: dict[str, Exception] = {}
         self.error: Exception | None = None
         self.rows: dict[str, list[Row | None]] = {}
@@ -50,12 +50,12 @@ class ScriptedService:
         start_row: int,
         num_rows: int,
         turn: AbstractContextManager[object],
-        retries: int,
+        once: bool,
     ) -> list[Row | None]:
         with turn:
             with self._lock:
                 self.asked[query.model] += 1
-                self.retries.append(retries)
+                self.once.append(once)
                 version = self.asked[query.model]
             self.arrived.set()
             assert self.gate.wait(PATIENCE_S)

@@ -92,7 +92,8 @@ def test_mount_returns_when_the_mountpoint_answers_and_umount_when_it_is_gone(
 ) -> None:
     done = _allenfs("mount", "--api-url", service.url, root)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert os.listdir(root)[:3] == ["section", "projection", "atlas"]
+    images = ["section", "projection", "atlas"]
+    assert os.listdir(root) == [*images, "dataset", "browse"]
     pid = _pid(root)
     assert (root / PATH).stat().st_size > 0
     done = _allenfs("umount", root)

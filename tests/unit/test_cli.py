@@ -227,12 +227,18 @@ def test_cache_verify_removes_the_damaged_image_and_then_ends_with_0(
     victim.write_bytes(data)
     code, out, said = allenfs("cache", "verify", "--cache-dir", str(filled))
     assert code == 1
-    assert out.splitlines()[0] == "4 images checked, 1 damaged and removed"
+    assert out.splitlines() == [
+        "4 images checked, 1 damaged and removed",
+        "0 records checked, 0 damaged and removed",
+    ]
     assert len(said.splitlines()) == 1
     assert not victim.exists()
     code, out, said = allenfs("cache", "verify", "--cache-dir", str(filled))
     assert (code, said) == (0, "")
-    assert out.splitlines()[0] == "3 images checked, 0 damaged and removed"
+    assert out.splitlines() == [
+        "3 images checked, 0 damaged and removed",
+        "0 records checked, 0 damaged and removed",
+    ]
 
 
 def test_cache_clear_removes_every_image_of_every_service(
