@@ -254,8 +254,10 @@ def test_info_has_the_genes_and_the_range(mounted: Mounted) -> None:
 
 
 def test_links_are_relative_and_stay_in_the_mount(mounted: Mounted) -> None:
+    (mounted / "section/71592261/ds7/image.jpg").read_bytes()  # is then listed
     found = shell("find . -type l -printf '%p %l\\n'", mounted.root).splitlines()
     assert len(found) > 20
+    assert "./section/71592261/nissl ../71592412" in found
     for line in found:
         path, target = line.split(" ")
         assert not target.startswith("/")

@@ -313,6 +313,19 @@ def test_the_share_is_that_of_all_services_together(tmp_path: Path) -> None:
     assert other.get(KEY) is None
 
 
+def test_the_share_holds_when_two_keep_in_turn(tmp_path: Path) -> None:
+    """Each has to notice what the other one kept since its own last count."""
+    one = pages_of(shelf_at(tmp_path / "measure"), tmp_path / "measure", sized(0, 1))
+    shelves = [shelf_at(tmp_path, records_bytes=6 * one * PAGE) for _ in range(2)]
+    for number in range(1, 19):
+        key = "dataset", str(number)
+        shelves[number % 2].put(key, sized(number, 1))
+        assert disk_bytes(tmp_path) == min(number, 6) * one * PAGE
+        used_at(tmp_path, key, 1000 + number)
+    kept = sorted(map(int, shelves[0].names("dataset")))
+    assert kept == list(range(13, 19))
+
+
 def test_an_answer_larger_than_the_share_drives_nothing_out(tmp_path: Path) -> None:
     shelf = shelf_at(tmp_path, records_bytes=2 * PAGE)
     shelf.put(KEY, KEPT)
