@@ -34,6 +34,8 @@ FAILURES = [
     WrongAnswerError("no JSON"),
     QueryError("line 1, column 92"),
 ]
+
+
 failures = pytest.mark.parametrize("error", FAILURES, ids=lambda e: type(e).__name__)
 
 
@@ -259,87 +261,6 @@ def test_an_error_that_was_raised_often_holds_no_memory(bench: Bench) -> None:
     assert len(set(map(id, raised))) == 3
 
 
-# A glance
-
-
-def test_a_glance_asks_an_idle_service(bench: Bench) -> None:
-    assert bench.glance("Gene") == 1
-    assert bench.glance("Gene") == 1
-    assert bench.service.asked == {"Gene": 1}
-
-
-def test_a_glance_waits_behind_nobody(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, turns=1)
-    with bench.turns.for_image:
-        assert bench.glance("Gene") is None
-    assert bench.service.asked == {}
-    assert bench.glance("Gene") == 1
-
-
-def test_a_glance_takes_an_older_answer_rather_than_wait(tmp_path: Path) -> None:
-    """The service is busy: what is on the shelf is better than nothing."""
-    old = Bench(tmp_path)
-    assert old.version("Gene") == 1
-    old.now_s += 8 * DAY_S
-    bench = old.again(turns=1)
-    looks: list[None] = []
-
-    def looked() -> bool:
-        looks.append(None)
-        bench.now_s += 1
-        assert len(looks) < 1000
-        return False
-
-    with bench.turns.for_image:
-        record = bench.glancing.at(thing("Gene"), 1, looked)
-    assert record == {"id": 1, "version": 1}
-    assert bench.service.asked == {"Gene": 1}
-
-
-def test_a_glance_has_patience_for_five_seconds(bench: Bench) -> None:
-    bench.service.gate.clear()
-    looks: list[float] = []
-
-    def looked() -> bool:
-        assert bench.service.arrived.wait(PATIENCE_S)
-        looks.append(bench.now_s)
-        bench.now_s += 1
-        return False
-
-    assert bench.glancing.at(thing("Gene"), 1, looked) is None
-    assert 5 <= max(looks) - 1000 <= 9  # each look takes a second, and there are more
-    # a service that is so slow is not asked by the next one
-    assert bench.glance("Atlas") is None
-    assert bench.service.asked == {"Gene": 1}
-    bench.service.gate.set()
-    assert bench.version("Gene") == 1  # the asking went on
-    bench.now_s += 10
-    assert bench.glance("Atlas") == 1
-    assert bench.service.asked == {"Gene": 1, "Atlas": 1}
-
-
-def test_an_interrupted_glance_says_so(bench: Bench) -> None:
-    bench.service.gate.clear()
-    with pytest.raises(InterruptedWaitError):
-        bench.glancing.at(thing("Gene"), 1, lambda: True)
-    bench.service.gate.set()
-    assert bench.version("Gene") == 1
-
-
-def test_glances_ask_for_300_directories_an_hour(bench: Bench) -> None:
-    names = [f"Model{number}" for number in range(310)]
-    found = [bench.glance(name) for name in names]
-    assert found == [1] * 300 + [None] * 10
-    assert sum(bench.service.asked.values()) == 300
-    assert bench.version(names[309]) == 1  # who needs it asks
-    assert bench.glance(names[309]) == 1
-    # one directory asks for several things
-    again = [bench.glancing.at(thing(f"{name} 2"), hash(name), never) for name in names]
-    assert len([one for one in again if one]) == 300
-    bench.now_s += 3600
-    assert [bench.glance(name) for name in names[300:]] == [1] * 10
-
-
 def test_old_answers_are_asked_again_for_300_directories_too(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     names = [f"Model{number}" for number in range(310)]
@@ -351,47 +272,6 @@ def test_old_answers_are_asked_again_for_300_directories_too(tmp_path: Path) -> 
     found = [later.glance(name) for name in names]
     assert None not in found
     assert sum(bench.service.asked.values()) == 300
-
-
-@pytest.mark.parametrize("error", FAILURES[:3], ids=["unreachable", "stalled", "busy"])
-def test_glances_leave_a_service_alone_that_is_away(
-    bench: Bench, error: ServiceError, caplog: pytest.LogCaptureFixture
-) -> None:
-    bench.service.error = error
-    assert bench.glance("Gene") is None
-    assert [bench.glance(f"Model{number}") for number in range(9)] == [None] * 9
-    assert bench.service.asked == {"Gene": 1}
-    assert len(warnings(caplog)) == 1
-    assert error.cause in (bench.archive.last_failure() or "")
-    bench.service.error = None
-    bench.now_s += 10
-    assert bench.glance("Atlas") == 1
-    assert bench.archive.last_failure() is None
-
-
-def test_glances_are_answered_from_the_shelf_while_the_service_is_away(
-    bench: Bench,
-) -> None:
-    for name in ("A", "B"):
-        bench.get(name)
-    bench.now_s += 8 * DAY_S
-    later = bench.again()
-    bench.service.error = UnreachableError("no")
-    assert [later.glance("A"), later.glance("B"), later.glance("C")] == [1, 1, None]
-    assert bench.service.asked == {"A": 2, "B": 1}
-    bench.service.error = None
-    later.now_s += 10
-    assert [later.glance(name) for name in ("A", "B", "C")] == [3, 2, 1]
-
-
-def test_a_failed_glance_is_remembered_as_any_other(bench: Bench) -> None:
-    bench.service.errors["Gene"] = QueryError("refused")
-    assert [bench.glance("Gene") for _ in range(5)] == [None] * 5
-    assert bench.service.asked == {"Gene": 1}
-    assert bench.glance("Atlas") == 1
-
-
-# Waiting, and what does not wait
 
 
 def test_nobody_waits_longer_than_ten_seconds_and_the_answer_is_kept(
