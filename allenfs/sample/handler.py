@@ -6,6 +6,7 @@ import functools
 import gzip
 import logging
 import re
+import time
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime, formatdate
 from http.server import BaseHTTPRequestHandler
@@ -143,6 +144,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == faults.LOOP_TARGET:
             wire.page(302, "Moved.", (("Location", faults.LOOP_TARGET),))
             return
+        started_s = time.monotonic()
         download = parse_location(self.path)
         body = b"" if wire.without_body else _drawn(download)
         gzipped = _offers_gzip(cast("str", self.headers.get("Accept-Encoding", "")))
@@ -166,7 +168,7 @@ class Handler(BaseHTTPRequestHandler):
             fields += [("Vary", "Accept-Encoding"), ("Content-Encoding", "gzip")]
         if chunked:
             fields.append(("Transfer-Encoding", "chunked"))
-        self.backstage.hold()
+        self.backstage.hold(time.monotonic() - started_s)
         wire.head(200, tuple(fields))
         if chunked:
             wire.chunks(body)

@@ -46,7 +46,8 @@ class SampleService:
     port
         TCP port; 0 takes any free one.
     latency_s
-        Seconds to wait before the first byte of the answer that ends a download.
+        Seconds from the request that ends a download to the answer's first byte, at
+        least; drawing counts.
     query_latency_s
         The same before the answer to a query.
     database

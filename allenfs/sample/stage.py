@@ -83,9 +83,12 @@ class Stage:
         with self._lock:
             return self._query_plan.take(None)
 
-    def hold(self) -> None:
-        """Wait as long as an image answer is to be held before its first byte."""
-        self._closed.wait(self._latency_s)
+    def hold(self, spent_s: float = 0) -> None:
+        """Wait as long as an image answer is to be held before its first byte.
+
+        Drawing it may have taken some of that time.
+        """
+        self._closed.wait(max(0, self._latency_s - spent_s))
         while not (self.running.wait(_POLL_S) or self._closed.is_set()):
             pass
 

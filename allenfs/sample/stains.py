@@ -154,7 +154,12 @@ def _photograph(record: ImageRecord) -> Stack:
     elif record.style == "connectivity":
         cells = _projected(record)
     tissue = _tissue(record)
-    paper = _lerp(stain.pale, stain.dense, density)
+    size = (density.shape[1], density.shape[0])
+    paper = Image.composite(
+        Image.new("RGB", size, stain.dense),
+        Image.new("RGB", size, stain.pale),
+        _gray(density),
+    )
     layers = [Layer(paper, tissue, "edge")]
     if record.style in ("ish", "connectivity"):
         # What is strongly stained is so between its cells, too.
@@ -253,12 +258,6 @@ def _projected(record: ImageRecord) -> Field:
 def _tissue(record: ImageRecord) -> Image.Image:
     inside = np.where(labels_of(record) > 0, 255, 0).astype(np.uint8)
     return Image.fromarray(inside).filter(ImageFilter.GaussianBlur(1.6))
-
-
-def _lerp(pale: Color, dense: Color, amount: Field) -> Image.Image:
-    start, stop = np.asarray(pale, np.float32), np.asarray(dense, np.float32)
-    mixed = start + (stop - start) * amount[..., None]
-    return _image(np.clip(mixed, 0, 255).astype(np.uint8))
 
 
 def _unit(field: Field) -> Field:
