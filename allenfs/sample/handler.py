@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _YEAR: Final = timedelta(days=365)
-_SMALL_PX: Final = 1 << 20
+_SMALL_PX: Final = 1 << 21
 
 
 @functools.lru_cache(maxsize=64)

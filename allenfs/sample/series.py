@@ -86,8 +86,8 @@ SERIES: Final[tuple[DataSet, ...]] = (
         LONG_DATA_SET_ID,
         "coronal",
         "Mouse Brain, Adora2a",
-        # as small as the recorded ones of the next: 60 are copied by tests and bench
-        _images("coronal", 72083105, range(20, 500, 8), scale=0.37),
+        # half as large as a mouse brain is: tests and the bench copy all 60
+        _images("coronal", 72083105, range(20, 500, 8), scale=0.5),
     ),
     _ish(
         479,  # recorded, with 101349756: 4232 x 3864, 1.049 um

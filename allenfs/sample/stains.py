@@ -150,7 +150,7 @@ def _photograph(record: ImageRecord) -> Stack:
     density = _density(record)
     cells = density
     if record.style == "ish":
-        cells = np.clip(0.15 * density + 1.1 * _expressed(record), 0, 1)
+        cells = np.clip(0.3 * density + 1.1 * _expressed(record), 0, 1)
     elif record.style == "connectivity":
         cells = _projected(record)
     tissue = _tissue(record)
