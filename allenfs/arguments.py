@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_CONNECTIONS = 999
+_MAX_READAHEAD = 999
 _MAX_PORT = 65_535
 
 _Value = TypeVar("_Value")
@@ -115,6 +116,14 @@ def _add_limits(mount: argparse.ArgumentParser) -> None:
         help="requests at a time (default %(default)s)",
     )
     mount.add_argument(
+        "--readahead",
+        type=_readahead,
+        default=config.DEFAULT_READAHEAD_IMAGES,
+        metavar="N",
+        help="images downloaded ahead of who opens one after the other, 0 for none "
+        "(default %(default)s)",
+    )
+    mount.add_argument(
         "--max-image-size",
         type=_checked(config.parse_size),
         default=config.DEFAULT_MAX_IMAGE_SIZE,
@@ -173,6 +182,10 @@ def _checked(parse: Callable[[str], _Value]) -> Callable[[str], _Value]:
 
 def _connections(text: str) -> int:
     return _whole_number(text, 1, _MAX_CONNECTIONS)
+
+
+def _readahead(text: str) -> int:
+    return _whole_number(text, 0, _MAX_READAHEAD)
 
 
 def _port(text: str) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from allenfs import documents, info, questions, tree
 from allenfs.browse import Browser
 from allenfs.documents import Document
-from allenfs.entries import Entry, Folder, Link, Picture
+from allenfs.entries import Entry, Folder, Link, Picture, Series
 from allenfs.errors import PathNotFoundError
 from allenfs.images import VIEWS, ImageService
 from allenfs.labels import path_name
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from allenfs.archive import Archive
     from allenfs.glance import Glance
     from allenfs.images import ImageRequest
+    from allenfs.questions import Question
     from allenfs.records import Collection, Plate, SectionImage, SectionRecord
     from allenfs.stock import Held
 
@@ -100,6 +101,21 @@ class Catalog:
                 raise PathNotFoundError(str(node))
             case _:
                 return self._browser.names(node, interrupted)
+
+    def series(self, directory: CollectionDirectory) -> Series:
+        """Return the images that a directory lists, as far as they are at hand."""
+        held = self._archive.stock.any(_question(directory))
+        collection: Collection | None = held.record if held else None
+        view = directory.view.request
+        if collection is None:
+            return Series(view)
+        if directory.view.equalized and collection.equalization is not None:
+            view = view.with_range(collection.equalization)
+        images = collection.images.values()
+        return Series(
+            view,
+            tuple(image.image_id for image in images if _is_in_view(image, directory)),
+        )
 
     def more_names(
         self,
@@ -178,11 +194,7 @@ class Catalog:
     def _collection(
         self, directory: CollectionDirectory, interrupted: Callable[[], bool]
     ) -> Collection:
-        is_atlas = directory.subject is Subject.ATLAS
-        question = questions.atlas if is_atlas else questions.data_set
-        return self._archive.existing(
-            question(directory.subject_id), interrupted
-        ).record
+        return self._archive.existing(_question(directory), interrupted).record
 
     def _folder(
         self, directory: CollectionDirectory, interrupted: Callable[[], bool]
@@ -243,6 +255,11 @@ class Catalog:
         elif data_set_id is not None:
             return Link(f"../../dataset/{data_set_id}")
         return _deny(f"{name} of section {image_id}")
+
+
+def _question(directory: CollectionDirectory) -> Question[Collection | None]:
+    is_atlas = directory.subject is Subject.ATLAS
+    return (questions.atlas if is_atlas else questions.data_set)(directory.subject_id)
 
 
 def _full_px(image: SectionImage) -> tuple[int, int] | None:

@@ -69,6 +69,7 @@ def _daemon_arguments(
         *("--cache-dir", str(store.directory)),
         *("--cache-size", str(store.capacity_bytes)),
         *("--connections", str(service.connections)),
+        *("--readahead", str(settings.readahead_images)),
         *("--max-image-size", str(service.max_image_bytes)),
         *("--connect-timeout", str(service.connect_timeout_s)),
         *("--stall-timeout", str(service.stall_timeout_s)),
@@ -107,6 +108,7 @@ def _mount_settings(parsed: argparse.Namespace) -> MountSettings:
         store=_store_settings(parsed, config.service_name(api_url)),
         sample=parsed.sample,
         fuse_options=options,
+        readahead_images=parsed.readahead,
     )
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 DEFAULT_API_URL = "https://api.brain-map.org"
 DEFAULT_CACHE_SIZE = "10GiB"
 DEFAULT_MAX_IMAGE_SIZE = "1GiB"
+# Twice what four connections have under way: the next ones are always asked for.
+DEFAULT_READAHEAD_IMAGES = 8
 
 API_URL_VARIABLE = "ALLENFS_API_URL"
 CACHE_DIR_VARIABLE = "ALLENFS_CACHE_DIR"
@@ -92,6 +94,8 @@ class MountSettings:
         Start the embedded sample service; it gives the service's address.
     fuse_options : mapping of str to (str or True)
         As given with ``-o``.
+    readahead_images : int
+        How many images of a listing are downloaded ahead, at the most.
     """
 
     mountpoint: Path
@@ -99,6 +103,7 @@ class MountSettings:
     store: StoreSettings
     sample: bool
     fuse_options: Mapping[str, str | bool]
+    readahead_images: int = DEFAULT_READAHEAD_IMAGES
 
 
 def parse_size(text: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from allenfs.documents import Document
@@ -35,6 +35,24 @@ class Picture:
 
     request: ImageRequest
     full_px: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The images of a listing, in its order.
+
+    Attributes
+    ----------
+    view : ImageRequest
+        How the listing shows them: of no image in particular.
+    """
+
+    view: ImageRequest
+    image_ids: tuple[int, ...] = ()
+
+    def request(self, place: int) -> ImageRequest:
+        """Return the request of the image at a place, from 0."""
+        return replace(self.view, image_id=self.image_ids[place])
 
 
 Entry = Folder | Link | Picture | Document

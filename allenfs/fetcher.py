@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from cachetools import TLRUCache, TTLCache
-
-from allenfs.errors import ImageNotFoundError, ServiceError
+from allenfs.errors import ServiceError
+from allenfs.failures import Failures
 from allenfs.sealed import Known
 from allenfs.single_flight import SingleFlight
 from allenfs.turns import Turns
@@ -25,20 +23,21 @@ if TYPE_CHECKING:
     from allenfs.images import ImageRequest, ImageService
     from allenfs.sealed import Image
     from allenfs.spool import Spool
+    from allenfs.turns import SpareTurn
 
 
 log = logging.getLogger(__name__)
-
-_REMEMBERED_FAILURES = 4096
-# How long the last failure of an image can be read from the mount.
-_REASON_MEMORY_S = 3600.0
 
 
 class Service(Protocol):
     """Where images come from."""
 
     def fetch(
-        self, request: ImageRequest, sink: Sink, turn: AbstractContextManager[object]
+        self,
+        request: ImageRequest,
+        sink: Sink,
+        turn: AbstractContextManager[object],
+        goes_on: Callable[[ServiceError], bool],
     ) -> Answer:
         """Download one image, each attempt in `turn`, or raise a ServiceError."""
 
@@ -52,6 +51,9 @@ class ImageStore(Protocol):
     def peek(self, request: ImageRequest) -> Known | None:
         """Return size and time of a stored image, quickly."""
 
+    def is_known(self, request: ImageRequest) -> bool:
+        """Whether an image was stored, as far as memory tells."""
+
     def spool(self) -> Spool:
         """Return a new place for the bytes of a download."""
 
@@ -62,15 +64,6 @@ class ImageStore(Protocol):
 
     def used_ids(self, service: ImageService) -> list[int]:
         """Ids of the stored images of one service."""
-
-
-class _Failure(NamedTuple):
-    error: ServiceError
-    memory_s: float
-
-
-def _forget_at(_request: ImageRequest, failure: _Failure, now_s: float) -> float:
-    return now_s + failure.memory_s
 
 
 class Fetcher:
@@ -102,8 +95,8 @@ class Fetcher:
     ) -> None:
         self._service = service
         self._store = store
-        self._settings = settings
         self._turns = turns or Turns(settings.connections)
+        self._failures = Failures(settings, clock=clock)
         self._lock = threading.Lock()
         self._flights: SingleFlight[ImageRequest, Image] = SingleFlight()
         # Images that somebody holds. A second reader gets the same object: the
@@ -112,12 +105,7 @@ class Fetcher:
             weakref.WeakValueDictionary()
         )
         self._used: set[tuple[ImageService, int]] = set()
-        self._failures: TLRUCache[ImageRequest, _Failure, float] = TLRUCache(
-            _REMEMBERED_FAILURES, _forget_at, timer=clock
-        )
-        self._reasons: TTLCache[ImageRequest, str, float] = TTLCache(
-            _REMEMBERED_FAILURES, _REASON_MEMORY_S, timer=clock
-        )
+        self._is_last_one_kept = True
 
     def get(
         self,
@@ -142,7 +130,40 @@ class Fetcher:
         if image is not None:
             return self._landed(request, image)
         self._raise_remembered(request)
-        return self._flights.run(request, lambda: self._fly(request), interrupted)
+        turn = self._turns.for_image
+        return self._flights.run(
+            request, lambda: self._fly(request, turn, _always), interrupted
+        )
+
+    @property
+    def may_go_ahead(self) -> bool:
+        """Whether to download what nobody has asked for yet.
+
+        Not while the service is in trouble, nor while the store keeps nothing.
+        """
+        return self._failures.is_calm and self._is_last_one_kept
+
+    def go_ahead(self, request: ImageRequest, turn: SpareTurn) -> None:
+        """Download an image that nobody has asked for yet, in this thread.
+
+        Who opens it meanwhile waits for this download. As long as nobody does, a
+        failure that may be gone at the next attempt ends it, and is forgotten.
+        """
+
+        def is_asked_for() -> bool:
+            return not self._flights.abandon(request)
+
+        def work() -> Image:
+            try:
+                return self._fly(request, turn, is_asked_for)
+            except ServiceError:
+                raise  # logged
+            except Exception:
+                log.exception("%s: a bug", request.path)
+                raise
+
+        if self._store.peek(request) is None:
+            self._flights.lead(request, work)
 
     def peek(self, request: ImageRequest) -> Known | None:
         """Return size and time of an image that is here, without opening it."""
@@ -150,6 +171,10 @@ class Fetcher:
         if image is not None:
             return Known(image.facts.size_bytes, image.facts.modified_ns)
         return self._store.peek(request)
+
+    def is_known(self, request: ImageRequest) -> bool:
+        """Whether an image is here, as far as that can be told in no time."""
+        return self._store.is_known(request)
 
     def used_ids(self, service: ImageService) -> list[int]:
         """Ids of one service whose images were opened: now, or kept from before."""
@@ -159,35 +184,55 @@ class Fetcher:
 
     def last_failure(self, request: ImageRequest) -> str | None:
         """Why the last download of this image failed, in words; None if it did not."""
-        with self._lock:
-            reason: str | None = self._reasons.get(request)
-        return reason
+        return self._failures.reason(request)
 
     def _held(self, request: ImageRequest) -> Image | None:
         with self._lock:
             return self._live.get(request)
 
     def _raise_remembered(self, request: ImageRequest) -> None:
-        with self._lock:
-            failure = self._failures.get(request)
+        error = self._failures.remembered(request)
         # A failure does not hide what another mount has stored since.
-        if failure is not None and self._store.peek(request) is None:
-            # a copy: each raising adds to an exception's traceback
-            raise copy.copy(failure.error)
+        if error is not None and self._store.peek(request) is None:
+            raise error
 
-    def _fly(self, request: ImageRequest) -> Image:
+    def _fly(
+        self,
+        request: ImageRequest,
+        turn: AbstractContextManager[object],
+        is_asked_for: Callable[[], bool],
+    ) -> Image:
         # What landed, or failed, between the caller's look and this one.
         image = self._held(request)
         if image is not None:
             return image
         self._raise_remembered(request)
+        is_given_up = False
+
+        def goes_on(error: ServiceError) -> bool:
+            nonlocal is_given_up
+            self._failures.note(error)
+            is_given_up = not is_asked_for()
+            return not is_given_up
+
         try:
-            return self._landed(request, self._found_or_downloaded(request))
+            return self._landed(
+                request, self._found_or_downloaded(request, turn, goes_on)
+            )
         except ServiceError as error:
-            self._failed(request, error)
+            if is_given_up:
+                log.info("not read ahead: %s: %s", request.path, error)
+            else:
+                log.warning("%s: %s", request.path, error)
+                self._failures.remember(request, error)
             raise
 
-    def _found_or_downloaded(self, request: ImageRequest) -> Image:
+    def _found_or_downloaded(
+        self,
+        request: ImageRequest,
+        turn: AbstractContextManager[object],
+        goes_on: Callable[[ServiceError], bool],
+    ) -> Image:
         # Comparing a checksum takes time, so that it is here, where a waiting
         # process can be interrupted, and is done once for all that wait.
         image = self._store.find(request, unread=True)
@@ -195,24 +240,19 @@ class Fetcher:
             return image
         spool = self._store.spool()
         try:
-            answer = self._service.fetch(request, spool, self._turns.for_image)
-            return self._store.add(request, spool, answer.modified_ns)
+            answer = self._service.fetch(request, spool, turn, goes_on)
+            image = self._store.add(request, spool, answer.modified_ns)
         finally:
             spool.close()
+        self._is_last_one_kept = self._store.peek(request) is not None
+        return image
 
     def _landed(self, request: ImageRequest, image: Image) -> Image:
+        self._failures.forget(request)
         with self._lock:
-            self._failures.pop(request, None)
-            self._reasons.pop(request, None)
             self._used.add((request.service, request.image_id))
             return self._live.setdefault(request, image)
 
-    def _failed(self, request: ImageRequest, error: ServiceError) -> None:
-        log.warning("%s: %s", request.path, error)
-        memory_s = self._settings.failure_memory_s
-        if isinstance(error, ImageNotFoundError):
-            memory_s = self._settings.not_found_memory_s
-        with self._lock:
-            # a copy: the traceback holds all that the download used
-            self._failures[request] = _Failure(copy.copy(error), memory_s)
-            self._reasons[request] = str(error)
+
+def _always() -> bool:
+    return True

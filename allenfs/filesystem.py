@@ -19,6 +19,7 @@ from allenfs.errors import (
     NotADirError,
     NotALinkError,
     PathNotFoundError,
+    ServiceError,
     StaleSizeError,
     VanishedError,
 )
@@ -26,6 +27,7 @@ from allenfs.handles import Handle, Handles
 from allenfs.kernel_view import KernelView, Opened, Opening
 from allenfs.nodes import (
     CatalogNode,
+    CollectionFile,
     ImageDirectory,
     ImageFile,
     ParameterDirectory,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from allenfs.images import ImageRequest, ImageService
+    from allenfs.readahead import ReadAhead
     from allenfs.sealed import Image
 
 _BLOCK_BYTES = 512
@@ -98,6 +101,8 @@ class Filesystem:
         Knows what else there is.
     max_image_bytes : int
         No upper bound of a size is above it.
+    readahead : ReadAhead, optional
+        Told of each file of a listing that is opened.
     """
 
     def __init__(
@@ -106,12 +111,14 @@ class Filesystem:
         catalog: Catalog,
         *,
         max_image_bytes: int,
+        readahead: ReadAhead | None = None,
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._fetcher = fetcher
         self._catalog = catalog
         self._max_image_bytes = max_image_bytes
+        self._readahead = readahead
         self._started_ns = clock_ns()
         self._handles = Handles()
         self._kernel = KernelView(clock)
@@ -252,7 +259,7 @@ class Filesystem:
         image: Image | Document
         match entry:
             case Picture(request):
-                image = self._fetcher.get(request, interrupted)
+                image = self._image(path, request, interrupted)
             case Document():
                 image = self._live.setdefault(path, entry)
             case _:
@@ -263,6 +270,19 @@ class Filesystem:
         direct_io = past_cache or opening is Opening.UNTOLD
         number = self._handles.add(Handle(path, image, direct_io))
         return Opened(number, opening is Opening.SAME_PAGES, direct_io)
+
+    def _image(
+        self, path: str, request: ImageRequest, interrupted: Callable[[], bool]
+    ) -> Image:
+        file = tree.parse(path)
+        if self._readahead is None or not isinstance(file, CollectionFile):
+            return self._fetcher.get(request, interrupted)
+        self._readahead.opened(path, file)
+        try:
+            return self._fetcher.get(request, interrupted)
+        except ServiceError:
+            self._readahead.failed(path)
+            raise
 
     def read(self, handle: int, offset: int, size: int) -> bytes:
         """Return bytes [offset, offset + size) of an open file.

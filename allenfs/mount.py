@@ -47,6 +47,7 @@ def run(settings: MountSettings) -> None:
     from allenfs.fetcher import Fetcher  # noqa: PLC0415
     from allenfs.filesystem import Filesystem  # noqa: PLC0415
     from allenfs.glance import Glance  # noqa: PLC0415
+    from allenfs.readahead import ReadAhead  # noqa: PLC0415
     from allenfs.service import AllenService  # noqa: PLC0415
     from allenfs.shelf import Shelf  # noqa: PLC0415
     from allenfs.store import Store  # noqa: PLC0415
@@ -67,8 +68,18 @@ def run(settings: MountSettings) -> None:
         shelf = Shelf(settings.store)
         archive = Archive(service, shelf, settings.service, turns)
         catalog = Catalog(archive, Glance(archive, turns))
+        readahead = ReadAhead(
+            fetcher,
+            catalog.series,
+            turns,
+            max_window=settings.readahead_images,
+            capacity_bytes=store.capacity_bytes,
+        )
         filesystem = Filesystem(
-            fetcher, catalog, max_image_bytes=settings.service.max_image_bytes
+            fetcher,
+            catalog,
+            max_image_bytes=settings.service.max_image_bytes,
+            readahead=readahead,
         )
         attributes = ExtendedAttributes(
             filesystem, fetcher, catalog, api_url=settings.service.api_url

@@ -51,6 +51,10 @@ _AT_ONCE: AbstractContextManager[None] = contextlib.nullcontext()
 _Result = TypeVar("_Result")
 
 
+def _always(_: ServiceError) -> bool:
+    return True
+
+
 class AllenService:
     """The image services of one address. Safe to use from many threads.
 
@@ -80,6 +84,7 @@ class AllenService:
         request: ImageRequest,
         sink: Sink,
         turn: AbstractContextManager[object] = _AT_ONCE,
+        goes_on: Callable[[ServiceError], bool] = _always,
     ) -> Answer:
         """Download one image into `sink` and check it.
 
@@ -90,6 +95,8 @@ class AllenService:
         turn : context manager
             Entered for each attempt, not for the pauses between them. The
             deadline counts from its first entering.
+        goes_on : callable
+            Told of each transient failure: whether to try again.
 
         Raises
         ------
@@ -104,7 +111,8 @@ class AllenService:
                 last_modified = reply.headers.get("Last-Modified", "")
             return Answer(answers.modified_ns(last_modified), _check(sink))
 
-        return self._tried(request.url(self._settings.api_url), attempt, turn)
+        url = request.url(self._settings.api_url)
+        return self._tried(url, attempt, turn, goes_on)
 
     def page(
         self,
@@ -136,7 +144,7 @@ class AllenService:
 
         url = query.url(self._settings.api_url, start_row=start_row, num_rows=num_rows)
         try:
-            return self._tried(url, attempt, turn, 0 if once else RETRIES)
+            return self._tried(url, attempt, turn, lambda _: not once)
         except (ForbiddenError, ImageNotFoundError, RejectedError) as error:
             refused = QueryError(error.cause)
             refused.url, refused.attempts = error.url, error.attempts
@@ -148,7 +156,7 @@ class AllenService:
         url: str,
         attempt: Callable[[str, float], _Result],
         turn: AbstractContextManager[object],
-        retries: int = RETRIES,
+        goes_on: Callable[[ServiceError], bool],
     ) -> _Result:
         started_s = ends_s = 0.0
         attempts = 0
@@ -163,9 +171,10 @@ class AllenService:
             except ServiceError as error:
                 error.url, error.attempts = url, attempts
                 error.elapsed_s = self._clock() - started_s
+                if not error.transient or not goes_on(error):
+                    raise
                 delay_s = self._delay_s(error, attempts)
-                is_last = attempts > retries or self._clock() + delay_s >= ends_s
-                if is_last or not error.transient:
+                if attempts > RETRIES or self._clock() + delay_s >= ends_s:
                     raise
                 log.info("trying again in %.1f s: %s", delay_s, error)
             self._sleep(delay_s)

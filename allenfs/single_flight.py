@@ -25,6 +25,7 @@ class SingleFlight(Generic[_Key, _Value]):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._flights: dict[_Key, concurrent.futures.Future[_Value]] = {}
+        self._unasked: set[_Key] = set()  # of those, what nobody has waited for
 
     def run(
         self,
@@ -55,12 +56,38 @@ class SingleFlight(Generic[_Key, _Value]):
                 raise InterruptedWaitError(msg)
         return flight.result()
 
+    def lead(self, key: _Key, work: Callable[[], _Value]) -> None:
+        """Do `work` in this thread, unless it is under way.
+
+        Nobody has asked for it yet; who does meanwhile joins it, and gets what it
+        raises.
+        """
+        with self._lock:
+            if key in self._flights:
+                return
+            flight = self._flights[key] = concurrent.futures.Future()
+            self._unasked.add(key)
+        self._fly(key, work, flight)
+
+    def abandon(self, key: _Key) -> bool:
+        """Whether nobody has asked for the work that `lead` does; nobody joins it then.
+
+        To be called by the work itself, which may then give up.
+        """
+        with self._lock:
+            if key not in self._unasked:
+                return False
+            self._unasked.remove(key)
+            del self._flights[key]
+            return True
+
     def _flight(
         self, key: _Key, work: Callable[[], _Value]
     ) -> concurrent.futures.Future[_Value]:
         with self._lock:
             flight = self._flights.get(key)
             if flight is not None:
+                self._unasked.discard(key)
                 return flight
             flight = self._flights[key] = concurrent.futures.Future()
         # A daemon thread: work under way must not keep the process of an
@@ -71,7 +98,7 @@ class SingleFlight(Generic[_Key, _Value]):
         try:
             thread.start()
         except RuntimeError as error:  # no more threads: the next one may try again
-            self._land(key)
+            self._land(key, flight)
             flight.set_exception(error)
         return flight
 
@@ -84,12 +111,15 @@ class SingleFlight(Generic[_Key, _Value]):
         try:
             value = work()
         except BaseException as error:  # noqa: BLE001 - a waiter must not wait for ever
-            self._land(key)
+            self._land(key, flight)
             flight.set_exception(error)
         else:
-            self._land(key)
+            self._land(key, flight)
             flight.set_result(value)
 
-    def _land(self, key: _Key) -> None:
+    def _land(self, key: _Key, flight: concurrent.futures.Future[_Value]) -> None:
         with self._lock:
-            del self._flights[key]
+            # what was abandoned may be under way again, asked for
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+                self._unasked.discard(key)

@@ -78,6 +78,10 @@ class Store:
             return None
         return Known(found.st_size - SEAL_BYTES, found.st_mtime_ns)
 
+    def is_known(self, request: ImageRequest) -> bool:
+        """Whether an image was stored, as far as memory tells: no file is looked at."""
+        return self._layout.name(request) in self._lru
+
     def find(self, request: ImageRequest, *, unread: bool = True) -> Image | None:
         """Open a stored image; its checksum is compared once by this process.
 

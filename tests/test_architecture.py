@@ -35,8 +35,9 @@ ROWS = (
     ("service",),
     ("upkeep",),
     # policy
-    ("paging", "documents"),
+    ("paging", "documents", "failures"),
     ("questions", "fetcher", "kernel_view", "entries", "handles"),
+    ("readahead",),
     ("lists", "stock"),
     ("archive",),
     ("glance", "info", "browse"),
@@ -60,7 +61,7 @@ IMPORTERS = {
     "fuse": {"operations"},
     "requests": {"transport"},
     "urllib3": {"transport"},
-    "cachetools": {"store", "fetcher", "stock", "archive", "glance"},
+    "cachetools": {"store", "failures", "stock", "archive", "glance"},
 }
 SAMPLE_LIBRARIES = {"PIL", "numpy"}
 

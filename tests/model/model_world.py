@@ -55,7 +55,11 @@ class DictionaryService:
         self.fetches = 0
 
     def fetch(
-        self, request: ImageRequest, sink: Sink, turn: AbstractContextManager[object]
+        self,
+        request: ImageRequest,
+        sink: Sink,
+        turn: AbstractContextManager[object],
+        goes_on: object,
     ) -> Answer:
         with turn:
             return self._fetch(request, sink)

@@ -13,6 +13,7 @@ import pytest
 from store_helpers import image_bytes, section
 
 from allenfs.config import ServiceSettings, StoreSettings
+from allenfs.errors import ServiceError
 from allenfs.fetcher import Fetcher
 from allenfs.service import Answer
 from allenfs.store import Store
@@ -45,10 +46,19 @@ class ScriptedService:
         self._lock = threading.Lock()
 
     def fetch(
-        self, request: ImageRequest, sink: Sink, turn: AbstractContextManager[object]
+        self,
+        request: ImageRequest,
+        sink: Sink,
+        turn: AbstractContextManager[object],
+        goes_on: Callable[[ServiceError], bool],
     ) -> Answer:
-        with turn:
-            return self._fetch(request, sink)
+        try:
+            with turn:
+                return self._fetch(request, sink)
+        except ServiceError as error:
+            if error.transient:
+                goes_on(error)
+            raise
 
     def _fetch(self, request: ImageRequest, sink: Sink) -> Answer:
         with self._lock:

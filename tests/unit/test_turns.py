@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from allenfs.turns import Turns
+from allenfs.turns import Rank, Turns
 
 PATIENCE_S = 30
 
@@ -96,8 +96,8 @@ def test_images_that_stood_back_go_on_beside_a_query(_: int) -> None:
             assert may_end.wait(PATIENCE_S)
 
     threads = [threading.Thread(target=one, daemon=True) for one in (image, query)]
-    turns.take(is_query=False)
-    turns.take(is_query=False)
+    turns.take(Rank.IMAGE)
+    turns.take(Rank.IMAGE)
     for count, thread in enumerate(threads, 1):
         thread.start()
         until_waiting(turns, count)
