@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from allenfs.documents import Document
 
@@ -58,8 +58,7 @@ class Series:
 Entry = Folder | Link | Picture | Document
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(NamedTuple):
     """What `stat` tells.
 
     Attributes

@@ -93,8 +93,9 @@ class Failures:
     def forget(self, request: ImageRequest) -> None:
         """Forget the failure of an image that is here now."""
         with self._lock:
-            self._failures.pop(request, None)
-            self._reasons.pop(request, None)
+            if request in self._reasons:
+                del self._reasons[request]
+                self._failures.pop(request, None)
 
     def remembered(self, request: ImageRequest) -> ServiceError | None:
         """Return a failure that is the answer still."""

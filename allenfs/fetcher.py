@@ -126,7 +126,10 @@ class Fetcher:
         InterruptedWaitError
             `interrupted` said so. The download goes on.
         """
-        image = self._held(request) or self._store.find(request, unread=False)
+        image = self._held(request)
+        if image is not None:
+            return image
+        image = self._store.find(request, unread=False)
         if image is not None:
             return self._landed(request, image)
         self._raise_remembered(request)

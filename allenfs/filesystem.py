@@ -14,32 +14,18 @@ from typing import TYPE_CHECKING, Protocol
 from allenfs import tree
 from allenfs.documents import Document
 from allenfs.entries import Attributes, Entry, Folder, Link, Picture
-from allenfs.errors import (
-    IsADirError,
-    NotADirError,
-    NotALinkError,
-    PathNotFoundError,
-    ServiceError,
-    StaleSizeError,
-    VanishedError,
-)
+from allenfs.errors import IsADirError, ServiceError, StaleSizeError
 from allenfs.handles import Handle, Handles
 from allenfs.kernel_view import KernelView, Opened, Opening
-from allenfs.nodes import (
-    CatalogNode,
-    CollectionFile,
-    ImageDirectory,
-    ImageFile,
-    ParameterDirectory,
-    Root,
-    ServiceDirectory,
-)
+from allenfs.namespace import Namespace
+from allenfs.nodes import CollectionFile
 from allenfs.sealed import Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from allenfs.images import ImageRequest, ImageService
+    from allenfs.namespace import Catalog
     from allenfs.readahead import ReadAhead
     from allenfs.sealed import Image
 
@@ -62,29 +48,12 @@ class Fetcher(Protocol):
         """Why the last download failed."""
 
 
-class Catalog(Protocol):
-    """What there is besides the grammar."""
-
-    def resolve(
-        self,
-        node: CatalogNode | ParameterDirectory | ImageFile,
-        interrupted: Callable[[], bool],
-    ) -> Entry:
-        """Return what a node is, or raise."""
-
-    def names(self, node: CatalogNode, interrupted: Callable[[], bool]) -> list[str]:
-        """Return the names in a directory of the catalog."""
-
-    def more_names(
-        self,
-        node: ImageDirectory | ParameterDirectory,
-        interrupted: Callable[[], bool],
-    ) -> list[str]:
-        """Return what a directory of images lists besides them."""
-
-
 def _never() -> bool:
     return False
+
+
+def _nobody() -> int:
+    return 0
 
 
 class Filesystem:
@@ -116,7 +85,7 @@ class Filesystem:
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._fetcher = fetcher
-        self._catalog = catalog
+        self._namespace = Namespace(catalog, fetcher.used_ids, clock)
         self._max_image_bytes = max_image_bytes
         self._readahead = readahead
         self._started_ns = clock_ns()
@@ -129,19 +98,18 @@ class Filesystem:
         )
 
     def entry(self, path: str, *, interrupted: Callable[[], bool] = _never) -> Entry:
-        """Return what a path is.
+        """Return what a path is; raises as `Namespace.entry` does."""
+        return self._namespace.entry(path, interrupted)
 
-        Raises
-        ------
-        PathNotFoundError
-            Nothing.
-        ServiceError, InterruptedWaitError
-            The catalog could not be asked.
-        """
-        node = tree.parse(path)
-        if isinstance(node, (Root, ServiceDirectory, ImageDirectory)):
-            return Folder()
-        return self._catalog.resolve(node, interrupted)
+    def names(
+        self, path: str, *, interrupted: Callable[[], bool] = _never
+    ) -> list[str]:
+        """Return the names in a directory; raises as `Namespace.names` does."""
+        return self._namespace.names(path, interrupted)
+
+    def target(self, path: str, *, interrupted: Callable[[], bool] = _never) -> str:
+        """Return where a link leads; raises as `Namespace.target` does."""
+        return self._namespace.target(path, interrupted)
 
     def stat(
         self,
@@ -184,55 +152,11 @@ class Filesystem:
         bound_bytes = min(request.size_bound_bytes(full_px), self._max_image_bytes)
         return Attributes(bound_bytes, 0, self._started_ns)
 
-    def names(
-        self, path: str, *, interrupted: Callable[[], bool] = _never
-    ) -> list[str]:
-        """Return the names in a directory.
-
-        Raises
-        ------
-        NotADirError, and what `entry` raises
-        VanishedError
-            There is a directory, but nothing to list in it any more.
-        """
-        node = tree.parse(path)
-        match node:
-            case Root():
-                return tree.listing(node, [])
-            case ServiceDirectory(service):
-                return tree.listing(node, self._fetcher.used_ids(service))
-            case ImageDirectory():
-                return tree.listing(node, []) + self._catalog.more_names(
-                    node, interrupted
-                )
-        entry = self._catalog.resolve(node, interrupted)
-        if not isinstance(entry, Folder) or isinstance(node, ImageFile):
-            raise NotADirError(path)
-        if isinstance(node, ParameterDirectory):
-            more = self._catalog.more_names(node, interrupted)
-            return tree.listing(node, []) + more
-        try:
-            return self._catalog.names(node, interrupted)
-        except PathNotFoundError as error:
-            raise VanishedError(path) from error
-
-    def target(self, path: str, *, interrupted: Callable[[], bool] = _never) -> str:
-        """Return where a symbolic link leads.
-
-        Raises
-        ------
-        NotALinkError, and what `entry` raises
-        """
-        entry = self.entry(path, interrupted=interrupted)
-        if not isinstance(entry, Link):
-            raise NotALinkError(path)
-        return entry.target
-
     def open(
         self,
         path: str,
         *,
-        caller: int = 0,
+        caller: Callable[[], int] = _nobody,
         past_cache: bool = False,
         interrupted: Callable[[], bool] = _never,
     ) -> Opened:
@@ -240,7 +164,7 @@ class Filesystem:
 
         Parameters
         ----------
-        caller : int
+        caller : callable
             Who opens, in the kernel's numbers: the one to look again.
         past_cache : bool
             The caller's reads go past the kernel's pages (O_DIRECT).

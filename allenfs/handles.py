@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import mmap
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from allenfs.errors import BadHandleError, StaleSizeError
 
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
 _PAGE_BYTES = mmap.PAGESIZE
 
 
-@dataclass(frozen=True, slots=True)
-class Handle:
+class Handle(NamedTuple):
     """An open file.
 
     Attributes

@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +38,7 @@ class Opening(enum.Enum):
     UNTOLD = "open past the pages and the size"
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """How the kernel shall treat an opened file.
 
     Attributes
@@ -82,6 +81,9 @@ class KernelView:
 
     def told(self, path: str, known: Known) -> None:
         """Note that the kernel is being told this exact size of `path`."""
+        noted = self._paths.get(path)
+        if noted is not None and noted.told == known:
+            return  # as mostly: a file is looked at three times at each `cat`
         with self._lock:
             self._path(path).told = known
 
@@ -91,7 +93,9 @@ class KernelView:
             noted = self._paths.get(path)
             return noted.told if noted else None
 
-    def opening(self, path: str, caller: int, image: Image | Document) -> Opening:
+    def opening(
+        self, path: str, caller: Callable[[], int], image: Image | Document
+    ) -> Opening:
         """Decide on an open of `path`, which is this image, by `caller`.
 
         A caller is answered AGAIN once. Who then comes untold a second time
@@ -99,15 +103,15 @@ class KernelView:
         cache the size does not matter.
         """
         with self._lock:
-            self._drop_late()
-            is_second_try = self._at_hand.pop((path, caller), None) is not None
+            # most opens are of files that nobody was sent back from
+            is_second_try = bool(self._at_hand) and self._take(path, caller())
             noted = self._path(path)
             told = noted.told
             if told is None or told.size_bytes != image.facts.size_bytes:
                 if is_second_try:
                     return Opening.UNTOLD
                 ends_s = self._clock() + _AT_HAND_S
-                self._at_hand[path, caller] = image, ends_s
+                self._at_hand[path, caller()] = image, ends_s
                 return Opening.AGAIN
             is_same = noted.pages_sha256 == image.facts.sha256
             noted.pages_sha256 = image.facts.sha256
@@ -115,8 +119,13 @@ class KernelView:
 
     def drop_late(self) -> None:
         """Let go of images that no second open came for."""
-        with self._lock:
-            self._drop_late()
+        if self._at_hand:
+            with self._lock:
+                self._drop_late()
+
+    def _take(self, path: str, caller: int) -> bool:
+        self._drop_late()
+        return self._at_hand.pop((path, caller), None) is not None
 
     def _drop_late(self) -> None:
         now_s = self._clock()

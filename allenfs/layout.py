@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import re
 import stat
 import uuid
 from typing import TYPE_CHECKING
+
+from allenfs.recency import Use
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,24 +66,31 @@ class Layout:
         self.directory = directory
         self.images = directory / "images"
         self.incoming = directory / "incoming"
+        self._images_prefix = f"{self.images}/"
         self._service_name = service_name
+        # As many as nodes (``tree.parse``): `stat` and `open` ask for the same ones.
+        self.name = functools.lru_cache(maxsize=4096)(self._name)
 
-    def name(self, request: ImageRequest) -> str:
+    def _name(self, request: ImageRequest) -> str:
         """Return the name of an image's file below ``images``."""
         service, image_id, *rest = request.path.split("/")
         return f"{self._service_name}/{service}/{image_id}/{'_'.join(rest)}"
 
+    def path(self, name: str) -> str:
+        """Return the path of an image's file: text, it is needed at each `stat`."""
+        return self._images_prefix + name
+
     def look(self, request: ImageRequest) -> os.stat_result | None:
         """Return the `stat` of an image's file, if there is one."""
         try:
-            found = os.lstat(self.images / self.name(request))
+            found = os.lstat(self.path(self.name(request)))
         except OSError:
             return None
         return found if stat.S_ISREG(found.st_mode) else None
 
     def files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
         """Go through the stored files of all services: name and entry."""
-        prefix = len(str(self.images)) + 1
+        prefix = len(self._images_prefix)
         services = _entries(self.images)
         trees = (tree for service in services for tree in _entries(service))
         ids = (image_id for tree in trees for image_id in _entries(tree))
@@ -90,12 +100,12 @@ class Layout:
                 if entry.is_file(follow_symlinks=False) and _IMAGE_NAME.fullmatch(name):
                     yield name, entry
 
-    def usage(self) -> Iterator[tuple[int, int, str]]:
-        """Go through the stored files: last use (ns), bytes on disk, name."""
+    def usage(self) -> Iterator[tuple[str, Use]]:
+        """Go through the stored files: what they take, and their last use."""
         for name, entry in self.files():
             with contextlib.suppress(FileNotFoundError):  # evicted meanwhile
                 found = entry.stat(follow_symlinks=False)
-                yield found.st_atime_ns, disk_bytes(found.st_size), name
+                yield name, Use(disk_bytes(found.st_size), found.st_atime_ns // 1000)
 
     def ids(self, service: ImageService) -> list[int]:
         """Return the image ids that have a directory."""
@@ -137,9 +147,9 @@ class Layout:
                     os.unlink(entry.path)
 
 
-def _entries(directory: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
+def _entries(directory: Path | os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(directory) as entries:
-            return list(entries)
+            yield from entries
     except (FileNotFoundError, NotADirectoryError):  # evicted meanwhile, or a stranger
-        return []
+        return

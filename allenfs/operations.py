@@ -17,12 +17,13 @@ import functools
 import logging
 import os
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import fuse
 
 from allenfs.errors import AllenFSError, NoAttributeError, ReadOnlyError
 from allenfs.interrupts import shall_stop_waiting
+from allenfs.lasting import LastingThreads
 from allenfs.mountpoint import PID_ATTRIBUTE
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ _BLOCK_BYTES = 4096
 _NAME_MAX = 255
 # Programs that go by st_blksize then read what the kernel asks at most at once.
 _PREFERRED_READ_BYTES = 128 * 1024
+_OWN_ATTRIBUTES = b"user.allenfs."
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
 
 
@@ -99,7 +101,7 @@ class Operations(fuse.Operations):
         self._attributes = attributes
         self._usage = usage
         self._started = started
-        self._uid, self._gid = os.getuid(), os.getgid()
+        self.owner = os.getuid(), os.getgid()
 
     # The kernel does without these; see the module's docstring.
     access = bmap = flush = fsync = fsyncdir = ioctl = lock = None
@@ -130,10 +132,10 @@ class Operations(fuse.Operations):
         log.info("unmounted")
 
     @_translated
-    def getattr(self, path: str, info: Any = None) -> dict[str, int]:
+    def getattr(self, path: str, info: Any = None) -> Attributes:
         handle = (info.fh or None) if info else None
-        return self._stat_fields(
-            self._filesystem.stat(_decoded(path), handle, interrupted=_interruption())
+        return self._filesystem.stat(
+            _decoded(path), handle, interrupted=_interruption()
         )
 
     @_translated
@@ -145,10 +147,9 @@ class Operations(fuse.Operations):
     def open(self, path: str, info: Any) -> int:
         if info.flags & _WRITE_FLAGS:
             raise ReadOnlyError(path)
-        _, _, caller = fuse.fuse_get_context()
         opened = self._filesystem.open(
             _decoded(path),
-            caller=caller,
+            caller=_caller,
             past_cache=bool(info.flags & os.O_DIRECT),
             interrupted=_interruption(),
         )
@@ -174,8 +175,6 @@ class Operations(fuse.Operations):
 
     @_translated
     def getxattr(self, path: str, name: str, *_: int) -> bytes:
-        if not name.startswith("user.allenfs."):
-            raise NoAttributeError(name)
         if (path, name) == ("/", PID_ATTRIBUTE):
             return str(os.getpid()).encode()
         return self._attributes.value(_decoded(path), name, _interruption())
@@ -198,24 +197,47 @@ class Operations(fuse.Operations):
             "f_namemax": _NAME_MAX,
         }
 
-    def _stat_fields(self, attributes: Attributes) -> dict[str, int]:
-        mode = stat.S_IFREG | 0o444
-        if attributes.is_dir:
-            mode = stat.S_IFDIR | 0o555
-        elif attributes.is_link:
-            mode = stat.S_IFLNK | 0o777
-        return {
-            "st_mode": mode,
-            "st_nlink": 2 if attributes.is_dir else 1,
-            "st_uid": self._uid,
-            "st_gid": self._gid,
-            "st_size": attributes.size_bytes,
-            "st_blocks": attributes.blocks,
-            "st_blksize": _PREFERRED_READ_BYTES,
-            "st_atime": attributes.modified_ns,
-            "st_mtime": attributes.modified_ns,
-            "st_ctime": attributes.modified_ns,
-        }
+
+class _Fuse(fuse.FUSE):
+    """fusepy, by a shorter way where the kernel asks most."""
+
+    _threads: ClassVar = LastingThreads()
+
+    @staticmethod
+    def _wrapper(function: Callable[..., Any], *args: object) -> Any:
+        _Fuse._threads.add_this()
+        return fuse.FUSE._wrapper(function, *args)  # noqa: SLF001
+
+    def fgetattr(self, path: bytes, buffer: Any, info: Any) -> int:
+        # fusepy's goes through a dictionary, and sets a field by its name
+        attributes = self.operations.getattr(
+            path.decode(_TRANSPORT_ENCODING), info.contents if info else None
+        )
+        _fill(buffer.contents, attributes, self.operations.owner)
+        return 0
+
+    def getxattr(self, path: bytes, name: bytes, *rest: Any) -> int:
+        # `ls -l` asks for two of the system's of each file
+        if not name.startswith(_OWN_ATTRIBUTES):
+            return -NoAttributeError.errno
+        return int(super().getxattr(path, name, *rest))
+
+
+def _fill(fields: Any, attributes: Attributes, owner: tuple[int, int]) -> None:
+    """Fill a ``struct stat``, all zeros so far."""
+    if attributes.is_dir:
+        fields.st_mode, fields.st_nlink = stat.S_IFDIR | 0o555, 2
+    elif attributes.is_link:
+        fields.st_mode, fields.st_nlink = stat.S_IFLNK | 0o777, 1
+    else:
+        fields.st_mode, fields.st_nlink = stat.S_IFREG | 0o444, 1
+    fields.st_uid, fields.st_gid = owner
+    fields.st_size = attributes.size_bytes
+    fields.st_blocks = attributes.blocks
+    fields.st_blksize = _PREFERRED_READ_BYTES
+    seconds, nanoseconds = divmod(attributes.modified_ns, 10**9)
+    for time in (fields.st_atimespec, fields.st_mtimespec, fields.st_ctimespec):
+        time.tv_sec, time.tv_nsec = seconds, nanoseconds
 
 
 def serve(
@@ -230,7 +252,7 @@ def serve(
     RuntimeError
         libfuse could not mount; it has said why on stderr.
     """
-    fuse.FUSE(
+    _Fuse(
         operations,
         os.fsencode(mountpoint).decode(_TRANSPORT_ENCODING),
         encoding=_TRANSPORT_ENCODING,
@@ -238,6 +260,11 @@ def serve(
         foreground=True,
         **options,
     )
+
+
+def _caller() -> int:
+    _, _, thread_id = fuse.fuse_get_context()
+    return int(thread_id)
 
 
 def _interruption() -> Callable[[], bool]:

@@ -6,6 +6,7 @@ an answer into a record by `read`, each time it comes from the service or the sh
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -31,6 +32,8 @@ _Record = TypeVar("_Record")
 # others waiting, and those cannot be interrupted. A live answer takes about half
 # a second, one with hundreds of images a few.
 PATIENCE_S, PATIENCE_FOR_IMAGES_S = 10.0, 30.0
+# A question is built of its id alone, and each `stat` of an image needs one.
+_REMEMBERED = 1024
 _IMAGE_FIELDS = (
     *("id", "section_number", "width", "height", "resolution", "failed"),
     *("annotated", "treatments"),
@@ -59,6 +62,7 @@ class Question(Generic[_Record]):
     patience_s: float = PATIENCE_S
 
 
+@functools.lru_cache(maxsize=_REMEMBERED)
 def section(image_id: int) -> Question[SectionRecord | None]:
     """Ask for one SectionImage."""
     query = Query("SectionImage", f"[id$eq{image_id}]")
@@ -88,6 +92,7 @@ def nissl(image_id: int) -> Question[Neighbour]:
     )
 
 
+@functools.lru_cache(maxsize=_REMEMBERED)
 def data_set(data_set_id: int) -> Question[Collection | None]:
     """Ask for a SectionDataSet with all its images: two requests."""
     criteria = f"[id$eq{data_set_id}]"
@@ -112,6 +117,7 @@ def data_set(data_set_id: int) -> Question[Collection | None]:
     return Question(key, ask, _read_data_set, PATIENCE_FOR_IMAGES_S)
 
 
+@functools.lru_cache(maxsize=_REMEMBERED)
 def plate(image_id: int) -> Question[Plate | None]:
     """Ask for one AtlasImage."""
     query = Query(
@@ -124,6 +130,7 @@ def plate(image_id: int) -> Question[Plate | None]:
     )
 
 
+@functools.lru_cache(maxsize=_REMEMBERED)
 def atlas(atlas_id: int) -> Question[Collection | None]:
     """Ask for an Atlas with all its plates, in the words of the institute's page."""
     query = Query(

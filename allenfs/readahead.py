@@ -1,18 +1,14 @@
-"""Downloads ahead of who reads a listing file by file: `cp -r`, a viewer's "next".
-
-Two files opened one after the other in listing order begin a run, forwards or
-backwards. The next images are then downloaded in the background, before they are
-opened; how many, the window, doubles with each guess that comes true, halves with
-each that is passed over, and is nothing for who jumps about.
-"""
+"""Downloads ahead of who reads a listing file by file: `cp -r`, a viewer's "next"."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from allenfs.runs import Run
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from allenfs.entries import Series
     from allenfs.images import ImageRequest
@@ -20,13 +16,13 @@ if TYPE_CHECKING:
     from allenfs.sealed import Known
     from allenfs.turns import SpareTurn, Turns
 
-# Who leaves after two images has paid for four.
-_FIRST_WINDOW = 2
-# Listings that are being read at once. More of them take turns, each beginning anew.
-_RUNS = 32
+# Listings that are being read at once. Of more, some begin anew at each open.
+_LISTINGS = 32
 # Of the store. What waits there to be opened must not be driven out by what comes
 # after it, nor drive out all that was read before.
 _STORE_SHARE = 4
+# Stored images are looked for so many at a time, not one at every open.
+_LOOK_AHEAD = 16
 
 
 class Fetcher(Protocol):
@@ -46,94 +42,6 @@ class Fetcher(Protocol):
         """Return size and time of an image that is here."""
 
 
-class Run:
-    """How one listing is read: how far, in which direction, how much is guessed.
-
-    Parameters
-    ----------
-    length : int
-        Images of the listing; they go by their place in it, from 0.
-    max_window : int
-        Guesses that may be open at a time.
-    """
-
-    def __init__(self, length: int, max_window: int) -> None:
-        self._length = length
-        self._max_window = max_window
-        self._last: int | None = None
-        self._step = 0
-        self._window = 0
-        self._guesses: dict[int, bool] = {}  # place to whether it was taken
-
-    def neighbours(self) -> Iterator[int]:
-        """Return the places around the last one: some of their images are here."""
-        if self._last is not None:
-            places = range(self._last - 1, self._last + 2)
-            yield from (place for place in places if 0 <= place < self._length)
-
-    @property
-    def taken(self) -> int:
-        """Guesses that were taken, and not opened yet."""
-        return sum(self._guesses.values())
-
-    def opened(self, place: int) -> None:
-        """Note that an image is opened."""
-        if place == self._last:
-            return
-        if place in self._guesses:
-            self._came_true(place)
-        elif self._last is not None and abs(place - self._last) == 1:
-            self._begin(place)
-        else:
-            self.end(place)
-        for guess in self._ahead():
-            self._guesses.setdefault(guess, False)
-
-    def end(self, place: int | None = None) -> None:
-        """Guess nothing any more."""
-        self._last, self._step, self._window = place, 0, 0
-        self._guesses.clear()
-
-    def open_guesses(self) -> Iterator[int]:
-        """Return the places that are not taken, the next ones first."""
-        return (guess for guess in self._ahead() if not self._guesses[guess])
-
-    def take(self, place: int) -> None:
-        """Note that a guess is being downloaded, or is here."""
-        self._guesses[place] = True
-
-    def _begin(self, place: int) -> None:
-        assert self._last is not None
-        step = place - self._last
-        self.end(place)
-        self._step, self._window = step, min(_FIRST_WINDOW, self._max_window)
-
-    def _came_true(self, place: int) -> None:
-        assert self._last is not None
-        del self._guesses[place]
-        nearer = [one for one in self._guesses if (place - one) * self._step > 0]
-        if (place - self._last) * self._step > 0:
-            self._last = place
-        if not nearer:
-            self._window = min(2 * self._window, self._max_window)
-            return
-        # passed over; or of several that read at once, one is behind
-        self._window //= 2
-        for one in nearer:
-            if abs(place - one) > self._max_window:
-                del self._guesses[one]
-        if not self._window:
-            self.end(self._last)
-
-    def _ahead(self) -> Iterator[int]:
-        if self._last is None or not self._step:
-            return
-        for distance in range(1, self._window + 1):
-            place = self._last + distance * self._step
-            if 0 <= place < self._length:
-                yield place
-
-
 class _Listing:
     """A listing that is being read: its images, and the run through them."""
 
@@ -141,11 +49,11 @@ class _Listing:
         self.series = series
         self.places = {number: i for i, number in enumerate(series.image_ids)}
         self.run = Run(len(series.image_ids), max_window)
-        self.largest_bytes = 0  # of those that are here
+        self.largest_bytes = 0  # of its images that are here
 
     @property
     def unread_bytes(self) -> int:
-        return self.run.taken * self.largest_bytes
+        return sum(self.run.guesses.values()) * self.largest_bytes
 
 
 class _Guess(NamedTuple):
@@ -199,22 +107,22 @@ class ReadAhead:
         if listing is None:
             listing = _Listing(self._series(file.directory), self._max_window)
         place = listing.places.get(file.image_id)
-        if place is None:
+        if place is None or listing.run.is_quiet(place):
             return
         with self._lock:
             listing = self._listings.pop(directory, None) or listing
             self._listings[directory] = listing
-            if len(self._listings) > _RUNS:
+            if len(self._listings) > _LISTINGS:
                 del self._listings[next(iter(self._listings))]
             listing.run.opened(place)
-            self._take_known(listing)
+            self._look_ahead(listing)
             if not self._fetcher.may_go_ahead:
                 listing.run.end(place)
-            wanted = sum(1 for _ in listing.run.open_guesses())
-            missing = min(wanted, self._max_workers - self._workers)
-            self._workers += max(0, missing)
-        if missing > 0 and not listing.largest_bytes:
-            self._learn(listing, *listing.run.neighbours())
+            wanted = len(listing.run.open_guesses())
+            missing = max(0, min(wanted, self._max_workers - self._workers))
+            self._workers += missing
+        if missing and not listing.largest_bytes:
+            self._learn(listing, place - 1, place, place + 1)
         for _ in range(missing):
             self._start()
 
@@ -223,16 +131,21 @@ class ReadAhead:
         with self._lock:
             self._listings.pop(path.rpartition("/")[0], None)
 
-    def _take_known(self, listing: _Listing) -> None:
-        # Of stored images read in order, no thread has to be woken for each.
-        for place in list(listing.run.open_guesses()):
-            if self._fetcher.is_known(listing.series.request(place)):
-                listing.run.take(place)
+    def _look_ahead(self, listing: _Listing) -> None:
+        run, request = listing.run, listing.series.request
+        for place in run.new_places():
+            if not self._fetcher.is_known(request(place)):
+                run.guesses[place] = False
+        if not run.guesses:
+            for place in run.new_places(beyond=_LOOK_AHEAD):
+                if not self._fetcher.is_known(request(place)):
+                    run.put_back()
+                    break
 
     def _start(self) -> None:
         try:
             threading.Thread(target=self._work, daemon=True).start()
-        except RuntimeError:  # no more threads: nobody needs this one
+        except RuntimeError:  # no more threads: nobody waits for this one
             with self._lock:
                 self._workers -= 1
 
@@ -244,11 +157,12 @@ class ReadAhead:
             if guess is None:
                 turn.drop()
                 return
+            listing, place = guess
             try:
-                self._fetcher.go_ahead(guess.listing.series.request(guess.place), turn)
+                self._fetcher.go_ahead(listing.series.request(place), turn)
             finally:
                 turn.drop()
-            self._learn(guess.listing, guess.place)
+            self._learn(listing, place)
 
     def _next(self) -> _Guess | None:
         """Take the best guess; without one, this thread's work is done."""
@@ -258,7 +172,7 @@ class ReadAhead:
             for listing in reversed(self._listings.values()):
                 for place in listing.run.open_guesses():
                     if self._fits(listing, place):
-                        listing.run.take(place)
+                        listing.run.guesses[place] = True
                         return _Guess(listing, place)
             self._workers -= 1
             return None
@@ -274,6 +188,7 @@ class ReadAhead:
     def _learn(self, listing: _Listing, *places: int) -> None:
         """Look how large the images of a listing are."""
         for place in places:
-            known = self._fetcher.peek(listing.series.request(place))
-            if known is not None:
-                listing.largest_bytes = max(listing.largest_bytes, known.size_bytes)
+            if 0 <= place < len(listing.series.image_ids):
+                known = self._fetcher.peek(listing.series.request(place))
+                if known is not None:
+                    listing.largest_bytes = max(listing.largest_bytes, known.size_bytes)

@@ -12,8 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import weakref
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from allenfs.errors import DamagedStoreError
 
@@ -21,6 +21,10 @@ SEAL_BYTES = 320
 _FACTS_BYTES = SEAL_BYTES - 64
 _FORMAT = 1
 _CHUNK_BYTES = 2**20
+
+
+# Inode, length and time of change.
+Signature = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,7 @@ class Facts:
     fetched_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What a look at a stored file tells without reading it."""
 
     size_bytes: int
@@ -59,7 +62,9 @@ class Image:
     def __init__(self, fd: int, facts: Facts) -> None:
         self.facts = facts
         self._fd = fd
-        weakref.finalize(self, os.close, fd)
+
+    def __del__(self) -> None:
+        os.close(self._fd)
 
     def read(self, offset: int, size: int) -> bytes:
         """Return bytes [offset, offset + size); shorter only at the image's end.
@@ -104,6 +109,12 @@ def seal(name: str, facts: Facts, image_hash: hashlib._Hash) -> bytes:
     whole_hash = image_hash.copy()
     whole_hash.update(facts_line)
     return facts_line + whole_hash.hexdigest().encode()
+
+
+def signature_of(fd: int) -> Signature:
+    """Return what changes when a file is replaced or written to."""
+    found = os.fstat(fd)
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def read_facts(fd: int, name: str) -> Facts:

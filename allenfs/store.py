@@ -10,18 +10,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import math
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
-
-from cachetools import LRUCache
+from typing import TYPE_CHECKING
 
 from allenfs.errors import DamagedStoreError
 from allenfs.journal import Journal
 from allenfs.layout import Layout, disk_bytes
-from allenfs.sealed import SEAL_BYTES, Facts, Image, Known, read_facts, seal, verify
+from allenfs.recency import Recency, Use
+from allenfs.sealed import SEAL_BYTES, Facts, Image, Known, seal, signature_of, verify
 from allenfs.spool import Spool
 
 if TYPE_CHECKING:
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
 
     from allenfs.config import StoreSettings
     from allenfs.images import ImageRequest, ImageService
+    from allenfs.sealed import Signature
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +35,8 @@ log = logging.getLogger(__name__)
 READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
-class _Entry(NamedTuple):
-    cost_bytes: int
-    used_ns: int
+# Forgetting one costs reading the file to its end again: 1 ms for 300 kB.
+_REMEMBERED_FACTS = 16_384
 
 
 class Store:
@@ -56,20 +54,17 @@ class Store:
         self._journal = Journal(settings.directory, settings.capacity_bytes)
         own_bytes = self._journal.max_bytes + settings.records_bytes + disk_bytes(1)
         self.capacity_bytes = max(0, settings.capacity_bytes - own_bytes)
-        # Bounded by _make_room, which has to remove files, not by its own limit.
-        self._lru: LRUCache[str, _Entry] = LRUCache(
-            math.inf, getsizeof=lambda entry: entry.cost_bytes
-        )
-        self._lru_lock = threading.Lock()
+        self._recency = Recency()
         self._load_lock = threading.Lock()
         self._is_loaded = False
-        self._verified: dict[str, int] = {}  # name to inode
+        # What was compared with its seal, by name, and how the file looked then.
+        self._verified: dict[str, tuple[Signature, Facts]] = {}
         self._in_trouble = False
 
     @property
     def used_bytes(self) -> int:
         """Bytes of disk that the images take; 0 until `load` has read the files."""
-        return int(self._lru.currsize)
+        return self._recency.used_bytes
 
     def peek(self, request: ImageRequest) -> Known | None:
         """Return size and time of a stored image, by one `stat`."""
@@ -80,7 +75,7 @@ class Store:
 
     def is_known(self, request: ImageRequest) -> bool:
         """Whether an image was stored, as far as memory tells: no file is looked at."""
-        return self._layout.name(request) in self._lru
+        return self._layout.name(request) in self._recency
 
     def find(self, request: ImageRequest, *, unread: bool = True) -> Image | None:
         """Open a stored image; its checksum is compared once by this process.
@@ -93,7 +88,7 @@ class Store:
         """
         name = self._layout.name(request)
         try:
-            fd = os.open(self._layout.images / name, READ_FLAGS)
+            fd = os.open(self._layout.path(name), READ_FLAGS)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -120,14 +115,21 @@ class Store:
         return Image(fd, facts)
 
     def _compared(self, name: str, fd: int, *, unread: bool) -> Facts | None:
-        inode = os.fstat(fd).st_ino
-        if self._verified.get(name) == inode:
-            return read_facts(fd, name)
+        signature = signature_of(fd)
+        seen, facts = self._verified.get(name, (None, None))
+        if signature == seen:
+            return facts
         if not unread:
             return None
         facts = verify(fd, name)
-        self._verified[name] = inode
+        self._remember(name, signature, facts)
         return facts
+
+    def _remember(self, name: str, signature: Signature, facts: Facts) -> None:
+        self._verified[name] = signature, facts
+        if len(self._verified) > _REMEMBERED_FACTS:
+            with contextlib.suppress(KeyError, RuntimeError):  # another thread did
+                del self._verified[next(iter(self._verified))]
 
     def spool(self) -> Spool:
         """Return a new place for the bytes of a download."""
@@ -156,7 +158,7 @@ class Store:
             else:
                 spool.append(seal(name, facts, spool.sha256))
                 os.utime(spool.fd, ns=(now_ns, facts.modified_ns))
-                self._commit(name, spool, _Entry(cost_bytes, now_ns))
+                self._commit(name, spool, facts, Use(cost_bytes, now_ns // 1000))
         except OSError as error:
             self._warn(error)
         finally:
@@ -196,8 +198,7 @@ class Store:
                 self._catch_up()
                 if path.lstat().st_ino == inode:
                     path.rmdir() if path.is_dir() else path.unlink()
-                    with self._lru_lock:
-                        self._lru.pop(name, None)
+                    self._recency.remove(name)
                     self._forget(name)
         except FileNotFoundError:
             pass
@@ -215,8 +216,7 @@ class Store:
                 with contextlib.suppress(OSError):
                     os.rmdir(os.path.dirname(entry.path))
             self._journal.replace()
-            with self._lru_lock:
-                self._lru.clear()
+            self._recency.replace([])
         return count
 
     @contextlib.contextmanager
@@ -229,42 +229,38 @@ class Store:
         now_ns = self._clock_ns()
         with contextlib.suppress(OSError):  # a store that is read-only is still read
             os.utime(fd, ns=(now_ns, facts.modified_ns))
-        with self._lru_lock:
-            entry = self._lru.get(name)
-            if entry is not None:
-                self._lru[name] = entry._replace(used_ns=now_ns)
+        self._recency.touch(name, now_ns // 1000)
 
-    def _commit(self, name: str, spool: Spool, entry: _Entry) -> None:
+    def _commit(self, name: str, spool: Spool, facts: Facts, use: Use) -> None:
         if spool.path is None:
             return  # the store could not take the bytes, and has said so
         self.load()
         with self._exclusive():
             self._catch_up()
-            with self._lru_lock:
-                self._lru.pop(name, None)
-            self._make_room(entry.cost_bytes)
+            self._recency.remove(name)
+            self._make_room(use.cost_bytes)
             # Told before it is there: a process killed between the two leaves
             # the others counting a file too many, never one too few.
-            self._journal.tell(name, entry.cost_bytes)
+            self._journal.tell(name, use.cost_bytes)
             path = self._layout.images / name
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             spool.path.rename(path)
             spool.path = None
-            self._verified[name] = os.fstat(spool.fd).st_ino
-            with self._lru_lock:
-                self._lru[name] = entry
+            self._remember(name, signature_of(spool.fd), facts)
+            self._recency.add(name, use)
         self._in_trouble = False
 
     def _make_room(self, cost_bytes: int) -> None:
-        while self._lru and self._lru.currsize + cost_bytes > self.capacity_bytes:
-            with self._lru_lock:
-                name, entry = self._lru.popitem()
+        while self._recency.used_bytes + cost_bytes > self.capacity_bytes:
+            oldest = self._recency.pop_oldest()
+            if oldest is None:
+                break
+            name, use = oldest
             path = self._layout.images / name
             try:
-                used_ns = path.lstat().st_atime_ns
-                if used_ns > entry.used_ns:  # by another process, meanwhile
-                    with self._lru_lock:
-                        self._lru[name] = entry._replace(used_ns=used_ns)
+                used_us = path.lstat().st_atime_ns // 1000
+                if used_us > use.used_us:  # by another process, meanwhile
+                    self._recency.add(name, use._replace(used_us=used_us))
                     continue
                 path.unlink()
             except FileNotFoundError:
@@ -285,18 +281,14 @@ class Store:
             self._journal.skip_to_end()
             self._read_files()
             return
-        with self._lru_lock:
-            for name, cost_bytes in news:
-                self._lru.pop(name, None)
-                self._verified.pop(name, None)
-                if cost_bytes is not None:
-                    self._lru[name] = _Entry(cost_bytes, self._clock_ns())
+        for name, cost_bytes in news:
+            self._recency.remove(name)
+            self._verified.pop(name, None)
+            if cost_bytes is not None:
+                self._recency.add(name, Use(cost_bytes, self._clock_ns() // 1000))
 
     def _read_files(self) -> None:
-        with self._lru_lock:
-            self._lru.clear()
-            for used_ns, cost_bytes, name in sorted(self._layout.usage()):
-                self._lru[name] = _Entry(cost_bytes, used_ns)
+        self._recency.replace(self._layout.usage())
 
     def _warn(self, error: OSError) -> None:
         if not self._in_trouble:

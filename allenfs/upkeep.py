@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 def sizes(layout: Layout) -> dict[str, tuple[int, int]]:
     """Return the number of images and their bytes on disk, by service."""
     totals: dict[str, tuple[int, int]] = {}
-    for _, used_bytes, name in layout.usage():
+    for name, use in layout.usage():
         service = name.partition("/")[0]
         count, total_bytes = totals.get(service, (0, 0))
-        totals[service] = count + 1, total_bytes + used_bytes
+        totals[service] = count + 1, total_bytes + use.cost_bytes
     return totals
 
 

@@ -29,7 +29,8 @@ ROWS = (
     ("nodes", "records"),
     ("tree",),
     # mechanism
-    ("answers", "watchdog", "sealed", "spool", "journal", "layout", "mountpoint"),
+    ("answers", "watchdog", "sealed", "spool", "journal", "recency", "mountpoint"),
+    ("layout",),
     ("turns", "single_flight"),
     ("transport", "store", "shelf"),
     ("service",),
@@ -37,14 +38,15 @@ ROWS = (
     # policy
     ("paging", "documents", "failures"),
     ("questions", "fetcher", "kernel_view", "entries", "handles"),
+    ("runs",),
     ("readahead",),
     ("lists", "stock"),
     ("archive",),
     ("glance", "info", "browse"),
-    ("catalog",),
+    ("catalog", "namespace"),
     ("filesystem", "xattrs"),
     # adapter
-    ("interrupts",),
+    ("interrupts", "lasting"),
     ("operations",),
     # shell
     ("arguments",),
@@ -61,7 +63,7 @@ IMPORTERS = {
     "fuse": {"operations"},
     "requests": {"transport"},
     "urllib3": {"transport"},
-    "cachetools": {"store", "failures", "stock", "archive", "glance"},
+    "cachetools": {"recency", "failures", "stock", "archive", "glance"},
 }
 SAMPLE_LIBRARIES = {"PIL", "numpy"}
 
@@ -192,7 +194,7 @@ def test_nothing_foreign_is_imported_but_what_is_declared() -> None:
         assert foreign_imports_of(path) <= known, path
 
 
-def test_the_store_has_the_lru_and_the_others_times_to_live() -> None:
+def test_recency_has_the_lru_and_the_others_times_to_live() -> None:
     policies = {
         module: {
             name.partition(".")[2]
@@ -201,7 +203,7 @@ def test_the_store_has_the_lru_and_the_others_times_to_live() -> None:
         }
         for module in IMPORTERS["cachetools"]
     }
-    assert policies.pop("store") == {"LRUCache"}
+    assert policies.pop("recency") == {"LRUCache"}
     for names in policies.values():
         assert names <= {"TTLCache", "TLRUCache"}
 

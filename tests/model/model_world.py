@@ -157,12 +157,12 @@ class Kernel:
         if looks_up:
             self.look_up(path)
         try:
-            opened = self.filesystem.open(path, caller=caller)
+            opened = self.filesystem.open(path, caller=lambda: caller)
         except StaleSizeError:
             stale = 1
             if looks_up:
                 self.look_up(path)
-            opened = self.filesystem.open(path, caller=caller)
+            opened = self.filesystem.open(path, caller=lambda: caller)
         if not opened.direct_io and not opened.keep_cache:
             self.pages.pop(path, None)
         return opened, stale
