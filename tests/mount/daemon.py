@@ -27,7 +27,9 @@ def main() -> None:
         config.service_name(given["api_url"]),
     )
     mount.run(
-        config.MountSettings(Path(given["mountpoint"]), service, store, False, {})
+        config.MountSettings(
+            Path(given["mountpoint"]), service, store, False, {}, given["readahead"]
+        )
     )
 
 

@@ -37,6 +37,7 @@ class Mounted:
         *,
         cache_dir: Path | None = None,
         capacity_bytes: int = 2**30,
+        readahead: int = 8,
         warnings: Iterable[str] = (),
         **service: float,
     ) -> None:
@@ -50,6 +51,7 @@ class Mounted:
             "api_url": api_url,
             "cache_dir": str(self.cache_dir),
             "capacity_bytes": capacity_bytes,
+            "readahead": readahead,
             "log_file": str(self._log_file),
             "service": _QUICK | service,
         }

@@ -17,6 +17,7 @@ from allenfs.errors import ServiceError
 from allenfs.fetcher import Fetcher
 from allenfs.service import Answer
 from allenfs.store import Store
+from allenfs.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,7 @@ class ScriptedService:
     def __init__(self) -> None:
         self.fetches: Counter[int] = Counter()
         self.failures: dict[int, BaseException] = {}
+        self.went_on: dict[int, list[bool]] = {}
         self.under_way = self.most_under_way = 0
         self.gate = threading.Event()
         self.gate.set()
@@ -57,7 +59,7 @@ class ScriptedService:
                 return self._fetch(request, sink)
         except ServiceError as error:
             if error.transient:
-                goes_on(error)
+                self.went_on.setdefault(request.image_id, []).append(goes_on(error))
             raise
 
     def _fetch(self, request: ImageRequest, sink: Sink) -> Answer:
@@ -133,10 +135,12 @@ class Bench:
         self.store = WatchedStore(
             StoreSettings(self.directory, self.capacity_bytes, "test")
         )
+        self.turns = Turns(self.connections)
         self.fetcher = Fetcher(
             self.service,
             self.store,
-            ServiceSettings("http://h", connections=self.connections),
+            ServiceSettings("http://h"),
+            turns=self.turns,
             clock=lambda: self.now_s,
         )
 

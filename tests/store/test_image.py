@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import stat
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -216,3 +217,23 @@ def test_requests_that_differ_have_different_files(tmp_path: Path) -> None:
         store.add(request, spool, None)
     for number, request in enumerate(requests):
         assert content(store.find(request)) == image_bytes(number, 100)
+
+
+def test_an_image_that_is_being_closed_is_given_to_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who looks it up while its file is closed must open it anew."""
+    image = put(store_at(tmp_path), 1, DATA)
+    live = weakref.WeakValueDictionary({1: image})
+    given = []
+    close = os.close
+
+    def look_and_close(fd: int) -> None:
+        given.append(live.get(1))
+        close(fd)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "close", look_and_close)
+        del image
+        gc.collect()
+    assert given == [None]

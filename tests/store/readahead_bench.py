@@ -1,0 +1,86 @@
+"""Reading ahead over a scripted service, a real fetcher and a real store."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from fetcher_doubles import PATIENCE_S, Bench
+from store_helpers import section
+
+from allenfs.entries import Series
+from allenfs.nodes import CollectionDirectory, CollectionFile, Subject, View
+from allenfs.readahead import ReadAhead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from allenfs.images import ImageRequest
+    from allenfs.sealed import Image
+
+FIRST_ID = 1000
+DIRECTORY = CollectionDirectory(Subject.DATA_SET, 1, View(section(0)), is_view=False)
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Return once something has happened that tells nobody of it."""
+    pause = threading.Event()
+    for _ in range(PATIENCE_S * 200):
+        if condition():
+            return
+        pause.wait(0.005)
+    pytest.fail(f"never: {what}")
+
+
+class AheadBench(Bench):
+    """Opens images by their place in a listing of forty, as a filesystem does."""
+
+    def __init__(
+        self, directory: Path, *, max_window: int = 8, length: int = 40, **options: int
+    ) -> None:
+        super().__init__(directory, **options)
+        self.length = length
+        self.ahead = ReadAhead(
+            self.fetcher,
+            lambda _: Series(section(0), tuple(range(FIRST_ID, FIRST_ID + length))),
+            self.turns,
+            max_window=max_window,
+            capacity_bytes=self.store.capacity_bytes,
+        )
+
+    def request(self, place: int) -> ImageRequest:
+        return section(FIRST_ID + place)
+
+    def path_and_file(
+        self, place: int, directory: str = "/dataset/1"
+    ) -> tuple[str, CollectionFile]:
+        number = FIRST_ID + place
+        file = CollectionFile(DIRECTORY, number, f"{place:04d}_{number}.jpg")
+        return f"{directory}/{file.name}", file
+
+    def open(self, place: int, directory: str = "/dataset/1") -> Image:
+        path, file = self.path_and_file(place, directory)
+        self.ahead.opened(path, file)
+        try:
+            return self.get(file.image_id)
+        except Exception:
+            self.ahead.failed(path)
+            raise
+
+    def read(self, *places: int) -> None:
+        """Open one after the other, each when all that is fetched ahead is here."""
+        for place in places:
+            self.open(place)
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait until nothing is fetched ahead any more."""
+        until(lambda: self.ahead._workers == 0, "all is fetched that was guessed")
+
+    @property
+    def fetched(self) -> dict[int, int]:
+        """How often each place was asked of the service."""
+        counts = self.service.fetches
+        return {number - FIRST_ID: counts[number] for number in sorted(counts)}

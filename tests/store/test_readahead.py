@@ -1,0 +1,326 @@
+"""What is fetched ahead, what is not, and that nobody waits for it."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from fetcher_doubles import PATIENCE_S
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from readahead_bench import FIRST_ID, AheadBench, until
+from store_helpers import image_bytes
+
+from allenfs.errors import (
+    BusyError,
+    CutAnswerError,
+    ImageNotFoundError,
+    ServiceError,
+    ServiceTimeoutError,
+    UnreachableError,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STRAINS = [
+    BusyError("HTTP 429"),
+    BusyError("HTTP 503"),
+    UnreachableError("refused"),
+    ServiceTimeoutError("stalled"),
+]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> AheadBench:
+    return AheadBench(tmp_path, capacity_bytes=2**24)
+
+
+def test_two_in_a_row_fetch_the_next_two_and_hits_twice_as_many(
+    bench: AheadBench,
+) -> None:
+    bench.read(0)
+    assert bench.fetched == {0: 1}
+    bench.read(1)
+    assert bench.fetched == dict.fromkeys(range(4), 1)
+    bench.read(2)
+    assert bench.fetched == dict.fromkeys(range(7), 1)
+
+
+@pytest.mark.parametrize("order", [range(40), range(39, -1, -1)])
+def test_a_listing_in_order_is_fetched_once_each(
+    bench: AheadBench, order: range
+) -> None:
+    for place in order:
+        image = bench.open(place)
+        assert image.read(0, 6000) == image_bytes(FIRST_ID + place, 5000)
+    bench.settle()
+    assert bench.fetched == dict.fromkeys(range(40), 1)
+
+
+def test_scattered_images_cost_only_themselves(bench: AheadBench) -> None:
+    places = [7, 3, 30, 12, 39, 0, 20]
+    bench.read(*places)
+    assert bench.fetched == dict.fromkeys(sorted(places), 1)
+
+
+def test_who_jumps_away_has_paid_for_two_more_at_most(bench: AheadBench) -> None:
+    bench.read(10, 11, 30, 20)
+    assert bench.fetched == dict.fromkeys([10, 11, 12, 13, 20, 30], 1)
+
+
+def test_two_listings_are_read_at_once(bench: AheadBench) -> None:
+    for place in range(10):
+        bench.open(place, "/dataset/1")
+        bench.open(39 - place, "/dataset/1/expression")
+    bench.settle()
+    assert set(bench.fetched) >= {*range(10), *range(30, 40)}
+    assert set(bench.fetched.values()) == {1}
+
+
+@pytest.mark.parametrize("options", [{"max_window": 0}, {"connections": 1}])
+def test_reading_ahead_is_off(tmp_path: Path, options: dict[str, int]) -> None:
+    bench = AheadBench(tmp_path, **options)
+    bench.read(*range(5))
+    assert bench.fetched == dict.fromkeys(range(5), 1)
+
+
+def test_an_open_of_what_is_being_fetched_ahead_waits_for_that(
+    bench: AheadBench,
+) -> None:
+    bench.read(0)
+    bench.service.gate.clear()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(bench.open, 1)
+        until(lambda: set(bench.fetched) == {0, 1, 2, 3}, "two are fetched ahead")
+        second = pool.submit(bench.open, 2)
+        until(lambda: (FIRST_ID + 2) in joined(bench), "it is waited for")
+        bench.service.gate.set()
+        assert first.result(PATIENCE_S).read(0, 5000) == image_bytes(FIRST_ID + 1, 5000)
+        assert second.result(PATIENCE_S).read(0, 9000) == image_bytes(
+            FIRST_ID + 2, 5000
+        )
+    bench.settle()
+    assert set(bench.fetched.values()) == {1}
+
+
+def joined(bench: AheadBench) -> set[int]:
+    """Images under way that somebody waits for."""
+    flights = bench.fetcher._flights
+    return {key.image_id for key in set(flights._flights) - flights._unasked}
+
+
+@pytest.mark.parametrize("connections", [2, 3, 4, 6])
+def test_an_open_never_waits_behind_what_is_fetched_ahead(
+    tmp_path: Path, connections: int
+) -> None:
+    bench = AheadBench(tmp_path, capacity_bytes=2**24, connections=connections)
+    bench.read(0, 1, 2)
+    known = set(bench.fetched)
+    bench.service.gate.clear()  # nothing ends any more
+    with ThreadPoolExecutor(1) as pool:
+        bench.open(3)  # here already, and more is guessed
+        until(
+            lambda: bench.service.under_way == connections - 1,
+            "all turns but one are taken",
+        )
+        assert not set(bench.fetched) & {35}
+        waiting = pool.submit(bench.open, 35)
+        until(lambda: bench.fetched.get(35) == 1, "the service is asked for it")
+        assert bench.service.under_way == connections
+        bench.service.gate.set()
+        waiting.result(PATIENCE_S)
+    bench.settle()
+    assert bench.service.most_under_way <= connections
+    assert len(set(bench.fetched) - known) >= 2
+
+
+def test_with_every_turn_taken_nothing_is_begun_ahead(bench: AheadBench) -> None:
+    bench.read(0)
+    bench.service.gate.clear()
+    with ThreadPoolExecutor(4) as pool:
+        far = [pool.submit(bench.open, place) for place in (20, 25, 30, 35)]
+        until(lambda: bench.service.under_way == 4, "four are under way")
+        bench.open(0)
+        bench.ahead.opened(*bench.path_and_file(1))
+        assert set(bench.fetched) == {0, 20, 25, 30, 35}
+        bench.service.gate.set()
+        for future in far:
+            future.result(PATIENCE_S)
+    bench.settle()
+    assert {2, 3} <= set(bench.fetched)
+
+
+@pytest.mark.parametrize("error", STRAINS, ids=lambda error: type(error).__name__)
+def test_the_first_strain_ends_it_until_the_service_was_calm_for_ten_seconds(
+    bench: AheadBench, error: ServiceError
+) -> None:
+    bench.read(0, 1)
+    bench.service.failures[FIRST_ID + 5] = error
+    bench.read(2)  # fetches 4, 5 and 6 ahead
+    fetched = set(bench.fetched)
+    assert fetched <= set(range(7))
+    bench.read(3, 4)
+    assert set(bench.fetched) == fetched | {3, 4}
+    del bench.service.failures[FIRST_ID + 5]
+    bench.now_s += 11
+    bench.read(20, 21)
+    assert {22, 23} <= set(bench.fetched)
+
+
+def test_a_strain_of_who_waits_ends_it_too(bench: AheadBench) -> None:
+    bench.service.failures[FIRST_ID + 30] = BusyError("HTTP 503", retry_after_s=100)
+    with pytest.raises(BusyError):
+        bench.open(30)
+    bench.read(0, 1, 2)
+    bench.now_s += 99
+    bench.read(3)
+    assert set(bench.fetched) == {0, 1, 2, 3, 30}
+    bench.now_s += 2
+    bench.read(4)
+    assert set(bench.fetched) == {0, 1, 2, 3, 4, 5, 6, 30}
+
+
+@pytest.mark.parametrize(
+    "error", [*STRAINS, CutAnswerError("cut")], ids=lambda error: type(error).__name__
+)
+def test_a_passing_failure_ahead_is_nobodys_failure(
+    bench: AheadBench, error: ServiceError, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    bench.service.failures[FIRST_ID + 3] = error
+    bench.read(0, 1)
+    assert bench.fetched[3] == 1
+    assert bench.fetcher.last_failure(bench.request(3)) is None
+    assert not [line for line in caplog.records if line.levelno > logging.INFO]
+    assert "not read ahead" in caplog.text
+    del bench.service.failures[FIRST_ID + 3]
+    assert bench.open(3).read(0, 5000) == image_bytes(FIRST_ID + 3, 5000)
+    assert bench.fetched[3] == 2
+
+
+def test_an_image_that_is_not_there_is_asked_for_once(bench: AheadBench) -> None:
+    bench.service.failures[FIRST_ID + 3] = ImageNotFoundError("HTTP 404")
+    bench.read(0, 1, 2)
+    assert bench.fetched[3] == 1
+    with pytest.raises(ImageNotFoundError):
+        bench.open(3)
+    assert bench.fetched[3] == 1
+    assert "404" in (bench.fetcher.last_failure(bench.request(3)) or "")
+
+
+def test_a_listing_of_failures_is_not_read_ahead(bench: AheadBench) -> None:
+    for place in range(40):
+        error = ImageNotFoundError("HTTP 404")
+        bench.service.failures[FIRST_ID + place] = error
+    for place in range(6):
+        with pytest.raises(ImageNotFoundError):
+            bench.open(place)
+        bench.settle()
+    assert set(bench.fetched) == set(range(6))
+
+
+def test_who_joins_a_failing_download_ahead_has_it_tried_again(
+    bench: AheadBench,
+) -> None:
+    bench.read(0)
+    bench.service.failures[FIRST_ID + 2] = CutAnswerError("cut")
+    bench.service.gate.clear()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(bench.open, 1)
+        until(lambda: set(bench.fetched) == {0, 1, 2, 3}, "two are fetched ahead")
+        second = pool.submit(bench.open, 2)
+        until(lambda: (FIRST_ID + 2) in joined(bench), "it is waited for")
+        bench.service.gate.set()
+        first.result(PATIENCE_S)
+        with pytest.raises(CutAnswerError):
+            second.result(PATIENCE_S)
+    bench.settle()
+    assert bench.service.went_on[FIRST_ID + 2] == [True]
+    assert bench.fetcher.last_failure(bench.request(2)) is not None
+
+
+def test_what_is_fetched_ahead_is_not_evicted_before_it_is_opened(
+    tmp_path: Path,
+) -> None:
+    """5000 bytes take 8192: room for ten, of which a quarter may wait unread."""
+    bench = AheadBench(tmp_path, capacity_bytes=140 * 1024)
+    room = bench.store.capacity_bytes // 8192
+    assert 8 <= room <= 20
+    for place in range(40):
+        bench.open(place)
+    bench.settle()
+    assert bench.fetched == dict.fromkeys(range(40), 1)
+    assert len(bench.ahead._listings["/dataset/1"].run.guesses) == 0
+
+
+def test_a_store_of_two_images_is_left_to_who_reads(tmp_path: Path) -> None:
+    bench = AheadBench(tmp_path, capacity_bytes=32 * 1024)
+    bench.read(*range(6))
+    assert set(bench.fetched) == set(range(6))
+
+
+def test_where_the_store_keeps_nothing_nothing_is_fetched_ahead(
+    bench: AheadBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(bench.store), "_commit", lambda *_: None)
+    bench.read(*range(6))
+    assert set(bench.fetched) == set(range(6))
+    monkeypatch.undo()
+    bench.read(20, 21, 22)
+    assert {23, 24} <= set(bench.fetched)
+
+
+def test_stored_images_in_order_wake_no_thread(
+    bench: AheadBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in range(40):
+        bench.get(FIRST_ID + place)
+    bench.service.fetches.clear()
+    monkeypatch.setattr(threading.Thread, "start", lambda _: pytest.fail("a thread"))
+    for place in [*range(40), *range(39, -1, -1)]:
+        bench.open(place)
+    assert bench.fetched == {}
+
+
+def test_reading_on_behind_stored_images_goes_ahead(bench: AheadBench) -> None:
+    for place in range(20):
+        bench.get(FIRST_ID + place)
+    bench.service.fetches.clear()
+    bench.read(*range(20))
+    assert set(bench.fetched) == {20, 21}
+    bench.read(20, 21, 22)
+    assert set(bench.fetched) >= set(range(20, 28))
+
+
+def test_no_thread_and_no_turn_is_left(bench: AheadBench) -> None:
+    for place in [*range(12), 30, 5, 6, 7, 39, 38, 37]:
+        bench.open(place)
+    bench.settle()
+    assert bench.turns._free == 4
+    assert bench.fetcher._flights._flights == {}
+    assert bench.fetcher._flights._unasked == set()
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(places=st.lists(st.integers(0, 39), max_size=40))
+def test_whatever_the_order_bytes_are_right_and_none_is_fetched_twice(
+    tmp_path_factory: pytest.TempPathFactory, places: list[int]
+) -> None:
+    bench = AheadBench(tmp_path_factory.mktemp("store"), capacity_bytes=2**24)
+    for place in places:
+        assert bench.open(place).read(0, 5000) == image_bytes(FIRST_ID + place, 5000)
+    bench.settle()
+    assert set(bench.fetched.values()) <= {1}
+    neighbours = sum(abs(a - b) == 1 for a, b in itertools.pairwise(places))
+    if not neighbours:
+        assert set(bench.fetched) == set(places)
+    assert bench.service.most_under_way <= 4
