@@ -1,0 +1,147 @@
+"""What the kernel asks of the daemon: no call more than is needed, warm or cold."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from allenfs.mountpoint import is_mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from allenfs.sample.server import SampleService
+
+LISTING = "dataset/71670687/ds6"
+_OPCODE = re.compile(r"opcode: ([A-Z]+)")
+
+
+class Watched:
+    """A mount whose libfuse prints every call."""
+
+    def __init__(self, root: Path, said: Path) -> None:
+        self.root = root
+        self._said = said
+
+    def calls(self, action: Callable[[], object]) -> Counter[str]:
+        """Count the calls that `action` makes, by the kernel's names."""
+        start = self._settled()
+        action()
+        end = self._settled()
+        with self._said.open("rb") as file:
+            file.seek(start)
+            text = file.read(end - start).decode(errors="replace")
+        return Counter(_OPCODE.findall(text))
+
+    def _settled(self) -> int:
+        """Return where the output ends when all before has been answered.
+
+        RELEASE is answered behind the caller's back, in the order of the queue.
+        """
+        with open("/dev/null", "w") as nowhere:
+            for _ in range(2):
+                subprocess.run(["stat", "-f", self.root], check=True, stdout=nowhere)
+        return self._said.stat().st_size
+
+
+@pytest.fixture
+def watched(tmp_path: Path, service: SampleService) -> Iterator[Watched]:
+    root, said = tmp_path / "mnt", tmp_path / "said"
+    root.mkdir()
+    with said.open("wb") as output:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "allenfs", "mount", "--foreground", "-odebug"),
+                *("--api-url", service.url, "--cache-dir", tmp_path / "store"),
+                *("--log-file", tmp_path / "log", root),
+            ],
+            stdout=output,
+            stderr=output,
+        )
+        while not is_mounted(root):
+            assert process.poll() is None, said.read_text()
+        os.listdir(root)
+        try:
+            yield Watched(root, said)
+        finally:
+            subprocess.run(["umount", root], check=True)
+            assert process.wait(30) == 0
+
+
+def files_of(watched: Watched) -> list[Path]:
+    folder = watched.root / LISTING
+    return [folder / name for name in sorted(os.listdir(folder)) if "_" in name]
+
+
+def cat(*files: Path) -> Callable[[], object]:
+    return lambda: subprocess.run(
+        ["cat", *files], check=True, stdout=subprocess.DEVNULL
+    )
+
+
+def test_a_warm_file_costs_one_open_three_looks_and_one_release(
+    watched: Watched,
+) -> None:
+    files = files_of(watched)
+    for _ in range(2):
+        cat(*files)()
+    calls = watched.calls(cat(*files))
+    count = len(files)
+    assert count == 12
+    # the names are looked up once a second, and the size by `fstat` and at the end
+    names = calls.pop("LOOKUP", 0)
+    assert names <= count + len(LISTING.split("/"))
+    looks = calls.pop("GETATTR")
+    assert count <= looks <= 3 * count
+    assert calls == {"OPEN": count, "RELEASE": count, "STATFS": 2}
+
+
+def test_a_cold_file_is_opened_twice_at_the_most_and_read_once(
+    watched: Watched,
+) -> None:
+    file = files_of(watched)[0]
+    calls = watched.calls(cat(file))
+    assert calls["OPEN"] <= 2  # the kernel is sent back once, to learn the size
+    assert calls["RELEASE"] == 1
+    size_bytes = file.stat().st_size
+    assert 1 <= calls["READ"] <= 1 + -(-size_bytes // 131_072)
+
+
+def test_ls_costs_at_most_four_calls_a_file(watched: Watched) -> None:
+    files = files_of(watched)
+    subprocess.run(["ls", "-l", files[0].parent], check=True, stdout=subprocess.PIPE)
+
+    def ls() -> None:
+        subprocess.run(
+            ["ls", "-l", files[0].parent], check=True, stdout=subprocess.PIPE
+        )
+
+    calls = watched.calls(ls)
+    count, above = len(files), len(LISTING.split("/"))
+    assert calls["LOOKUP"] <= count + above
+    assert calls["GETATTR"] <= count + above
+    assert calls["GETXATTR"] <= 2 * count + 4  # of the system's attributes
+    assert not set(calls) & {"OPEN", "READ", "ACCESS", "FLUSH", "READLINK"}
+    # ... which `ls` asks of each file, and the daemon answers without a look
+
+
+def test_operations_that_only_say_yes_are_asked_once(watched: Watched) -> None:
+    files = files_of(watched)
+
+    def open_and_close() -> None:
+        for file in files[:6]:
+            with file.open("rb") as opened:
+                opened.read()
+                os.fsync(opened.fileno())
+            os.access(file, os.R_OK)
+
+    open_and_close()
+    again = watched.calls(open_and_close)
+    assert not set(again) & {"FLUSH", "ACCESS", "FSYNC", "INTERRUPT"}
