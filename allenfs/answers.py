@@ -19,9 +19,6 @@ from allenfs.errors import (
 from allenfs.labels import in_one_line
 
 if TYPE_CHECKING:
-    import mmap
-    from contextlib import AbstractContextManager
-
     from allenfs import jpeg
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -45,7 +42,7 @@ class Sink(Protocol):
     def write(self, chunk: bytes) -> None:
         """Add `chunk` at the end."""
 
-    def view(self) -> AbstractContextManager[bytes | mmap.mmap]:
+    def view(self) -> jpeg.Data:
         """Everything that was written."""
 
 

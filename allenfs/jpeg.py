@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import mmap
+from typing import Protocol
 
 _SOI = b"\xff\xd8"
 _SOS, _EOI = 0xDA, 0xD9
@@ -21,6 +18,18 @@ _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 # A look ahead, not a run of FF before it: that would take the square of the run.
 _MARKER_IN_SCAN = re.compile(rb"\xff(?=[^\xff\x00\xd0-\xd7])", re.DOTALL)
+
+
+# Of a scan, which may be all of 1 GiB, so much is looked through at a time.
+_LOOK_BYTES = 2**20
+
+
+class Data(Protocol):
+    """Bytes, or what gives slices of them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, where: slice, /) -> bytes: ...
 
 
 class NotAJpegError(Exception):
@@ -39,7 +48,7 @@ class JpegShape:
     height_px: int
 
 
-def inspect(data: bytes | mmap.mmap) -> JpegShape:
+def inspect(data: Data) -> JpegShape:
     """Walk the markers from SOI to EOI and return the frame's shape.
 
     Bytes behind EOI are let pass: every decoder ignores them.
@@ -81,7 +90,7 @@ def inspect(data: bytes | mmap.mmap) -> JpegShape:
     return shape
 
 
-def _marker_at(data: bytes | mmap.mmap, position: int) -> tuple[int, int]:
+def _marker_at(data: Data, position: int) -> tuple[int, int]:
     """Return the marker code at `position` and the position behind it."""
     start = position
     while data[position : position + 1] == b"\xff":  # fill bytes may precede it
@@ -89,19 +98,22 @@ def _marker_at(data: bytes | mmap.mmap, position: int) -> tuple[int, int]:
     if position >= len(data):
         msg = f"cut JPEG: it ends at byte {len(data)} without an end marker"
         raise CutJpegError(msg)
-    code = data[position]
+    (code,) = data[position : position + 1]
     if position == start or code == 0:
         msg = f"no JPEG: no marker at byte {start}"
         raise NotAJpegError(msg)
     return code, position + 1
 
 
-def _end_of_scan(data: bytes | mmap.mmap, position: int) -> int:
-    found = _MARKER_IN_SCAN.search(data, position)
-    if found is None:
-        msg = f"cut JPEG: it ends at byte {len(data)} inside the picture"
-        raise CutJpegError(msg)
-    return found.start()
+def _end_of_scan(data: Data, position: int) -> int:
+    while position + 1 < len(data):
+        part = data[position : position + _LOOK_BYTES]
+        found = _MARKER_IN_SCAN.search(part)
+        if found is not None:
+            return position + found.start()
+        position += len(part) - 1  # its last byte may begin a marker
+    msg = f"cut JPEG: it ends at byte {len(data)} inside the picture"
+    raise CutJpegError(msg)
 
 
 def _shape(segment: bytes) -> JpegShape:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from allenfs.layout import disk_bytes
 from allenfs.runs import Run
+from allenfs.sealed import SEAL_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +51,7 @@ class _Listing:
         self.series = series
         self.places = {number: i for i, number in enumerate(series.image_ids)}
         self.run = Run(len(series.image_ids), max_window)
-        self.largest_bytes = 0  # of its images that are here
+        self.largest_bytes = 0  # on disk, of its images that are here
 
     @property
     def unread_bytes(self) -> int:
@@ -191,4 +193,5 @@ class ReadAhead:
             if 0 <= place < len(listing.series.image_ids):
                 known = self._fetcher.peek(listing.series.request(place))
                 if known is not None:
-                    listing.largest_bytes = max(listing.largest_bytes, known.size_bytes)
+                    cost_bytes = disk_bytes(known.size_bytes + SEAL_BYTES)
+                    listing.largest_bytes = max(listing.largest_bytes, cost_bytes)

@@ -56,15 +56,28 @@ class Known(NamedTuple):
     modified_ns: int
 
 
+class _File:
+    """An open file, closed with its last reference.
+
+    Not the image itself: until `__del__` has ended, a weak reference still gives the
+    object, and so the image to another reader, with a descriptor that is closed.
+    """
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
 class Image:
     """The immutable bytes of one image. Closes its file when nobody holds it."""
 
     def __init__(self, fd: int, facts: Facts) -> None:
         self.facts = facts
-        self._fd = fd
-
-    def __del__(self) -> None:
-        os.close(self._fd)
+        self._file = _File(fd)
 
     def read(self, offset: int, size: int) -> bytes:
         """Return bytes [offset, offset + size); shorter only at the image's end.
@@ -78,7 +91,7 @@ class Image:
         if size <= 0:
             return b""
         try:
-            data = os.pread(self._fd, size, offset)
+            data = os.pread(self._file.fd, size, offset)
         except OSError as error:
             msg = f"stored image cannot be read: {error}"
             raise DamagedStoreError(msg) from error

@@ -274,10 +274,9 @@ def _raise_if_above(received_bytes: int, limit_bytes: int) -> None:
 
 
 def _check(sink: Sink) -> jpeg.JpegShape:
-    with sink.view() as data:
-        try:
-            return jpeg.inspect(data)
-        except jpeg.CutJpegError as error:
-            raise CutAnswerError(str(error)) from error
-        except jpeg.NotAJpegError as error:
-            raise WrongAnswerError(str(error)) from error
+    try:
+        return jpeg.inspect(sink.view())
+    except jpeg.CutJpegError as error:
+        raise CutAnswerError(str(error)) from error
+    except jpeg.NotAJpegError as error:
+        raise WrongAnswerError(str(error)) from error

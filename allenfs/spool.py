@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import mmap
 import os
 import weakref
 from typing import TYPE_CHECKING
 
+from allenfs.windowed import WindowedBytes
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 _COPY_BYTES = 2**20
@@ -63,14 +64,9 @@ class Spool:
             self._move_to_memory(error)
             _write_all(self.fd, chunk, self.size_bytes)
 
-    @contextlib.contextmanager
-    def view(self) -> Iterator[bytes | mmap.mmap]:
+    def view(self) -> WindowedBytes:
         """Everything that was written, without reading it into memory."""
-        if not self.size_bytes:
-            yield b""
-            return
-        with mmap.mmap(self.fd, self.size_bytes, prot=mmap.PROT_READ) as data:
-            yield data
+        return WindowedBytes(self.fd, self.size_bytes)
 
     def take_fd(self) -> int:
         """Hand the open descriptor over; the spool does not close it any more."""

@@ -29,8 +29,9 @@ ROWS = (
     ("nodes", "records"),
     ("tree",),
     # mechanism
-    ("answers", "watchdog", "sealed", "spool", "journal", "recency", "mountpoint"),
-    ("layout",),
+    ("answers", "watchdog", "sealed", "journal", "recency", "mountpoint"),
+    ("windowed",),
+    ("layout", "spool"),
     ("turns", "single_flight"),
     ("transport", "store", "shelf"),
     ("service",),

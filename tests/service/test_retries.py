@@ -33,9 +33,8 @@ class Bytes:
     def write(self, chunk: bytes) -> None:
         self.data += chunk
 
-    @contextlib.contextmanager
-    def view(self) -> Iterator[bytes]:
-        yield self.data
+    def view(self) -> bytes:
+        return self.data
 
 
 class Clock:

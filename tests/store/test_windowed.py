@@ -1,0 +1,97 @@
+"""Slices of a file are those of its bytes, through a small window."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from store_helpers import MIB, image_bytes
+
+from allenfs import windowed
+from allenfs.jpeg import CutJpegError, JpegShape, inspect
+from allenfs.windowed import WindowedBytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SIZE_BYTES = 20_000
+HEAD = b"\xff\xd8\xff\xc0\x00\x0b\x08\x00\x10\x00\x20\x01\x01\x11\x00\xff\xda\x00\x02"
+BOUND = st.none() | st.integers(-SIZE_BYTES - 9, SIZE_BYTES + 9)
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Callable[[bytes], WindowedBytes]:
+    def open_file(data: bytes) -> WindowedBytes:
+        path = tmp_path / "file"
+        path.write_bytes(data + b"behind its end")
+        fd = os.open(path, os.O_RDONLY)
+        fds.append(fd)
+        return WindowedBytes(fd, len(data))
+
+    fds: list[int] = []
+    yield open_file
+    for fd in fds:
+        os.close(fd)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(bounds=st.lists(st.tuples(BOUND, BOUND), min_size=1, max_size=20))
+def test_slices_are_those_of_the_bytes(
+    opened: Callable[[bytes], WindowedBytes],
+    monkeypatch: pytest.MonkeyPatch,
+    bounds: list[tuple[int | None, int | None]],
+) -> None:
+    monkeypatch.setattr(windowed, "_WINDOW_BYTES", 1000)
+    data = image_bytes(1, SIZE_BYTES)
+    view = opened(data)
+    assert len(view) == SIZE_BYTES
+    for start, stop in bounds:
+        assert view[start:stop] == data[start:stop]
+
+
+@pytest.mark.parametrize("offset", range(-3, 4))
+def test_a_marker_across_two_looks_is_found(
+    opened: Callable[[bytes], WindowedBytes], offset: int
+) -> None:
+    scan = b"\x55" * (MIB + offset)
+    for data in (HEAD + scan + b"\xff\xd9", HEAD + scan + scan + b"\xff\xd9"):
+        assert inspect(data) == JpegShape(32, 16)
+        assert inspect(opened(data)) == JpegShape(32, 16)
+        with pytest.raises(CutJpegError):
+            inspect(opened(data[:-1]))
+
+
+CHECK = """
+import os, sys
+from allenfs.jpeg import inspect
+from allenfs.windowed import WindowedBytes
+fd = os.open(sys.argv[1], os.O_RDONLY)
+print(inspect(WindowedBytes(fd, os.fstat(fd).st_size)))
+with open("/proc/self/status") as status:
+    print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
+"""
+
+
+def test_checking_a_large_file_keeps_little_of_it_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.write(HEAD)
+        file.truncate(200 * MIB)  # the scan is zeros
+        file.seek(0, os.SEEK_END)
+        file.write(b"\xff\xd9")
+    done = subprocess.run(
+        [sys.executable, "-c", CHECK, path], check=True, capture_output=True, text=True
+    )
+    shape, peak_kib = done.stdout.splitlines()
+    assert shape == str(JpegShape(32, 16))
+    assert int(peak_kib) < 50 * 1024
