@@ -1,0 +1,49 @@
+"""The other ways to download the images: curl and AllenSDK."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from processes import run, seconds_of
+
+if TYPE_CHECKING:
+    from sections import Section
+
+_HERE = Path(__file__).parent
+_CURL = ("curl", "--silent", "--show-error", "--fail", "--location", "--noproxy", "*")
+
+
+def curl_all(
+    api_url: str, sections: list[Section], folder: Path, *, at_once: int
+) -> float:
+    """Download with one curl, which keeps its connections; return seconds."""
+    config = folder / "curlrc"
+    config.write_text(
+        "\n".join(
+            f'url = "{section.url(api_url)}"\noutput = "{folder / section.file_name}"'
+            for section in sections
+        )
+    )
+    parallel = ("--parallel", "--parallel-max", at_once) if at_once > 1 else ()
+    return seconds_of(*_CURL, *parallel, "--config", config)
+
+
+def curl_one(url: str) -> float:
+    """Download one image; return curl's own seconds, without its start and end."""
+    wanted = ("--output", "/dev/null", "--write-out", "%{time_total}")
+    return float(run(*_CURL, *wanted, url))
+
+
+def allensdk_all(
+    python: Path, api_url: str, sections: list[Section], folder: Path
+) -> float:
+    """Download with AllenSDK in a loop; return its seconds, without its imports."""
+    files = [f"{section.image_id}={section.file_name}" for section in sections]
+    return float(run(python, _HERE / "allensdk_loop.py", api_url, folder, *files))
+
+
+def install_allensdk(folder: Path) -> Path:
+    """Install AllenSDK in a virtual environment and return its Python."""
+    run(_HERE.parent / "install-allensdk", folder)
+    return folder / "bin/python"

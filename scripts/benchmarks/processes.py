@@ -1,0 +1,41 @@
+"""Other programs: run to their end, and timed."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+
+class BenchError(Exception):
+    """Something does not work, so that nothing can be said of its speed."""
+
+
+def run(*command: object) -> str:
+    """Run a program and return what it printed; raises BenchError."""
+    return _run(command, subprocess.PIPE)
+
+
+def seconds_of(*command: object) -> float:
+    """Run a program and return the seconds it took; raises BenchError."""
+    started_s = time.perf_counter()
+    _run(command, subprocess.DEVNULL)
+    return time.perf_counter() - started_s
+
+
+def _run(command: tuple[object, ...], stdout: int) -> str:
+    words = [str(word) for word in command]
+    try:
+        done = subprocess.run(  # noqa: S603 - no shell
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    except OSError as error:
+        raise BenchError(str(error)) from error
+    if done.returncode:
+        msg = f"{words[0]} ended with {done.returncode}: {done.stderr.strip()[-500:]}"
+        raise BenchError(msg)
+    return done.stdout
