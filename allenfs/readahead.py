@@ -155,12 +155,11 @@ class ReadAhead:
         """Download one guess after the other, as long as there are some."""
         while True:
             turn = self._turns.spare()
-            guess = self._next()
-            if guess is None:
-                turn.drop()
-                return
-            listing, place = guess
             try:
+                guess = self._next()
+                if guess is None:
+                    return
+                listing, place = guess
                 self._fetcher.go_ahead(listing.series.request(place), turn)
             finally:
                 turn.drop()

@@ -208,6 +208,39 @@ def test_a_data_set_lists_its_files_in_section_order_in_every_view(
 
 
 @pytest.mark.parametrize(
+    "path",
+    [
+        "dataset/100141599",
+        "dataset/100141599/ds4/equalized",
+        "dataset/71670687/ds3/expression",
+        "dataset/72109410/ds2",
+        "browse/atlas/2",
+        "browse/atlas/2/NISSL/ds4",
+        "browse/atlas/2/annotated/ds4",
+        "browse/atlas/181276165/annotated",
+    ],
+)
+def test_a_series_is_the_images_of_a_listing_in_its_order(
+    tmp_path: Path, path: str
+) -> None:
+    with SampleService(database=PLAIN) as sample:
+        world = World(sample.url, tmp_path)
+        directory = tree.parse(path)
+        assert isinstance(directory, nodes.CollectionDirectory)
+        assert world.catalog.series(directory).image_ids == ()  # nobody is asked
+        assert sample.query_requests == 0
+        names = [name for name in world.names(path) if name.endswith(".jpg")]
+        asked = sample.query_requests
+        series = world.catalog.series(directory)
+        assert len(series.image_ids) == len(names) > 0
+        for place, name in enumerate(names):
+            entry = world.entry(f"{path}/{name}")
+            assert isinstance(entry, Picture)
+            assert entry.request == series.request(place)
+        assert sample.query_requests == asked
+
+
+@pytest.mark.parametrize(
     ("path", "record", "plane", "treatments", "genes", "red"),
     [
         ("section/70679080", 70679080, "sagittal", {"ISH"}, ["Adora2a"], None),

@@ -186,3 +186,93 @@ def test_nothing_is_kept_of_work_that_has_ended(
         flights.run(str(number), work, lambda: False)
     assert flights._flights == {}
     assert work.done == 50
+
+
+def test_who_asks_joins_work_that_nobody_had_asked_for(
+    flights: SingleFlight[str, object],
+) -> None:
+    ahead, asked = Work(), Work()
+    with ThreadPoolExecutor(2) as pool:
+        leading = pool.submit(flights.lead, "key", ahead)
+        assert ahead.begun.wait(PATIENCE_S)
+        waiting = Waiting(1)
+        value = pool.submit(flights.run, "key", asked, waiting)
+        assert waiting.all_wait.wait(PATIENCE_S)
+        assert not flights.abandon("key")  # somebody waits
+        ahead.gate.set()
+        assert value.result() is not None
+        assert leading.result() is None
+    assert (ahead.done, asked.done) == (1, 0)
+    assert (flights._flights, flights._unasked) == ({}, set())
+
+
+def test_leading_what_is_under_way_does_nothing(
+    flights: SingleFlight[str, object],
+) -> None:
+    work, again = Work(), Work()
+    with ThreadPoolExecutor(1) as pool:
+        value = pool.submit(flights.run, "key", work, lambda: False)
+        assert work.begun.wait(PATIENCE_S)
+        flights.lead("key", again)
+        assert not flights.abandon("key")
+        work.gate.set()
+        value.result()
+    assert again.done == 0
+
+
+@pytest.mark.parametrize("error", [WrongAnswerError("no"), ValueError()])
+def test_a_failure_of_what_nobody_asked_for_reaches_nobody(
+    flights: SingleFlight[str, object], error: BaseException
+) -> None:
+    work = Work()
+    work.error = error
+    work.gate.set()
+    flights.lead("key", work)
+    assert work.done == 1
+    assert (flights._flights, flights._unasked) == ({}, set())
+
+
+def test_work_that_was_abandoned_is_joined_by_nobody(
+    flights: SingleFlight[str, object],
+) -> None:
+    """Who asks between the giving up and its end begins anew, and is let be."""
+    asked = Work()
+    asked.gate.set()
+    gave_up: list[bool] = []
+    values: list[object] = []
+
+    def ahead() -> object:
+        gave_up.append(flights.abandon("key"))
+        values.append(flights.run("key", asked, lambda: False))
+        raise WrongAnswerError("given up")
+
+    flights.lead("key", ahead)
+    assert gave_up == [True]
+    assert asked.done == 1
+    assert values[0] is not None
+    assert not flights.abandon("key")
+    assert (flights._flights, flights._unasked) == ({}, set())
+
+
+def test_abandoned_work_does_not_take_the_next_ones_place(
+    flights: SingleFlight[str, object],
+) -> None:
+    """The old flight lands while the new one is under way: that stays joinable."""
+    asked = Work()
+    pool = ThreadPoolExecutor(2)
+
+    def ahead() -> object:
+        assert flights.abandon("key")
+        values.append(pool.submit(flights.run, "key", asked, lambda: False))
+        assert asked.begun.wait(PATIENCE_S)
+        raise WrongAnswerError("given up")
+
+    values: list[Future[object]] = []
+    with pool:
+        flights.lead("key", ahead)
+        waiting = Waiting(1)
+        second = pool.submit(flights.run, "key", asked, waiting)
+        assert waiting.all_wait.wait(PATIENCE_S)
+        asked.gate.set()
+        assert second.result() is values[0].result()
+    assert asked.done == 1

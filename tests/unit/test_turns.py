@@ -164,3 +164,78 @@ def test_a_waiting_query_that_is_broken_off_leaves_images_their_turns(
     thread = threading.Thread(target=image, daemon=True)
     thread.start()
     assert taken.wait(5)
+
+
+def test_a_spare_turn_leaves_one_free() -> None:
+    turns = WatchedTurns(3)
+    first, second = turns.spare(), turns.spare()
+    assert turns.is_one_free
+    got = threading.Event()
+
+    def third() -> None:
+        turns.spare().drop()
+        got.set()
+
+    thread = threading.Thread(target=third, daemon=True)
+    thread.start()
+    until_waiting(turns, 1)
+    with turns.for_image:  # at once, and before the one that waits
+        assert not turns.is_one_free
+    until_waiting(turns, 1)
+    assert not got.is_set()
+    first.drop()
+    assert got.wait(PATIENCE_S)
+    second.drop()
+    thread.join(PATIENCE_S)
+    assert turns._free == 3
+
+
+def test_whoever_waits_goes_before_a_spare_turn() -> None:
+    turns = WatchedTurns(2)
+    order: list[str] = []
+
+    def spare() -> None:
+        turn = turns.spare()
+        order.append("spare")
+        turn.drop()
+
+    def take(name: str) -> None:
+        with turns.for_query if name == "query" else turns.for_image:
+            order.append(name)
+
+    threads = [threading.Thread(target=spare, daemon=True)]
+    threads += [
+        threading.Thread(target=take, args=(name,), daemon=True)
+        for name in ("image", "query")
+    ]
+    turns.take(Rank.IMAGE)
+    turns.take(Rank.IMAGE)
+    for count, thread in enumerate(threads, 1):
+        thread.start()
+        until_waiting(turns, count)
+    turns.give_back()
+    for thread in threads[1:]:
+        thread.join(PATIENCE_S)
+    assert order == ["query", "image"]
+    until_waiting(turns, 1)  # one is free: that is left to who asks
+    turns.give_back()
+    threads[0].join(PATIENCE_S)
+    assert order == ["query", "image", "spare"]
+    assert turns._free == 2
+
+
+def test_a_spare_turn_is_given_back_once_and_then_taken_as_for_any_image() -> None:
+    turns = Turns(2)
+    turn = turns.spare()
+    with turn:
+        assert turns._free == 1
+    assert turns._free == 2
+    turn.drop()  # it was used: nothing is held
+    assert turns._free == 2
+    with turn:  # a further attempt of the same download
+        assert turns._free == 1
+    assert turns._free == 2
+    unused = turns.spare()
+    unused.drop()
+    unused.drop()
+    assert turns._free == 2
