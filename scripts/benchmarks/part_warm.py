@@ -15,7 +15,7 @@ from sections import DATA_SET_ID, DOWNSAMPLE, LONG_LIST_ID, LONG_LIST_IMAGES
 from turns import Candidate, in_turns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from setting import Setting
@@ -43,32 +43,39 @@ def measure(setting: Setting) -> Part:
         for name, mounting in others.items():
             tree = stack.enter_context(mounting(setting.folder, server.url, names))
             files[name] = tree.each
-        rows = _rows_of_reads(files, setting.runs)
+        rows = _rows_of_reads("cat of all", _read_together_ms, files, setting.runs)
+        rows += _rows_of_reads("cat of each", _read_each_ms, files, setting.runs)
         long_list = mount.root / f"dataset/{LONG_LIST_ID}/ds{DOWNSAMPLE}"
         rows += _rows_of_listings(long_list, setting)
     title = f"warm: {len(names)} files read {_TIMES} times over; a long listing"
     note = (
-        f"The {_TIMES} times are {_TIMES} processes, whose start counts for all alike."
+        f"cat of all: {_TIMES} processes that read all files; of each: one process a "
+        "file. The start of a process counts for all alike."
     )
     return Part(title, rows, [note, *notes])
 
 
-def _rows_of_reads(files: Mapping[str, list[Path]], runs: int) -> list[Row]:
+def _rows_of_reads(
+    what: str,
+    read_ms: Callable[[list[Path]], float],
+    files: Mapping[str, list[Path]],
+    runs: int,
+) -> list[Row]:
     for each in files.values():
         seconds_of("cat", *each)  # they are warm from here on
     measured = in_turns(
-        "warm",
-        [
-            Candidate(name, partial(_read_ms, each), runs)
-            for name, each in files.items()
-        ],
+        f"warm, {what}",
+        [Candidate(name, partial(read_ms, each), runs) for name, each in files.items()],
     )
-    local = Row(f"cat, {_LOCAL}", Series(measured.pop(_LOCAL), "ms"))
+    local = Row(f"{what}, {_LOCAL}", Series(measured.pop(_LOCAL), "ms"))
     limits = {_OURS: _MOST_TO_LOCAL}
     return [
         *(
             Row(
-                f"cat, {name}", Series(values, "ms"), local, most_ratio=limits.get(name)
+                f"{what}, {name}",
+                Series(values, "ms"),
+                local,
+                most_ratio=limits.get(name),
             )
             for name, values in measured.items()
         ),
@@ -76,8 +83,12 @@ def _rows_of_reads(files: Mapping[str, list[Path]], runs: int) -> list[Row]:
     ]
 
 
-def _read_ms(files: list[Path]) -> float:
+def _read_together_ms(files: list[Path]) -> float:
     return 1000 * sum(seconds_of("cat", *files) for _ in range(_TIMES))
+
+
+def _read_each_ms(files: list[Path]) -> float:
+    return 1000 * sum(seconds_of("cat", file) for _ in range(_TIMES) for file in files)
 
 
 def _rows_of_listings(long_list: Path, setting: Setting) -> list[Row]:

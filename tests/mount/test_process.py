@@ -174,6 +174,23 @@ def test_daemon_unmounts_on_a_signal(
     assert not is_mounted(root)
 
 
+@pytest.mark.parametrize(("images", "ahead"), [("0", 0), ("1", 1)])
+def test_readahead_of_the_command_line_reaches_the_mount(
+    root: Path, service: SampleService, images: str, ahead: int
+) -> None:
+    done = _allenfs("mount", "--api-url", service.url, "--readahead", images, root)
+    assert done.returncode == 0
+    folder = root / "dataset/72109410/ds7"
+    for name in sorted(os.listdir(folder))[:3]:
+        (folder / name).read_bytes()
+    ends_s = time.monotonic() + 30
+    while service.image_requests < 3 + ahead:
+        assert time.monotonic() < ends_s
+        time.sleep(0.01)
+    assert _allenfs("umount", root).returncode == 0
+    assert service.image_requests == 3 + ahead
+
+
 def test_foreground_serves_until_interrupted(
     root: Path, service: SampleService
 ) -> None:
