@@ -18,7 +18,8 @@ class Run:
     Two neighbours opened one after the other begin a run, forwards or backwards.
     The window, in which images are guessed to be opened soon, doubles with each
     guess that comes true, halves with one that passes others over, and is nothing
-    for who jumps about.
+    for who jumps about. What was passed over may still come: of several that read
+    at once, one is behind.
 
     Parameters
     ----------
@@ -39,6 +40,7 @@ class Run:
         self._length = length
         self._max_window = max_window
         self.guesses: dict[int, bool] = {}
+        self._passed: set[int] = set()  # of the guesses
         self.end(_NOWHERE)
 
     def end(self, place: int) -> None:
@@ -99,19 +101,22 @@ class Run:
         self._step, self._window = step, window
         self._looked_to = self.last
         self.guesses.clear()
+        self._passed.clear()
 
     def _came_true(self, place: int) -> None:
         del self.guesses[place]
-        nearer = [one for one in self.guesses if (place - one) * self._step > 0]
-        if (place - self.last) * self._step > 0:
+        if place in self._passed:
+            self._passed.remove(place)
+        else:
             self.last = place
-        if not nearer:
+        passed = {one for one in self.guesses if (place - one) * self._step > 0}
+        if passed <= self._passed:
             self._window = min(2 * self._window, self._max_window)
-            return
-        # Passed over; or of several that read at once, one is behind.
-        self._window //= 2
-        for one in nearer:
-            if abs(place - one) > self._max_window:
-                del self.guesses[one]
+        else:
+            self._window //= 2
+        self._passed |= passed
+        for one in {one for one in passed if abs(place - one) > self._max_window}:
+            self._passed.remove(one)
+            del self.guesses[one]
         if not self._window:
             self.end(self.last)

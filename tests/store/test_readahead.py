@@ -287,14 +287,48 @@ def test_stored_images_in_order_wake_no_thread(
     assert bench.fetched == {}
 
 
-def test_reading_on_behind_stored_images_goes_ahead(bench: AheadBench) -> None:
-    for place in range(20):
+@pytest.mark.parametrize("stored", [3, 10, 17, 18, 19, 20, 30])
+def test_reading_on_behind_stored_images_goes_ahead(
+    bench: AheadBench, stored: int
+) -> None:
+    for place in range(stored):
         bench.get(FIRST_ID + place)
     bench.service.fetches.clear()
-    bench.read(*range(20))
-    assert set(bench.fetched) == {20, 21}
-    bench.read(20, 21, 22)
-    assert set(bench.fetched) >= set(range(20, 28))
+    bench.read(*range(stored))
+    assert set(bench.fetched) == {stored, stored + 1}
+    bench.read(*range(stored, stored + 3))
+    assert set(bench.fetched) == set(range(stored, min(40, stored + 11)))
+
+
+def test_what_was_guessed_before_a_strain_is_not_begun_after_it(tmp_path: Path) -> None:
+    bench = AheadBench(tmp_path, capacity_bytes=2**24, connections=2)
+    bench.read(0)
+    bench.service.failures[FIRST_ID + 2] = BusyError("HTTP 503")
+    bench.read(1)  # one turn for two guesses, one after the other
+    assert bench.fetched == {0: 1, 1: 1, 2: 1}
+
+
+def test_of_two_readers_the_later_one_is_served_first(tmp_path: Path) -> None:
+    bench = AheadBench(tmp_path, capacity_bytes=2**24, connections=2)
+    bench.read(0)
+    bench.service.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        early = pool.submit(bench.open, 1)
+        until(lambda: bench.service.under_way == 1, "the first is asked for")
+        bench.ahead.opened(*bench.path_and_file(29, "/dataset/2"))
+        bench.ahead.opened(*bench.path_and_file(28, "/dataset/2"))
+        bench.service.gate.set()
+        early.result(PATIENCE_S)
+    bench.settle()
+    order = [number - FIRST_ID for number in bench.service.fetches]
+    assert order == [0, 1, 27, 26, 2, 3]
+
+
+def test_only_so_many_listings_are_remembered(bench: AheadBench) -> None:
+    for number in range(100):
+        bench.open(0, f"/dataset/{number}")
+    assert len(bench.ahead._listings) == 32
+    assert "/dataset/99" in bench.ahead._listings
 
 
 def test_no_thread_and_no_turn_is_left(bench: AheadBench) -> None:

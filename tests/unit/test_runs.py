@@ -106,6 +106,20 @@ def test_guesses_that_are_passed_over_shrink_the_window_to_nothing() -> None:
     assert reading.run.guesses == {}
 
 
+@pytest.mark.parametrize("step", [1, -1])
+def test_one_image_that_is_left_out_costs_half_the_window_once(step: int) -> None:
+    reading = Reading(length=100)
+    here = 50
+    reading.open(*(here + step * n for n in range(8)))
+    assert sorted(abs(guess - here) for guess in reading.run.guesses) == [*range(8, 16)]
+    assert reading.open(here + step * 9) == []  # 8 is left out: 4 ahead are enough
+    assert reading.open(here + step * 10) == [here + step * n for n in (16, 17, 18)]
+    for n in range(11, 30):
+        assert reading.open(here + step * n) == [here + step * (n + 8)]
+    # what lies far behind is given up
+    assert all(abs(guess - reading.run.last) <= 8 for guess in reading.run.guesses)
+
+
 def test_four_that_read_at_once_a_little_out_of_order_keep_the_run() -> None:
     reading = Reading()
     reading.open(0, 1)
