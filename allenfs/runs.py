@@ -81,6 +81,8 @@ class Run:
         """Go through the places in the window, and some beyond it, each once."""
         stop = self.last + (self._window + beyond) * self._step
         stop = min(max(stop, 0), self._length - 1)
+        if (self.last - self._looked_to) * self._step > 0:
+            self._looked_to = self.last
         while (stop - self._looked_to) * self._step > 0:
             self._looked_to += self._step
             yield self._looked_to

@@ -23,6 +23,7 @@ from allenfs.errors import (
     ServiceTimeoutError,
     UnreachableError,
 )
+from allenfs.turns import Rank
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,7 @@ STRAINS = [
 
 @pytest.fixture
 def bench(tmp_path: Path) -> AheadBench:
-    return AheadBench(tmp_path, capacity_bytes=2**24)
+    return AheadBench(tmp_path, capacity_bytes=2**33)
 
 
 def test_two_in_a_row_fetch_the_next_two_and_hits_twice_as_many(
@@ -203,6 +204,12 @@ def test_a_passing_failure_ahead_is_nobodys_failure(
     assert bench.fetched[3] == 2
 
 
+def test_one_image_that_comes_cut_does_not_end_it(bench: AheadBench) -> None:
+    bench.service.failures[FIRST_ID + 3] = CutAnswerError("cut")
+    bench.read(0, 1, 2)
+    assert set(bench.fetched) == set(range(7))
+
+
 def test_an_image_that_is_not_there_is_asked_for_once(bench: AheadBench) -> None:
     bench.service.failures[FIRST_ID + 3] = ImageNotFoundError("HTTP 404")
     bench.read(0, 1, 2)
@@ -309,19 +316,16 @@ def test_what_was_guessed_before_a_strain_is_not_begun_after_it(tmp_path: Path) 
 
 
 def test_of_two_readers_the_later_one_is_served_first(tmp_path: Path) -> None:
-    bench = AheadBench(tmp_path, capacity_bytes=2**24, connections=2)
-    bench.read(0)
-    bench.service.gate.clear()
-    with ThreadPoolExecutor(1) as pool:
-        early = pool.submit(bench.open, 1)
-        until(lambda: bench.service.under_way == 1, "the first is asked for")
-        bench.ahead.opened(*bench.path_and_file(29, "/dataset/2"))
-        bench.ahead.opened(*bench.path_and_file(28, "/dataset/2"))
-        bench.service.gate.set()
-        early.result(PATIENCE_S)
+    bench = AheadBench(tmp_path, capacity_bytes=2**33, connections=2)
+    bench.turns.take(Rank.IMAGE)  # nothing can begin
+    for place in (0, 1):
+        bench.ahead.opened(*bench.path_and_file(place, "/dataset/1"))
+    for place in (29, 28):
+        bench.ahead.opened(*bench.path_and_file(place, "/dataset/2"))
+    bench.turns.give_back()
     bench.settle()
     order = [number - FIRST_ID for number in bench.service.fetches]
-    assert order == [0, 1, 27, 26, 2, 3]
+    assert order == [27, 26, 2, 3]
 
 
 def test_only_so_many_listings_are_remembered(bench: AheadBench) -> None:
