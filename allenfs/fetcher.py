@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from allenfs.errors import ServiceError
 from allenfs.failures import Failures
+from allenfs.images import ImageService
 from allenfs.sealed import Known
 from allenfs.single_flight import SingleFlight
 from allenfs.turns import Turns
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from allenfs.answers import Answer, Sink
     from allenfs.config import ServiceSettings
-    from allenfs.images import ImageRequest, ImageService
+    from allenfs.images import ImageRequest
     from allenfs.sealed import Image
     from allenfs.spool import Spool
     from allenfs.turns import SpareTurn
@@ -104,7 +105,7 @@ class Fetcher:
         self._live: weakref.WeakValueDictionary[ImageRequest, Image] = (
             weakref.WeakValueDictionary()
         )
-        self._used: set[tuple[ImageService, int]] = set()
+        self._used: dict[ImageService, set[int]] = {one: set() for one in ImageService}
         self._is_last_one_kept = True
 
     def get(
@@ -150,7 +151,7 @@ class Fetcher:
         """Download an image that nobody has asked for yet, in this thread.
 
         Who opens it meanwhile waits for this download. As long as nobody does, a
-        failure that may be gone at the next attempt ends it, and is forgotten.
+        failure ends it, and is forgotten.
         """
 
         def is_asked_for() -> bool:
@@ -181,9 +182,9 @@ class Fetcher:
 
     def used_ids(self, service: ImageService) -> list[int]:
         """Ids of one service whose images were opened: now, or kept from before."""
+        stored = self._store.used_ids(service)
         with self._lock:
-            used = {image_id for used, image_id in self._used if used is service}
-        return sorted(used.union(self._store.used_ids(service)))
+            return sorted(self._used[service].union(stored))
 
     def last_failure(self, request: ImageRequest) -> str | None:
         """Why the last download of this image failed, in words; None if it did not."""
@@ -223,7 +224,7 @@ class Fetcher:
                 request, self._found_or_downloaded(request, turn, goes_on)
             )
         except ServiceError as error:
-            if is_given_up:
+            if is_given_up or not is_asked_for():
                 log.info("not read ahead: %s: %s", request.path, error)
             else:
                 log.warning("%s: %s", request.path, error)
@@ -253,7 +254,7 @@ class Fetcher:
     def _landed(self, request: ImageRequest, image: Image) -> Image:
         self._failures.forget(request)
         with self._lock:
-            self._used.add((request.service, request.image_id))
+            self._used[request.service].add(request.image_id)
             return self._live.setdefault(request, image)
 
 

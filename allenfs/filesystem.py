@@ -11,14 +11,12 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Protocol
 
-from allenfs import tree
 from allenfs.documents import Document
 from allenfs.entries import Attributes, Entry, Folder, Link, Picture
 from allenfs.errors import IsADirError, ServiceError, StaleSizeError
 from allenfs.handles import Handle, Handles
 from allenfs.kernel_view import KernelView, Opened, Opening
 from allenfs.namespace import Namespace
-from allenfs.nodes import CollectionFile
 from allenfs.sealed import Known
 
 if TYPE_CHECKING:
@@ -183,6 +181,9 @@ class Filesystem:
         image: Image | Document
         match entry:
             case Picture(request):
+                is_first_try = not self._kernel.was_sent_back(path, caller)
+                if is_first_try and self._readahead is not None:
+                    self._readahead.opened(path)
                 image = self._image(path, request, interrupted)
             case Document():
                 image = self._live.setdefault(path, entry)
@@ -198,14 +199,11 @@ class Filesystem:
     def _image(
         self, path: str, request: ImageRequest, interrupted: Callable[[], bool]
     ) -> Image:
-        file = tree.parse(path)
-        if self._readahead is None or not isinstance(file, CollectionFile):
-            return self._fetcher.get(request, interrupted)
-        self._readahead.opened(path, file)
         try:
             return self._fetcher.get(request, interrupted)
         except ServiceError:
-            self._readahead.failed(path)
+            if self._readahead is not None:
+                self._readahead.failed(path)
             raise
 
     def read(self, handle: int, offset: int, size: int) -> bytes:

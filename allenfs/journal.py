@@ -138,7 +138,9 @@ class Journal:
         self._fd = None
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._fd = os.open(self._path, flags, 0o600)
-        self._close = weakref.finalize(self, os.close, self._fd)
+        closing = weakref.finalize(self, os.close, self._fd)
+        closing.atexit = False  # changes may be told until the process ends
+        self._close = closing
         self._offset = 0
 
     def _is_current(self) -> bool:

@@ -20,6 +20,9 @@ _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 _MARKER_IN_SCAN = re.compile(rb"\xff(?=[^\xff\x00\xd0-\xd7])", re.DOTALL)
 
 
+# Markers of segments and scans, not those within a scan: a progressive JPEG with a
+# large colour profile has some hundred.
+_MOST_MARKERS = 10_000
 # Of a scan, which may be all of 1 GiB, so much is looked through at a time.
 _LOOK_BYTES = 2**20
 
@@ -66,7 +69,7 @@ def inspect(data: Data) -> JpegShape:
         raise NotAJpegError(msg)
     shape: JpegShape | None = None
     position = 2
-    while True:
+    for _ in range(_MOST_MARKERS):
         marker, position = _marker_at(data, position)
         if marker == _EOI:
             break
@@ -84,6 +87,9 @@ def inspect(data: Data) -> JpegShape:
         position += length
         if marker == _SOS:
             position = _end_of_scan(data, position)
+    else:
+        msg = f"no JPEG: more than {_MOST_MARKERS} markers"
+        raise NotAJpegError(msg)
     if shape is None:
         msg = "no JPEG: it ends without a frame header"
         raise NotAJpegError(msg)
@@ -93,16 +99,20 @@ def inspect(data: Data) -> JpegShape:
 def _marker_at(data: Data, position: int) -> tuple[int, int]:
     """Return the marker code at `position` and the position behind it."""
     start = position
-    while data[position : position + 1] == b"\xff":  # fill bytes may precede it
-        position += 1
-    if position >= len(data):
+    while True:  # fill bytes may precede it
+        part = data[position : position + _LOOK_BYTES]
+        code = part.lstrip(b"\xff")[:1]
+        if code or not part:
+            break
+        position += len(part)
+    if not code:
         msg = f"cut JPEG: it ends at byte {len(data)} without an end marker"
         raise CutJpegError(msg)
-    (code,) = data[position : position + 1]
-    if position == start or code == 0:
+    position += part.index(code)
+    if position == start or code == b"\0":
         msg = f"no JPEG: no marker at byte {start}"
         raise NotAJpegError(msg)
-    return code, position + 1
+    return code[0], position + 1
 
 
 def _end_of_scan(data: Data, position: int) -> int:
@@ -111,6 +121,8 @@ def _end_of_scan(data: Data, position: int) -> int:
         found = _MARKER_IN_SCAN.search(part)
         if found is not None:
             return position + found.start()
+        if len(part) < 2:  # somebody has cut the file meanwhile
+            break
         position += len(part) - 1  # its last byte may begin a marker
     msg = f"cut JPEG: it ends at byte {len(data)} inside the picture"
     raise CutJpegError(msg)

@@ -93,6 +93,10 @@ class KernelView:
             noted = self._paths.get(path)
             return noted.told if noted else None
 
+    def was_sent_back(self, path: str, caller: Callable[[], int]) -> bool:
+        """Whether `caller` was answered AGAIN, and comes for the second time."""
+        return bool(self._at_hand) and (path, caller()) in self._at_hand
+
     def opening(
         self, path: str, caller: Callable[[], int], image: Image | Document
     ) -> Opening:

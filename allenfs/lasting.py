@@ -10,21 +10,31 @@ from __future__ import annotations
 import ctypes
 import threading
 
-# Twice what libfuse keeps idle. It ends threads above ten, and their states stay
-# behind, some 20 kB each: so many, and not one for each thread that ever was.
-_MOST = 20
+# libfuse ends threads when more than ten are idle, and their states stay behind, some
+# 20 kB each: 4 MB at the most. The threads of a burst serve a call or two and end, so
+# that a thread must have served some before its state is worth keeping.
+_MOST_STATES = 200
+_CALLS = 8
 
 
 class LastingThreads:
-    """The threads that were told to keep their state."""
+    """Counts the calls of threads, and lets those that stay keep their state."""
 
     def __init__(self) -> None:
-        self._threads: set[int] = set()
+        self._states = 0
+        self._calls: dict[int, int] = {}  # by thread
+        # As long as the state: a number may come again with another thread.
+        self._of_this = threading.local()
 
     def add_this(self) -> None:
-        """Let the calling thread keep its state, unless there are many already."""
+        """Count a call of this thread; to be called once in each."""
+        if getattr(self._of_this, "is_kept", False):
+            return
         thread = threading.get_ident()
-        if thread not in self._threads and len(self._threads) < _MOST:
-            self._threads.add(thread)
+        calls = self._calls[thread] = self._calls.get(thread, 0) + 1
+        if calls >= _CALLS and self._states < _MOST_STATES:
+            self._states += 1
+            self._calls[thread] = 0
+            self._of_this.is_kept = True
             # one more than is given back when the call ends
             ctypes.pythonapi.PyGILState_Ensure()

@@ -74,6 +74,7 @@ def run(settings: MountSettings) -> None:
             turns,
             max_window=settings.readahead_images,
             capacity_bytes=store.capacity_bytes,
+            is_out_of_reach=archive.is_out_of_reach,
         )
         filesystem = Filesystem(
             fetcher,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from allenfs import tree
 from allenfs.layout import disk_bytes
+from allenfs.nodes import CollectionFile
 from allenfs.runs import Run
 from allenfs.sealed import SEAL_BYTES
 
@@ -14,9 +17,11 @@ if TYPE_CHECKING:
 
     from allenfs.entries import Series
     from allenfs.images import ImageRequest
-    from allenfs.nodes import CollectionDirectory, CollectionFile
+    from allenfs.nodes import CollectionDirectory
     from allenfs.sealed import Known
     from allenfs.turns import SpareTurn, Turns
+
+log = logging.getLogger(__name__)
 
 # Listings that are being read at once. Of more, some begin anew at each open.
 _LISTINGS = 32
@@ -78,6 +83,8 @@ class ReadAhead:
         Images to be ahead of who reads, at the most; 0 reads nothing ahead.
     capacity_bytes : int
         Of the store.
+    is_out_of_reach : callable
+        Whether a query failed a moment ago.
     """
 
     def __init__(
@@ -88,8 +95,10 @@ class ReadAhead:
         *,
         max_window: int,
         capacity_bytes: int,
+        is_out_of_reach: Callable[[], bool],
     ) -> None:
         self._fetcher = fetcher
+        self._is_out_of_reach = is_out_of_reach
         self._series = series
         self._turns = turns
         # one turn is always left to who asks: with a single one there is none
@@ -100,16 +109,20 @@ class ReadAhead:
         self._listings: dict[str, _Listing] = {}  # by path, the latest read last
         self._workers = 0
 
-    def opened(self, path: str, file: CollectionFile) -> None:
-        """Note that `path` is being opened, and go ahead of it."""
-        if not self._max_window:
+    def opened(self, path: str) -> None:
+        """Note that an image is being opened, and go ahead of it in its listing."""
+        file = tree.parse(path)
+        if not self._max_window or not isinstance(file, CollectionFile):
             return
         directory = path.rpartition("/")[0]
         listing = self._listings.get(directory)
         if listing is None:
             listing = _Listing(self._series(file.directory), self._max_window)
         place = listing.places.get(file.image_id)
-        if place is None or listing.run.is_quiet(place):
+        if place is None:
+            self.failed(path)  # the listing has got another image since
+            return
+        if listing.run.is_quiet(place):
             return
         with self._lock:
             listing = self._listings.pop(directory, None) or listing
@@ -118,7 +131,7 @@ class ReadAhead:
                 del self._listings[next(iter(self._listings))]
             listing.run.opened(place)
             self._look_ahead(listing)
-            if not self._fetcher.may_go_ahead:
+            if not self._may_go_ahead():
                 listing.run.end(place)
             wanted = len(listing.run.open_guesses())
             missing = max(0, min(wanted, self._max_workers - self._workers))
@@ -132,6 +145,9 @@ class ReadAhead:
         """Note that there is no image at `path`: the next ones are no good guess."""
         with self._lock:
             self._listings.pop(path.rpartition("/")[0], None)
+
+    def _may_go_ahead(self) -> bool:
+        return self._fetcher.may_go_ahead and not self._is_out_of_reach()
 
     def _look_ahead(self, listing: _Listing) -> None:
         run, request = listing.run, listing.series.request
@@ -153,22 +169,31 @@ class ReadAhead:
 
     def _work(self) -> None:
         """Download one guess after the other, as long as there are some."""
-        while True:
-            turn = self._turns.spare()
-            try:
-                guess = self._next()
-                if guess is None:
-                    return
-                listing, place = guess
-                self._fetcher.go_ahead(listing.series.request(place), turn)
-            finally:
-                turn.drop()
-            self._learn(listing, place)
+        try:
+            while self._is_one_done():
+                pass
+        except Exception:
+            log.exception("reading ahead: a bug")
+            with self._lock:
+                self._workers -= 1
+
+    def _is_one_done(self) -> bool:
+        turn = self._turns.spare()
+        try:
+            guess = self._next()
+            if guess is None:
+                return False
+            listing, place = guess
+            self._fetcher.go_ahead(listing.series.request(place), turn)
+        finally:
+            turn.drop()
+        self._learn(listing, place)
+        return True
 
     def _next(self) -> _Guess | None:
         """Take the best guess; without one, this thread's work is done."""
         with self._lock:
-            if not self._fetcher.may_go_ahead:
+            if not self._may_go_ahead():
                 self._listings.clear()
             for listing in reversed(self._listings.values()):
                 for place in listing.run.open_guesses():

@@ -41,6 +41,7 @@ class Run:
         self._max_window = max_window
         self.guesses: dict[int, bool] = {}
         self._passed: set[int] = set()  # of the guesses
+        self._looked_to = _NOWHERE
         self.end(_NOWHERE)
 
     def end(self, place: int) -> None:

@@ -42,7 +42,7 @@ class Spool:
         except OSError as error:
             warn(error)
             self.fd = self._open_memory()
-        self._close = weakref.finalize(self, os.close, self.fd)
+        self._close = _closing(self, self.fd)
 
     def restart(self) -> None:
         """Forget what was written."""
@@ -95,7 +95,7 @@ class Spool:
         old_fd, copied_bytes = self.fd, 0
         close_old = self._close
         self.fd = self._open_memory()
-        self._close = weakref.finalize(self, os.close, self.fd)
+        self._close = _closing(self, self.fd)
         while copied_bytes < self.size_bytes:
             chunk = os.pread(
                 old_fd, min(_COPY_BYTES, self.size_bytes - copied_bytes), copied_bytes
@@ -105,6 +105,16 @@ class Spool:
             _write_all(self.fd, chunk, copied_bytes)
             copied_bytes += len(chunk)
         close_old()
+
+
+def _closing(spool: Spool, fd: int) -> weakref.finalize[[int], Spool]:
+    """Let a descriptor be closed with its spool; but not when the process ends.
+
+    Downloads go on until then, and would write to whatever has its number next.
+    """
+    closing = weakref.finalize(spool, os.close, fd)
+    closing.atexit = False
+    return closing
 
 
 def _open_locked(path: Path) -> int:

@@ -36,7 +36,7 @@ READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME | os.O_NOFOLLOW | os.O_NO
 
 
 # Forgetting one costs reading the file to its end again: 1 ms for 300 kB.
-_REMEMBERED_FACTS = 16_384
+_REMEMBERED_FACTS = 8192
 
 
 class Store:

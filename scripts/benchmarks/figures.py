@@ -48,6 +48,8 @@ class Row:
         What it is to be compared with, of the same run.
     most, most_ratio : float or None
         The limit of the figure, and of its ratio to `against`.
+    is_hard : bool
+        Whether each single value is held to the limit, not the median.
     """
 
     what: str
@@ -55,6 +57,7 @@ class Row:
     against: Row | None = None
     most: float | None = None
     most_ratio: float | None = None
+    is_hard: bool = False
 
     @property
     def ratio(self) -> float | None:
@@ -74,7 +77,8 @@ class Row:
     def is_kept(self) -> bool | None:
         """Whether the limit is, if there is one."""
         if self.most is not None:
-            return self.figure.median <= self.most
+            judged = max(self.figure.values) if self.is_hard else self.figure.median
+            return judged <= self.most
         if self.most_ratio is not None and self.ratio is not None:
             return self.ratio <= self.most_ratio
         return None

@@ -38,7 +38,7 @@ def main() -> None:
                     {
                         "image_requests": service.image_requests,
                         "connections": service.connections,
-                        "peak_requests": service.peak_requests,
+                        "peak_all_requests": service.peak_all_requests,
                     }
                 )
             )

@@ -24,7 +24,7 @@ class Counters:
 
     image_requests: int
     connections: int
-    peak_requests: int
+    peak_all_requests: int
 
 
 class Service:

@@ -9,7 +9,12 @@ import pytest
 
 from allenfs import tree
 from allenfs.config import ServiceSettings
-from allenfs.errors import BusyError, CutAnswerError, ImageNotFoundError
+from allenfs.errors import (
+    BusyError,
+    CutAnswerError,
+    ImageNotFoundError,
+    ServiceError,
+)
 from allenfs.nodes import ImageFile
 from allenfs.sample.faults import Fault
 from allenfs.sample.server import SampleService
@@ -165,3 +170,42 @@ def test_pause_between_attempts_holds_no_turn(
     sample.fail(Fault.STATUS_503, times=2)
     service.fetch(_request(), Bytes(), Turns())
     assert slept_inside == [False, False]
+
+
+@pytest.mark.parametrize("fault", [Fault.STATUS_503, Fault.CUT_CHUNKED])
+def test_a_transient_failure_is_told_in_the_turn_and_may_end_the_attempts(
+    sample: SampleService, clock: Clock, fault: Fault
+) -> None:
+    """Who gets the turn next must know of it already."""
+    inside: list[bool] = [False]
+    told_inside: list[bool] = []
+
+    class Turns(contextlib.AbstractContextManager[None]):
+        def __enter__(self) -> None:
+            inside[0] = True
+
+        def __exit__(self, *_: object) -> None:
+            inside[0] = False
+
+    def goes_on(error: ServiceError) -> bool:
+        told_inside.append(inside[0])
+        assert error.attempts == len(told_inside)
+        return len(told_inside) < 2
+
+    sample.fail(fault)
+    with pytest.raises(ServiceError) as raised:
+        _service(sample, clock).fetch(_request(), Bytes(), Turns(), goes_on)
+    assert told_inside == [True, True]
+    assert raised.value.attempts == 2
+    assert sample.image_requests == 2
+    assert clock.slept_s == [0.5]
+
+
+def test_a_final_failure_is_not_asked_about(
+    sample: SampleService, clock: Clock
+) -> None:
+    sample.fail(Fault.STATUS_404)
+    with pytest.raises(ImageNotFoundError):
+        _service(sample, clock).fetch(
+            _request(), Bytes(), goes_on=lambda _: pytest.fail("asked")
+        )

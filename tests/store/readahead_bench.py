@@ -10,7 +10,6 @@ from fetcher_doubles import PATIENCE_S, Bench
 from store_helpers import section
 
 from allenfs.entries import Series
-from allenfs.nodes import CollectionDirectory, CollectionFile, Subject, View
 from allenfs.readahead import ReadAhead
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from allenfs.sealed import Image
 
 FIRST_ID = 1000
-DIRECTORY = CollectionDirectory(Subject.DATA_SET, 1, View(section(0)), is_view=False)
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
@@ -41,30 +39,27 @@ class AheadBench(Bench):
         self, directory: Path, *, max_window: int = 8, length: int = 40, **options: int
     ) -> None:
         super().__init__(directory, **options)
-        self.length = length
+        self.is_out_of_reach = False
         self.ahead = ReadAhead(
             self.fetcher,
             lambda _: Series(section(0), tuple(range(FIRST_ID, FIRST_ID + length))),
             self.turns,
             max_window=max_window,
             capacity_bytes=self.store.capacity_bytes,
+            is_out_of_reach=lambda: self.is_out_of_reach,
         )
 
     def request(self, place: int) -> ImageRequest:
         return section(FIRST_ID + place)
 
-    def path_and_file(
-        self, place: int, directory: str = "/dataset/1"
-    ) -> tuple[str, CollectionFile]:
-        number = FIRST_ID + place
-        file = CollectionFile(DIRECTORY, number, f"{place:04d}_{number}.jpg")
-        return f"{directory}/{file.name}", file
+    def path(self, place: int, directory: str = "/dataset/1") -> str:
+        return f"{directory}/{place:04d}_{FIRST_ID + place}.jpg"
 
     def open(self, place: int, directory: str = "/dataset/1") -> Image:
-        path, file = self.path_and_file(place, directory)
-        self.ahead.opened(path, file)
+        path = self.path(place, directory)
+        self.ahead.opened(path)
         try:
-            return self.get(file.image_id)
+            return self.get(FIRST_ID + place)
         except Exception:
             self.ahead.failed(path)
             raise

@@ -18,10 +18,13 @@ from store_helpers import image_bytes
 from allenfs.errors import (
     BusyError,
     CutAnswerError,
+    ForbiddenError,
     ImageNotFoundError,
+    RejectedError,
     ServiceError,
     ServiceTimeoutError,
     UnreachableError,
+    WrongAnswerError,
 )
 from allenfs.turns import Rank
 
@@ -147,7 +150,7 @@ def test_with_every_turn_taken_nothing_is_begun_ahead(bench: AheadBench) -> None
         far = [pool.submit(bench.open, place) for place in (20, 25, 30, 35)]
         until(lambda: bench.service.under_way == 4, "four are under way")
         bench.open(0)
-        bench.ahead.opened(*bench.path_and_file(1))
+        bench.ahead.opened(bench.path(1))
         assert set(bench.fetched) == {0, 20, 25, 30, 35}
         bench.service.gate.set()
         for future in far:
@@ -210,14 +213,63 @@ def test_one_image_that_comes_cut_does_not_end_it(bench: AheadBench) -> None:
     assert set(bench.fetched) == set(range(7))
 
 
-def test_an_image_that_is_not_there_is_asked_for_once(bench: AheadBench) -> None:
-    bench.service.failures[FIRST_ID + 3] = ImageNotFoundError("HTTP 404")
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImageNotFoundError("HTTP 404"),
+        RejectedError("HTTP 400"),
+        ForbiddenError("HTTP 403"),
+        WrongAnswerError("no image"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_final_failure_ahead_is_nobodys_failure(
+    bench: AheadBench, error: ServiceError, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who opens the image is answered by the service, whatever a guess was told."""
+    caplog.set_level(logging.INFO)
+    bench.service.failures[FIRST_ID + 3] = error
     bench.read(0, 1, 2)
-    assert bench.fetched[3] == 1
-    with pytest.raises(ImageNotFoundError):
+    assert bench.fetched == dict.fromkeys(range(7), 1)  # the others go on
+    assert bench.fetcher.last_failure(bench.request(3)) is None
+    assert not [line for line in caplog.records if line.levelno > logging.INFO]
+    with pytest.raises(type(error)):
         bench.open(3)
-    assert bench.fetched[3] == 1
-    assert "404" in (bench.fetcher.last_failure(bench.request(3)) or "")
+    assert bench.fetched[3] == 2
+    assert bench.fetcher.last_failure(bench.request(3)) is not None
+
+
+def test_a_query_that_could_not_be_asked_ends_it_too(bench: AheadBench) -> None:
+    bench.read(0, 1)
+    bench.is_out_of_reach = True
+    bench.read(2, 3, 4, 5)
+    assert set(bench.fetched) == set(range(6))
+    bench.is_out_of_reach = False
+    bench.read(20, 21)
+    assert {22, 23} <= set(bench.fetched)
+
+
+def test_a_bug_in_guessing_costs_a_log_line_and_no_turn(
+    bench: AheadBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    bench.read(0)
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.ahead, "_next", broken)
+        bench.read(1)
+    assert "a bug" in caplog.text
+    assert bench.turns._free == 4
+    bench.read(20, 21)
+    assert {22, 23} <= set(bench.fetched)
+
+
+def test_a_new_image_of_a_listing_makes_it_be_read_anew(bench: AheadBench) -> None:
+    bench.read(0, 1)
+    assert "/dataset/1" in bench.ahead._listings
+    bench.ahead.opened("/dataset/1/0099_99999.jpg")
+    assert "/dataset/1" not in bench.ahead._listings
 
 
 def test_a_listing_of_failures_is_not_read_ahead(bench: AheadBench) -> None:
@@ -319,9 +371,9 @@ def test_of_two_readers_the_later_one_is_served_first(tmp_path: Path) -> None:
     bench = AheadBench(tmp_path, capacity_bytes=2**33, connections=2)
     bench.turns.take(Rank.IMAGE)  # nothing can begin
     for place in (0, 1):
-        bench.ahead.opened(*bench.path_and_file(place, "/dataset/1"))
+        bench.ahead.opened(bench.path(place, "/dataset/1"))
     for place in (29, 28):
-        bench.ahead.opened(*bench.path_and_file(place, "/dataset/2"))
+        bench.ahead.opened(bench.path(place, "/dataset/2"))
     bench.turns.give_back()
     bench.settle()
     order = [number - FIRST_ID for number in bench.service.fetches]
@@ -329,10 +381,10 @@ def test_of_two_readers_the_later_one_is_served_first(tmp_path: Path) -> None:
 
 
 def test_only_so_many_listings_are_remembered(bench: AheadBench) -> None:
-    for number in range(100):
+    for number in range(1, 101):
         bench.open(0, f"/dataset/{number}")
     assert len(bench.ahead._listings) == 32
-    assert "/dataset/99" in bench.ahead._listings
+    assert "/dataset/100" in bench.ahead._listings
 
 
 def test_no_thread_and_no_turn_is_left(bench: AheadBench) -> None:

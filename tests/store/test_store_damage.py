@@ -25,6 +25,7 @@ from store_helpers import (
     warnings_in,
 )
 
+from allenfs import store as store_module
 from allenfs.errors import DamagedStoreError
 from allenfs.sealed import verify
 
@@ -226,3 +227,15 @@ def test_the_room_of_a_damaged_file_is_free_again(tmp_path: Path) -> None:
     assert content(store.find(section(2))) is None
     assert store.used_bytes == before * 2 // 3
     assert disk_usage(tmp_path)[0] < 128 * KIB
+
+
+def test_a_file_that_was_forgotten_is_compared_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_REMEMBERED_FACTS", 10)
+    store = store_at(tmp_path, 2**24)
+    for number in range(30):
+        put(store, number, image_bytes(number, 100))
+    assert len(store._verified) == 10
+    assert found(store, 0) == image_bytes(0, 100)
+    assert len(store._verified) == 10

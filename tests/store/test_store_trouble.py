@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -267,3 +268,36 @@ def test_a_download_begun_again_forgets_its_first_bytes(
         assert content(store.add(section(1), spool, None)) == b"right"
         # what is kept is what its checksum says
         assert found(store_at(place), 1) == (b"right" if place in kept else None)
+
+
+AT_EXIT = """
+import atexit, os, sys
+from pathlib import Path
+
+def look():  # registered first: it runs after all others
+    os.write(spool.fd, b"still open")
+    os.fstat(journal._fd)
+    print("open")
+
+atexit.register(look)
+from allenfs.journal import Journal
+from allenfs.spool import Spool
+folder = Path(sys.argv[1])
+spool = Spool(Path(folder, "incoming"), print)
+journal = Journal(folder, 2**20)
+with journal.exclusive():
+    journal.tell("name", 4096)
+"""
+
+
+def test_a_download_that_goes_on_while_the_process_ends_keeps_its_file(
+    tmp_path: Path,
+) -> None:
+    """Its descriptor's number would be the next one's, and the bytes in its file."""
+    done = subprocess.run(
+        [sys.executable, "-c", AT_EXIT, tmp_path],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "open\n", "")

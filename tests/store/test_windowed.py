@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from store_helpers import MIB, image_bytes
 
 from allenfs import windowed
-from allenfs.jpeg import CutJpegError, JpegShape, inspect
+from allenfs.jpeg import CutJpegError, JpegShape, NotAJpegError, inspect
 from allenfs.windowed import WindowedBytes
 
 if TYPE_CHECKING:
@@ -69,6 +69,16 @@ def test_a_marker_across_two_looks_is_found(
         assert inspect(opened(data)) == JpegShape(32, 16)
         with pytest.raises(CutJpegError):
             inspect(opened(data[:-1]))
+
+
+def test_a_file_that_is_cut_while_it_is_checked_is_a_cut_jpeg(
+    tmp_path: Path, opened: Callable[[bytes], WindowedBytes]
+) -> None:
+    for kept_bytes in (0, 1, 2, 3, 7, len(HEAD), len(HEAD) + 1, MIB, MIB + 1):
+        view = opened(HEAD + b"\x55" * (3 * MIB) + b"\xff\xd9")
+        os.truncate(tmp_path / "file", kept_bytes)
+        with pytest.raises((CutJpegError, NotAJpegError)):
+            inspect(view)
 
 
 CHECK = """

@@ -259,3 +259,20 @@ def test_a_request_tells_its_service_by_the_first_name_of_its_path() -> None:
         request = ImageRequest(service, 1)
         assert request.path == f"{service.value}/1/image.jpg"
         assert request_of_url(request.url(BASE)).service is service
+
+
+def test_requests_of_one_image_are_apart_as_keys() -> None:
+    """A viewer that goes through a plate in tiles: a dictionary must not search."""
+    paths = [
+        *(f"atlas/7/ds3/roi256x256+{4 * n}+{n}/image.jpg" for n in range(1000)),
+        *(f"section/7/q{n}/image.jpg" for n in range(100)),
+        *(f"section/7/range0,{n},0,1,0,1/image.jpg" for n in range(100)),
+        *(f"section/7/rgb{n / 100:g},1,1/image.jpg" for n in range(100)),
+        *(f"section/7/contrast{n / 100:g},1/image.jpg" for n in range(100)),
+        *(f"section/7/colormap{n / 100:g},0,0,256,4/image.jpg" for n in range(100)),
+        *(f"atlas/7/annotated/atlas{n}.jpg" for n in range(1, 100)),
+        *(f"section/7/ds4/{view}.jpg" for view in ("image", "expression")),
+    ]
+    nodes = [tree.parse(path) for path in paths]
+    hashes = {hash(node.request) for node in nodes if isinstance(node, ImageFile)}
+    assert len(hashes) == len(paths)

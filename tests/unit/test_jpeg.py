@@ -197,3 +197,25 @@ def test_a_run_of_ff_takes_time_with_its_length_not_with_its_square() -> None:
     for end in (b"\x00", b"\xd0", b""):
         with pytest.raises(CutJpegError):
             inspect(BASELINE[:-2] + b"\xff" * 2**22 + end)
+
+
+@pytest.mark.parametrize("marker", [b"\xff\x01", b"\xff\xd0", b"\xff\xe0\0\2"])
+def test_ten_thousand_markers_are_no_jpeg(marker: bytes) -> None:
+    assert inspect(b"\xff\xd8" + marker * 9000 + BASELINE[2:]) == JpegShape(
+        WIDTH, HEIGHT
+    )
+    with pytest.raises(NotAJpegError, match="more than 10000 markers"):
+        inspect(b"\xff\xd8" + marker * 10_001 + BASELINE[2:])
+
+
+def test_fill_bytes_are_passed_over_in_large_steps() -> None:
+    class Counted(bytes):
+        looks = 0
+
+        def __getitem__(self, where: slice) -> bytes:
+            Counted.looks += 1
+            return bytes(self)[where]
+
+    data = Counted(b"\xff\xd8" + b"\xff" * 2**22 + BASELINE[2:])
+    assert inspect(data) == JpegShape(WIDTH, HEIGHT)
+    assert Counted.looks < 100

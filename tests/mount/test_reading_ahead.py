@@ -111,6 +111,20 @@ def test_scattered_images_cost_only_themselves(
         assert quiet(service) == 8
 
 
+def test_two_neighbours_opened_at_the_same_time_bring_two_more(
+    tmp_path: Path, service: SampleService
+) -> None:
+    """A cold file is opened twice: the second time is no step back."""
+    with Mounted(tmp_path, service.url) as mounted:
+        files = images(mounted / DATA_SET)
+        readers = [
+            subprocess.Popen(["cat", file], stdout=subprocess.DEVNULL)
+            for file in files[20:22]
+        ]
+        assert [reader.wait(PATIENCE_S) for reader in readers] == [0, 0]
+        assert quiet(service) == 4
+
+
 def test_a_views_files_are_no_listing_of_neighbours(
     tmp_path: Path, service: SampleService
 ) -> None:

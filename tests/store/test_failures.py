@@ -1,0 +1,77 @@
+"""Failures are the answer for a while, and gone with the image's arrival."""
+
+from __future__ import annotations
+
+from store_helpers import section
+
+from allenfs.config import ServiceSettings
+from allenfs.errors import (
+    BusyError,
+    CutAnswerError,
+    ImageNotFoundError,
+    WrongAnswerError,
+)
+from allenfs.failures import Failures
+
+
+class World:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.failures = Failures(ServiceSettings("http://h"), clock=lambda: self.now_s)
+
+
+def test_a_failure_is_remembered_for_ten_seconds_and_its_words_for_an_hour() -> None:
+    world = World()
+    world.failures.remember(section(1), CutAnswerError("cut"))
+    world.failures.remember(section(2), ImageNotFoundError("none"))
+    world.now_s += 9.9
+    assert isinstance(world.failures.remembered(section(1)), CutAnswerError)
+    world.now_s += 0.2
+    assert world.failures.remembered(section(1)) is None
+    assert isinstance(world.failures.remembered(section(2)), ImageNotFoundError)
+    world.now_s += 50
+    assert world.failures.remembered(section(2)) is None
+    assert "cut" in (world.failures.reason(section(1)) or "")
+    world.now_s += 3600
+    assert world.failures.reason(section(1)) is None
+
+
+def test_an_image_that_is_here_has_no_failure_any_more() -> None:
+    world = World()
+    for number in (1, 2):
+        world.failures.remember(section(number), BusyError("busy"))
+    world.failures.forget(section(1))
+    world.failures.forget(section(3))
+    assert world.failures.remembered(section(1)) is None
+    assert world.failures.reason(section(1)) is None
+    assert world.failures.remembered(section(2)) is not None
+
+
+def test_each_reader_gets_a_failure_of_his_own() -> None:
+    world = World()
+    error = CutAnswerError("cut")
+    world.failures.remember(section(1), error)
+    first, second = (world.failures.remembered(section(1)) for _ in range(2))
+    assert first is not second
+    assert error not in (first, second)
+
+
+def test_trouble_is_the_services_not_an_images() -> None:
+    world = World()
+    for error in (
+        CutAnswerError("cut"),
+        WrongAnswerError("wrong"),
+        ImageNotFoundError("none"),
+    ):
+        world.failures.note(error)
+        assert world.failures.is_calm
+    world.failures.note(BusyError("busy"))
+    assert not world.failures.is_calm
+    world.now_s += 10
+    assert world.failures.is_calm
+    world.failures.note(BusyError("busy", retry_after_s=60))
+    world.failures.note(BusyError("busy", retry_after_s=1))  # the longer one counts
+    world.now_s += 59
+    assert not world.failures.is_calm
+    world.now_s += 1
+    assert world.failures.is_calm
