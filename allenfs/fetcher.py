@@ -53,7 +53,7 @@ class ImageStore(Protocol):
         """Return size and time of a stored image, quickly."""
 
     def is_known(self, request: ImageRequest) -> bool:
-        """Whether an image was stored, as far as memory tells."""
+        """Whether an image is stored."""
 
     def spool(self) -> Spool:
         """Return a new place for the bytes of a download."""
@@ -177,7 +177,7 @@ class Fetcher:
         return self._store.peek(request)
 
     def is_known(self, request: ImageRequest) -> bool:
-        """Whether an image is here, as far as that can be told in no time."""
+        """Whether an image is stored."""
         return self._store.is_known(request)
 
     def used_ids(self, service: ImageService) -> list[int]:

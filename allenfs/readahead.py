@@ -43,7 +43,7 @@ class Fetcher(Protocol):
         """Download an image that nobody has asked for yet."""
 
     def is_known(self, request: ImageRequest) -> bool:
-        """Whether an image is here, as far as that can be told in no time."""
+        """Whether an image is stored."""
 
     def peek(self, request: ImageRequest) -> Known | None:
         """Return size and time of an image that is here."""

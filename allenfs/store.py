@@ -74,8 +74,9 @@ class Store:
         return Known(found.st_size - SEAL_BYTES, found.st_mtime_ns)
 
     def is_known(self, request: ImageRequest) -> bool:
-        """Whether an image was stored, as far as memory tells: no file is looked at."""
-        return self._layout.name(request) in self._recency
+        """Whether an image is stored; of what this process knows, without a look."""
+        name = self._layout.name(request)
+        return name in self._recency or self.peek(request) is not None
 
     def find(self, request: ImageRequest, *, unread: bool = True) -> Image | None:
         """Open a stored image; its checksum is compared once by this process.

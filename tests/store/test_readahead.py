@@ -13,7 +13,7 @@ from fetcher_doubles import PATIENCE_S
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from readahead_bench import FIRST_ID, AheadBench, until
-from store_helpers import image_bytes
+from store_helpers import image_bytes, put, store_at
 
 from allenfs.errors import (
     BusyError,
@@ -342,6 +342,23 @@ def test_stored_images_in_order_wake_no_thread(
     bench.service.fetches.clear()
     monkeypatch.setattr(threading.Thread, "start", lambda _: pytest.fail("a thread"))
     for place in [*range(40), *range(39, -1, -1)]:
+        bench.open(place)
+    assert bench.fetched == {}
+
+
+def test_images_that_another_mount_has_stored_wake_no_thread(
+    bench: AheadBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.store.load()
+    other = store_at(tmp_path, 2**33)  # the bench's directory and service
+    for place in range(40):
+        data = image_bytes(FIRST_ID + place, 5000)
+        put(other, FIRST_ID + place, data)
+    for place in (*range(0, 40, 2), *range(1, 40, 2)):
+        bench.open(place)  # its checksum is compared, in a thread
+    bench.settle()
+    monkeypatch.setattr(threading.Thread, "start", lambda _: pytest.fail("a thread"))
+    for place in range(40):
         bench.open(place)
     assert bench.fetched == {}
 
