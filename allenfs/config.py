@@ -103,7 +103,7 @@ class MountSettings:
     store: StoreSettings
     sample: bool
     fuse_options: Mapping[str, str | bool]
-    readahead_images: int = DEFAULT_READAHEAD_IMAGES
+    readahead_images: int
 
 
 def parse_size(text: str) -> int:

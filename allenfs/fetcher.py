@@ -155,6 +155,7 @@ class Fetcher:
         """
 
         def is_asked_for() -> bool:
+            # if not, nobody can ask for this download any more
             return not self._flights.abandon(request)
 
         def work() -> Image:

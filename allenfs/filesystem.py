@@ -181,10 +181,7 @@ class Filesystem:
         image: Image | Document
         match entry:
             case Picture(request):
-                is_first_try = not self._kernel.was_sent_back(path, caller)
-                if is_first_try and self._readahead is not None:
-                    self._readahead.opened(path)
-                image = self._image(path, request, interrupted)
+                image = self._image(path, request, caller, interrupted)
             case Document():
                 image = self._live.setdefault(path, entry)
             case _:
@@ -195,16 +192,6 @@ class Filesystem:
         direct_io = past_cache or opening is Opening.UNTOLD
         number = self._handles.add(Handle(path, image, direct_io))
         return Opened(number, opening is Opening.SAME_PAGES, direct_io)
-
-    def _image(
-        self, path: str, request: ImageRequest, interrupted: Callable[[], bool]
-    ) -> Image:
-        try:
-            return self._fetcher.get(request, interrupted)
-        except ServiceError:
-            if self._readahead is not None:
-                self._readahead.failed(path)
-            raise
 
     def read(self, handle: int, offset: int, size: int) -> bytes:
         """Return bytes [offset, offset + size) of an open file.
@@ -219,6 +206,24 @@ class Filesystem:
         """Close a handle; raises BadHandleError."""
         self._kernel.drop_late()
         self._handles.remove(handle)
+
+    def _image(
+        self,
+        path: str,
+        request: ImageRequest,
+        caller: Callable[[], int],
+        interrupted: Callable[[], bool],
+    ) -> Image:
+        if self._readahead is None:
+            return self._fetcher.get(request, interrupted)
+        # who was sent back opens the same file again, and not the one before
+        if not self._kernel.was_sent_back(path, caller):
+            self._readahead.opened(path)
+        try:
+            return self._fetcher.get(request, interrupted)
+        except ServiceError:
+            self._readahead.failed(path)
+            raise
 
     def _told(self, path: str, known: Known, *, is_here: bool) -> Attributes:
         self._kernel.told(path, known)

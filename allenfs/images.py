@@ -97,16 +97,6 @@ class ImageRequest:
     atlas_id: int | None = None
     view: str | None = None
 
-    def __hash__(self) -> int:
-        # Requests are keys at every open. Without the enumeration, whose hash is
-        # Python's own, a third of the time; a plate's thousand regions differ still.
-        return hash(
-            (
-                *(self.image_id, self.downsample, self.quality, self.roi, self.range),
-                *(self.rgb, self.contrast, self.colormap, self.atlas_id, self.view),
-            )
-        )
-
     @property
     def path(self) -> str:
         """Canonical path below the mountpoint; also the key in the store."""

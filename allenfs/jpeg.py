@@ -25,6 +25,8 @@ _MARKER_IN_SCAN = re.compile(rb"\xff(?=[^\xff\x00\xd0-\xd7])", re.DOTALL)
 _MOST_MARKERS = 10_000
 # Of a scan, which may be all of 1 GiB, so much is looked through at a time.
 _LOOK_BYTES = 2**20
+# Fill bytes before a marker are rare: mostly this is looked at for its first two.
+_FILL_LOOK_BYTES = 2**16
 
 
 class Data(Protocol):
@@ -100,7 +102,7 @@ def _marker_at(data: Data, position: int) -> tuple[int, int]:
     """Return the marker code at `position` and the position behind it."""
     start = position
     while True:  # fill bytes may precede it
-        part = data[position : position + _LOOK_BYTES]
+        part = data[position : position + _FILL_LOOK_BYTES]
         code = part.lstrip(b"\xff")[:1]
         if code or not part:
             break

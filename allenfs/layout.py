@@ -20,7 +20,7 @@ import stat
 import uuid
 from typing import TYPE_CHECKING
 
-from allenfs.recency import Use
+from allenfs.recency import BLOCK_BYTES, Use
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from allenfs.images import ImageRequest, ImageService
 
-_BLOCK_BYTES = 4096
 # bford.info/cachedir; the second line is ours
 _CACHE_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# The store of allenfs\n"
 _TAG_NAME = "CACHEDIR.TAG"
@@ -39,8 +38,8 @@ _INCOMING_NAME = re.compile(r"[0-9a-f]{32}")
 
 
 def disk_bytes(file_bytes: int) -> int:
-    """Return what a file takes from the disk: file systems give whole blocks."""
-    return -(-file_bytes // _BLOCK_BYTES) * _BLOCK_BYTES
+    """Return what a file takes from the disk."""
+    return -(-file_bytes // BLOCK_BYTES) * BLOCK_BYTES
 
 
 def own_directory(chosen: Path) -> Path:

@@ -220,6 +220,7 @@ def _fuse_options(settings: MountSettings) -> dict[str, str | bool]:
         # a colon in it: df -l and others take the file system for a remote one
         "fsname": "allenfs:sample" if settings.sample else f"allenfs:{host}",
         "subtype": SUBTYPE,
+        # every look asks for the size: see kernel_view.py
         "attr_timeout": "0",
         # measured on three parallel readers: twice as fast as the default 128 KiB
         "max_readahead": "1048576",

@@ -85,6 +85,11 @@ class Operations(fuse.Operations):
         Bytes that the store uses, and its capacity, for `df`.
     started : callable
         Called once the kernel has accepted the mount; threads may start then.
+
+    Attributes
+    ----------
+    owner : tuple of int
+        User and group of every file: the process's own.
     """
 
     use_ns = True  # times are int nanoseconds
@@ -206,6 +211,7 @@ class _Fuse(fuse.FUSE):
     @staticmethod
     def _wrapper(function: Callable[..., Any], *args: object) -> Any:
         _Fuse._threads.add_this()
+        # fusepy calls every operation through it, and has no other way in
         return fuse.FUSE._wrapper(function, *args)  # noqa: SLF001
 
     def fgetattr(self, path: bytes, buffer: Any, info: Any) -> int:
@@ -224,7 +230,7 @@ class _Fuse(fuse.FUSE):
 
 
 def _fill(fields: Any, attributes: Attributes, owner: tuple[int, int]) -> None:
-    """Fill a ``struct stat``, all zeros so far."""
+    """Fill a ``struct stat``, which libfuse hands over as zeros."""
     if attributes.is_dir:
         fields.st_mode, fields.st_nlink = stat.S_IFDIR | 0o555, 2
     elif attributes.is_link:

@@ -120,15 +120,12 @@ class ReadAhead:
             listing = _Listing(self._series(file.directory), self._max_window)
         place = listing.places.get(file.image_id)
         if place is None:
-            self.failed(path)  # the listing has got another image since
+            self._forget(directory)  # it has got another image since
             return
         if listing.run.is_quiet(place):
             return
         with self._lock:
-            listing = self._listings.pop(directory, None) or listing
-            self._listings[directory] = listing
-            if len(self._listings) > _LISTINGS:
-                del self._listings[next(iter(self._listings))]
+            listing = self._remembered(directory, listing)
             listing.run.opened(place)
             self._look_ahead(listing)
             if not self._may_go_ahead():
@@ -143,8 +140,19 @@ class ReadAhead:
 
     def failed(self, path: str) -> None:
         """Note that there is no image at `path`: the next ones are no good guess."""
+        self._forget(path.rpartition("/")[0])
+
+    def _forget(self, directory: str) -> None:
         with self._lock:
-            self._listings.pop(path.rpartition("/")[0], None)
+            self._listings.pop(directory, None)
+
+    def _remembered(self, directory: str, listing: _Listing) -> _Listing:
+        """Make a listing the latest; another thread may have come with it first."""
+        known = self._listings.pop(directory, None)
+        self._listings[directory] = known or listing
+        if len(self._listings) > _LISTINGS:
+            del self._listings[next(iter(self._listings))]
+        return known or listing
 
     def _may_go_ahead(self) -> bool:
         return self._fetcher.may_go_ahead and not self._is_out_of_reach()

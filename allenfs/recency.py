@@ -11,7 +11,8 @@ from cachetools import LRUCache
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_BLOCK_BYTES = 4096
+# File systems give files whole blocks.
+BLOCK_BYTES = 4096
 # 32 bits for the blocks of a file, 16 TiB, below the microseconds of its last use.
 _BLOCK_BITS = 32
 _BLOCKS = (1 << _BLOCK_BITS) - 1
@@ -27,8 +28,8 @@ class Use(NamedTuple):
 class Recency:
     """The stored files by name, least recently used first. Thread-safe.
 
-    One integer for each file: 100 000 files take 33 MB, with a tuple of two and
-    cachetools' own count of sizes they took 48 MB.
+    One integer for each file: 100 000 files take 34 MB, with a tuple of two and
+    cachetools' own count of sizes they took 49 MB.
 
     Attributes
     ----------
@@ -49,9 +50,7 @@ class Recency:
         """Add a file, or another one of that name, as the latest used."""
         with self._lock:
             self._pop(name)
-            self._order[name] = use.used_us << _BLOCK_BITS | (
-                use.cost_bytes // _BLOCK_BYTES
-            )
+            self._order[name] = _packed(use)
             self.used_bytes += use.cost_bytes
 
     def touch(self, name: str, used_us: int) -> None:
@@ -78,10 +77,7 @@ class Recency:
 
     def replace(self, files: Iterable[tuple[str, Use]]) -> None:
         """Forget everything, and take these files instead."""
-        packed = sorted(
-            (use.used_us << _BLOCK_BITS | use.cost_bytes // _BLOCK_BYTES, name)
-            for name, use in files
-        )
+        packed = sorted((_packed(use), name) for name, use in files)
         with self._lock:
             self._order.clear()
             self._order.update((name, number) for number, name in packed)
@@ -93,5 +89,9 @@ class Recency:
             self.used_bytes -= _unpacked(packed).cost_bytes
 
 
+def _packed(use: Use) -> int:
+    return use.used_us << _BLOCK_BITS | use.cost_bytes // BLOCK_BYTES
+
+
 def _unpacked(packed: int) -> Use:
-    return Use((packed & _BLOCKS) * _BLOCK_BYTES, packed >> _BLOCK_BITS)
+    return Use((packed & _BLOCKS) * BLOCK_BYTES, packed >> _BLOCK_BITS)

@@ -130,7 +130,7 @@ def signature_of(fd: int) -> Signature:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def read_facts(fd: int, name: str) -> Facts:
+def _read_facts(fd: int, name: str) -> Facts:
     """Read the seal of an open file, without reading the image.
 
     Raises
@@ -170,7 +170,7 @@ def verify(fd: int, name: str) -> Facts:
     DamagedStoreError
         It is not what was sealed.
     """
-    facts = read_facts(fd, name)
+    facts = _read_facts(fd, name)
     running = hashlib.sha256()
     offset = 0
     try:

@@ -169,16 +169,15 @@ class AllenService:
                 try:
                     return attempt(url, ends_s)
                 except ServiceError as error:
-                    failure = error
-                failure.url, failure.attempts = url, attempts
-                failure.elapsed_s = self._clock() - started_s
-                # still in the turn: who gets it next shall know
-                is_worth_it = failure.transient and goes_on(failure)
-            delay_s = self._delay_s(failure, attempts)
-            is_last = attempts > RETRIES or self._clock() + delay_s >= ends_s
-            if is_last or not is_worth_it:
-                raise failure
-            log.info("trying again in %.1f s: %s", delay_s, failure)
+                    error.url, error.attempts = url, attempts
+                    error.elapsed_s = self._clock() - started_s
+                    # still in the turn: who gets it next shall know
+                    if not error.transient or not goes_on(error):
+                        raise
+                    delay_s = self._delay_s(error, attempts)
+                    if attempts > RETRIES or self._clock() + delay_s >= ends_s:
+                        raise
+                    log.info("trying again in %.1f s: %s", delay_s, error)
             self._sleep(delay_s)
 
     def _delay_s(self, error: ServiceError, attempt: int) -> float:

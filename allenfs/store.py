@@ -252,10 +252,9 @@ class Store:
         self._in_trouble = False
 
     def _make_room(self, cost_bytes: int) -> None:
-        while self._recency.used_bytes + cost_bytes > self.capacity_bytes:
-            oldest = self._recency.pop_oldest()
-            if oldest is None:
-                break
+        while self._recency.used_bytes + cost_bytes > self.capacity_bytes and (
+            oldest := self._recency.pop_oldest()
+        ):
             name, use = oldest
             path = self._layout.images / name
             try:

@@ -78,7 +78,10 @@ def mounted(folder: Path, *flags: object, store: Path | None = None) -> Iterator
         ]
         try:
             started_s = time.perf_counter()
-            _wait_for(subprocess.Popen(command, start_new_session=True))  # noqa: S603
+            mounting = subprocess.Popen(  # noqa: S603 - no shell
+                command, start_new_session=True
+            )
+            _wait_for(mounting)
             yield Mount(root, time.perf_counter() - started_s)
         except BenchError as error:
             said = log.read_text().splitlines() if log.exists() else []

@@ -54,7 +54,7 @@ class _Handler(SimpleHTTPRequestHandler):
             while start < end:
                 start += self.wfile.write(file.read(min(_CHUNK_BYTES, end - start)))
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as there
         """Stay silent."""
 
 

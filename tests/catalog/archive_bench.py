@@ -9,6 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from allenfs.archive import Archive
 from allenfs.config import ServiceSettings, StoreSettings
+from allenfs.errors import (
+    BusyError,
+    CutAnswerError,
+    QueryError,
+    ServiceTimeoutError,
+    UnreachableError,
+    WrongAnswerError,
+)
 from allenfs.glance import Glance
 from allenfs.questions import Question
 from allenfs.shelf import Shelf
@@ -18,8 +26,19 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    import pytest
+
     from allenfs.rma import Query, Row
     from allenfs.stock import Held
+
+FAILURES = [
+    UnreachableError("no connection"),
+    ServiceTimeoutError("a stall"),
+    BusyError("HTTP 503"),
+    CutAnswerError("cut"),
+    WrongAnswerError("no JSON"),
+    QueryError("line 1, column 92"),
+]
 
 PATIENCE_S = 30
 DAY_S = 86_400
@@ -27,6 +46,10 @@ DAY_S = 86_400
 
 def never() -> bool:
     return False
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
 
 
 class ScriptedService:

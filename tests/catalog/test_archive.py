@@ -8,33 +8,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from archive_bench import DAY_S, PATIENCE_S, Bench, never, thing
+from archive_bench import DAY_S, FAILURES, PATIENCE_S, Bench, never, thing, warnings
 
 from allenfs.errors import (
-    BusyError,
-    CutAnswerError,
     InterruptedWaitError,
     PathNotFoundError,
-    QueryError,
     ServiceError,
     ServiceTimeoutError,
     UnreachableError,
-    WrongAnswerError,
 )
 from allenfs.shelf import Kept
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-FAILURES = [
-    UnreachableError("no connection"),
-    ServiceTimeoutError("a stall"),
-    BusyError("HTTP 503"),
-    CutAnswerError("cut"),
-    WrongAnswerError("no JSON"),
-    QueryError("line 1, column 92"),
-]
-
 
 failures = pytest.mark.parametrize("error", FAILURES, ids=lambda e: type(e).__name__)
 
@@ -42,10 +28,6 @@ failures = pytest.mark.parametrize("error", FAILURES, ids=lambda e: type(e).__na
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
-
-
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
 
 
 def test_an_answer_is_asked_once_for_its_time(bench: Bench) -> None:

@@ -5,39 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from archive_bench import DAY_S, PATIENCE_S, Bench, never, thing
+from archive_bench import DAY_S, FAILURES, PATIENCE_S, Bench, never, thing, warnings
 
 from allenfs.errors import (
-    BusyError,
-    CutAnswerError,
     InterruptedWaitError,
     QueryError,
     ServiceError,
-    ServiceTimeoutError,
     UnreachableError,
-    WrongAnswerError,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FAILURES = [
-    UnreachableError("no connection"),
-    ServiceTimeoutError("a stall"),
-    BusyError("HTTP 503"),
-    CutAnswerError("cut"),
-    WrongAnswerError("no JSON"),
-    QueryError("line 1, column 92"),
-]
-
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
-
-
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
 
 
 def test_a_glance_asks_an_idle_service(bench: Bench) -> None:

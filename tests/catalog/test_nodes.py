@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import errno
-import json
 import posixpath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from catalog_world import PLAIN, World
 
 from allenfs import nodes, tree
-from allenfs.archive import Archive
-from allenfs.catalog import Catalog
-from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.documents import Document
 from allenfs.entries import Folder, Link, Picture
 from allenfs.errors import PathNotFoundError, ServiceError
-from allenfs.glance import Glance
 from allenfs.labels import path_name
-from allenfs.rma import read_page
 from allenfs.sample.content import sample_database
 from allenfs.sample.database import Database
 from allenfs.sample.faults import Fault
 from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
-from allenfs.service import AllenService
-from allenfs.shelf import Shelf
-from allenfs.turns import Turns
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from allenfs.entries import Entry
 
-PLAIN = sample_database()
 _LEAVES = (
     nodes.InfoFile,
     nodes.SectionsFile,
@@ -86,53 +76,6 @@ ABSENT = [
     "browse/atlas/2/nissl",
     "browse/atlas/Mouse_P56_sagittal",
 ]
-
-
-class World:
-    """A catalog, as one process has it."""
-
-    def __init__(self, url: str, directory: Path) -> None:
-        settings = ServiceSettings(url, first_backoff_s=0, failure_memory_s=1e-9)
-        self.shelf = Shelf(StoreSettings(directory, 2**30, "test"))
-        self.use(AllenService(settings), settings)
-
-    def use(self, service: Any, settings: ServiceSettings) -> None:
-        turns = Turns(4)
-        self.archive = Archive(service, self.shelf, settings, turns)
-        self.catalog = Catalog(self.archive, Glance(self.archive, turns))
-
-    def entry(self, path: str) -> Entry:
-        return self.catalog.resolve(tree.parse(path), lambda: False)
-
-    def names(self, path: str) -> list[str]:
-        return self.catalog.names(tree.parse(path), lambda: False)
-
-    def json(self, path: str) -> Any:
-        entry = self.entry(path)
-        assert isinstance(entry, Document)
-        data = entry.read(0, 2**30)
-        assert len(data) == entry.facts.size_bytes
-
-        def no_json(constant: str) -> None:
-            pytest.fail(f"{constant} is no JSON")
-
-        return json.loads(data, parse_constant=no_json)
-
-    def walk(self, path: str) -> dict[str, Entry]:
-        """Resolve every name that is listed below `path`, as `find` does."""
-        found = {path: self.entry(path)}
-        if isinstance(found[path], Folder):
-            names = self.names(path)
-            assert len(set(names)) == len(names), path
-            for name in names:
-                assert "/" not in name
-                assert not name.startswith(".")
-                below = f"{path}/{name}"
-                # views list the same images: one level of them is enough
-                node = tree.parse(below)
-                is_view = isinstance(node, nodes.CollectionDirectory) and node.is_view
-                found |= {below: self.entry(below)} if is_view else self.walk(below)
-        return found
 
 
 def odd_database() -> Database:
@@ -240,37 +183,6 @@ def test_a_series_is_the_images_of_a_listing_in_its_order(
         assert sample.query_requests == asked
 
 
-@pytest.mark.parametrize(
-    ("path", "record", "plane", "treatments", "genes", "red"),
-    [
-        ("section/70679080", 70679080, "sagittal", {"ISH"}, ["Adora2a"], None),
-        ("section/102146167", 102146167, "coronal", set(), [], 923),
-        ("dataset/70813257", 70813257, "sagittal", {"ISH"}, ["Adora2a"], None),
-        ("dataset/100141599", 100141599, "coronal", set(), [], 923),
-        ("atlas/100883869", 100883869, "sagittal", {"NISSL"}, [], None),
-        ("browse/atlas/2", 2, "sagittal", {"NISSL", "Parvalbumin"}, [], None),
-    ],
-)
-def test_info_is_the_record_with_what_is_known_of_its_experiment(
-    tmp_path: Path,
-    path: str,
-    record: int,
-    plane: str,
-    treatments: set[str],
-    genes: list[str],
-    red: int | None,
-) -> None:
-    with SampleService(database=PLAIN) as sample:
-        info = World(sample.url, tmp_path).json(f"{path}/info.json")
-    assert info["id"] == record
-    assert info["plane"] == plane
-    said = [one["name"] if isinstance(one, dict) else one for one in info["treatments"]]
-    assert set(said) == treatments
-    assert [gene["acronym"] for gene in info["genes"]] == genes
-    equalization = info["equalization"]
-    assert (equalization and equalization["red_upper"]) == red
-
-
 @pytest.mark.parametrize("path", ABSENT)
 def test_what_the_service_does_not_have_is_not_there(tmp_path: Path, path: str) -> None:
     with SampleService(database=PLAIN) as sample:
@@ -367,49 +279,6 @@ def test_a_gene_is_there_or_not_whatever_was_listed_before(tmp_path: Path) -> No
             World(sample.url, tmp_path / "new").entry("browse/product/P/gene/Failed")
             == Folder()
         )
-
-
-class _Body:
-    """A service that answers every query with the same bytes."""
-
-    def __init__(self, body: bytes) -> None:
-        self.body = body
-
-    def page(self, query: object, *, start_row: int, **_: Any) -> list[Any]:
-        return read_page(b'{"msg": []}' if start_row else self.body)
-
-
-def world_of(row: bytes, directory: Path) -> World:
-    world = World("http://127.0.0.1:9", directory)
-    service = _Body(b'{"success": true, "msg": [%b]}' % row)
-    world.use(service, ServiceSettings("http://h"))
-    return world
-
-
-@pytest.mark.parametrize("depth", [50, 100, 600, 900, 980, 984, 988, 992, 996, 9999])
-@pytest.mark.parametrize("path", ["section/5/info.json", "dataset/5/info.json"])
-def test_a_deeply_nested_row_is_shown_or_an_error_of_the_service(
-    tmp_path: Path, path: str, depth: int
-) -> None:
-    nested = b"[" * depth + b"1" + b"]" * depth
-    row = b'{"id": 5, "section_number": 1, "deep": %b}' % nested
-    world = world_of(row, tmp_path)
-    try:
-        entry = world.entry(path)
-    except ServiceError as error:
-        assert error.errno == errno.EIO
-        assert depth > 50
-    else:
-        text = b"".join(entry.read(0, 2**30).split())
-        assert nested in text
-
-
-def test_info_is_json_whatever_numbers_a_service_gives(tmp_path: Path) -> None:
-    """1e999 is a number of JSON, and none of Python, which would write Infinity."""
-    row = b'{"id": 5, "section_number": 1, "width": 1e999, "name": "\\ud800 \\u00b5"}'
-    record = world_of(row, tmp_path).json("section/5/info.json")
-    assert record["id"] == 5
-    assert record["name"] == "\ud800 µ"
 
 
 @pytest.mark.parametrize("text", ["a/b", "..", "50%", "µ +&#"])

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import fuse
 import pytest
 from mounted import Mounted
+
+from allenfs import operations
+from allenfs.entries import Attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,3 +173,23 @@ def test_statfs_is_the_stores(tmp_path: Path, service: SampleService) -> None:
         assert figures.f_blocks - figures.f_bfree == len(mounted.stored) * (
             -(-mounted.stored[0].stat().st_size // figures.f_frsize)
         )
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "links"),
+    [
+        ({}, stat.S_IFREG | 0o444, 1),
+        ({"is_dir": True}, stat.S_IFDIR | 0o555, 2),
+        ({"is_link": True}, stat.S_IFLNK | 0o777, 1),
+    ],
+)
+def test_a_stat_is_filled_whole(kind: dict[str, bool], mode: int, links: int) -> None:
+    fields = fuse.c_stat()
+    attributes = Attributes(2**33 + 1, 7, 1_700_000_000_123_456_789, **kind)
+    operations._fill(fields, attributes, (12, 34))
+    assert (fields.st_mode, fields.st_nlink) == (mode, links)
+    assert (fields.st_uid, fields.st_gid) == (12, 34)
+    assert (fields.st_size, fields.st_blocks) == (2**33 + 1, 7)
+    assert fields.st_blksize == 128 * 1024
+    for time in (fields.st_atimespec, fields.st_mtimespec, fields.st_ctimespec):
+        assert (time.tv_sec, time.tv_nsec) == (1_700_000_000, 123_456_789)

@@ -57,6 +57,18 @@ class Clock:
         self.now_s += seconds
 
 
+class Turn(contextlib.AbstractContextManager[None]):
+    """Tells whether somebody is in it."""
+
+    is_held = False
+
+    def __enter__(self) -> None:
+        self.is_held = True
+
+    def __exit__(self, *_: object) -> None:
+        self.is_held = False
+
+
 @pytest.fixture
 def sample() -> Iterator[SampleService]:
     with SampleService() as running:
@@ -152,23 +164,16 @@ def test_connection_is_used_again_after_errors_and_redirects(
 def test_pause_between_attempts_holds_no_turn(
     sample: SampleService, clock: Clock
 ) -> None:
-    inside: list[bool] = [False]
+    turn = Turn()
     slept_inside: list[bool] = []
 
-    class Turns(contextlib.AbstractContextManager[None]):
-        def __enter__(self) -> None:
-            inside[0] = True
-
-        def __exit__(self, *_: object) -> None:
-            inside[0] = False
-
     def sleep(seconds: float) -> None:
-        slept_inside.append(inside[0])
+        slept_inside.append(turn.is_held)
         clock.sleep(seconds)
 
     service = AllenService(ServiceSettings(sample.url), clock=clock, sleep=sleep)
     sample.fail(Fault.STATUS_503, times=2)
-    service.fetch(_request(), Bytes(), Turns())
+    service.fetch(_request(), Bytes(), turn)
     assert slept_inside == [False, False]
 
 
@@ -177,24 +182,17 @@ def test_a_transient_failure_is_told_in_the_turn_and_may_end_the_attempts(
     sample: SampleService, clock: Clock, fault: Fault
 ) -> None:
     """Who gets the turn next must know of it already."""
-    inside: list[bool] = [False]
+    turn = Turn()
     told_inside: list[bool] = []
 
-    class Turns(contextlib.AbstractContextManager[None]):
-        def __enter__(self) -> None:
-            inside[0] = True
-
-        def __exit__(self, *_: object) -> None:
-            inside[0] = False
-
     def goes_on(error: ServiceError) -> bool:
-        told_inside.append(inside[0])
+        told_inside.append(turn.is_held)
         assert error.attempts == len(told_inside)
         return len(told_inside) < 2
 
     sample.fail(fault)
     with pytest.raises(ServiceError) as raised:
-        _service(sample, clock).fetch(_request(), Bytes(), Turns(), goes_on)
+        _service(sample, clock).fetch(_request(), Bytes(), turn, goes_on)
     assert told_inside == [True, True]
     assert raised.value.attempts == 2
     assert sample.image_requests == 2

@@ -29,7 +29,10 @@ from allenfs.errors import (
 from allenfs.turns import Rank
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from pathlib import Path
+
+    from allenfs.sealed import Image
 
 STRAINS = [
     BusyError("HTTP 429"),
@@ -93,29 +96,33 @@ def test_reading_ahead_is_off(tmp_path: Path, options: dict[str, int]) -> None:
     assert bench.fetched == dict.fromkeys(range(5), 1)
 
 
-def test_an_open_of_what_is_being_fetched_ahead_waits_for_that(
-    bench: AheadBench,
-) -> None:
+def opened_while_ahead(bench: AheadBench) -> tuple[Future[Image], Future[Image]]:
+    """Open the second image, and the third one while it is being fetched ahead."""
     bench.read(0)
     bench.service.gate.clear()
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(bench.open, 1)
+        second = pool.submit(bench.open, 1)
         until(lambda: set(bench.fetched) == {0, 1, 2, 3}, "two are fetched ahead")
-        second = pool.submit(bench.open, 2)
+        third = pool.submit(bench.open, 2)
         until(lambda: (FIRST_ID + 2) in joined(bench), "it is waited for")
         bench.service.gate.set()
-        assert first.result(PATIENCE_S).read(0, 5000) == image_bytes(FIRST_ID + 1, 5000)
-        assert second.result(PATIENCE_S).read(0, 9000) == image_bytes(
-            FIRST_ID + 2, 5000
-        )
     bench.settle()
-    assert set(bench.fetched.values()) == {1}
+    return second, third
 
 
 def joined(bench: AheadBench) -> set[int]:
     """Images under way that somebody waits for."""
     flights = bench.fetcher._flights
     return {key.image_id for key in set(flights._flights) - flights._unasked}
+
+
+def test_an_open_of_what_is_being_fetched_ahead_waits_for_that(
+    bench: AheadBench,
+) -> None:
+    for place, opened in enumerate(opened_while_ahead(bench), 1):
+        image = opened.result(PATIENCE_S)
+        assert image.read(0, 9000) == image_bytes(FIRST_ID + place, 5000)
+    assert set(bench.fetched.values()) == {1}
 
 
 @pytest.mark.parametrize("connections", [2, 3, 4, 6])
@@ -286,19 +293,11 @@ def test_a_listing_of_failures_is_not_read_ahead(bench: AheadBench) -> None:
 def test_who_joins_a_failing_download_ahead_has_it_tried_again(
     bench: AheadBench,
 ) -> None:
-    bench.read(0)
     bench.service.failures[FIRST_ID + 2] = CutAnswerError("cut")
-    bench.service.gate.clear()
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(bench.open, 1)
-        until(lambda: set(bench.fetched) == {0, 1, 2, 3}, "two are fetched ahead")
-        second = pool.submit(bench.open, 2)
-        until(lambda: (FIRST_ID + 2) in joined(bench), "it is waited for")
-        bench.service.gate.set()
-        first.result(PATIENCE_S)
-        with pytest.raises(CutAnswerError):
-            second.result(PATIENCE_S)
-    bench.settle()
+    second, third = opened_while_ahead(bench)
+    second.result(PATIENCE_S)
+    with pytest.raises(CutAnswerError):
+        third.result(PATIENCE_S)
     assert bench.service.went_on[FIRST_ID + 2] == [True]
     assert bench.fetcher.last_failure(bench.request(2)) is not None
 
