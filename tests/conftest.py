@@ -12,6 +12,15 @@ if TYPE_CHECKING:
 _NOWHERE = "http://127.0.0.1:9"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--soak-minutes",
+        type=float,
+        default=1.0,
+        help="how long tests/soak takes, all in all (default: 1)",
+    )
+
+
 @pytest.fixture(autouse=True)
 def isolation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Home, caches and settings in the test's folder; proxies lead nowhere."""

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import random
+    from collections.abc import Sequence
+
     from allenfs.sample.faults import Fault
 
 
@@ -16,11 +19,19 @@ class _Plan:
     times: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Chance:
+    share: float
+    faults: Sequence[Fault]
+    dice: random.Random
+
+
 class FaultPlan:
     """Which fault comes next. Not thread-safe: its owner holds a lock."""
 
     def __init__(self) -> None:
         self._plans: list[_Plan] = []
+        self._chance: _Chance | None = None
 
     def add(self, fault: Fault, *, image_id: int | None, times: int | None) -> None:
         """Plan a fault; a new endless one replaces the endless one of that image."""
@@ -32,15 +43,22 @@ class FaultPlan:
             ]
         self._plans.append(_Plan(fault, image_id, times))
 
+    def add_chance(
+        self, share: float, faults: Sequence[Fault], dice: random.Random
+    ) -> None:
+        """Let `share` of the requests that no plan is for have one of `faults`."""
+        self._chance = _Chance(share, faults, dice)
+
     def clear(self) -> None:
         """Forget every plan."""
         self._plans.clear()
+        self._chance = None
 
     def take(self, image_id: int | None) -> Fault | None:
         """Return the fault for a request of that image, and count it as used.
 
         Counted plans come first, in the order in which they were added; then an
-        endless plan of this image; then an endless plan of every image.
+        endless plan of this image; then an endless plan of every image; then chance.
         """
         fitting = [p for p in self._plans if p.image_id in (None, image_id)]
         fitting.sort(
@@ -52,4 +70,7 @@ class FaultPlan:
             if plan.times > 0:
                 plan.times -= 1
                 return plan.fault
+        chance = self._chance
+        if chance is not None and chance.dice.random() < chance.share:
+            return chance.dice.choice(chance.faults)
         return None

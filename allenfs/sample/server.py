@@ -18,6 +18,7 @@ from allenfs.sample.stage import Stage
 from allenfs.sample.traffic import Asked
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -137,6 +138,15 @@ class SampleService:
     def fail_queries(self, fault: Fault, *, times: int | None = None) -> None:
         """Answer the next `times` queries with `fault`, or all until heal()."""
         self._stage.fail_queries(fault, times=times)
+
+    def fail_sometimes(
+        self, share: float, faults: Sequence[Fault] = tuple(Fault), *, seed: int = 0
+    ) -> None:
+        """Answer a `share` of images and queries with one of `faults`, until heal().
+
+        Where no other fault is planned. Dice of `seed` choose.
+        """
+        self._stage.fail_sometimes(share, faults, seed)
 
     def heal(self) -> None:
         """Forget all faults, and end the open-ended ones that are being answered."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +12,7 @@ from allenfs.sample.rma import evaluate
 from allenfs.sample.traffic import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from allenfs.sample.database import Database
     from allenfs.sample.faults import Fault
@@ -65,6 +66,13 @@ class Stage:
         """Plan a fault of queries."""
         with self._lock:
             self._query_plan.add(fault, image_id=None, times=times)
+
+    def fail_sometimes(self, share: float, faults: Sequence[Fault], seed: int) -> None:
+        """Give a share of all answers a fault, by dice that fall the same again."""
+        dice = random.Random(seed)  # noqa: S311 - of faults, not of secrets
+        with self._lock:
+            self._plan.add_chance(share, faults, dice)
+            self._query_plan.add_chance(share, faults, dice)
 
     def heal(self) -> None:
         """Forget all faults, and end the answers that are being one."""

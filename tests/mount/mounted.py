@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+# Whatever Python itself would only warn of ends the daemon.
+STRICT_PYTHON = [sys.executable, "-X", "dev", "-W", "error", "-bb"]
 _DAEMON = Path(__file__).with_name("daemon.py")
 _QUICK = {"failure_memory_s": 0, "not_found_memory_s": 0, "first_backoff_s": 0}
 _LOOK_S = 0.01
@@ -68,7 +70,7 @@ class Mounted:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-X", "dev", str(_DAEMON), json.dumps(self._settings)],
+            [*STRICT_PYTHON, str(_DAEMON), json.dumps(self._settings)],
             stderr=subprocess.PIPE,
         )
         ends_s = time.monotonic() + _START_S

@@ -304,3 +304,18 @@ def test_every_fault_counts_as_one_image_request(service):
             until(lambda: service.image_requests >= expected)  # noqa: B023
             service.heal()
     assert service.image_requests == len(Fault)
+
+
+def test_a_share_of_the_answers_is_broken_and_healed(service: SampleService) -> None:
+    faults = (Fault.STATUS_503, Fault.HTML_200)
+
+    def fallen() -> list[int]:
+        service.fail_sometimes(0.3, faults, seed=7)
+        return [ask(service)[0].status for _ in range(60)]
+
+    first = fallen()
+    assert set(first) == {302, 200, 503}
+    assert 5 < 60 - first.count(302) < 31
+    assert fallen() == first
+    service.heal()
+    assert {ask(service)[0].status for _ in range(60)} == {302}

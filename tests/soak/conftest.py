@@ -1,0 +1,58 @@
+"""Long runs: each takes its share of `--soak-minutes`, and says a line of figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# By file; together 1. The storm is the one that finds what time alone brings.
+SHARES = {
+    "test_storm": 0.5,
+    "test_crashes": 0.2,
+    "test_mount_model": 0.1,
+    "test_long_model": 0.1,
+    "test_names": 0.1,
+}
+_FIGURES = pytest.StashKey[list[str]]()
+# Starting, stopping and looking through what was done: on top of a share.
+_AROUND_S = 240
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_FIGURES] = []
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    timeout_s = 60 * config.getoption("--soak-minutes") + _AROUND_S
+    for item in items:
+        if item.path.parent.name == "soak":
+            item.add_marker(pytest.mark.timeout(timeout_s))
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    figures = config.stash[_FIGURES]
+    if figures:
+        terminalreporter.section("soak")
+    for line in figures:
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def duration_s(request: pytest.FixtureRequest) -> float:
+    """How long this file's test goes on; a file of several shares its share."""
+    minutes: float = request.config.getoption("--soak-minutes")
+    return 60 * minutes * SHARES[request.path.stem]
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Say one line, at the end of the run."""
+    return request.config.stash[_FIGURES].append
