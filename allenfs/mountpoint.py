@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import fcntl
+import logging
 import os
 import re
+import shutil
+import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +21,15 @@ from allenfs.errors import MountError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+log = logging.getLogger(__name__)
+
 SUBTYPE = "allenfs"
 PID_ATTRIBUTE = "user.allenfs.pid"
 
 _ANSWER_S = 2.0
+# Recovering a dead mount takes 10 ms.
+_LOCK_S, _LOOK_S = 2.0, 0.01
+_MNT_DETACH = 2  # umount(2)
 
 _MOUNT_TABLE = Path("/proc/self/mountinfo")
 
@@ -49,11 +60,25 @@ def serving_pid(mountpoint: Path) -> int | None:
 
     None where it says nothing within 2 s: it is dead, or stopped.
     """
-    answers: list[int] = []
+    said = _answer(mountpoint)
+    return said if isinstance(said, int) else None
+
+
+def is_dead(mountpoint: Path) -> bool:
+    """Whether the process that served a mount has ended, and left it behind."""
+    said = _answer(mountpoint)
+    return isinstance(said, OSError) and said.errno == errno.ENOTCONN
+
+
+def _answer(mountpoint: Path) -> int | Exception | None:
+    """Return the process that serves, what was raised instead, or None for nothing."""
+    answers: list[int | Exception] = []
 
     def ask() -> None:
-        with contextlib.suppress(OSError, ValueError):
+        try:
             answers.append(int(os.getxattr(mountpoint, PID_ATTRIBUTE)))
+        except (OSError, ValueError) as error:
+            answers.append(error)
 
     # in a thread that may be left behind: a stopped daemon never answers
     asking = threading.Thread(target=ask, daemon=True)
@@ -62,24 +87,49 @@ def serving_pid(mountpoint: Path) -> int | None:
     return answers[0] if answers else None
 
 
+def detach(mountpoint: Path, *, lazily: bool = False) -> str | None:
+    """Take the mount out of the tree; return what was said against it."""
+    place = resolved(mountpoint)
+    if os.geteuid() == 0:
+        # not umount(8): it looks at the mountpoint first, and a stopped daemon
+        # does not answer
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.umount2(os.fsencode(place), _MNT_DETACH if lazily else 0) == 0:
+            return None
+        return f"{mountpoint}: {os.strerror(ctypes.get_errno())}"
+    helper = shutil.which("fusermount3") or shutil.which("fusermount")
+    if helper is None:
+        return "neither fusermount3 nor fusermount is installed"
+    done = subprocess.run(  # noqa: S603 - no shell
+        [helper, "-uz" if lazily else "-u", str(place)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return None if done.returncode == 0 else done.stderr.strip() or "it cannot be"
+
+
 @contextlib.contextmanager
 def claimed(mountpoint: Path, *, allow_nonempty: bool) -> Iterator[None]:
     """Hold a mountpoint that can be mounted on, against others that want to.
 
+    What a process that was killed has left mounted there is cleared away.
+
     Raises
     ------
     MountError
-        It is missing, no directory, not empty, mounted already, a dead mount,
-        or being mounted on by somebody else.
+        It is missing, no directory, not empty, mounted already, or being
+        mounted on by somebody else.
     """
     if is_mounted(mountpoint):
-        if serving_pid(mountpoint) is not None:
-            msg = f"{mountpoint} is mounted already"
-        else:
-            msg = (
-                f"{mountpoint} is a dead mount (Transport endpoint is not connected): "
-                f"first run allenfs umount {mountpoint}"
-            )
+        with _alone(mountpoint):
+            _clear_dead(mountpoint)
+    if is_mounted(mountpoint):
+        answers = serving_pid(mountpoint) is not None
+        but = (
+            "" if answers else f", and does not answer: see allenfs umount {mountpoint}"
+        )
+        msg = f"{mountpoint} is mounted already{but}"
         raise MountError(msg)
     try:
         directory = os.open(mountpoint, os.O_RDONLY | os.O_DIRECTORY)
@@ -100,6 +150,45 @@ def claimed(mountpoint: Path, *, allow_nonempty: bool) -> Iterator[None]:
         yield
     finally:
         os.close(directory)
+
+
+def _clear_dead(mountpoint: Path) -> None:
+    # one may lie below another
+    while is_mounted(mountpoint) and is_dead(mountpoint):
+        refusal = detach(mountpoint, lazily=True)
+        if refusal:
+            msg = (
+                f"{mountpoint} is a dead mount (Transport endpoint is not connected), "
+                f"and cannot be cleared away: {refusal}"
+            )
+            raise MountError(msg)
+        log.info("cleared a dead mount away from %s", mountpoint)
+
+
+@contextlib.contextmanager
+def _alone(mountpoint: Path) -> Iterator[None]:
+    """Look and detach in one step: the second would detach what the first mounts.
+
+    By a lock of the directory that the mountpoint is in; it cannot be reached itself.
+    """
+    try:
+        parent = os.open(resolved(mountpoint).parent, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        yield  # not to be read: nobody but its owner gets here
+        return
+    try:
+        ends_s = time.monotonic() + _LOCK_S
+        while time.monotonic() < ends_s:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(parent, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(_LOOK_S)
+        else:
+            msg = f"{mountpoint} is a dead mount, and somebody else is at it"
+            raise MountError(msg)
+        yield
+    finally:
+        os.close(parent)
 
 
 def _lock(directory: int, mountpoint: Path) -> None:

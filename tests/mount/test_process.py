@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -294,18 +295,76 @@ def test_second_mount_is_exit_3_and_leaves_the_first(
     assert _allenfs("umount", root).returncode == 0
 
 
-def test_dead_mount_is_exit_3_and_umount_clears_it(
+def _kill(root: Path) -> None:
+    pid = _pid(root)
+    os.kill(pid, signal.SIGKILL)
+    _until_gone(pid)
+
+
+def test_dead_mount_is_recovered_by_the_next_mount_and_by_umount(
+    root: Path, service: SampleService
+) -> None:
+    mount = ("mount", "--api-url", service.url, root)
+    assert _allenfs(*mount).returncode == 0
+    for _ in range(3):
+        _kill(root)
+        with pytest.raises(OSError, match="Transport endpoint is not connected"):
+            os.listdir(root)
+        done = _allenfs(*mount)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (root / PATH).read_bytes()
+    _kill(root)
+    done = _allenfs("umount", root)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not is_mounted(root)
+    assert os.listdir(root) == []
+
+
+def test_dead_mount_that_somebody_holds_open_is_recovered(
+    root: Path, service: SampleService
+) -> None:
+    assert _allenfs("mount", "--api-url", service.url, root).returncode == 0
+    with (root / PATH).open("rb") as file:
+        shell = subprocess.Popen(["sleep", "60"], cwd=root)
+        try:
+            _kill(root)
+            assert _allenfs("mount", "--api-url", service.url, root).returncode == 0
+            assert (root / PATH).read_bytes()
+            with pytest.raises(OSError, match=r"Transport endpoint|Software caused"):
+                os.pread(file.fileno(), 1, 2**20)
+        finally:
+            shell.kill()
+            shell.wait()
+    assert _allenfs("umount", root).returncode == 0
+
+
+def test_two_mounts_at_once_on_a_dead_mount_are_one_mount(
+    root: Path, service: SampleService
+) -> None:
+    mount = ("mount", "--api-url", service.url, root)
+    assert _allenfs(*mount).returncode == 0
+    for _ in range(4):
+        _kill(root)
+        with ThreadPoolExecutor(3) as pool:
+            done = list(pool.map(lambda _: _allenfs(*mount), range(3)))
+        assert sorted(one.returncode for one in done) == [0, 3, 3]
+        assert (root / PATH).read_bytes()
+        table = Path("/proc/self/mountinfo").read_text()
+        assert table.count(root.parent.name) == 1
+    assert _allenfs("umount", root).returncode == 0
+
+
+def test_mount_over_a_stopped_daemon_is_exit_3(
     root: Path, service: SampleService
 ) -> None:
     assert _allenfs("mount", "--api-url", service.url, root).returncode == 0
     pid = _pid(root)
-    os.kill(pid, signal.SIGKILL)
-    _until_gone(pid)
-    said = _fails(3, "mount", "--sample", root)
-    assert "Transport endpoint is not connected" in said
-    assert "allenfs umount" in said
-    assert _allenfs("umount", root).returncode == 0
-    assert _allenfs("mount", "--api-url", service.url, root).returncode == 0
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        said = _fails(3, "mount", "--api-url", service.url, root)
+        assert "mounted already, and does not answer: see allenfs umount" in said
+    finally:
+        os.kill(pid, signal.SIGCONT)
     assert (root / PATH).read_bytes()
     assert _allenfs("umount", root).returncode == 0
 
