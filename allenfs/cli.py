@@ -10,9 +10,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from allenfs import arguments, config, mountpoint
+from allenfs import arguments, config, mountpoint, trust
 from allenfs.config import MountSettings, ServiceSettings, StoreSettings
-from allenfs.errors import AllenFSError, ConfigError, MountError, PathNotFoundError
+from allenfs.errors import (
+    AllenFSError,
+    ConfigError,
+    MountError,
+    PathNotFoundError,
+    UnsafeStoreError,
+    UrlError,
+)
 from allenfs.layout import own_directory
 
 if TYPE_CHECKING:
@@ -89,7 +96,8 @@ def _mount_settings(parsed: argparse.Namespace) -> MountSettings:
         api_url = config.parse_api_url(
             config.DEFAULT_API_URL if parsed.sample else chosen
         )
-    except AllenFSError as error:
+        store = _store_settings(parsed, config.service_name(api_url))
+    except (UrlError, UnsafeStoreError) as error:
         raise MountError(str(error)) from error
     options = config.parse_fuse_options(parsed.fuse_options)
     if parsed.allow_other:
@@ -105,7 +113,7 @@ def _mount_settings(parsed: argparse.Namespace) -> MountSettings:
             deadline_s=parsed.deadline,
             catalog_ttl_s=parsed.catalog_ttl,
         ),
-        store=_store_settings(parsed, config.service_name(api_url)),
+        store=store,
         sample=parsed.sample,
         fuse_options=options,
         readahead_images=parsed.readahead,
@@ -117,6 +125,7 @@ def _store_settings(parsed: argparse.Namespace, service_name: str) -> StoreSetti
         os.environ.get(config.CACHE_SIZE_VARIABLE) or config.DEFAULT_CACHE_SIZE
     )
     directory = own_directory(config.cache_dir(parsed.cache_dir, os.environ))
+    trust.require_own(directory)
     return StoreSettings(directory, capacity_bytes, service_name)
 
 

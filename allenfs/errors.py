@@ -6,6 +6,7 @@
     ├── ConfigError                exit 2        a setting that cannot be
     ├── MountError                 exit 3        no mount, and why
     ├── UnmountError               exit 1        still mounted, and why
+    ├── UnsafeStoreError           exit 1        a store that others have a hand in
     ├── UrlError                   exit 1        a URL that has no path
     ├── PathNotFoundError          ENOENT        the name is outside the grammar
     ├── NotADirError               ENOTDIR
@@ -61,6 +62,10 @@ class MountError(AllenFSError):
 
 class UnmountError(AllenFSError):
     """There is nothing to unmount, or it cannot be."""
+
+
+class UnsafeStoreError(AllenFSError):
+    """A store directory that others can read from, write to, or lead astray."""
 
 
 class UrlError(AllenFSError):

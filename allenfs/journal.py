@@ -31,6 +31,7 @@ _SHARE, _MIN_BYTES, _MAX_BYTES = 64, 4096, 2**20
 # store is in trouble, and readers get their images without it.
 _LOCK_S = 2.0
 _LOOK_S = 0.001
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Journal:
@@ -73,7 +74,7 @@ class Journal:
         if not self._thread_lock.acquire(timeout=_LOCK_S):
             raise BlockingIOError(errno.EAGAIN, "the store's lock is held")
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+            flags = _FLAGS | os.O_NONBLOCK
             fd = os.open(self._lock_path, flags, 0o600)
             try:
                 _lock(fd)
@@ -136,8 +137,7 @@ class Journal:
     def _open(self) -> None:
         self._close()
         self._fd = None
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._fd = os.open(self._path, flags, 0o600)
+        self._fd = os.open(self._path, _FLAGS | os.O_APPEND, 0o600)
         closing = weakref.finalize(self, os.close, self._fd)
         closing.atexit = False  # changes may be told until the process ends
         self._close = closing

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import os
@@ -87,6 +88,32 @@ class Layout:
             return None
         return found if stat.S_ISREG(found.st_mode) else None
 
+    def require_own(self, name: str) -> None:
+        """Refuse a name that leads out of the store.
+
+        Raises
+        ------
+        OSError
+            One of its directories is a symbolic link.
+        """
+        for directory in (self.images / name).parents:
+            if directory == self.images:
+                return
+            if directory.is_symlink():
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(directory))
+
+    def own_parent(self, name: str) -> Path:
+        """Return the directory of an image's file, made where it is missing.
+
+        Raises
+        ------
+        OSError
+        """
+        self.require_own(name)
+        parent = (self.images / name).parent
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return parent
+
     def files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
         """Go through the stored files of all services: name and entry."""
         prefix = len(self._images_prefix)
@@ -147,6 +174,8 @@ class Layout:
 
 
 def _entries(directory: Path | os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:
+    if directory.is_symlink():
+        return  # what it leads to is not the store's
     try:
         with os.scandir(directory) as entries:
             yield from entries

@@ -51,6 +51,7 @@ def run(settings: MountSettings) -> None:
     from allenfs.service import AllenService  # noqa: PLC0415
     from allenfs.shelf import Shelf  # noqa: PLC0415
     from allenfs.store import Store  # noqa: PLC0415
+    from allenfs.trouble import Trouble  # noqa: PLC0415
     from allenfs.turns import Turns  # noqa: PLC0415
     from allenfs.xattrs import ExtendedAttributes  # noqa: PLC0415
 
@@ -59,13 +60,14 @@ def run(settings: MountSettings) -> None:
         stack.enter_context(claimed(settings.mountpoint, allow_nonempty=allow_nonempty))
         if settings.sample:
             settings = _with_sample(settings, stack)
-        store = Store(settings.store)
+        trouble = Trouble(settings.store.directory)
+        store = Store(settings.store, trouble)
         service, turns = (
             AllenService(settings.service),
             Turns(settings.service.connections),
         )
         fetcher = Fetcher(service, store, settings.service, turns=turns)
-        shelf = Shelf(settings.store)
+        shelf = Shelf(settings.store, trouble)
         archive = Archive(service, shelf, settings.service, turns)
         catalog = Catalog(archive, Glance(archive, turns))
         readahead = ReadAhead(

@@ -27,6 +27,7 @@ from urllib.parse import quote, unquote
 from allenfs.journal import Journal
 from allenfs.layout import Layout, disk_bytes
 from allenfs.spool import Spool
+from allenfs.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,14 +65,14 @@ class Shelf:
     Trouble with the directory is a warning; the answers are then not kept.
     """
 
-    def __init__(self, settings: StoreSettings) -> None:
+    def __init__(self, settings: StoreSettings, trouble: Trouble | None = None) -> None:
         self._layout = Layout(settings.directory, settings.service_name)
+        self._trouble = trouble or Trouble(settings.directory)
         self._all = settings.directory / "records"
         self._own = self._all / settings.service_name
         self._capacity_bytes = settings.records_bytes
         self._used_bytes = 0
         self._counted_at = 0
-        self._in_trouble = False
         # only for the store's lock
         self._journal = Journal(settings.directory, settings.capacity_bytes)
 
@@ -87,7 +88,7 @@ class Shelf:
             self._discard(path)
             return None
         except OSError as error:
-            self._warn(error)
+            self._trouble.say(error)
             return None
         if own_key != key:
             return None
@@ -106,14 +107,14 @@ class Shelf:
         data = gzip.compress(text.encode(), 1, mtime=0)
         try:
             self._layout.prepare()
-            spool = Spool(self._layout.incoming_file(), self._warn)
+            spool = Spool(self._layout.incoming_file(), self._trouble.say)
             try:
                 spool.write(data)
                 self._commit(self._path(key), spool)
             finally:
                 spool.close()
         except OSError as error:
-            self._warn(error)
+            self._trouble.say(error)
 
     def remove(self, key: Key) -> None:
         """Forget an answer: the service says that there is no such thing."""
@@ -179,7 +180,7 @@ class Shelf:
             # what it replaced still counts, until the next time
             self._used_bytes += cost_bytes
             self._counted_at = self._mark()
-        self._in_trouble = False
+        self._trouble.over()
 
     def _changed_at_ns(self) -> int:
         """Return the mark of the process that was the last to keep something.
@@ -223,11 +224,6 @@ class Shelf:
         except OSError:
             return False
         return True
-
-    def _warn(self, error: OSError) -> None:
-        if not self._in_trouble:
-            log.warning("trouble with the store %s: %s", self._layout.directory, error)
-        self._in_trouble = True
 
 
 class _DamagedError(Exception):

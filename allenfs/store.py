@@ -21,6 +21,7 @@ from allenfs.layout import Layout, disk_bytes
 from allenfs.recency import Recency, Use
 from allenfs.sealed import SEAL_BYTES, Facts, Image, Known, seal, signature_of, verify
 from allenfs.spool import Spool
+from allenfs.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,9 +48,14 @@ class Store:
     """
 
     def __init__(
-        self, settings: StoreSettings, *, clock_ns: Callable[[], int] = time.time_ns
+        self,
+        settings: StoreSettings,
+        trouble: Trouble | None = None,
+        *,
+        clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._layout = Layout(settings.directory, settings.service_name)
+        self._trouble = trouble or Trouble(settings.directory)
         self._clock_ns = clock_ns
         self._journal = Journal(settings.directory, settings.capacity_bytes)
         own_bytes = self._journal.max_bytes + settings.records_bytes + disk_bytes(1)
@@ -59,7 +65,6 @@ class Store:
         self._is_loaded = False
         # What was compared with its seal, by name, and how the file looked then.
         self._verified: dict[str, tuple[Signature, Facts]] = {}
-        self._in_trouble = False
 
     @property
     def used_bytes(self) -> int:
@@ -96,7 +101,7 @@ class Store:
             if error.errno in (errno.ELOOP, errno.ENXIO):  # a symlink, a socket
                 log.warning("no file: %s: it is downloaded again", name)
             else:
-                self._warn(error)
+                self._trouble.say(error)
             return None
         try:
             facts = self._compared(name, fd, unread=unread)
@@ -137,9 +142,9 @@ class Store:
         try:
             self._layout.prepare()
         except OSError as error:
-            self._warn(error)
-            return Spool(None, self._warn)
-        return Spool(self._layout.incoming_file(), self._warn)
+            self._trouble.say(error)
+            return Spool(None, self._trouble.say)
+        return Spool(self._layout.incoming_file(), self._trouble.say)
 
     def add(
         self, request: ImageRequest, spool: Spool, modified_ns: int | None
@@ -161,7 +166,7 @@ class Store:
                 os.utime(spool.fd, ns=(now_ns, facts.modified_ns))
                 self._commit(name, spool, facts, Use(cost_bytes, now_ns // 1000))
         except OSError as error:
-            self._warn(error)
+            self._trouble.say(error)
         finally:
             spool.discard()
         return Image(spool.take_fd(), facts)
@@ -188,7 +193,7 @@ class Store:
                     self._catch_up()
                     self._make_room(0)
             except OSError as error:
-                self._warn(error)
+                self._trouble.say(error)
 
     def remove(self, name: str, inode: int) -> None:
         """Remove a damaged file, unless another one has taken its name."""
@@ -197,6 +202,7 @@ class Store:
         try:
             with self._exclusive():
                 self._catch_up()
+                self._layout.require_own(name)
                 if path.lstat().st_ino == inode:
                     path.rmdir() if path.is_dir() else path.unlink()
                     self._recency.remove(name)
@@ -204,7 +210,7 @@ class Store:
         except FileNotFoundError:
             pass
         except OSError as error:
-            self._warn(error)
+            self._trouble.say(error)
 
     def clear(self) -> int:
         """Remove every image of every service; return how many there were."""
@@ -243,13 +249,11 @@ class Store:
             # Told before it is there: a process killed between the two leaves
             # the others counting a file too many, never one too few.
             self._journal.tell(name, use.cost_bytes)
-            path = self._layout.images / name
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            spool.path.rename(path)
+            spool.path.rename(self._layout.own_parent(name) / os.path.basename(name))
             spool.path = None
             self._remember(name, signature_of(spool.fd), facts)
             self._recency.add(name, use)
-        self._in_trouble = False
+        self._trouble.over()
 
     def _make_room(self, cost_bytes: int) -> None:
         while self._recency.used_bytes + cost_bytes > self.capacity_bytes and (
@@ -289,8 +293,3 @@ class Store:
 
     def _read_files(self) -> None:
         self._recency.replace(self._layout.usage())
-
-    def _warn(self, error: OSError) -> None:
-        if not self._in_trouble:
-            log.warning("trouble with the store %s: %s", self._layout.directory, error)
-        self._in_trouble = True

@@ -29,9 +29,9 @@ ROWS = (
     ("nodes", "records"),
     ("tree",),
     # mechanism
-    ("answers", "watchdog", "sealed", "journal", "recency", "mountpoint"),
+    ("answers", "watchdog", "sealed", "journal", "recency", "mountpoint", "trouble"),
     ("windowed",),
-    ("layout", "spool"),
+    ("layout", "spool", "trust"),
     ("turns", "single_flight"),
     ("transport", "store", "shelf"),
     ("service",),

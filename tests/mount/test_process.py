@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from command import allenfs, fails, serving_pid, until_gone
 
-import allenfs
+from allenfs import __file__ as package_file
+from allenfs import __version__
 from allenfs.mountpoint import is_mounted
 
 if TYPE_CHECKING:
@@ -37,48 +39,6 @@ BROKEN_OPTIONS = [
 ]
 
 
-def _allenfs(
-    *arguments: str | Path, **environ: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "allenfs", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **environ},
-    )
-
-
-def _fails(code: int, *arguments: str | Path, **environ: str) -> str:
-    """Run a command that shall fail; return its one line."""
-    done = _allenfs(*arguments, **environ)
-    assert done.returncode == code, done.stderr
-    lines = done.stderr.splitlines()
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("allenfs: ")
-    assert done.stdout == ""
-    return lines[0]
-
-
-def _pid(root: Path) -> int:
-    return int(os.getxattr(root, "user.allenfs.pid"))
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def _until_gone(pid: int) -> None:
-    ends_s = time.monotonic() + 30
-    while _is_running(pid):
-        assert time.monotonic() < ends_s
-        time.sleep(0.01)  # not this process' child: there is no event to wait for
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[Path]:
     root = tmp_path / "a mount, мозг"  # a space, a comma, and not only ASCII
@@ -91,27 +51,27 @@ def root(tmp_path: Path) -> Iterator[Path]:
 def test_mount_returns_when_the_mountpoint_answers_and_umount_when_it_is_gone(
     root: Path, service: SampleService
 ) -> None:
-    done = _allenfs("mount", "--api-url", service.url, root)
+    done = allenfs("mount", "--api-url", service.url, root)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     images = ["section", "projection", "atlas"]
     assert os.listdir(root) == [*images, "dataset", "browse"]
-    pid = _pid(root)
+    pid = serving_pid(root)
     assert (root / PATH).stat().st_size > 0
-    done = _allenfs("umount", root)
+    done = allenfs("umount", root)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not is_mounted(root)
-    _until_gone(pid)
+    until_gone(pid)
 
 
 def test_sample_needs_no_service(root: Path) -> None:
-    assert _allenfs("mount", "--sample", root).returncode == 0
+    assert allenfs("mount", "--sample", root).returncode == 0
     first = (root / PATH).read_bytes()
-    assert _allenfs("umount", root).returncode == 0
+    assert allenfs("umount", root).returncode == 0
     # another port, the same name in the store
-    assert _allenfs("mount", "--sample", root).returncode == 0
+    assert allenfs("mount", "--sample", root).returncode == 0
     assert os.listdir(root / "section") == ["69750516"]
     assert (root / PATH).read_bytes() == first
-    assert _allenfs("umount", root).returncode == 0
+    assert allenfs("umount", root).returncode == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -123,9 +83,9 @@ def test_sample_service_serves_until_it_is_told_to_end(
         assert process.stdout is not None
         url = re.search(r"http://127\.0\.0\.1:[0-9]+", process.stdout.readline())
         assert url is not None
-        assert _allenfs("mount", "--api-url", url[0], root).returncode == 0
+        assert allenfs("mount", "--api-url", url[0], root).returncode == 0
         assert (root / PATH).read_bytes()
-        assert _allenfs("umount", root).returncode == 0
+        assert allenfs("umount", root).returncode == 0
         process.send_signal(number)
         assert process.wait(30) == 0
 
@@ -134,7 +94,7 @@ def test_settings_come_from_the_environment(
     root: Path, tmp_path: Path, service: SampleService
 ) -> None:
     store = tmp_path / "store"
-    done = _allenfs(
+    done = allenfs(
         "mount",
         root,
         ALLENFS_API_URL=service.url,
@@ -146,7 +106,7 @@ def test_settings_come_from_the_environment(
     assert service.image_requests == 1
     assert store.stat().st_mode & 0o777 == 0o700
     assert os.statvfs(root).f_blocks * 4096 == 59 * 2**20 - 4096
-    assert _allenfs("umount", root).returncode == 0
+    assert allenfs("umount", root).returncode == 0
 
 
 def test_relative_paths_are_of_the_current_directory(
@@ -168,10 +128,10 @@ def test_relative_paths_are_of_the_current_directory(
 def test_daemon_unmounts_on_a_signal(
     root: Path, service: SampleService, number: signal.Signals
 ) -> None:
-    assert _allenfs("mount", "--api-url", service.url, root).returncode == 0
-    pid = _pid(root)
+    assert allenfs("mount", "--api-url", service.url, root).returncode == 0
+    pid = serving_pid(root)
     os.kill(pid, number)
-    _until_gone(pid)
+    until_gone(pid)
     assert not is_mounted(root)
 
 
@@ -179,7 +139,7 @@ def test_daemon_unmounts_on_a_signal(
 def test_readahead_of_the_command_line_reaches_the_mount(
     root: Path, service: SampleService, images: str, ahead: int
 ) -> None:
-    done = _allenfs("mount", "--api-url", service.url, "--readahead", images, root)
+    done = allenfs("mount", "--api-url", service.url, "--readahead", images, root)
     assert done.returncode == 0
     folder = root / "dataset/72109410/ds7"
     for name in sorted(os.listdir(folder))[:3]:
@@ -188,7 +148,7 @@ def test_readahead_of_the_command_line_reaches_the_mount(
     while service.image_requests < 3 + ahead:
         assert time.monotonic() < ends_s
         time.sleep(0.01)
-    assert _allenfs("umount", root).returncode == 0
+    assert allenfs("umount", root).returncode == 0
     assert service.image_requests == 3 + ahead
 
 
@@ -223,10 +183,10 @@ def test_wrong_command_line_is_exit_2(root: Path) -> None:
         ["--sample", "--api-url", "http://127.0.0.1:1"],
         *(["-o", option] for option in BROKEN_OPTIONS),
     ):
-        done = _allenfs("mount", *wrong, root)
+        done = allenfs("mount", *wrong, root)
         assert done.returncode == 2, wrong
         assert "Traceback" not in done.stderr
-    assert _allenfs("mount").returncode == 2
+    assert allenfs("mount").returncode == 2
     assert not is_mounted(root)
 
 
@@ -234,15 +194,15 @@ def test_checkout_mounts_without_being_installed(
     root: Path, tmp_path: Path, service: SampleService
 ) -> None:
     package = tmp_path / "checkout" / "allenfs"
-    shutil.copytree(Path(allenfs.__file__).parent, package)
+    shutil.copytree(Path(package_file).parent, package)
     init = package / "__init__.py"
-    init.write_text(init.read_text().replace(allenfs.__version__, "9.9.9"))
+    init.write_text(init.read_text().replace(__version__, "9.9.9"))
     command = [sys.executable, "-m", "allenfs", "mount", "--api-url", service.url]
     subprocess.run([*command, root], cwd=package.parent, check=True)
     (root / PATH).read_bytes()
     # it is this allenfs that serves, not the installed one
     assert service.headers[0]["User-Agent"].startswith("allenfs/9.9.9 ")
-    assert _allenfs("umount", root).returncode == 0
+    assert allenfs("umount", root).returncode == 0
 
 
 def test_empty_or_lost_paths_are_exit_2(tmp_path: Path) -> None:
@@ -268,53 +228,53 @@ def test_two_mounts_at_once_are_one_mount(root: Path, service: SampleService) ->
     said = [start.communicate(timeout=60)[1] for start in starts]
     assert sorted(start.returncode for start in starts) == [0, 3, 3, 3]
     assert [len(line.splitlines()) for line in sorted(said)] == [0, 1, 1, 1]
-    assert _allenfs("umount", root).returncode == 0
+    assert allenfs("umount", root).returncode == 0
     assert not is_mounted(root)
 
 
 def test_missing_mountpoint_is_exit_3(root: Path) -> None:
-    assert "does not exist" in _fails(3, "mount", "--sample", root / "missing")
+    assert "does not exist" in fails(3, "mount", "--sample", root / "missing")
 
 
 def test_file_as_a_mountpoint_is_exit_3(root: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert "not a directory" in _fails(3, "mount", "--sample", tmp_path / "file")
+    assert "not a directory" in fails(3, "mount", "--sample", tmp_path / "file")
 
 
 def test_mountpoint_that_is_not_empty_is_exit_3(root: Path) -> None:
     (root / "file").touch()
-    assert "not empty" in _fails(3, "mount", "--sample", root)
+    assert "not empty" in fails(3, "mount", "--sample", root)
 
 
 def test_second_mount_is_exit_3_and_leaves_the_first(
     root: Path, service: SampleService
 ) -> None:
-    assert _allenfs("mount", "--api-url", service.url, root).returncode == 0
-    assert "mounted already" in _fails(3, "mount", "--sample", root)
+    assert allenfs("mount", "--api-url", service.url, root).returncode == 0
+    assert "mounted already" in fails(3, "mount", "--sample", root)
     assert (root / PATH).read_bytes()
-    assert _allenfs("umount", root).returncode == 0
+    assert allenfs("umount", root).returncode == 0
 
 
 def _kill(root: Path) -> None:
-    pid = _pid(root)
+    pid = serving_pid(root)
     os.kill(pid, signal.SIGKILL)
-    _until_gone(pid)
+    until_gone(pid)
 
 
 def test_dead_mount_is_recovered_by_the_next_mount_and_by_umount(
     root: Path, service: SampleService
 ) -> None:
     mount = ("mount", "--api-url", service.url, root)
-    assert _allenfs(*mount).returncode == 0
+    assert allenfs(*mount).returncode == 0
     for _ in range(3):
         _kill(root)
         with pytest.raises(OSError, match="Transport endpoint is not connected"):
             os.listdir(root)
-        done = _allenfs(*mount)
+        done = allenfs(*mount)
         assert (done.returncode, done.stderr) == (0, "")
         assert (root / PATH).read_bytes()
     _kill(root)
-    done = _allenfs("umount", root)
+    done = allenfs("umount", root)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not is_mounted(root)
     assert os.listdir(root) == []
@@ -323,61 +283,61 @@ def test_dead_mount_is_recovered_by_the_next_mount_and_by_umount(
 def test_dead_mount_that_somebody_holds_open_is_recovered(
     root: Path, service: SampleService
 ) -> None:
-    assert _allenfs("mount", "--api-url", service.url, root).returncode == 0
+    assert allenfs("mount", "--api-url", service.url, root).returncode == 0
     with (root / PATH).open("rb") as file:
         shell = subprocess.Popen(["sleep", "60"], cwd=root)
         try:
             _kill(root)
-            assert _allenfs("mount", "--api-url", service.url, root).returncode == 0
+            assert allenfs("mount", "--api-url", service.url, root).returncode == 0
             assert (root / PATH).read_bytes()
             with pytest.raises(OSError, match=r"Transport endpoint|Software caused"):
                 os.pread(file.fileno(), 1, 2**20)
         finally:
             shell.kill()
             shell.wait()
-    assert _allenfs("umount", root).returncode == 0
+    assert allenfs("umount", root).returncode == 0
 
 
 def test_two_mounts_at_once_on_a_dead_mount_are_one_mount(
     root: Path, service: SampleService
 ) -> None:
     mount = ("mount", "--api-url", service.url, root)
-    assert _allenfs(*mount).returncode == 0
+    assert allenfs(*mount).returncode == 0
     for _ in range(4):
         _kill(root)
         with ThreadPoolExecutor(3) as pool:
-            done = list(pool.map(lambda _: _allenfs(*mount), range(3)))
+            done = list(pool.map(lambda _: allenfs(*mount), range(3)))
         assert sorted(one.returncode for one in done) == [0, 3, 3]
         assert (root / PATH).read_bytes()
         table = Path("/proc/self/mountinfo").read_text()
         assert table.count(root.parent.name) == 1
-    assert _allenfs("umount", root).returncode == 0
+    assert allenfs("umount", root).returncode == 0
 
 
 def test_mount_over_a_stopped_daemon_is_exit_3(
     root: Path, service: SampleService
 ) -> None:
-    assert _allenfs("mount", "--api-url", service.url, root).returncode == 0
-    pid = _pid(root)
+    assert allenfs("mount", "--api-url", service.url, root).returncode == 0
+    pid = serving_pid(root)
     os.kill(pid, signal.SIGSTOP)
     try:
-        said = _fails(3, "mount", "--api-url", service.url, root)
+        said = fails(3, "mount", "--api-url", service.url, root)
         assert "mounted already, and does not answer: see allenfs umount" in said
     finally:
         os.kill(pid, signal.SIGCONT)
     assert (root / PATH).read_bytes()
-    assert _allenfs("umount", root).returncode == 0
+    assert allenfs("umount", root).returncode == 0
 
 
 @pytest.mark.parametrize(
     "url", ["", " ", "api.brain-map.org", "ftp://host", "http://", "http://host:port"]
 )
 def test_malformed_service_url_is_exit_3(root: Path, url: str) -> None:
-    assert "not a service's address" in _fails(3, "mount", "--api-url", url, root)
+    assert "not a service's address" in fails(3, "mount", "--api-url", url, root)
 
 
 def test_missing_libfuse_is_exit_3_and_names_the_package(root: Path) -> None:
-    said = _fails(3, "mount", "--sample", root, FUSE_LIBRARY_PATH="/no/libfuse.so.2")
+    said = fails(3, "mount", "--sample", root, FUSE_LIBRARY_PATH="/no/libfuse.so.2")
     assert "install the package libfuse2" in said
 
 
@@ -396,27 +356,27 @@ def test_missing_device_is_exit_3(root: Path) -> None:
 
 
 def test_umount_of_what_is_not_mounted_is_one_line(root: Path) -> None:
-    assert "no allenfs is mounted" in _fails(1, "umount", root)
+    assert "no allenfs is mounted" in fails(1, "umount", root)
 
 
 def test_umount_of_a_stopped_daemon_ends(root: Path, service: SampleService) -> None:
-    assert _allenfs("mount", "--api-url", service.url, root).returncode == 0
-    pid = _pid(root)
+    assert allenfs("mount", "--api-url", service.url, root).returncode == 0
+    pid = serving_pid(root)
     os.kill(pid, signal.SIGSTOP)
     try:
-        done = _allenfs("umount", root)
+        done = allenfs("umount", root)
         assert done.returncode == 0, done.stderr
         assert not is_mounted(root)
     finally:
         os.kill(pid, signal.SIGCONT)
-        _until_gone(pid)
+        until_gone(pid)
 
 
 def test_path_in_a_mount_is_a_url(root: Path, service: SampleService) -> None:
-    assert _allenfs("mount", "--api-url", service.url, root).returncode == 0
-    done = _allenfs("url", root / PATH, ALLENFS_API_URL=service.url)
+    assert allenfs("mount", "--api-url", service.url, root).returncode == 0
+    done = allenfs("url", root / PATH, ALLENFS_API_URL=service.url)
     assert done.stdout == f"{service.url}/api/v2/image_download/69750516?downsample=6\n"
-    assert _allenfs("umount", root).returncode == 0
+    assert allenfs("umount", root).returncode == 0
 
 
 def test_module_in_the_current_directory_does_not_shadow_ours(
@@ -426,4 +386,4 @@ def test_module_in_the_current_directory_does_not_shadow_ours(
     command = [*_PYTHON, "mount", "--api-url", service.url]
     subprocess.run([*command, root], cwd=root.parent, check=True)
     assert (root / PATH).read_bytes()
-    assert _allenfs("umount", root).returncode == 0
+    assert allenfs("umount", root).returncode == 0

@@ -1,0 +1,53 @@
+"""The command `allenfs`, run as a user would, and the process behind a mount."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from mounted import STRICT_PYTHON
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def allenfs(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*STRICT_PYTHON, "-m", "allenfs", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environ},
+    )
+
+
+def fails(code: int, *arguments: str | Path, **environ: str) -> str:
+    """Run a command that shall fail; return its one line."""
+    done = allenfs(*arguments, **environ)
+    assert done.returncode == code, done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("allenfs: ")
+    assert done.stdout == ""
+    return lines[0]
+
+
+def serving_pid(root: Path) -> int:
+    return int(os.getxattr(root, "user.allenfs.pid"))
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def until_gone(pid: int) -> None:
+    ends_s = time.monotonic() + 30
+    while _is_running(pid):
+        assert time.monotonic() < ends_s
+        time.sleep(0.01)  # not this process' child: there is no event to wait for
