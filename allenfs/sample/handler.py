@@ -29,7 +29,7 @@ from allenfs.sample.targets import (
     parse_location,
 )
 from allenfs.sample.traffic import Asked
-from allenfs.sample.wire import Wire
+from allenfs.sample.wire import Wire, is_given_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,20 +81,21 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         traffic = self.backstage.traffic
+        is_gone = functools.partial(is_given_up, self.connection)
         query = query_target(self.path)
         if is_image_request(self.path):
-            with traffic.under_way(Asked.IMAGE) as done:
+            with traffic.under_way(Asked.IMAGE, is_gone) as done:
                 wire = self._wire(done)
                 traffic.count_request(
                     Asked.IMAGE, self.path, dict(self.headers.items())
                 )
                 self._guarded(self._first_leg, wire)
         elif self.path.partition("?")[0] == IMAGE_SERVICE_PATH:
-            with traffic.under_way(Asked.IMAGE) as done:
+            with traffic.under_way(Asked.IMAGE, is_gone) as done:
                 wire = self._wire(done)
                 self._guarded(self._second_leg, wire)
         elif query is not None:
-            with traffic.under_way(Asked.QUERY) as done:
+            with traffic.under_way(Asked.QUERY, is_gone) as done:
                 wire = self._wire(done)
                 traffic.count_request(
                     Asked.QUERY, self.path, dict(self.headers.items())

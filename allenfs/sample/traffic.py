@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,12 @@ class Asked(Enum):
     QUERY = auto()
 
 
+@dataclass(eq=False, frozen=True, slots=True)
+class _UnderWay:
+    asked: Asked
+    is_given_up: Callable[[], bool]
+
+
 class Traffic:
     """Counts connections, image downloads and queries, from any thread."""
 
@@ -26,7 +33,7 @@ class Traffic:
         self._targets: dict[Asked, list[str]] = {asked: [] for asked in Asked}
         self._headers: dict[Asked, list[dict[str, str]]] = {a: [] for a in Asked}
         self._connections = 0
-        self._under_way = dict.fromkeys(Asked, 0)
+        self._under_way: list[_UnderWay] = []
         self._peak_images = 0
         self._peak_all = 0
 
@@ -68,8 +75,7 @@ class Traffic:
                 self._targets[asked].clear()
                 self._headers[asked].clear()
             self._connections = 0
-            self._peak_images = self._under_way[Asked.IMAGE]
-            self._peak_all = sum(self._under_way.values())
+            self._peak_images, self._peak_all = self._count()
 
     def count_connection(self) -> None:
         """Count one accepted TCP connection."""
@@ -83,26 +89,36 @@ class Traffic:
             self._headers[asked].append(headers)
 
     @contextmanager
-    def under_way(self, asked: Asked) -> Iterator[Callable[[], None]]:
+    def under_way(
+        self, asked: Asked, is_given_up: Callable[[], bool]
+    ) -> Iterator[Callable[[], None]]:
         """Count one query, or either leg of a download, as under way in the block.
+
+        Not any more once `is_given_up` says that its client has gone: who gives one
+        up and asks the next has one under way, whenever this side notices.
 
         Yields a function that ends the count earlier: it is called just before the
         last bytes are sent, since a client that has them may ask for the next image
         before this thread runs again, and would seem to have two under way.
         """
+        request = _UnderWay(asked, is_given_up)
         with self._lock:
-            self._under_way[asked] += 1
-            self._peak_images = max(self._peak_images, self._under_way[Asked.IMAGE])
-            self._peak_all = max(self._peak_all, sum(self._under_way.values()))
-        counted = 1
+            self._under_way.append(request)
+            images, all_requests = self._count()
+            self._peak_images = max(self._peak_images, images)
+            self._peak_all = max(self._peak_all, all_requests)
 
         def done() -> None:
-            nonlocal counted
             with self._lock:
-                self._under_way[asked] -= counted
-                counted = 0
+                if request in self._under_way:
+                    self._under_way.remove(request)
 
         try:
             yield done
         finally:
             done()
+
+    def _count(self) -> tuple[int, int]:
+        """Return the images, and all requests, that somebody waits for."""
+        awaited = [one for one in self._under_way if not one.is_given_up()]
+        return sum(one.asked is Asked.IMAGE for one in awaited), len(awaited)

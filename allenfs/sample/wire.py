@@ -107,7 +107,7 @@ class Wire:
     def drip(self, pieces: Iterable[bytes]) -> None:
         """Send the pieces, one now and then, until it is over or nobody listens."""
         for piece in pieces:
-            if self._pause(_LOOK_S) or self.client_is_gone():
+            if self._pause(_LOOK_S) or is_given_up(self._connection):
                 break
             self.raw(piece)
         self.end()
@@ -122,20 +122,9 @@ class Wire:
 
     def silence(self) -> None:
         """Say nothing until it is over or the client has gone."""
-        while not (self._pause(_LOOK_S) or self.client_is_gone()):
+        while not (self._pause(_LOOK_S) or is_given_up(self._connection)):
             pass
         self.end()
-
-    def client_is_gone(self) -> bool:
-        """Say whether the client has closed or reset its end."""
-        try:
-            return (
-                self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-            )
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
 
     def end(self) -> None:
         """Let the connection be closed when this answer is done."""
@@ -147,3 +136,13 @@ class Wire:
             socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
         )
         self.end()
+
+
+def is_given_up(connection: socket.socket) -> bool:
+    """Say whether the client has closed or reset its end."""
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

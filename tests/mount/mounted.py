@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from allenfs import tree
-from allenfs.mountpoint import is_mounted
+from allenfs.mountpoint import PID_ATTRIBUTE, is_mounted
 from allenfs.nodes import ImageFile
 
 if TYPE_CHECKING:
@@ -101,6 +101,11 @@ class Mounted:
 
     def __truediv__(self, path: str) -> Path:
         return self.root / path
+
+    @property
+    def pid(self) -> int:
+        """The process that answers."""
+        return int(os.getxattr(self.root, PID_ATTRIBUTE))
 
     @property
     def log(self) -> str:
