@@ -5,11 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from mounted import is_bad
 
 from allenfs.sample.server import SampleService
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def log_of_the_background(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[None]:
+    """A mount in the background logs nothing that its test has not declared.
+
+    By a mark: ``@pytest.mark.declared("words of the line")``.
+    """
+    yield
+    declared = [
+        text for mark in request.node.iter_markers("declared") for text in mark.args
+    ]
+    for log in (tmp_path / "home" / "state").rglob("*.log"):
+        for line in log.read_text().splitlines():
+            is_declared = any(text in line for text in declared)
+            assert is_declared or not is_bad(line), line
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from command import allenfs, fails, serving_pid, until_gone
+from mounted import STRICT_PYTHON
 
 from allenfs import __file__ as package_file
 from allenfs import __version__
@@ -78,7 +79,7 @@ def test_sample_needs_no_service(root: Path) -> None:
 def test_sample_service_serves_until_it_is_told_to_end(
     root: Path, number: signal.Signals
 ) -> None:
-    command = [sys.executable, "-m", "allenfs", "sample-service", "--port", "0"]
+    command = [*STRICT_PYTHON, "-m", "allenfs", "sample-service", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = re.search(r"http://127\.0\.0\.1:[0-9]+", process.stdout.readline())
@@ -112,7 +113,7 @@ def test_settings_come_from_the_environment(
 def test_relative_paths_are_of_the_current_directory(
     root: Path, service: SampleService
 ) -> None:
-    command = [sys.executable, "-m", "allenfs"]
+    command = [*STRICT_PYTHON, "-m", "allenfs"]
     options = ["--cache-dir", "store", "--log-file", "log", "--api-url", service.url]
     subprocess.run(
         [*command, "mount", *options, root.name], cwd=root.parent, check=True
@@ -155,7 +156,7 @@ def test_readahead_of_the_command_line_reaches_the_mount(
 def test_foreground_serves_until_interrupted(
     root: Path, service: SampleService
 ) -> None:
-    command = [sys.executable, "-m", "allenfs", "mount", "--foreground"]
+    command = [*STRICT_PYTHON, "-m", "allenfs", "mount", "--foreground"]
     process = subprocess.Popen(
         [*command, "--api-url", service.url, root], stderr=subprocess.PIPE, text=True
     )
@@ -197,7 +198,7 @@ def test_checkout_mounts_without_being_installed(
     shutil.copytree(Path(package_file).parent, package)
     init = package / "__init__.py"
     init.write_text(init.read_text().replace(__version__, "9.9.9"))
-    command = [sys.executable, "-m", "allenfs", "mount", "--api-url", service.url]
+    command = [*STRICT_PYTHON, "-m", "allenfs", "mount", "--api-url", service.url]
     subprocess.run([*command, root], cwd=package.parent, check=True)
     (root / PATH).read_bytes()
     # it is this allenfs that serves, not the installed one
@@ -220,7 +221,7 @@ def test_empty_or_lost_paths_are_exit_2(tmp_path: Path) -> None:
 
 
 def test_two_mounts_at_once_are_one_mount(root: Path, service: SampleService) -> None:
-    command = [sys.executable, "-m", "allenfs", "mount", "--api-url", service.url]
+    command = [*STRICT_PYTHON, "-m", "allenfs", "mount", "--api-url", service.url]
     starts = [
         subprocess.Popen([*command, root], stderr=subprocess.PIPE, text=True)
         for _ in range(4)

@@ -18,6 +18,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -34,18 +35,21 @@ DECLARED = {
 }
 # After the process behind the mount was killed, and until there is another one.
 GONE = {errno.ENOTCONN, errno.ECONNABORTED, errno.ESTALE, errno.EINTR, errno.ENODEV}
+# Asking again at once would only take the processor from the next one.
+_GONE_S = 0.02
 PAGE = 4096
 
 
 class Reader:
     """Reads, and counts what it met."""
 
-    def __init__(self, root: Path, pool: Pool, seed: int, gone: set[int]) -> None:
+    def __init__(self, root: Path, pool: Pool, seed: int, *, may_be_gone: bool) -> None:
         self._root = root
         self._pool = pool
         self._paths = pool.paths
         self._dice = random.Random(seed)
-        self._declared = DECLARED | gone
+        self._may_be_gone = may_be_gone
+        self._declared = DECLARED | GONE if may_be_gone else DECLARED
         self.counts: Counter[str] = Counter()
         self._ways: list[Callable[[str], None]] = [
             *[self._read_raw] * 4,
@@ -65,6 +69,8 @@ class Reader:
             if error.errno not in self._declared:
                 _fail(f"{way.__name__} {path}: {error!r}")
             self.counts["faults"] += 1
+            if self._may_be_gone:
+                time.sleep(_GONE_S)
 
     def _check(self, path: str, offset: int, data: bytes, size: int) -> None:
         right = self._pool.right(path)[offset : offset + size]
@@ -141,7 +147,8 @@ def _fail(what: str) -> NoReturn:
 
 def main() -> None:
     root, folder, seed, progress, place, *gone = sys.argv[1:]
-    reader = Reader(Path(root), Pool(Path(folder)), int(seed), GONE if gone else set())
+    pool = Pool(Path(folder))
+    reader = Reader(Path(root), pool, int(seed), may_be_gone=bool(gone))
     faulthandler.register(signal.SIGUSR1)
     with open(progress, "r+b") as file, mmap.mmap(file.fileno(), 0) as steps:
         at = slice(8 * int(place), 8 * int(place) + 8)

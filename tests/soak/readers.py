@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -30,26 +31,28 @@ class Readers:
         self._progress = folder / "progress"
         self._progress.write_bytes(bytes(8 * 256))
         self._processes: list[subprocess.Popen[str]] = []
+        self._started: list[list[str]] = []
         self._moved: list[tuple[int, float]] = []
         self.counts: Counter[str] = Counter()
 
     def start(self, root: Path, count: int, *, may_be_gone: bool = False) -> None:
         """Let `count` more processes read below `root`."""
-        path = os.pathsep.join(sys.path)
         for _ in range(count):
             place = len(self._processes)
-            self._processes.append(
-                subprocess.Popen(
-                    [*STRICT_PYTHON, str(_READER), str(root), str(self._pool_folder)]
-                    + [str(1000 + place), str(self._progress), str(place)]
-                    + ["gone"] * may_be_gone,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                    env={**os.environ, "PYTHONPATH": path},
-                )
-            )
+            arguments = [root, self._pool_folder, 1000 + place, self._progress, place]
+            if may_be_gone:
+                arguments.append("gone")
+            self._started.append([str(one) for one in arguments])
+            self._processes.append(_process(self._started[place]))
             self._moved.append((0, time.monotonic()))
+
+    def kill_one(self, dice: random.Random) -> None:
+        """kill -9 in the middle of whatever it does; another one takes its place."""
+        place = dice.randrange(len(self._processes))
+        self._processes[place].kill()
+        self._processes[place].communicate()
+        self._processes[place] = _process(self._started[place])
+        self._moved[place] = (0, time.monotonic())
 
     def __enter__(self) -> Self:
         return self
@@ -82,3 +85,13 @@ class Readers:
             if done != before:
                 self._moved[place] = done, now_s
             assert now_s - moved_s < _STUCK_S, f"reader {place} hangs"
+
+
+def _process(arguments: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*STRICT_PYTHON, str(_READER), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )

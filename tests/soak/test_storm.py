@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import statistics
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ PROCESSES = 32
 CONNECTIONS = 4
 BROKEN = 0.1
 LOOK_S = 0.25
+KILLED = 0.05  # of the looks end a reader
 # Threads that libfuse keeps for the next calls, and the connections' sockets.
 IDLE_THREADS, IDLE_FDS = 10, CONNECTIONS
 # The kernel's names of all paths and directories come in the first minutes.
@@ -80,12 +82,15 @@ def test_a_storm_over_a_small_store_and_a_faulty_service_loses_nothing(
             service.reset_counters()
             service.fail_sometimes(BROKEN, tuple(Fault), seed=1)
             over: list[int] = []
+            dice = random.Random(1)
             with Readers(pool.folder, tmp_path) as readers:
                 readers.start(mounted.root, PROCESSES)
                 ends_s = time.monotonic() + duration_s
                 while time.monotonic() < ends_s:
                     time.sleep(LOOK_S)  # between two looks
                     readers.check()
+                    if dice.random() < KILLED:
+                        readers.kill_one(dice)
                     daemon.look()
                     used_bytes, _ = disk_usage(mounted.cache_dir)
                     over += [used_bytes] if used_bytes > limit_bytes else []
