@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from allenfs.errors import MountError
 
@@ -34,6 +34,11 @@ _MNT_DETACH = 2  # umount(2)
 _MOUNT_TABLE = Path("/proc/self/mountinfo")
 
 
+class _Mount(NamedTuple):
+    kind: str
+    owner: int | None  # the user who mounted it, where it is FUSE
+
+
 def is_mounted(mountpoint: Path) -> bool:
     """Whether an allenfs, alive or dead, is what is mounted there last.
 
@@ -44,24 +49,42 @@ def is_mounted(mountpoint: Path) -> bool:
 
 def mounted() -> list[Path]:
     """Return where an allenfs is mounted and not covered by another mount."""
-    kinds: dict[bytes, bytes] = {}
+    wanted = f"fuse.{SUBTYPE}"
+    return [place for place, mount in _table().items() if mount.kind == wanted]
+
+
+def _table() -> dict[Path, _Mount]:
+    """Read proc_pid_mountinfo(5): what is mounted where last."""
+    mounts: dict[Path, _Mount] = {}
     for line in _MOUNT_TABLE.read_bytes().splitlines():
         fields, _, rest = line.partition(b" - ")
         place = re.sub(
             rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), fields.split()[4]
         )
-        kinds[place] = rest.split()[0]
-    wanted = f"fuse.{SUBTYPE}".encode()
-    return [Path(os.fsdecode(place)) for place in kinds if kinds[place] == wanted]
+        kind, *_, options = rest.split()
+        owner = re.search(rb"\buser_id=(\d+)", options)
+        mounts[Path(os.fsdecode(place))] = _Mount(
+            kind.decode("latin-1"), int(owner[1]) if owner else None
+        )
+    return mounts
 
 
 def serving_pid(mountpoint: Path) -> int | None:
     """Ask the mount for the process that serves it.
 
-    None where it says nothing within 2 s: it is dead, or stopped.
+    None where it says nothing within 2 s: it is dead, or stopped. None, too, where it
+    names a process of another user than who mounted it: that one would be ended by
+    whoever unmounts.
     """
     said = _answer(mountpoint)
-    return said if isinstance(said, int) else None
+    if not isinstance(said, int):
+        return None
+    mount = _table().get(resolved(mountpoint))
+    try:
+        owner = os.stat(f"/proc/{said}").st_uid
+    except OSError:
+        return None
+    return said if mount is not None and owner == mount.owner else None
 
 
 def is_dead(mountpoint: Path) -> bool:

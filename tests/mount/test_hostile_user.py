@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 PATH = "section/69750516/ds6/image.jpg"
 STRANGER = 65534
+AS_STRANGER = ["setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}"]
+AS_STRANGER += ["--clear-groups"]
 
 
 @pytest.fixture
@@ -36,10 +40,16 @@ def place() -> Iterator[Path]:
     shutil.rmtree(place)
 
 
+def until(happened: Callable[[], bool]) -> None:
+    ends_s = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < ends_s
+        time.sleep(0.01)  # the mount table has no event to wait for
+
+
 def stranger(*command: str | Path) -> subprocess.CompletedProcess[bytes]:
     """Run a command as another user."""
-    user = ["setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups"]
-    return subprocess.run([*user, *command], capture_output=True, check=False)
+    return subprocess.run([*AS_STRANGER, *command], capture_output=True, check=False)
 
 
 def mount(
@@ -255,3 +265,27 @@ def test_a_link_below_the_images_has_nothing_read_written_or_removed_behind_it(
     assert everything(photos) == before
     assert allenfs("umount", place / "mnt").returncode == 0
     assert log.read_text().count("trouble with the store") == 1
+
+
+def test_umount_ends_no_process_that_a_strange_mount_names(place: Path) -> None:
+    victim = subprocess.Popen([*AS_STRANGER, "sleep", "60"])
+    naming = Path(__file__).with_name("naming.py")
+    root = place / "mnt"
+    strange = subprocess.Popen([sys.executable, naming, root, str(victim.pid)])
+    try:
+        until(lambda: is_mounted(root))
+        assert os.getxattr(root, "user.allenfs.pid") == str(victim.pid).encode()
+        # busy, so that umount asks whom to end
+        busy = subprocess.Popen(["sleep", "60"], cwd=root)
+        try:
+            assert allenfs("umount", root).returncode == 0
+            assert not is_mounted(root)
+            assert victim.poll() is None
+        finally:
+            busy.kill()
+            busy.wait()
+    finally:
+        victim.kill()
+        victim.wait()
+        strange.terminate()
+        strange.wait()
