@@ -51,12 +51,17 @@ class Reader:
         self._may_be_gone = may_be_gone
         self._declared = DECLARED | GONE if may_be_gone else DECLARED
         self.counts: Counter[str] = Counter()
+        self.is_ended = False
         self._ways: list[Callable[[str], None]] = [
             *[self._read_raw] * 4,
             *[self._pread_anywhere] * 4,
             *(self._map, self._copy, self._stat, self._close_at_once),
             *(self._list_an_image, self._list_a_data_set, self._ask_for_the_url),
         ]
+
+    def end(self, *_: object) -> None:
+        """Stop after the step that is under way."""
+        self.is_ended = True
 
     def step(self) -> None:
         """Do one thing with one image."""
@@ -66,6 +71,8 @@ class Reader:
         try:
             way(path)
         except OSError as error:
+            if error.errno == errno.EINTR and self.is_ended:
+                return  # it was told to stop while it waited
             if error.errno not in self._declared:
                 _fail(f"{way.__name__} {path}: {error!r}")
             self.counts["faults"] += 1
@@ -152,9 +159,8 @@ def main() -> None:
     faulthandler.register(signal.SIGUSR1)
     with open(progress, "r+b") as file, mmap.mmap(file.fileno(), 0) as steps:
         at = slice(8 * int(place), 8 * int(place) + 8)
-        ended: list[int] = []
-        signal.signal(signal.SIGTERM, lambda number, _: ended.append(number))
-        while not ended:
+        signal.signal(signal.SIGTERM, reader.end)
+        while not reader.is_ended:
             reader.step()
             steps[at] = reader.counts["operations"].to_bytes(8, "little")
     print(json.dumps(reader.counts))

@@ -24,6 +24,8 @@ from allenfs.sample.server import SampleService
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from typing_extensions import Self
+
 # A start takes 0.3 s, or 1 s where the other processes are busy; evictions and
 # downloads go on all the time after it.
 START_S, RUN_S = 1.0, 0.3
@@ -43,6 +45,15 @@ class Crashing:
             *("--cache-size", str(limit_bytes), "--log-file", str(self.log)),
             str(root),
         ]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if is_mounted(self.root):
+            done = allenfs("umount", self.root)
+            assert (done.returncode, done.stderr) == (0, "")
+        assert not is_mounted(self.root)
 
     def killed_while_it_serves(self, after_s: float) -> None:
         """Mount over what the last one left, look that its litter goes, and kill."""
@@ -94,10 +105,12 @@ def test_kill_9_at_random_moments_leaves_right_images_and_no_litter(
     with SampleService(latency_s=0.02) as service:
         pool = Pool.fetched(tmp_path / "right", service.url, paths(60))
         limit_bytes = pool.size_bytes() // 3
-        crashing = Crashing(root, store, service.url, limit_bytes)
-        with Mounted(
-            tmp_path / "b", service.url, cache_dir=store, capacity_bytes=limit_bytes
-        ) as alive:
+        with (
+            Mounted(
+                tmp_path / "b", service.url, cache_dir=store, capacity_bytes=limit_bytes
+            ) as alive,
+            Crashing(root, store, service.url, limit_bytes) as crashing,
+        ):
             (alive / pool.paths[0]).read_bytes()
             with Readers(pool.folder, tmp_path) as readers:
                 readers.start(alive.root, READERS_EACH)
@@ -115,10 +128,6 @@ def test_kill_9_at_random_moments_leaves_right_images_and_no_litter(
             for path in pool.paths:
                 assert (alive / path).read_bytes() == pool.right(path)
         assert served > 0
-        if is_mounted(root):
-            done = allenfs("umount", root)
-            assert (done.returncode, done.stderr) == (0, "")
-        assert not is_mounted(root)
         assert _warnings(crashing.log) == []
         checked, damaged = verify_all(store)
         assert checked > 0
