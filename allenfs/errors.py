@@ -18,6 +18,7 @@
     ├── InterruptedWaitError       EINTR         the waiting process got a signal
     ├── StaleSizeError             ESTALE        the kernel must ask the size again
     ├── VanishedError              ESTALE        a directory that was there a moment ago
+    ├── ExhaustedError             ENFILE        this process can open no more files
     ├── DamagedStoreError          EIO           a stored file is not what was stored
     └── ServiceError               EIO           carries url, attempts, elapsed_s
         ├── UnreachableError       EHOSTUNREACH  transient: connect, DNS
@@ -134,6 +135,12 @@ class VanishedError(AllenFSError):
     """
 
     errno = errno.ESTALE
+
+
+class ExhaustedError(AllenFSError):
+    """No place for a download: neither a file nor memory could be opened."""
+
+    errno = errno.ENFILE
 
 
 class DamagedStoreError(AllenFSError):

@@ -8,7 +8,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Protocol
 
-from allenfs.errors import ServiceError
+from allenfs.errors import ExhaustedError, ServiceError
 from allenfs.failures import Failures
 from allenfs.images import ImageService
 from allenfs.sealed import Known
@@ -161,7 +161,7 @@ class Fetcher:
         def work() -> Image:
             try:
                 return self._fly(request, turn, is_asked_for)
-            except ServiceError:
+            except (ServiceError, ExhaustedError):
                 raise  # logged
             except Exception:
                 log.exception("%s: a bug", request.path)
@@ -230,6 +230,9 @@ class Fetcher:
             else:
                 log.warning("%s: %s", request.path, error)
                 self._failures.remember(request, error)
+            raise
+        except ExhaustedError as error:
+            log.warning("%s: %s", request.path, error)
             raise
 
     def _found_or_downloaded(

@@ -9,6 +9,7 @@ import os
 import weakref
 from typing import TYPE_CHECKING
 
+from allenfs.errors import ExhaustedError
 from allenfs.windowed import WindowedBytes
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ class Spool:
     """Takes the bytes of one download.
 
     A file in the store where that works. A store that cannot take the bytes (a
-    full disk, no permission) must not fail the download: they move to memory.
+    full disk, no permission) must not fail the download: they move to memory. Only
+    where no file can be opened at all, ExhaustedError is raised.
 
     Attributes
     ----------
@@ -87,7 +89,11 @@ class Spool:
 
     def _open_memory(self) -> int:
         self.path = None
-        return os.memfd_create("allenfs-image")
+        try:
+            return os.memfd_create("allenfs-image")
+        except OSError as error:
+            msg = f"no place for a download: {error}"
+            raise ExhaustedError(msg) from error
 
     def _move_to_memory(self, error: OSError) -> None:
         self._warn(error)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
+import resource
 import signal
 import subprocess
 from typing import TYPE_CHECKING
@@ -165,6 +168,39 @@ def test_full_disk_still_gives_the_image(
         other = "section/69750516/ds6/image.jpg"
         assert (mounted / other).read_bytes() == image_bytes(service.url, other)
         assert len(mounted.stored) == 2  # and it is kept again
+
+
+def test_out_of_descriptors_is_enfile_and_recovers(
+    tmp_path: Path, service: SampleService
+) -> None:
+    paths = [f"section/69750516/ds7/q{number}/image.jpg" for number in range(30, 90)]
+    right = {path: image_bytes(service.url, path) for path in paths}
+    with Mounted(
+        tmp_path,
+        service.url,
+        warnings=["trouble with the store", "Too many open files"],
+    ) as mounted:
+        (mounted / paths[0]).read_bytes()
+        in_use = len(os.listdir(f"/proc/{mounted.pid}/fd"))
+        _, most = resource.prlimit(mounted.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(mounted.pid, resource.RLIMIT_NOFILE, (in_use + 20, most))
+        with contextlib.ExitStack() as stack:
+
+            def errno_of(path: str) -> int | None:
+                try:
+                    file = stack.enter_context((mounted / path).open("rb"))
+                except OSError as error:
+                    return error.errno
+                assert file.read() == right[path]
+                return None
+
+            errnos = {errno_of(path) for path in paths} - {None}
+            assert errnos
+            # that no connection can be opened is what the network cannot do
+            assert errnos <= {errno.ENFILE, errno.EHOSTUNREACH}
+            assert os.listdir(mounted / "section") == ["69750516"]
+        for path in paths:
+            assert (mounted / path).read_bytes() == right[path]
 
 
 def test_unwritable_store_still_gives_the_image(

@@ -45,6 +45,7 @@ TABLE = {
     errors.BadHandleError: errno.EBADF,
     errors.NoAttributeError: errno.ENODATA,
     errors.DamagedStoreError: errno.EIO,
+    errors.ExhaustedError: errno.ENFILE,
 }
 
 
@@ -81,6 +82,7 @@ def test_every_error_is_in_the_table_or_ends_a_command() -> None:
         errors.MountError: 3,
         errors.UnmountError: 1,
         errors.UrlError: 1,
+        errors.UnsafeStoreError: 1,
     }
     rest = set(all_errors()) - TABLE.keys() - {ServiceError}
     assert {error: error.exit_code for error in rest} == of_commands
