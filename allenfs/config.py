@@ -175,7 +175,7 @@ def parse_fuse_options(texts: list[str]) -> dict[str, str | bool]:
         for option in filter(None, text.split(",")):
             name, equals, value = option.partition("=")
             if name not in _FUSE_OPTIONS:
-                msg = f"-o {name}: no option of a read-only mount (there are "
+                msg = f"-o {name!r}: no option of a read-only mount (there are "
                 raise ConfigError(msg + f"{', '.join(sorted(_FUSE_OPTIONS))})")
             options[name] = value if equals else True
     return options
@@ -195,7 +195,8 @@ def parse_api_url(text: str) -> str:
             parts.scheme in _DEFAULT_PORTS
             and _HOST.fullmatch(parts.hostname or "") is not None
             and parts.port != 0
-            and not re.search(r"[?#@\s\x00-\x1f]", text)
+            and not re.search(r"[?#@\s]", text)
+            and text.isprintable()  # a lone surrogate is not, nor any control
         )
     except ValueError:
         usable = False

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from allenfs.errors import PathNotFoundError, UrlError
+from allenfs.labels import in_one_line
 from allenfs.parameters import PARAMETERS, Parameter, Roi
 
 if TYPE_CHECKING:
@@ -203,7 +204,8 @@ def request_of_url(url: str) -> ImageRequest:
         parts = urlsplit(url)
         pairs = parse_qsl(parts.query, keep_blank_values=True)
     except ValueError as error:
-        msg = f"not a URL: {url!r}: {error}"
+        # its words quote the URL as it is, line ends of all alphabets included
+        msg = f"not a URL: {url!r}: {in_one_line(str(error), 200)}"
         raise UrlError(msg) from error
     found = _URL_PATH.fullmatch(parts.path)
     service = _ENDPOINTS.get(found[1]) if found else None
@@ -236,7 +238,7 @@ def _request_of_query(
         msg = f"parameter {next(iter(query))!r} has no place in a path"
         raise PathNotFoundError(msg)
     if len(names) > 1:
-        msg = f"more than one view: {', '.join(names)}"
+        msg = f"more than one view: {names}"
         raise PathNotFoundError(msg)
     return request.with_file(names[0]) if names else request
 

@@ -100,6 +100,12 @@ def test_a_fuse_option_that_breaks_a_promise_is_refused(option: str) -> None:
         config.parse_fuse_options([f"allow_other,{option}"])
 
 
+def test_a_refused_fuse_option_is_named_in_one_line() -> None:
+    with pytest.raises(ConfigError) as raised:
+        config.parse_fuse_options(["ro,\x1b[31m\nallow_other=1"])
+    assert str(raised.value).isprintable()
+
+
 @pytest.mark.parametrize(
     ("text", "address"),
     [
@@ -128,6 +134,16 @@ http://user:word@h http://:word@h http://:8080 https:api.brain-map.org
 def test_a_malformed_service_address_is_refused(text: str) -> None:
     with pytest.raises(UrlError):
         config.parse_api_url(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["http://h/\udcff", "http://h/\x9b", "http://h/\u202e"]
+)
+def test_an_address_that_is_no_text_is_refused(text: str) -> None:
+    """An argument that is not UTF-8 arrives so; the store could not name it."""
+    with pytest.raises(UrlError) as raised:
+        config.parse_api_url(text)
+    assert str(raised.value).isprintable()
 
 
 @pytest.mark.parametrize("text", ["http://h?", "http://h#", "http://h/p?"])

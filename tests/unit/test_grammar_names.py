@@ -102,6 +102,23 @@ def test_any_string_is_a_download_url_or_a_url_error(url: str) -> None:
     assert tree.parse(request.path) == ImageFile(request)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        # the words of urlsplit quote the host as it is
+        "http://\uff0f\x0b/api/v2/image_download/1",
+        "http://\u2100\u2028/api/v2/image_download/1",
+        "http://h/api/v2/atlas_image_download/1?atlas=1%0a2&expression=true",
+        "http://h/api/v2/image_download/1?zoom%0a=1",
+        "http://h/api/v2/image_download/1?view=x%0ay",
+    ],
+)
+def test_what_is_said_of_a_refused_url_is_one_line(url: str) -> None:
+    with pytest.raises(UrlError) as raised:
+        request_of_url(url)
+    assert str(raised.value).isprintable()
+
+
 FIRST_NAMES = """
 .Trash .Trash-1000 .hidden autorun.inf desktop.ini Section sections .. ../ . ./section
 //section section/ section//1 section/../atlas section/.hidden section/0 section/007
