@@ -59,9 +59,7 @@ class Browser:
         match node:
             case BrowseDirectory() | ProductsDirectory() | AtlasesDirectory():
                 return Folder()
-            case ProductDataSetsDirectory():
-                return Folder()  # its product was looked up before
-            case ProductDirectory(product):
+            case ProductDirectory(product) | ProductDataSetsDirectory(product):
                 exists = product in self._products(interrupted)
                 return _folder(exists and is_askable(product), product)
             case GenesDirectory(product):

@@ -183,6 +183,15 @@ def test_a_series_is_the_images_of_a_listing_in_its_order(
         assert sample.query_requests == asked
 
 
+@pytest.mark.parametrize("product", ["Nowhere", "'"])
+def test_no_product_no_directory_of_its_data_sets(tmp_path: Path, product: str) -> None:
+    with SampleService(database=PLAIN) as sample:
+        world = World(sample.url, tmp_path)
+        for name in ("", "/dataset", "/gene"):
+            with pytest.raises(PathNotFoundError):
+                world.entry(f"browse/product/{product}{name}")
+
+
 @pytest.mark.parametrize("path", ABSENT)
 def test_what_the_service_does_not_have_is_not_there(tmp_path: Path, path: str) -> None:
     with SampleService(database=PLAIN) as sample:
