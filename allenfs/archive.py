@@ -18,7 +18,7 @@ from allenfs.errors import (
     ServiceTimeoutError,
     UnreachableError,
 )
-from allenfs.single_flight import SingleFlight
+from allenfs.single_flight import Patience, SingleFlight
 from allenfs.stock import Held, Stock, shown
 
 if TYPE_CHECKING:
@@ -166,12 +166,12 @@ class Archive:
         interrupted: Callable[[], bool],
     ) -> Held[_Record] | None:
         """Ask, or wait for who asks; None when the patience is over."""
-        ends_s = self._clock() + patience_s
+        patience = Patience(patience_s, self._clock)
         try:
             return self._flights.run(
                 question.key,
                 lambda: self._asked(question),
-                lambda: interrupted() or self._clock() > ends_s,
+                lambda: interrupted() or patience.is_over(),
             )
         except InterruptedWaitError:
             if interrupted():
@@ -206,10 +206,11 @@ class Archive:
         return copy.copy(error)
 
     def _asked(self, question: Question[_Record]) -> Held[_Record]:
-        # What was answered between the caller's look and this one.
+        # What was answered, or failed, between the caller's look and this one.
         held = self.stock.fresh(question)
         if held is not None:
             return held
+        self._raise_remembered(question.key)
         try:
             answer = question.ask(self._page)
         except ServiceError as error:

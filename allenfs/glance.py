@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from cachetools import TTLCache
 
 from allenfs.errors import InterruptedWaitError, ServiceError
+from allenfs.single_flight import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,10 +86,10 @@ class Glance:
     def _asked_in_time(
         self, question: Question[_Record], interrupted: Callable[[], bool]
     ) -> Held[_Record] | None:
-        ends_s = self._clock() + _PATIENCE_S
+        patience = Patience(_PATIENCE_S, self._clock)
         try:
             return self._archive.get(
-                question, lambda: interrupted() or self._clock() > ends_s
+                question, lambda: interrupted() or patience.is_over()
             )
         except InterruptedWaitError:
             if interrupted():

@@ -17,6 +17,8 @@ _Value = TypeVar("_Value")
 # A waiting process dies this long after its signal: 0.2 s is promised, and 40
 # looks a second cost a waiting thread about 0.1 % of a core.
 _POLL_S = 0.025
+# Longer between two looks, the process itself was stopped, or suspended.
+_LONGEST_LOOK_S = 1.0
 
 
 class SingleFlight(Generic[_Key, _Value]):
@@ -123,3 +125,27 @@ class SingleFlight(Generic[_Key, _Value]):
             if self._flights.get(key) is flight:
                 del self._flights[key]
                 self._unasked.discard(key)
+
+
+class Patience:
+    """How long somebody waits, not counting what this process was stopped for.
+
+    What came meanwhile lies in its sockets, and is to be looked at first.
+
+    Parameters
+    ----------
+    clock : callable
+        Monotonic seconds.
+    """
+
+    def __init__(self, patience_s: float, clock: Callable[[], float]) -> None:
+        self._left_s = patience_s
+        self._clock = clock
+        self._looked_s = clock()
+
+    def is_over(self) -> bool:
+        """Look; to be called many times a second."""
+        now_s = self._clock()
+        self._left_s -= min(now_s - self._looked_s, _LONGEST_LOOK_S)
+        self._looked_s = now_s
+        return self._left_s < 0

@@ -278,6 +278,39 @@ def test_nobody_waits_longer_than_ten_seconds_and_the_answer_is_kept(
     assert bench.service.asked == {"Gene": 1}
 
 
+def test_time_in_which_the_process_was_stopped_is_not_waited(bench: Bench) -> None:
+    """SIGSTOP, or a lid that is closed: the answer lies in the socket meanwhile."""
+    bench.service.gate.clear()
+
+    def looked() -> bool:
+        assert bench.service.arrived.wait(PATIENCE_S)
+        if not bench.service.gate.is_set():
+            bench.now_s += 3600
+            bench.service.gate.set()
+        return False
+
+    assert bench.archive.get(thing("Gene"), looked).record["version"] == 1
+    assert bench.service.asked == {"Gene": 1}
+
+
+def test_who_looked_before_a_failure_landed_does_not_ask_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.service.error = UnreachableError("no")
+    look = bench.archive._raise_remembered
+
+    def look_late(key: tuple[str, str]) -> None:
+        monkeypatch.undo()
+        look(key)
+        with pytest.raises(UnreachableError):  # another thread's, meanwhile
+            bench.get("Gene")
+
+    monkeypatch.setattr(bench.archive, "_raise_remembered", look_late)
+    with pytest.raises(UnreachableError):
+        bench.get("Gene")
+    assert bench.service.asked == {"Gene": 1}
+
+
 def test_an_older_answer_does_not_wait_for_a_slow_service(bench: Bench) -> None:
     assert bench.version("Gene") == 1
     bench.now_s += 8 * DAY_S
