@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -18,7 +19,7 @@ from allenfs.mountpoint import PID_ATTRIBUTE, is_mounted
 from allenfs.nodes import ImageFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from typing_extensions import Self
 
@@ -100,6 +101,21 @@ class Mounted:
         self.process.communicate()
         self.process = None
         subprocess.run(["umount", "-l", str(self.root)], check=True)
+
+    @contextlib.contextmanager
+    def stopped(self, at_least_s: float) -> Iterator[None]:
+        """SIGSTOP for the block, and until it was for so long; then SIGCONT."""
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/stat")
+        self.process.send_signal(signal.SIGSTOP)
+        while status.read_text().rpartition(")")[2].split()[0] != "T":
+            time.sleep(_LOOK_S)  # another process' state has no event to wait for
+        ends_s = time.monotonic() + at_least_s
+        try:
+            yield
+            time.sleep(max(0.0, ends_s - time.monotonic()))
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def __truediv__(self, path: str) -> Path:
         return self.root / path

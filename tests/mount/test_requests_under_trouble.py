@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import re
-import signal
 import socket
 import struct
 import subprocess
@@ -218,16 +217,18 @@ def closed_port() -> Iterator[str]:
 
 
 STALL_S, CONNECT_S, BACKOFF_S = 0.4, 0.3, 0.02
-PLACES: dict[str, tuple[Callable[[], object], int, float]] = {
-    "silent": (Port, errno.ETIMEDOUT, STALL_S),
-    "black hole": (black_hole, errno.EHOSTUNREACH, CONNECT_S),
-    "refused": (closed_port, errno.EHOSTUNREACH, 0),
+NO_CONNECTION = {errno.EHOSTUNREACH}
+PLACES: dict[str, tuple[Callable[[], object], set[int], float]] = {
+    "silent": (Port, {errno.ETIMEDOUT}, STALL_S),
+    "black hole": (black_hole, NO_CONNECTION, CONNECT_S),
+    "refused": (closed_port, NO_CONNECTION, 0),
     "no such name": (
         lambda: contextlib.nullcontext("http://no-such.invalid"),
-        errno.EHOSTUNREACH,
+        NO_CONNECTION,
         0,
     ),
-    "reset": (lambda: Port(resets=True), errno.EIO, 0),
+    # the reset comes while the connection is made, or a moment after it
+    "reset": (lambda: Port(resets=True), NO_CONNECTION | {errno.EIO}, 0),
 }
 
 
@@ -235,7 +236,7 @@ PLACES: dict[str, tuple[Callable[[], object], int, float]] = {
 def test_time_to_an_error_is_four_attempts_and_three_pauses(
     tmp_path: Path, place: str
 ) -> None:
-    enter, number, attempt_s = PLACES[place]
+    enter, numbers, attempt_s = PLACES[place]
     with (
         enter() as url,  # type: ignore[attr-defined]
         Mounted(
@@ -251,7 +252,7 @@ def test_time_to_an_error_is_four_attempts_and_three_pauses(
     ):
         opening = pool.submit(errno_of_open, mounted / OTHER)
         assert "image.jpg" in os.listdir(mounted / "section/69750516/ds4")
-        assert errno.errorcode[opening.result()] == errno.errorcode[number]
+        assert opening.result() in numbers
         said = os.getxattr(mounted / OTHER, "user.allenfs.error").decode()
         found = re.search(r"\((\d+) attempts, ([0-9.]+) s, ", said)
         assert found
@@ -334,23 +335,8 @@ def test_who_waits_for_a_retry_gets_the_image_when_the_service_is_back(
 STOPPED_PATHS = [f"section/69750516/ds6/q{number}/image.jpg" for number in range(4)]
 
 
-@contextlib.contextmanager
-def stopped(mounted: Mounted) -> Iterator[None]:
-    """Stop the daemon for the block, and for longer than its stall timeout."""
-    assert mounted.process is not None
-    status = Path(f"/proc/{mounted.process.pid}/stat")
-    mounted.process.send_signal(signal.SIGSTOP)
-    until(lambda: status.read_text().rpartition(")")[2].split()[0] == "T")
-    began_s = time.monotonic()
-    try:
-        yield
-        # what is waited for is the time itself: the stall's
-        time.sleep(max(0.0, began_s + 1.5 * STOPPED_STALL_S - time.monotonic()))
-    finally:
-        mounted.process.send_signal(signal.SIGCONT)
-
-
 STOPPED_STALL_S = 1.5
+STOPPED_S = 1.5 * STOPPED_STALL_S
 
 
 def readers(mounted: Mounted) -> list[subprocess.Popen[bytes]]:
@@ -378,7 +364,7 @@ def test_a_stopped_daemon_loses_nothing(
         service.pause()
         cats = readers(mounted)
         until(lambda: service.image_requests == len(cats))
-        with stopped(mounted):
+        with mounted.stopped(STOPPED_S):
             if answers == "while it is stopped":
                 service.resume()
             assert all(cat.poll() is None for cat in cats)
@@ -405,7 +391,7 @@ def test_downloads_that_were_cut_while_the_daemon_was_stopped_are_tried_again(
             cats = readers(mounted)
             until(lambda: service.image_requests == len(cats))
             with contextlib.ExitStack() as stack:
-                with stopped(mounted):
+                with mounted.stopped(STOPPED_S):
                     service.close()
                     back = stack.enter_context(SampleService(port=port))
                 assert_read(cats, expected)
