@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from allenfs import tree
@@ -151,21 +152,42 @@ class Kernel:
         self.sizes[path] = self.filesystem.stat(path).size_bytes
         return self.sizes[path]
 
-    def open(self, path: str, caller: int, *, looks_up: bool) -> tuple[Opened, int]:
+    def open(
+        self, path: str, caller: int, *, looks_up: bool, past_cache: bool = False
+    ) -> tuple[Opened, int]:
         """Open as the kernel does; return also how often ESTALE came."""
+        open_it = partial(
+            self.filesystem.open, path, caller=lambda: caller, past_cache=past_cache
+        )
         stale = 0
         if looks_up:
             self.look_up(path)
         try:
-            opened = self.filesystem.open(path, caller=lambda: caller)
+            opened = open_it()
         except StaleSizeError:
             stale = 1
             if looks_up:
                 self.look_up(path)
-            opened = self.filesystem.open(path, caller=lambda: caller)
+            opened = open_it()
         if not opened.direct_io and not opened.keep_cache:
             self.pages.pop(path, None)
         return opened, stale
+
+    def read(self, path: str, opened: Opened, offset: int, size: int) -> bytes:
+        """Read by whole pages, up to the end that the kernel believes in."""
+        if opened.direct_io:
+            return self.filesystem.read(opened.handle, offset, size)
+        if offset + size > self.sizes[path]:
+            told = self.filesystem.stat(path, opened.handle)
+            self.sizes[path] = told.size_bytes
+        end = min(offset + size, self.sizes[path])
+        if offset >= end:
+            return b""
+        first, last = offset // PAGE * PAGE, -(-end // PAGE) * PAGE
+        pages = self.filesystem.read(opened.handle, first, last - first)
+        return pages.ljust(end - first, b"\0")[
+            offset - first : end - first
+        ]  # as it pads
 
     def read_all(self, path: str, opened: Opened, chunk: int) -> bytes:
         """Read up to the end that the kernel believes in, page by page."""

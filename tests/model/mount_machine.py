@@ -1,0 +1,656 @@
+"""Programs, a service in trouble and a daemon that ends, against a reference model.
+
+One machine drives a `World` (``worlds.py``), a real mount or the filesystem alone.
+Its model is what was got once from a service in good health, and: what is stored,
+what is open, what the service will do with the next requests, which failures are
+remembered. Mostly that determines the answer. Where it does not, the rule says why,
+and what is permitted.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import json
+import secrets
+import shutil
+import tempfile
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from model_world import PAGE, request_of
+from mounted import image_bytes
+from worlds import (
+    DirectWorld,
+    MountWorld,
+    Seen,
+    settings_of,
+    started_service,
+)
+
+from allenfs import tree
+from allenfs.fetcher import Fetcher
+from allenfs.layout import Layout
+from allenfs.nodes import ImageDirectory
+from allenfs.sample.faults import Fault, needs_answer
+from allenfs.service import AllenService
+from allenfs.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from allenfs.images import ImageRequest
+
+    _Answer = TypeVar("_Answer")
+
+# By path, the path of the request that it stands for.
+IMAGES = {
+    path: path
+    for path in (
+        "section/69750516/ds6/image.jpg",
+        "section/69750516/ds6/expression.jpg",
+        "section/69750516/ds7/q50/image.jpg",
+        "section/71592261/roi33x17+5000+3000/image.jpg",
+        "section/71592261/ds4/image.jpg",
+        "projection/126862583/ds8/projection.jpg",
+        "atlas/100883869/ds6/annotated/atlas2.jpg",
+    )
+} | {
+    "section/69750516/q50/ds7/image.jpg": "section/69750516/ds7/q50/image.jpg",
+    "dataset/69782969/ds6/0078_69750516.jpg": "section/69750516/ds6/image.jpg",
+    "dataset/69782969/ds7/expression/0086_69750520.jpg": (
+        "section/69750520/ds7/expression.jpg"
+    ),
+    "section/102146167/ds8/equalized/image.jpg": (
+        "section/102146167/ds8/range0,923,0,987,0,4095/image.jpg"
+    ),
+}
+UNKNOWN = "section/999999999/ds7/image.jpg"  # to the service
+DOCUMENTS = (
+    "section/69750516/info.json",
+    "atlas/100883869/info.json",
+    "dataset/69782969/sections.csv",
+)
+LINKS = ("section/69750516/dataset", "section/71592261/nissl")
+SERVICES = ("section", "projection", "atlas")
+DIRECTORIES = (
+    "",
+    *SERVICES,
+    "dataset",
+    "browse",
+    "section/69750516",
+    "section/69750516/ds6",
+    "atlas/100883869",
+    "atlas/100883869/annotated",
+    "dataset/69782969",
+    "dataset/69782969/ds7/expression",
+    "browse/atlas",
+)
+OUTSIDE = (".Trash", "section/007", "section/1/ds11", "section/1/ds6/image.png")
+FILES = (*IMAGES, UNKNOWN, *DOCUMENTS)
+# Of an image's directory: what the catalog adds is left out while it is in trouble.
+GLANCED = ("section/69750516", "atlas/100883869")
+OF_THE_GRAMMAR = {"", *SERVICES, "dataset", "browse", *GLANCED, "section/69750516/ds6"}
+
+ATTEMPTS = 4
+# fault: errno, 0 for a good answer, and whether it is worth another attempt
+FAULTS = {
+    Fault.STATUS_204: (errno.EIO, False),
+    Fault.STATUS_206: (errno.EIO, False),
+    Fault.STATUS_400: (errno.EINVAL, False),
+    Fault.STATUS_401: (errno.EACCES, False),
+    Fault.STATUS_403: (errno.EACCES, False),
+    Fault.STATUS_404: (errno.ENOENT, False),
+    Fault.STATUS_429: (errno.EIO, True),
+    Fault.STATUS_500: (errno.EIO, True),
+    Fault.STATUS_503: (errno.EIO, True),
+    Fault.HTML_200: (errno.EIO, False),
+    Fault.NOT_A_JPEG: (errno.EIO, False),
+    Fault.HALF_JPEG_HONEST_LENGTH: (errno.EIO, True),
+    Fault.CUT_CONTENT_LENGTH: (errno.EIO, True),
+    Fault.CUT_CHUNKED: (errno.EIO, True),
+    Fault.CUT_CLOSE: (errno.EIO, True),
+    Fault.EMPTY_BODY: (errno.EIO, True),
+    Fault.RESET_BEFORE: (errno.EIO, True),
+    Fault.RESET_MID_BODY: (errno.EIO, True),
+    Fault.REDIRECT_LOOP: (errno.EIO, False),
+    Fault.REDIRECT_OTHER_HOST: (errno.EIO, False),
+    Fault.REDIRECT_OTHER_PORT: (errno.EIO, False),
+    Fault.REDIRECT_FILE: (errno.EIO, False),
+    Fault.REDIRECT_NO_LOCATION: (errno.EIO, False),
+    Fault.ENDLESS_BODY: (errno.EFBIG, False),
+    Fault.GZIP_ANYWAY: (0, False),
+    Fault.WITH_CONTENT_LENGTH: (0, False),
+    Fault.CLOSE_DELIMITED: (0, False),
+}
+# of queries; whatever it is, EIO
+QUERY_FAULTS = (Fault.STATUS_404, Fault.STATUS_503, Fault.HTML_200, Fault.CUT_CHUNKED)
+
+OFFSETS = st.sampled_from([0, 1, PAGE - 1, PAGE, PAGE + 1]) | st.integers(0, 70_000)
+SIZES = st.sampled_from([0, 1, PAGE - 1, PAGE, PAGE + 1, 2**24])
+SIZES |= st.integers(1, 40_000)
+CHUNKS = st.sampled_from([777, PAGE, 2**17, 2**20])
+handles = st.integers(0, 99)
+
+
+class Truth(NamedTuple):
+    """What a service in good health gives.
+
+    Images come from the service itself. What the catalog makes of its records has
+    tests of its own; here it is taken from a filesystem that met no trouble.
+
+    Attributes
+    ----------
+    bounds : dict
+        Sizes of images that are not here, where their records are.
+    """
+
+    files: dict[str, bytes]
+    bounds: dict[str, int]
+    names: dict[str, set[str]]
+    targets: dict[str, str]
+
+
+@functools.cache
+def truth() -> Truth:
+    folder = Path(tempfile.mkdtemp(prefix="allenfs-truth-"))
+    service = started_service()
+    world = DirectWorld(folder, *settings_of(service.url, folder / "store", 0))
+    try:
+        files = {path: image_bytes(service.url, own) for path, own in IMAGES.items()}
+        for path in DOCUMENTS:
+            handle = world.open(path, past_cache=False)
+            files[path] = world.whole(handle, PAGE)
+            world.close(handle)
+        names = {path: set(world.names(path)) for path in DIRECTORIES}
+        for path in (*IMAGES, UNKNOWN):
+            world.names(
+                f"section/{request_behind(path).image_id}"
+            )  # asks for its record
+        bounds = {path: world.stat(path).size_bytes for path in (*IMAGES, UNKNOWN)}
+        targets = {path: world.target(path) for path in LINKS}
+    finally:
+        world.end()
+        service.close()
+        shutil.rmtree(folder)
+    assert all(json.loads(files[path]) for path in DOCUMENTS[:2])
+    assert "0078_69750516.jpg" in names["dataset/69782969"]
+    return Truth(files, bounds, names, targets)
+
+
+class Open(NamedTuple):
+    """An open file."""
+
+    handle: int
+    path: str
+    past_cache: bool
+
+
+def request_behind(path: str) -> ImageRequest:
+    return request_of(IMAGES.get(path, path))
+
+
+def catalog_key(path: str) -> str | None:
+    """The records that a path needs: once there, they are kept; None without any."""
+    if path.startswith("dataset/"):
+        return "dataset/69782969"
+    if path in (*DOCUMENTS, *LINKS) or "equalized" in path:
+        return path
+    return path if path in DIRECTORIES and path not in OF_THE_GRAMMAR else None
+
+
+class MountMachine(RuleBasedStateMachine):
+    """The model; a subclass says of which world, and counts."""
+
+    world_of: ClassVar[type[MountWorld | DirectWorld]]
+    counts: ClassVar[Counter[str]]
+
+    after: ExitStack | None = None
+
+    @initialize(remembers=st.booleans())
+    def begin(self, remembers: bool) -> None:
+        """Failures are remembered for as long as the daemon runs, or not at all."""
+        self.truth = truth()
+        self.after = ExitStack()
+        self.folder = Path(tempfile.mkdtemp(prefix="allenfs-model-"))
+        self.after.callback(shutil.rmtree, self.folder)
+        self.service = started_service()
+        self.after.callback(self.service.close)
+        self.service_settings, self.store_settings = settings_of(
+            self.service.url, self.folder / "store", memory_s=3600 * remembers
+        )
+        self.remembers = remembers
+        # of the service
+        self.is_up = True
+        self.faults: list[Fault] = []
+        self.query_fault: Fault | None = None
+        # of the store; whoever removes a file by hand leaves its directory
+        self.stored: set[ImageRequest] = set()
+        self.emptied: set[ImageRequest] = set()
+        self.records: set[str] = set()
+        # of the log
+        self.failed_downloads = 0
+        self.met_catalog_trouble = False
+        # of programs; the dead are files of a daemon that is gone
+        self.files: list[Open] = []
+        self.dead: list[Open] = []
+        self.daemon_began()
+        self.world = self.world_of(
+            self.folder, self.service_settings, self.store_settings
+        )
+        self.after.callback(self.check_log)
+        self.after.callback(self.world.end)
+        self.counts["runs"] += 1
+
+    def daemon_began(self) -> None:
+        self.dead += self.files
+        self.files = []
+        self.told: set[str] = set()
+        self.used: set[ImageRequest] = set()
+        self.failures: dict[ImageRequest, int] = {}
+        self.catalog_failures: set[int] = set()
+        self.has_asked_catalog = False
+        # Closed, and not stored any more. The kernel tells of a close when it likes,
+        # so that such an image may still be at hand, until it is downloaded again.
+        self.lingering: set[ImageRequest] = set()
+
+    def teardown(self) -> None:
+        if self.after is None:
+            return
+        with self.after:
+            for file in self.files + self.dead:
+                self.world.close(file.handle)
+
+    def check_log(self) -> None:
+        """Each download that failed is one warning; nothing else is, but queries."""
+        of_downloads = [
+            line
+            for line in self.world.warnings
+            if line.startswith("WARNING") and "allenfs.fetcher" in line
+        ]
+        for line in set(self.world.warnings).difference(of_downloads):
+            assert line.startswith("WARNING")
+            assert "allenfs.archive" in line
+            assert self.met_catalog_trouble, line
+        assert len(of_downloads) == self.failed_downloads, of_downloads
+
+    def check_invariants(self, *args: object, **kwargs: object) -> None:
+        super().check_invariants(*args, **kwargs)
+        self.counts["steps"] += 1
+
+    # What happens to the service.
+
+    @rule()
+    def server_up_or_down(self) -> None:
+        """One rule: if there were two, runs without the other would be half of all."""
+        self.service.close() if self.is_up else self.service.start()
+        self.is_up = not self.is_up
+
+    @precondition(lambda self: len(self.faults) < ATTEMPTS)
+    @rule(fault=st.sampled_from(list(FAULTS)), times=st.sampled_from([1, 2, 4, 5]))
+    def fail_next(self, fault: Fault, times: int) -> None:
+        self.service.fail(fault, times=times)
+        self.faults += [fault] * times
+
+    @rule(fault=st.sampled_from(QUERY_FAULTS))
+    def fail_queries(self, fault: Fault) -> None:
+        self.service.fail_queries(fault)
+        self.query_fault = fault
+
+    @rule()
+    def heal(self) -> None:
+        self.service.heal()
+        self.faults.clear()
+        self.query_fault = None
+
+    # What happens to the store and to the daemon.
+
+    @rule()
+    def evict_everything(self) -> None:
+        Store(self.store_settings).clear()
+        self.lingering |= self.stored & self.used
+        self.stored.clear()
+
+    @precondition(lambda self: self.stored)
+    @rule(which=handles)
+    def evict_one(self, which: int) -> None:
+        stored = sorted(self.stored, key=lambda request: request.path)
+        request = stored[which % len(stored)]
+        layout = Layout(self.folder / "store", self.store_settings.service_name)
+        Path(layout.path(layout.name(request))).unlink()
+        self.stored.remove(request)
+        self.emptied.add(request)
+        if request in self.used:
+            self.lingering.add(request)
+
+    @precondition(lambda self: self.is_up and not self.faults)
+    @rule(path=st.sampled_from(list(IMAGES)))
+    def another_mount_opens(self, path: str) -> None:
+        service = AllenService(self.service_settings)
+        fetcher = Fetcher(service, Store(self.store_settings), self.service_settings)
+        image = fetcher.get(request_behind(path))
+        assert image.read(0, 2**24) == self.truth.files[path]
+        self.stored.add(request_behind(path))
+
+    @rule(kill=st.booleans())
+    def restart(self, kill: bool) -> None:
+        self.world.restart(kill=kill)
+        self.daemon_began()
+        self.counts["restarts"] += 1
+
+    # What a program does.
+
+    @rule(path=st.sampled_from([*FILES, *DIRECTORIES, *LINKS, *OUTSIDE]))
+    def stat(self, path: str) -> None:
+        requests = self.service.image_requests
+        seen = self.asked(path, lambda: self.world.stat(path))
+        assert self.service.image_requests == requests
+        if seen is None or path in DIRECTORIES:
+            return
+        if path in LINKS:
+            assert seen.size_bytes == len(self.truth.targets[path])
+        elif path in DOCUMENTS:
+            assert seen == self.exact(path)
+        else:
+            assert self.is_right_of_an_image(path, seen), seen
+            if path in IMAGES and seen.size_bytes == self.exact(path).size_bytes:
+                self.told.add(path)
+
+    @rule(path=st.sampled_from([*DIRECTORIES, *OUTSIDE, *FILES]))
+    def names(self, path: str) -> None:
+        requests = self.service.image_requests
+        is_calm = not self.catalog_errnos
+        try:
+            listed = self.asked(path, lambda: self.world.names(path))
+        except NotADirectoryError:
+            assert path in FILES
+            return
+        assert self.service.image_requests == requests
+        if listed is None:
+            return
+        names, wanted = set(listed), self.truth.names[path]
+        assert len(names) == len(listed)
+        if path in SERVICES:
+            self.check_used(path, names)
+        elif path == "dataset":  # those whose record is at hand
+            assert ("69782969" in names) >= ("dataset/69782969" in self.records)
+            assert names <= self.truth.names["dataset"]
+        elif path in GLANCED and not is_calm:
+            node = tree.parse(path)
+            assert isinstance(node, ImageDirectory)
+            assert set(tree.listing(node, [])) <= names <= wanted
+            self.note_catalog_trouble()
+        else:
+            assert names == wanted
+
+    def check_used(self, service: str, names: set[str]) -> None:
+        def ids(requests: set[ImageRequest]) -> set[str]:
+            return {
+                str(one.image_id) for one in requests if one.service.value == service
+            }
+
+        assert ids(self.stored | self.used) <= names
+        assert names <= ids(self.stored | self.used | self.emptied)
+
+    @rule(path=st.sampled_from(LINKS))
+    def follow(self, path: str) -> None:
+        target = self.asked(path, lambda: self.world.target(path))
+        assert target in (None, self.truth.targets[path])
+
+    @rule(
+        path=st.sampled_from([*FILES, *OUTSIDE]),
+        looks=st.booleans(),
+        past_cache=st.booleans(),
+    )
+    def open(self, path: str, looks: bool, past_cache: bool) -> None:
+        if looks or catalog_key(path) not in {None, *self.records}:
+            # apart from the image: what becomes of the catalog's part
+            self.stat(path)
+            if catalog_key(path) not in {None, *self.records}:
+                return
+        if path in OUTSIDE or path in DOCUMENTS:
+            handle = self.asked(
+                path, lambda: self.world.open(path, past_cache=past_cache)
+            )
+        else:
+            handle = self.opened_image(path, past_cache)
+        if handle is None:
+            return
+        self.counts["opens"] += 1
+        self.files.append(Open(handle, path, past_cache))
+        assert self.world.fstat(handle) == self.exact(path)
+        self.told.add(path)
+
+    def opened_image(self, path: str, past_cache: bool) -> int | None:
+        request = request_behind(path)
+        before = self.service.image_requests
+        number, handle = 0, None
+        try:
+            handle = self.world.open(path, past_cache=past_cache)
+        except OSError as error:
+            number = error.errno
+        requests = self.service.image_requests - before
+        if request in self.lingering and (number, requests) == (0, 0):
+            return handle
+        is_remembered = request in self.failures and not self.is_here(request)
+        expected = self.expected(request, path == UNKNOWN)
+        assert (errno.errorcode.get(number), requests) == expected
+        self.lingering.discard(request)
+        if number:
+            self.failed_downloads += not is_remembered
+            if self.remembers:
+                self.failures[request] = number
+        else:
+            self.failures.pop(request, None)
+            self.used.add(request)
+            if requests:
+                self.stored.add(request)
+        return handle
+
+    def expected(
+        self, request: ImageRequest, is_unknown: bool
+    ) -> tuple[str | None, int]:
+        """Errno of an open, and the image requests that it costs."""
+        if self.is_here(request):
+            return None, 0
+        if request in self.failures:
+            return errno.errorcode[self.failures[request]], 0
+        if not self.is_up:
+            self.counts["faults"] += 1
+            return "EHOSTUNREACH", 0
+        attempts, is_transient = 0, True
+        while is_transient and attempts < ATTEMPTS:
+            attempts += 1
+            fault = self.faults.pop(0) if self.faults else None
+            self.counts["faults"] += fault is not None
+            number, is_transient = FAULTS[fault] if fault else (0, False)
+            if is_unknown and (fault is None or needs_answer(fault)):
+                number, is_transient = errno.ENOENT, False
+        return errno.errorcode.get(number), attempts
+
+    @rule(
+        path=st.sampled_from(FILES),
+        looks=st.booleans(),
+        past_cache=st.booleans(),
+        chunk=CHUNKS,
+    )
+    def cat(self, path: str, looks: bool, past_cache: bool, chunk: int) -> None:
+        files = len(self.files)
+        self.open(path, looks, past_cache)
+        if len(self.files) > files:
+            self.read_all(files, chunk)
+            self.close(files)
+
+    @precondition(lambda self: self.files)
+    @rule(which=handles, offset=OFFSETS, size=SIZES, from_the_end=st.booleans())
+    def read(self, which: int, offset: int, size: int, from_the_end: bool) -> None:
+        file = self.files[which % len(self.files)]
+        data = self.truth.files[file.path]
+        if from_the_end:
+            offset = max(0, len(data) - offset)
+        got = self.world.read(file.handle, offset, size)
+        assert got == data[offset : offset + size]
+        self.counts["reads"] += 1
+
+    @precondition(lambda self: self.files)
+    @rule(which=handles, chunk=CHUNKS)
+    def read_all(self, which: int, chunk: int) -> None:
+        file = self.files[which % len(self.files)]
+        assert self.world.whole(file.handle, chunk) == self.truth.files[file.path]
+        self.counts["reads"] += 1
+
+    @precondition(lambda self: self.files)
+    @rule(which=handles)
+    def map(self, which: int) -> None:
+        file = self.files[which % len(self.files)]
+        if not file.past_cache:  # there are no pages to map
+            assert self.world.mapped(file.handle) == self.truth.files[file.path]
+
+    @precondition(lambda self: self.files)
+    @rule(which=handles)
+    def fstat(self, which: int) -> None:
+        file = self.files[which % len(self.files)]
+        assert self.world.fstat(file.handle) == self.exact(file.path)
+
+    @precondition(lambda self: self.files)
+    @rule(which=handles)
+    def close(self, which: int) -> None:
+        file = self.files.pop(which % len(self.files))
+        self.world.close(file.handle)
+        if file.path in IMAGES and request_behind(file.path) not in self.stored:
+            self.lingering.add(request_behind(file.path))
+
+    @precondition(lambda self: self.dead)
+    @rule()
+    def close_the_dead(self) -> None:
+        """Files outlive their daemon, if at all, with the right bytes."""
+        while self.dead:
+            file = self.dead.pop()
+            try:
+                data = self.world.whole(file.handle, PAGE)
+            except OSError:
+                pass
+            else:
+                assert data == self.truth.files[file.path]
+            self.world.close(file.handle)
+
+    # What is known.
+
+    def asked(self, path: str, look: Callable[[], _Answer]) -> _Answer | None:
+        """Look at what needs no image; None where that is rightly an errno."""
+        key, queries = catalog_key(path), self.service.query_requests
+        self.has_asked_catalog |= key is not None or path in GLANCED
+        try:
+            answer = look()
+        except NotADirectoryError:
+            raise
+        except OSError as error:
+            if path in OUTSIDE:
+                assert error.errno == errno.ENOENT
+                assert self.service.query_requests == queries
+                return None
+            if key is None or key in self.records:
+                raise
+            assert error.errno in self.catalog_errnos
+            self.note_catalog_trouble()
+            return None
+        assert path not in OUTSIDE
+        if key is not None:
+            self.records.add(key)
+        return answer
+
+    @property
+    def catalog_errnos(self) -> set[int]:
+        """What a query that is asked now may end with; none if it must succeed.
+
+        Whether it is asked is not modelled: what one look needs, another may have
+        brought.
+        """
+        errnos = set(self.catalog_failures)
+        if not self.is_up:
+            errnos.add(errno.EHOSTUNREACH)
+        elif self.query_fault is not None:
+            errnos.add(errno.EIO)
+        return errnos
+
+    def note_catalog_trouble(self) -> None:
+        self.met_catalog_trouble = True
+        self.counts["faults"] += 1
+        if self.remembers:
+            self.catalog_failures |= self.catalog_errnos
+
+    def is_here(self, request: ImageRequest) -> bool:
+        held = {request_behind(file.path) for file in self.files if file.path in IMAGES}
+        return request in self.stored | held
+
+    def exact(self, path: str) -> Seen:
+        data = self.truth.files[path]
+        return Seen(len(data), -(-len(data) // 512))
+
+    def is_right_of_an_image(self, path: str, seen: Seen) -> bool:
+        request = request_behind(path)
+        if path in IMAGES:
+            exact = self.exact(path)
+            if self.is_here(request):
+                return seen == exact
+            if request in self.lingering and seen == exact:
+                return True
+            if path in self.told:
+                return seen == Seen(exact.size_bytes, 0)
+        bounds = {request.size_bound_bytes()}
+        if self.has_asked_catalog:  # the record may be at hand, and says the pixels
+            bounds.add(self.truth.bounds[path])
+        return seen in {Seen(bound_bytes, 0) for bound_bytes in bounds}
+
+
+def run_for(
+    machine: type[MountMachine],
+    duration_s: float,
+    *,
+    batch: int,
+    steps: int,
+    phases: tuple[Phase, ...] = (Phase.generate,),
+) -> Counter[str]:
+    """Run a machine again and again, by other dice each time; return its counts.
+
+    A failure is shown step by step: made a test with a name, it stays found.
+    """
+    machine.counts = Counter()
+    ends_s = time.monotonic() + duration_s
+    while time.monotonic() < ends_s:
+        number = secrets.randbits(32)
+        print(f"seed {number}")
+        run_state_machine_as_test(
+            seed(number)(machine),
+            settings=settings(
+                max_examples=batch,
+                stateful_step_count=steps,
+                database=None,
+                deadline=None,
+                phases=phases,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    return machine.counts
+
+
+def figure(counts: Counter[str]) -> str:
+    """Say what was done; a wrong answer ends the run before."""
+    return (
+        f"{counts['runs']} runs, {counts['steps']} steps, {counts['opens']} opens, "
+        f"{counts['reads']} reads, {counts['faults']} faults met, "
+        f"{counts['restarts']} restarts, 0 wrong"
+    )
