@@ -31,7 +31,7 @@ from allenfs.store import Store
 from allenfs.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from allenfs.filesystem import Opened
@@ -111,7 +111,7 @@ class MountWorld:
 
     def whole(self, handle: int, chunk: int) -> bytes:
         os.lseek(handle, 0, os.SEEK_SET)
-        return b"".join(iter(lambda: os.read(handle, chunk), b""))
+        return _until_the_end(lambda: os.read(handle, chunk))
 
     def mapped(self, handle: int) -> bytes:
         with mmap.mmap(handle, 0, prot=mmap.PROT_READ) as pages:
@@ -203,10 +203,8 @@ class DirectWorld:
             return kernel.read(path, opened, offset, size)
 
     def whole(self, handle: int, chunk: int) -> bytes:
-        parts: list[bytes] = []
-        while data := self.read(handle, sum(map(len, parts)), chunk):
-            parts.append(data)
-        return b"".join(parts)
+        offsets = itertools.count(0, chunk)
+        return _until_the_end(lambda: self.read(handle, next(offsets), chunk))
 
     def mapped(self, handle: int) -> bytes:
         kernel, path, opened = self._files[handle]
@@ -242,6 +240,13 @@ class _Warnings(logging.Handler):
 
 def _seen(found: os.stat_result) -> Seen:
     return Seen(found.st_size, found.st_blocks)
+
+
+def _until_the_end(read: Callable[[], bytes]) -> bytes:
+    whole = b""
+    while (data := read()) and len(whole) < MAX_IMAGE_BYTES:  # or it may have none
+        whole += data
+    return whole
 
 
 @contextlib.contextmanager
