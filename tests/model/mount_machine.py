@@ -483,7 +483,8 @@ class MountMachine(RuleBasedStateMachine):
             return handle
         is_remembered = request in self.failures and not self.is_here(request)
         expected = self.expected(request, path == UNKNOWN)
-        assert (errno.errorcode.get(number), requests) == expected
+        found = errno.errorcode.get(number), requests
+        assert found == expected, (path, found, expected)
         self.lingering.discard(request)
         if number:
             self.failed_downloads += not is_remembered
