@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hypothesis import Phase
 from mount_machine import MountMachine, figure, run_for
 from worlds import DirectWorld
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-SHRUNK = (Phase.generate,)
 
 
 class LongMachine(MountMachine):
@@ -22,5 +18,5 @@ class LongMachine(MountMachine):
 def test_filesystem_agrees_with_its_model(
     duration_s: float, figures: Callable[[str], None]
 ) -> None:
-    counts = run_for(LongMachine, duration_s, batch=10, steps=100, phases=SHRUNK)
+    counts = run_for(LongMachine, duration_s, batch=10, steps=100)
     figures(f"long model: {figure(counts)}")

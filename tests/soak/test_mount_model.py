@@ -18,6 +18,5 @@ class RealMachine(MountMachine):
 def test_mount_agrees_with_its_model(
     duration_s: float, figures: Callable[[str], None]
 ) -> None:
-    # shown as found: to shrink it takes a mount for each try
     counts = run_for(RealMachine, duration_s, batch=3, steps=60)
     figures(f"mount model: {figure(counts)}")
