@@ -23,8 +23,10 @@ _MARKER_IN_SCAN = re.compile(rb"\xff(?=[^\xff\x00\xd0-\xd7])", re.DOTALL)
 # Markers of segments and scans, not those within a scan: a progressive JPEG with a
 # large colour profile has some hundred.
 _MOST_MARKERS = 10_000
-# Of a scan, which may be all of 1 GiB, so much is looked through at a time.
+# Of a scan, which may be all of 1 GiB, so much is looked through at a time; at first
+# less, as there may be 10 000 of a byte each.
 _LOOK_BYTES = 2**20
+_FIRST_LOOK_BYTES = 2**14
 # Fill bytes before a marker are rare: mostly this is looked at for its first two.
 _FILL_LOOK_BYTES = 2**16
 
@@ -118,8 +120,10 @@ def _marker_at(data: Data, position: int) -> tuple[int, int]:
 
 
 def _end_of_scan(data: Data, position: int) -> int:
+    look_bytes = _FIRST_LOOK_BYTES
     while position + 1 < len(data):
-        part = data[position : position + _LOOK_BYTES]
+        part = data[position : position + look_bytes]
+        look_bytes = _LOOK_BYTES
         found = _MARKER_IN_SCAN.search(part)
         if found is not None:
             return position + found.start()

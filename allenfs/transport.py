@@ -11,6 +11,7 @@ import contextlib
 import ipaddress
 import logging
 import os
+import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -45,6 +46,10 @@ _HEADERS = {
     # Recorded: with gzip offered, JPEGs came gzipped, and lengths count nothing.
     "Accept-Encoding": "identity",
 }
+# More than one layer, or another coding, may be unpacked for hours to nothing at
+# all, so that neither the deadline nor the size limit is ever looked at.
+_GZIP = frozenset({"gzip", "x-gzip"})
+_PLAIN = frozenset({"", "identity"})
 _SHORTEST_S = 0.001  # a socket's timeout of 0 would be none
 
 # Most specific first, and total: every requests exception is an OSError without
@@ -74,6 +79,7 @@ class Reply:
         self.headers: Mapping[str, str] = response.headers
         # None where it is not said, or chunks make it void
         self.promised_bytes: int | None = response.raw.length_remaining
+        self._coding = self.headers.get("Content-Encoding", "").strip().lower()
 
     def __enter__(self) -> Self:
         return self
@@ -86,8 +92,17 @@ class Reply:
 
         Not urllib3's read(), which waits for all of `max_bytes`: a byte now and
         then would keep it waiting behind any stall timeout.
+
+        Raises
+        ------
+        WrongAnswerError
+            It is encoded, and not as gzip.
         """
-        data: bytes = self._response.raw.read1(max_bytes, decode_content=True)
+        is_gzip = self._coding in _GZIP
+        if not is_gzip and self._coding not in _PLAIN:
+            msg = f"Content-Encoding {in_one_line(self._coding, 80)!r}: not asked for"
+            raise WrongAnswerError(msg)
+        data: bytes = self._response.raw.read1(max_bytes, decode_content=is_gzip)
         return data
 
 
@@ -107,6 +122,9 @@ class Transport:
             self._proxies = requests.utils.get_environ_proxies(settings.api_url)
         bundle = os.environ.get("REQUESTS_CA_BUNDLE", os.environ.get("CURL_CA_BUNDLE"))
         self._verify = bundle or True
+        # It warns of heads that it cannot read, with all their 6 MB and a
+        # traceback; what becomes of a request is a line of our own.
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
 
     def get(self, url: str, remaining_s: float) -> Reply:
         """Ask for `url` and wait for the answer's head; follow no redirect."""
@@ -137,9 +155,16 @@ class _WatchedConnection(urllib3.connection.HTTPConnection):
     """Awaits its answers, from their first header byte on, under a watchdog."""
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-        if self.sock is not None:
-            Watchdog.look_after(self.sock)
-        return super().getresponse()
+        sock = self.sock
+        if sock is not None:
+            Watchdog.look_after(sock)
+        try:
+            return super().getresponse()
+        except urllib3.exceptions.InvalidHeader:
+            # urllib3 drops an answer with two lengths without closing it
+            if sock is not None:
+                socket.close(sock.detach())
+            raise
 
 
 class _WatchedTlsConnection(_WatchedConnection, urllib3.connection.HTTPSConnection):

@@ -219,3 +219,22 @@ def test_fill_bytes_are_passed_over_in_large_steps() -> None:
     data = Counted(b"\xff\xd8" + b"\xff" * 2**22 + BASELINE[2:])
     assert inspect(data) == JpegShape(WIDTH, HEIGHT)
     assert Counted.looks < 100
+
+
+class Counted(bytes):
+    """Bytes that count how many of them were looked at."""
+
+    seen_bytes = 0
+
+    def __getitem__(self, where: slice) -> bytes:  # type: ignore[override]
+        part = super().__getitem__(where)
+        self.seen_bytes += len(part)
+        return part
+
+
+def test_scans_of_one_byte_are_not_looked_through_by_the_mib() -> None:
+    frame = b"\xff\xd8\xff\xc0\x00\x0b\x08\x00\x01\x00\x01\x01\x01\x11\x00"
+    data = Counted(frame + b"\xff\xda\0\2a" * 10**6)
+    with pytest.raises(NotAJpegError, match="10000 markers"):
+        inspect(data)
+    assert data.seen_bytes < 2**30

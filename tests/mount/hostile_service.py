@@ -1,0 +1,194 @@
+"""A service that says exactly the bytes it is told, and what a daemon makes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from mounted import Mounted
+    from typing_extensions import Self
+
+MB = 10**6
+# Frame header of 65 535 x 65 535, one scan, end.
+JPEG = (
+    b"\xff\xd8\xff\xc0\x00\x0b\x08\xff\xff\xff\xff\x01\x01\x11\x00"
+    b"\xff\xda\x00\x02picture\xff\xd9"
+)
+Says = Callable[[], Iterable[bytes]]
+_GREATEST_BYTES = 400 * MB
+_REQUEST_BYTES = 65_536
+
+
+def head(status: str = "200 OK", *fields: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", "Connection: close", *fields, "", ""]
+    return "\r\n".join(lines).encode("latin-1")
+
+
+def whole(body: bytes, *fields: str, kind: str = "image/jpeg") -> bytes:
+    fields = (f"Content-Type: {kind}", f"Content-Length: {len(body)}", *fields)
+    return head("200 OK", *fields) + body
+
+
+def rows(text: str | bytes) -> bytes:
+    """Return an answer to a query whose ``msg`` is the JSON of `text`."""
+    body = text if isinstance(text, bytes) else text.encode()
+    return envelope(b'{"success":true,"msg":' + body + b"}")
+
+
+def envelope(body: bytes) -> bytes:
+    return whole(body, kind="application/json")
+
+
+class HostileService:
+    """Says `image` to what asks for an image, `query` to a query; one a connection.
+
+    Attributes
+    ----------
+    requests : list of str
+        The targets that were asked for.
+    """
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.requests: list[str] = []
+        self.heal()
+        self._connections: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def heal(self) -> None:
+        self.image: Callable[[str], Iterable[bytes]] = lambda _: [whole(JPEG)]
+        self.query: Callable[[str], Iterable[bytes]] = lambda _: [rows("[]")]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # wakes accept(), which closing alone would not
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(30)
+            assert not thread.is_alive()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self._connections.append(connection)
+                thread = threading.Thread(target=self._serve, args=(connection,))
+                self._threads.append(thread)
+                thread.start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            asked = connection.recv(_REQUEST_BYTES).decode("latin-1")
+            if not asked:
+                return
+            target = unquote(asked.split(" ")[1])
+            self.requests.append(target)
+            sent_bytes = 0
+            says = self.query if "/query.json" in target else self.image
+            for piece in says(target):
+                connection.sendall(piece)
+                sent_bytes += len(piece)
+                if sent_bytes > _GREATEST_BYTES:
+                    break
+            # a close with unread bytes would be a reset
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(_REQUEST_BYTES)
+
+
+class Elsewhere:
+    """A listener that nobody is to connect to."""
+
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, 0), family=family)
+        self._listener.setblocking(False)
+        self.port: int = self._listener.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def was_called(self) -> bool:
+        try:
+            self._listener.accept()[0].close()
+        except BlockingIOError:
+            return False
+        return True
+
+
+class Suspect:
+    """Looks at a mount whose service is hostile.
+
+    Parameters
+    ----------
+    folder : Path
+        The one with the mount, its store and its log, and nothing else.
+    most_bytes : int
+        How much memory it may take, ever, above what it took when it was new.
+    """
+
+    def __init__(self, mounted: Mounted, folder: Path, most_bytes: int) -> None:
+        assert mounted.process is not None
+        self.mounted = mounted
+        self._folder = folder
+        self._process = Path(f"/proc/{mounted.process.pid}")
+        self._most_bytes = most_bytes
+        self._new_bytes = self._status("VmRSS")
+        self._log_at = len(mounted.log)
+
+    def begin(self) -> None:
+        self._process.joinpath("clear_refs").write_text("5")
+        self._log_at = len(self.mounted.log)
+
+    def grown_bytes(self) -> int:
+        return self._status("VmHWM") - self._new_bytes
+
+    def lines(self) -> list[str]:
+        """Return the failures since `begin`."""
+        lines = self.mounted.log[self._log_at :].split("\n")[:-1]
+        return [line for line in lines if not line.startswith("INFO allenfs.")]
+
+    def check(self, *, failures: int = 1) -> str:
+        """Return the one line of the log, and look that nothing else has come of it."""
+        assert self.grown_bytes() < self._most_bytes, self.grown_bytes() / MB
+        log = self.mounted.log[self._log_at :]
+        assert log.replace("\n", "").isprintable()
+        assert log.isascii()
+        prefix = re.compile(r"(INFO|WARNING) allenfs\.[a-z_]+: ")
+        for line in log.splitlines():
+            assert prefix.match(line), line
+            assert len(line) < 3000, line[:200]
+        lines = self.lines()
+        assert len(lines) == failures, lines
+        assert sorted(os.listdir(self._folder)) == ["daemon.log", "mnt", "store"]
+        strangers = {path.name for path in self.mounted.cache_dir.iterdir()}
+        own = {"CACHEDIR.TAG", "images", "incoming", "journal", "lock", "records"}
+        assert strangers <= own
+        incoming = self.mounted.cache_dir / "incoming"
+        assert list(incoming.iterdir()) == []
+        return lines[0] if lines else ""
+
+    def _status(self, name: str) -> int:
+        text = self._process.joinpath("status").read_text()
+        found = re.search(rf"^{name}:\s+(\d+) kB$", text, re.MULTILINE)
+        assert found is not None
+        return int(found[1]) * 1024
