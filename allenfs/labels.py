@@ -15,8 +15,11 @@ from allenfs.errors import PathNotFoundError
 
 # NAME_MAX of Linux
 _MAX_NAME_BYTES = 255
-# A separator, the escape itself, and what would move a terminal's cursor.
-_ESCAPED = re.compile(r"[/%\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# A separator, the escape itself, what would move a terminal's cursor, and what
+# would show a name in another order than it has.
+_ESCAPED = re.compile(
+    r"[/%\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
 _UNREADABLE = re.compile(r"[^\w.+-]+")
 
 

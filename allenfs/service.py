@@ -41,8 +41,9 @@ _CHUNK_BYTES = 256 * 1024
 # An error page or a redirect's body is read to its end, up to this size, so
 # that its connection can be used again.
 _DRAIN_BYTES = 64 * 1024
-# 2000 rows of the longest kind, data sets with all their genes, are some 5 MB.
-_MAX_ROWS_BYTES = 64 * 2**20
+# 2000 rows of the longest kind, data sets with all their genes, are some 5 MB. One
+# string of as much takes ten times that in memory.
+_MAX_ROWS_BYTES = 8 * 2**20
 _OK = 200
 # Which status comes with success: false is not known; this one may.
 _INTERNAL_ERROR = 500

@@ -108,6 +108,8 @@ def test_a_name_is_the_one_spelling_of_its_text_or_none(name: str) -> None:
         ("a\nb", "a%0Ab"),
         ("a\x9bb", "a%C2%9Bb"),
         ("a\u2028b", "a%E2%80%A8b"),
+        ("a\u202egpj.exe", "a%E2%80%AEgpj.exe"),
+        ("\u2066a\u200f", "%E2%81%A6a%E2%80%8F"),
         ("µm", "µm"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import tracemalloc
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
@@ -205,7 +206,6 @@ def test_a_cut_answer_is_asked_again_wherever_it_is_cut(length: int) -> None:
     [
         b'{"msg": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
         b'{"msg": ' + b'[{"a":' * 50_000,
-        b'{"msg": [{"id": ' + b"9" * 5000 + b"}]}",
         b'{"msg": [{"id": 1}]} {"msg": []}',
         b'{"msg": [{"name": "\xff"}]}',
         b'{"msg": [{"name": "a\nb"}]}',
@@ -216,6 +216,26 @@ def test_hostile_json_is_an_error_of_the_service(data: bytes) -> None:
         read_page(data)
     assert raised.value.errno == errno.EIO
     assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize("digits", [301, 5000, 10**6])
+def test_a_number_of_a_million_digits_is_no_number_and_no_failure(digits: int) -> None:
+    data = b'{"msg": [{"id": 5, "width": %b}]}' % (b"9" * digits)
+    assert read_page(data) == [{"id": 5, "width": None}]
+
+
+@pytest.mark.parametrize("value", [b"[]", b"{}", b"null", b'{"a":[]}', b"1", b'""'])
+def test_more_values_than_2000_rows_have_are_refused_before_they_are_read(
+    value: bytes,
+) -> None:
+    rows = b'{"msg": [{"id": 5, "all": [' + b",".join([value] * 600_000) + b"]}]}"
+    tracemalloc.start()
+    try:
+        with pytest.raises(WrongAnswerError, match="500000 values"):
+            read_page(rows)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 @settings(max_examples=500, deadline=None)
