@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from allenfs import records
-from allenfs.paging import Page, all_rows
+from allenfs.paging import Page, all_rows, first_rows
 from allenfs.questions import PATIENCE_S, Question
 from allenfs.records import DataSetIds, Names, Titles, record_id
 from allenfs.rma import Query, quoted
@@ -24,7 +24,7 @@ def atlases() -> Question[Titles]:
     query = Query("Atlas", order="atlases.id")
 
     def ask(page: Page) -> Any:
-        rows = all_rows(page, query)
+        rows = all_rows(page, query, ("name",))
         return [[record_id(row), row.get("name")] for row in rows]
 
     return Question(("list", "atlases"), ask, _read_titles)
@@ -54,7 +54,7 @@ def has_genes(product: str) -> Question[Names]:
     query = _genes_query(product)
 
     def ask(page: Page) -> Any:
-        return _pairs(page(query, start_row=0, num_rows=_SOME), "acronym")
+        return _pairs(first_rows(page, query, _SOME, ("id", "acronym")), "acronym")
 
     return Question(("has-genes", product), ask, _read_names)
 
@@ -66,7 +66,7 @@ def has_gene(product: str, acronym: str) -> Question[dict[str, int]]:
     query = Query("Gene", criteria, order="genes.id")
 
     def ask(page: Page) -> Any:
-        return _pairs(page(query, start_row=0, num_rows=_SOME), "acronym")
+        return _pairs(first_rows(page, query, _SOME, ("id", "acronym")), "acronym")
 
     return Question(("has-gene", _in_product(product, acronym)), ask, dict)
 
@@ -85,7 +85,7 @@ def product_data_sets(product: str) -> Question[DataSetIds]:
     )
     return Question(
         ("data-sets", product),
-        lambda page: [row["id"] for row in _good(all_rows(page, query))],
+        lambda page: [row["id"] for row in _good(all_rows(page, query, ("failed",)))],
         lambda answer: DataSetIds(tuple(sorted(answer))),
         patience_s=math.inf,
     )
@@ -100,10 +100,11 @@ def gene_data_sets(product: str, acronym: str) -> Question[dict[str, tuple[int, 
         "genes,plane_of_section",
         "data_sets.id",
     )
+    fields = ("failed", "genes", "plane_of_section", "plane_of_section_id")
 
     def ask(page: Page) -> Any:
         by_plane: dict[str, list[int]] = {}
-        for row in _good(all_rows(page, query)):
+        for row in _good(all_rows(page, query, fields)):
             # whether the service compares acronyms by case is not known
             if acronym in (records.texts(row.get("genes"), "acronym") or (acronym,)):
                 plane = records.plane_of(row) or "unknown"
@@ -134,18 +135,16 @@ def _list(
     key: tuple[str, str], query: Query, name: str, *, patience_s: float = PATIENCE_S
 ) -> Question[Names]:
     def ask(page: Page) -> Any:
-        return _pairs(all_rows(page, query), name)
+        return _pairs(all_rows(page, query, (name,)), name)
 
     return Question(key, ask, _read_names, patience_s)
 
 
-def _pairs(rows: list[Row] | list[Row | None], name: str) -> list[list[Any]]:
+def _pairs(rows: list[Row], name: str) -> list[list[Any]]:
     return [
         [row[name], record_id(row)]
         for row in rows
-        if row is not None
-        and isinstance(row.get(name), str)
-        and record_id(row) is not None
+        if isinstance(row.get(name), str) and record_id(row) is not None
     ]
 
 

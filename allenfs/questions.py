@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from allenfs import records
-from allenfs.paging import Page, completed, one_row
+from allenfs.paging import Page, bounded, completed, one_row
 from allenfs.records import (
     Collection,
     Neighbour,
@@ -35,7 +35,7 @@ PATIENCE_S, PATIENCE_FOR_IMAGES_S = 10.0, 30.0
 # A question is built of its id alone, and each `stat` of an image needs one.
 _REMEMBERED = 1024
 _IMAGE_FIELDS = (
-    *("id", "section_number", "width", "height", "resolution", "failed"),
+    *("section_number", "width", "height", "resolution", "failed"),
     *("annotated", "treatments"),
 )
 
@@ -68,7 +68,7 @@ def section(image_id: int) -> Question[SectionRecord | None]:
     query = Query("SectionImage", f"[id$eq{image_id}]")
     return Question(
         ("section", str(image_id)),
-        lambda page: one_row(page, query, image_id),
+        lambda page: bounded(one_row(page, query, image_id)),
         _read_section,
     )
 
@@ -87,7 +87,7 @@ def nissl(image_id: int) -> Question[Neighbour]:
     )
     return Question(
         ("nissl", str(image_id)),
-        lambda page: one_row(page, query, image_id),
+        lambda page: bounded(one_row(page, query, image_id)),
         lambda row: Neighbour(records.nissl_of(row) if row else None),
     )
 
@@ -108,10 +108,10 @@ def data_set(data_set_id: int) -> Question[Collection | None]:
         if row is None:
             return None
         nested = rows_of(row.pop("section_images", None))
-        rows = _images(page, images, nested)
+        rows = completed(page, images, nested, _IMAGE_FIELDS)
         if len(rows) > len(nested) > 0:  # a page cut the images, and maybe the genes
             row = one_row(page, alone, data_set_id) or row
-        return {"record": row, "images": rows}
+        return {"record": bounded(row), "images": rows}
 
     key = "dataset", str(data_set_id)
     return Question(key, ask, _read_data_set, PATIENCE_FOR_IMAGES_S)
@@ -125,7 +125,7 @@ def plate(image_id: int) -> Question[Plate | None]:
     )
     return Question(
         ("plate", str(image_id)),
-        lambda page: one_row(page, query, image_id),
+        lambda page: bounded(one_row(page, query, image_id)),
         _read_plate,
     )
 
@@ -155,15 +155,11 @@ def atlas(atlas_id: int) -> Question[Collection | None]:
         ]
         if not all("treatments" in image for image in nested):
             nested = []  # the include did not go that deep
-        return {"record": row, "images": _images(page, plates, nested)}
+        images = completed(page, plates, nested, _IMAGE_FIELDS)
+        return {"record": bounded(row), "images": images}
 
     key = "atlas", str(atlas_id)
     return Question(key, ask, _read_atlas, PATIENCE_FOR_IMAGES_S)
-
-
-def _images(page: Page, query: Query, nested: list[Row]) -> list[Row]:
-    rows = completed(page, query, nested)
-    return [{key: row[key] for key in _IMAGE_FIELDS if key in row} for row in rows]
 
 
 def _read_section(row: Row | None) -> SectionRecord | None:

@@ -22,6 +22,10 @@ _MAX_CHANNEL_VALUE = 65_535
 _MAX_SECTION_NUMBER = 10**9
 _NUMBER_TEXT = re.compile(r"[0-9]{1,18}")
 NISSL = "NISSL"
+# A longer text is no name in a path, whatever its encoding.
+_MAX_TEXT_CHARS = 255
+# What is asked of a row that is nested in another.
+_NESTED_FIELDS = ("name", "acronym")
 # Recorded by BlueBrain's atldld from /data/PlaneOfSection/query.json.
 PLANES = {
     1: "coronal",
@@ -130,6 +134,22 @@ class Titles(NamedTuple):
     """Atlases by id, ascending; an empty title where there is none."""
 
     by_id: dict[int, str]
+
+
+def slim(row: Row, fields: Iterable[str]) -> Row:
+    """Return some fields of a row, and of those what the rows of a list are asked for.
+
+    Numbers, names, and of nested rows the names.
+    """
+    found = ((name, _slim(row.get(name))) for name in fields)
+    return {name: value for name, value in found if value is not None}
+
+
+def _slim(value: Any) -> Any:
+    if isinstance(value, (list, dict)):
+        return [slim(row, _NESTED_FIELDS) for row in rows_of(value)]
+    is_long = isinstance(value, str) and len(value) > _MAX_TEXT_CHARS
+    return None if is_long else value
 
 
 def record_id(row: Row | None, key: str = "id") -> int | None:
