@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from allenfs.config import ServiceSettings
+    from allenfs.paging import Page
     from allenfs.questions import Question
     from allenfs.rma import Query, Row
     from allenfs.shelf import Key
@@ -212,24 +213,41 @@ class Archive:
             return held
         self._raise_remembered(question.key)
         try:
-            answer = question.ask(self._page)
+            answer = question.ask(self._pages())
         except ServiceError as error:
-            has_older = self.stock.any(question) is not None
-            self._failed(question.key, error, has_older=has_older)
-            raise
+            # a copy, and raised below: the traceback holds all that the asking used
+            failure = copy.copy(error)
+        else:
+            return self._answered(question, answer)
+        has_older = self.stock.any(question) is not None
+        self._failed(question.key, failure, has_older=has_older)
+        raise failure
+
+    def _answered(self, question: Question[_Record], answer: Any) -> Held[_Record]:
         self._out_of_reach_until_s = -1.0
         self._last_failure = None
         return self.stock.keep(question, answer)
 
-    def _page(self, query: Query, *, start_row: int, num_rows: int) -> list[Row | None]:
-        return self._service.page(
-            query,
-            start_row=start_row,
-            num_rows=num_rows,
-            turn=self._turns.for_query,
-            # crawlers ask many questions of a service that is away
-            once=self.is_out_of_reach(),
-        )
+    def _pages(self) -> Page:
+        """Return what asks for the pages of one question, within one deadline."""
+        deadline_s = self._settings.deadline_s
+        ends_s = self._clock() + deadline_s
+
+        def page(query: Query, *, start_row: int, num_rows: int) -> list[Row | None]:
+            if self._clock() > ends_s:
+                error = ServiceTimeoutError("a list without end")
+                error.elapsed_s = deadline_s
+                raise error
+            return self._service.page(
+                query,
+                start_row=start_row,
+                num_rows=num_rows,
+                turn=self._turns.for_query,
+                # crawlers ask many questions of a service that is away
+                once=self.is_out_of_reach(),
+            )
+
+        return page
 
     def _failed(self, key: Key, error: ServiceError, *, has_older: bool) -> None:
         instead = "; an older answer is used" if has_older else ""

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from allenfs.archive import Archive
 
+# Ten times as many as there are.
+_MAX_DATA_SET_IDS = 500_000
 # `browse/product/ABBR/dataset/ID` and `browse/product/ABBR/gene/ACRONYM/PLANE/ID`
 _UP_FROM_PRODUCT, _UP_FROM_PLANE = "../" * 4, "../" * 6
 
@@ -94,13 +96,18 @@ class Browser:
                 return _path_names(self._planes(product, acronym, interrupted))
             case PlaneDirectory() | ProductDataSetsDirectory():
                 data_sets = self._data_sets(node, interrupted)
-                self.data_set_ids.update(data_sets)
+                self._note(data_sets)
                 return [str(one) for one in data_sets]
             case AtlasesDirectory():
                 ids = [str(one) for one in self.atlas_ids(interrupted)]
                 return ids + list(self._atlas_names(interrupted))
             case DataSetLink() | AtlasLink():
                 return _deny("a link")
+
+    def _note(self, data_set_ids: tuple[int, ...]) -> None:
+        if len(self.data_set_ids) > _MAX_DATA_SET_IDS:
+            self.data_set_ids.clear()  # they are asked for one by one
+        self.data_set_ids.update(data_set_ids)
 
     def atlas_ids(self, interrupted: Callable[[], bool]) -> list[int]:
         """Return the ids of all atlases."""

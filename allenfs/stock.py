@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import threading
@@ -24,8 +25,9 @@ log = logging.getLogger(__name__)
 
 _Record = TypeVar("_Record")
 
-# A data set of 2600 images takes about 1 MB as records; most take 30 kB.
-_REMEMBERED = 256
+# By their weight: a data set of 2600 images weighs 4 MB, most weigh 100 kB, the
+# longest lists 8 MB. What goes is still on the shelf.
+_REMEMBERED_BYTES = 64 * 2**20
 
 
 class Shelf(Protocol):
@@ -51,6 +53,7 @@ class Held(Generic[_Record]):
     record: _Record
     fetched_ns: int
     good_until_s: float = 0.0
+    weight_bytes: int = 0
 
 
 class Stock:
@@ -81,7 +84,10 @@ class Stock:
         self._lock = threading.Lock()
         # old records stay: they are better than none
         self._memory: TTLCache[Key, Held[Any], float] = TTLCache(
-            _REMEMBERED, math.inf, timer=clock
+            _REMEMBERED_BYTES,
+            math.inf,
+            timer=clock,
+            getsizeof=lambda held: held.weight_bytes,
         )
 
     def fresh(self, question: Question[_Record]) -> Held[_Record] | None:
@@ -98,7 +104,8 @@ class Stock:
         if kept is None:
             return None
         try:
-            held = Held(question.read(kept.answer), kept.fetched_ns)
+            weight_bytes = _weight_bytes(kept.answer)
+            held = Held(question.read(kept.answer), kept.fetched_ns, 0, weight_bytes)
         except Exception:  # noqa: BLE001 - whatever another version has written
             log.warning("%s: not readable, asked again", shown(question.key))
             self._shelf.remove(question.key)
@@ -114,7 +121,8 @@ class Stock:
 
     def keep(self, question: Question[_Record], answer: Any) -> Held[_Record]:
         """Keep a new answer; that there is no such thing, for a short while."""
-        held = Held(question.read(answer), self._clock_ns())
+        record, weight_bytes = question.read(answer), _weight_bytes(answer)
+        held = Held(record, self._clock_ns(), 0, weight_bytes)
         if held.record:
             self._shelf.put(question.key, Kept(answer, held.fetched_ns))
             return self.hold(question, held, self._settings.catalog_ttl_s)
@@ -146,6 +154,13 @@ class Stock:
         if held is None or held.record or self.is_fresh(held):
             return held
         return None  # that there was nothing is no answer any more
+
+
+def _weight_bytes(answer: Any) -> int:
+    """Return how much memory an answer takes, at the most: as text, and its values."""
+    text = json.dumps(answer)
+    values = sum(map(text.count, ",[{"))
+    return min(_REMEMBERED_BYTES, 1000 + 4 * len(text) + 100 * values)
 
 
 def shown(key: Key) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import math
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +19,9 @@ from allenfs.errors import (
     ServiceError,
     ServiceTimeoutError,
     UnreachableError,
+    WrongAnswerError,
 )
+from allenfs.rma import Query
 from allenfs.shelf import Kept
 
 if TYPE_CHECKING:
@@ -363,3 +368,57 @@ def test_an_answer_that_cannot_be_read_any_more_is_asked_again(
     assert bench.archive.get(question, never).record == {"id": 1, "version": 1}
     (warning,) = caplog.messages
     assert "thing/Gene" in warning
+
+
+def test_what_is_kept_in_memory_is_weighed_not_counted(bench: Bench) -> None:
+    light = {"id": 1, "all": [0] * 1000}
+    heavy = {"id": 1, "all": [[]] * 100_000}
+    for number in range(300):
+        bench.service.rows[f"Light{number}"] = [light]
+        bench.get(f"Light{number}")
+    for number in range(40):
+        bench.service.rows[f"Heavy{number}"] = [heavy]
+        bench.get(f"Heavy{number}")
+    kept = bench.archive.stock._memory
+    assert 0 < len([key for key in kept if key[1].startswith("Heavy")]) < 4
+    assert kept.currsize <= 64 * 2**20
+    # what memory has not is on the shelf
+    bench.service.error = UnreachableError("no")
+    assert bench.get("Heavy0").record == heavy
+
+
+def test_a_failed_asking_keeps_nothing_of_what_it_has_read(bench: Bench) -> None:
+    class Read(list[int]):
+        pass
+
+    seen: list[weakref.ref[Read]] = []
+
+    def ask(page: Any) -> Any:
+        read = Read([1])
+        seen.append(weakref.ref(read))
+        raise WrongAnswerError(str(read))
+
+    gc.disable()
+    try:
+        with pytest.raises(WrongAnswerError):
+            bench.archive.get(replace(thing("Gene"), ask=ask), never)
+        while threading.active_count() > 1:  # the thread that asked ends
+            pass
+        assert seen[0]() is None
+    finally:
+        gc.enable()
+
+
+def test_a_list_without_end_ends_at_the_deadline(bench: Bench) -> None:
+    pages = 0
+
+    def ask(page: Any) -> Any:
+        nonlocal pages
+        while page(Query("Gene"), start_row=pages, num_rows=2000):
+            pages += 1
+            bench.now_s += 7
+
+    question = replace(thing("Gene"), ask=ask, patience_s=math.inf)
+    with pytest.raises(ServiceTimeoutError, match="a list without end"):
+        bench.archive.get(question, never)
+    assert pages == 600 // 7 + 1
