@@ -10,7 +10,7 @@ import itertools
 import logging
 import mmap
 import os
-import random
+import secrets
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -67,7 +67,8 @@ def settings_of(
 def started_service() -> SampleService:
     """A service that can be closed, and started again on its port."""
     while True:
-        service = SampleService(port=random.choice(_PORTS))
+        # not by random's dice, which hypothesis lets fall alike in every process
+        service = SampleService(port=secrets.choice(_PORTS))
         with contextlib.suppress(OSError):
             service.start()
             return service
