@@ -30,6 +30,7 @@ from hypothesis.stateful import (
 )
 from model_world import PAGE
 from mount_truth import (
+    ALWAYS_THERE,
     ATTEMPTS,
     DIRECTORIES,
     DOCUMENTS,
@@ -452,8 +453,8 @@ class MountMachine(RuleBasedStateMachine):
     ) -> _Answer | None:
         """Look at what needs no image; None where that is rightly an errno."""
         key, queries = catalog_key(path), self.service.query_requests
-        if is_stat and path == "browse/atlas":
-            key = None  # there, whatever is in it
+        if is_stat and path in ALWAYS_THERE:
+            key = None
         self.has_asked_catalog |= key is not None or path in GLANCED
         try:
             answer = look()

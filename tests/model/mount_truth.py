@@ -68,6 +68,9 @@ FILES = (*IMAGES, UNKNOWN, *DOCUMENTS)
 GLANCED = ("section/69750516", "atlas/100883869")
 OF_THE_GRAMMAR = {"", *SERVICES, "dataset", "browse", *GLANCED, "section/69750516/ds6"}
 
+# These need a record to be listed, but none to be there.
+ALWAYS_THERE = {"browse/atlas", "atlas/100883869/annotated"}
+
 ATTEMPTS = 4
 # fault: errno, 0 for a good answer, and whether it is worth another attempt
 FAULTS = {
