@@ -1,7 +1,7 @@
 """A process that reads a mount in every way until it is told to stop, and checks.
 
 Arguments: mountpoint, folder of the right bytes, seed, progress file, its place in it.
-On SIGTERM it prints its counts as JSON. A wrong byte, an undeclared errno or an empty
+It says ``ready``, and on SIGTERM its counts as JSON. A wrong byte, an undeclared errno or an empty
 success ends it at once with a line on stderr.
 """
 
@@ -160,6 +160,7 @@ def main() -> None:
     with open(progress, "r+b") as file, mmap.mmap(file.fileno(), 0) as steps:
         at = slice(8 * int(place), 8 * int(place) + 8)
         signal.signal(signal.SIGTERM, reader.end)
+        print("ready", flush=True)
         while not reader.is_ended:
             reader.step()
             steps[at] = reader.counts["operations"].to_bytes(8, "little")

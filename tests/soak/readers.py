@@ -59,6 +59,8 @@ class Readers:
 
     def __exit__(self, *exc_info: object) -> None:
         for process in self._processes:
+            assert process.stdout is not None
+            process.stdout.readline()  # ready, or dead: else SIGTERM comes too early
             process.terminate()
         wrong = []
         for process in self._processes:
