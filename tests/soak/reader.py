@@ -1,8 +1,8 @@
 """A process that reads a mount in every way until it is told to stop, and checks.
 
 Arguments: mountpoint, folder of the right bytes, seed, progress file, its place in it.
-It says ``ready``, and on SIGTERM its counts as JSON. A wrong byte, an undeclared errno or an empty
-success ends it at once with a line on stderr.
+It says ``ready``, and on SIGTERM its counts as JSON. A wrong byte, an undeclared errno
+or an empty success ends it at once with a line on stderr.
 """
 
 from __future__ import annotations
