@@ -124,7 +124,9 @@ def _store_settings(parsed: argparse.Namespace, service_name: str) -> StoreSetti
     capacity_bytes = parsed.cache_size or config.parse_size(
         os.environ.get(config.CACHE_SIZE_VARIABLE) or config.DEFAULT_CACHE_SIZE
     )
-    directory = own_directory(config.cache_dir(parsed.cache_dir, os.environ))
+    chosen = config.cache_dir(parsed.cache_dir, os.environ)
+    # a link of the user's own: nobody's that takes its place later
+    directory = own_directory(chosen.resolve())
     trust.require_own(directory)
     return StoreSettings(directory, capacity_bytes, service_name)
 

@@ -8,7 +8,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Protocol
 
-from allenfs.errors import ExhaustedError, ServiceError
+from allenfs.errors import DamagedStoreError, ExhaustedError, ServiceError
 from allenfs.failures import Failures
 from allenfs.images import ImageService
 from allenfs.sealed import Known
@@ -55,7 +55,7 @@ class ImageStore(Protocol):
     def is_known(self, request: ImageRequest) -> bool:
         """Whether an image is stored."""
 
-    def spool(self) -> Spool:
+    def spool(self, *, in_memory: bool = False) -> Spool:
         """Return a new place for the bytes of a download."""
 
     def add(
@@ -246,12 +246,19 @@ class Fetcher:
         image = self._store.find(request, unread=True)
         if image is not None:
             return image
-        spool = self._store.spool()
+
+        def downloaded(spool: Spool) -> Image:
+            try:
+                answer = self._service.fetch(request, spool, turn, goes_on)
+                return self._store.add(request, spool, answer.modified_ns)
+            finally:
+                spool.close()
+
         try:
-            answer = self._service.fetch(request, spool, turn, goes_on)
-            image = self._store.add(request, spool, answer.modified_ns)
-        finally:
-            spool.close()
+            image = downloaded(self._store.spool())
+        except DamagedStoreError as error:  # a disk that does not give back
+            log.warning("%s: the download %s: once more", request.path, error)
+            image = downloaded(self._store.spool(in_memory=True))
         self._is_last_one_kept = self._store.peek(request) is not None
         return image
 

@@ -30,6 +30,8 @@ _SHARE, _MIN_BYTES, _MAX_BYTES = 64, 4096, 2**20
 # The lock is held for milliseconds, or by a process that was stopped: then the
 # store is in trouble, and readers get their images without it.
 _LOCK_S = 2.0
+# Else twelve readers, who wait one after the other, would wait 24 s.
+_STUCK_S = 0.05
 _LOOK_S = 0.001
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -58,6 +60,7 @@ class Journal:
         share_bytes = capacity_bytes // _SHARE
         self.max_bytes = min(max(share_bytes, _MIN_BYTES), _MAX_BYTES)
         self._thread_lock = threading.Lock()
+        self._is_stuck = False
         self._fd: int | None = None
         self._close: Callable[[], object] = lambda: None
         self._offset = 0
@@ -72,17 +75,36 @@ class Journal:
             The lock cannot be had: no file, or held by somebody for 2 s.
         """
         if not self._thread_lock.acquire(timeout=_LOCK_S):
-            raise BlockingIOError(errno.EAGAIN, "the store's lock is held")
+            raise self._held()
         try:
             flags = _FLAGS | os.O_NONBLOCK
             fd = os.open(self._lock_path, flags, 0o600)
             try:
-                _lock(fd)
+                self._wait_for(fd)
                 yield
             finally:
                 os.close(fd)
         finally:
             self._thread_lock.release()
+
+    def _wait_for(self, fd: int) -> None:
+        """Lock the file; whoever comes after one that waited in vain waits little."""
+        ends_s = time.monotonic() + (_STUCK_S if self._is_stuck else _LOCK_S)
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > ends_s:
+                    self._is_stuck = True
+                    raise self._held() from None
+            time.sleep(_LOOK_S)
+        self._is_stuck = False
+
+    def _held(self) -> BlockingIOError:
+        return BlockingIOError(
+            errno.EAGAIN, "another process holds the lock", str(self._lock_path)
+        )
 
     def skip_to_end(self) -> None:
         """Take what was told so far as known."""
@@ -149,14 +171,3 @@ class Journal:
             return os.path.samestat(os.fstat(self._fd), os.stat(self._path))
         except FileNotFoundError:
             return False
-
-
-def _lock(fd: int) -> None:
-    ends_s = time.monotonic() + _LOCK_S
-    while True:
-        try:
-            return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > ends_s:
-                raise
-        time.sleep(_LOOK_S)

@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import functools
 import os
@@ -22,6 +21,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from allenfs.recency import BLOCK_BYTES, Use
+from allenfs.trust import make_private, require_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,16 +47,24 @@ def own_directory(chosen: Path) -> Path:
     """Return where the store is: `chosen`, or a directory of its own below it.
 
     A directory that was there before and holds something else is somebody's:
-    nothing in it must be taken for the store's.
+    nothing in it must be taken for the store's. So is one in which everybody may have
+    something of his own, as /tmp.
     """
     try:
+        is_shared = bool(chosen.stat().st_mode & stat.S_ISVTX)
         names = os.listdir(chosen)
-        tag = (chosen / _TAG_NAME).read_text() if _TAG_NAME in names else None
+        tag = _read_tag(chosen) if _TAG_NAME in names else None
     except (OSError, ValueError):
         return chosen  # not there yet; or it will be said when it is used
     # an empty tag: another process begins the store at this moment
     is_ours = not names or tag in ("", _CACHE_TAG)
-    return chosen if is_ours else chosen / _OWN_NAME
+    return chosen if is_ours and not is_shared else chosen / _OWN_NAME
+
+
+def _read_tag(directory: Path) -> str:
+    fd = os.open(directory / _TAG_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(fd, "rb") as file:
+        return file.read(len(_CACHE_TAG) + 1).decode()
 
 
 class Layout:
@@ -94,13 +102,10 @@ class Layout:
         Raises
         ------
         OSError
-            One of its directories is a symbolic link.
+            One of its directories is a link, somebody else's, or not there.
         """
-        for directory in (self.images / name).parents:
-            if directory == self.images:
-                return
-            if directory.is_symlink():
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(directory))
+        for directory in self._directories(name):
+            require_private(directory)
 
     def own_parent(self, name: str) -> Path:
         """Return the directory of an image's file, made where it is missing.
@@ -109,10 +114,16 @@ class Layout:
         ------
         OSError
         """
-        self.require_own(name)
-        parent = (self.images / name).parent
-        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return parent
+        for directory in self._directories(name):
+            make_private(directory)
+        return (self.images / name).parent
+
+    def _directories(self, name: str) -> list[Path]:
+        """Name the directories below ``images`` that lead to an image's file."""
+        steps = name.split("/")[:-1]
+        return [
+            self.images.joinpath(*steps[:count]) for count in range(1, len(steps) + 1)
+        ]
 
     def files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
         """Go through the stored files of all services: name and entry."""
@@ -148,15 +159,20 @@ class Layout:
         ------
         OSError
         """
-        tag = self.directory / _TAG_NAME
-        if not tag.exists():
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.path.lexists(self.directory / _TAG_NAME):
             if not any(self.directory.iterdir()):
                 # only of an empty one: somebody may have named /tmp
                 self.directory.chmod(0o700)
-            tag.write_text(_CACHE_TAG)
+            require_private(self.directory)
+            with (
+                contextlib.suppress(FileExistsError),  # another process did
+                (self.directory / _TAG_NAME).open("x") as tag,
+            ):
+                tag.write(_CACHE_TAG)
+        require_private(self.directory)
         for directory in (self.images, self.incoming):
-            directory.mkdir(mode=0o700, exist_ok=True)
+            make_private(directory)
 
     def incoming_file(self) -> Path:
         """Return a new name for a download."""

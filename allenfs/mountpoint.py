@@ -219,7 +219,10 @@ def _lock(directory: int, mountpoint: Path) -> None:
     try:
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        msg = f"{mountpoint} is mounted already, or just being mounted"
+        msg = (
+            f"{mountpoint} is held by another allenfs: it just mounts there, or was "
+            "stopped before it ended"
+        )
         raise MountError(msg) from error
 
 

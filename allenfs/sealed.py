@@ -125,8 +125,17 @@ def seal(name: str, facts: Facts, image_hash: hashlib._Hash) -> bytes:
 
 
 def signature_of(fd: int) -> Signature:
-    """Return what changes when a file is replaced or written to."""
+    """Return what changes when a file is replaced or written to.
+
+    Raises
+    ------
+    DamagedStoreError
+        It is somebody else's, who can seal whatever he likes.
+    """
     found = os.fstat(fd)
+    if found.st_uid != os.geteuid():
+        msg = f"stored file of user {found.st_uid}"
+        raise DamagedStoreError(msg)
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 

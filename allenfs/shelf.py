@@ -19,8 +19,10 @@ import json
 import logging
 import os
 import re
+import stat
 import time
 import zlib
+from errno import ELOOP, ENXIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -28,6 +30,7 @@ from allenfs.journal import Journal
 from allenfs.layout import Layout, disk_bytes
 from allenfs.spool import Spool
 from allenfs.trouble import Trouble
+from allenfs.trust import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +46,8 @@ _DAMAGE = (
     *(ValueError, KeyError, TypeError),
 )
 _SUFFIX = ".json.gz"
+# What is kept of the longest lists is 5 MB.
+_MAX_BYTES = 64 * 2**20
 # What only `_path` writes: nothing else is read, counted or removed.
 _KIND = re.compile(r"[a-z-]+")
 _MAX_NAME_BYTES = 200
@@ -174,7 +179,8 @@ class Shelf:
                 self._used_bytes = sum(size_bytes for _, size_bytes, _ in self.usage())
             if self._used_bytes + cost_bytes > self._capacity_bytes:
                 self._make_room(cost_bytes)
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for directory in (self._all, self._own, path.parent):
+                make_private(directory)
             spool.path.rename(path)
             spool.path = None
             # what it replaced still counts, until the next time
@@ -230,9 +236,27 @@ class _DamagedError(Exception):
     """A file that is not what was written."""
 
 
+def _unpacked(path: Path) -> bytes:
+    try:
+        # neither waiting for a pipe's other end, nor behind a link
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno not in (ELOOP, ENXIO):
+            raise
+        msg = f"{path}: no file"
+        raise _DamagedError(msg) from error
+    with open(fd, "rb") as file:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+            msg = f"{path}: no file of this user"
+            raise _DamagedError(msg)
+        with gzip.open(file) as unpacked:
+            return unpacked.read(_MAX_BYTES)  # what was cut so is no JSON
+
+
 def _read(path: Path) -> tuple[Key, Kept]:
     try:
-        data = json.loads(gzip.decompress(path.read_bytes()))
+        data = json.loads(_unpacked(path))
         if data["allenfs"] != _FORMAT:
             msg = f"{path}: of another version"
             raise _DamagedError(msg)

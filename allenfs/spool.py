@@ -9,7 +9,7 @@ import os
 import weakref
 from typing import TYPE_CHECKING
 
-from allenfs.errors import ExhaustedError
+from allenfs.errors import DamagedStoreError, ExhaustedError
 from allenfs.windowed import WindowedBytes
 
 if TYPE_CHECKING:
@@ -23,8 +23,10 @@ class Spool:
     """Takes the bytes of one download.
 
     A file in the store where that works. A store that cannot take the bytes (a
-    full disk, no permission) must not fail the download: they move to memory. Only
-    where no file can be opened at all, ExhaustedError is raised.
+    full disk, no permission) must not fail the download: they move to memory.
+
+    Every method but `close` and `discard` may raise DamagedStoreError, where the file
+    does not give back what was written, and ExhaustedError, where memory is no place.
 
     Attributes
     ----------
@@ -48,9 +50,12 @@ class Spool:
 
     def restart(self) -> None:
         """Forget what was written."""
-        os.ftruncate(self.fd, 0)
         self.size_bytes = 0
         self.sha256 = hashlib.sha256()
+        try:
+            os.ftruncate(self.fd, 0)
+        except OSError as error:
+            self._move_to_memory(error)
 
     def write(self, chunk: bytes) -> None:
         """Add `chunk` at the end."""
@@ -64,7 +69,7 @@ class Spool:
             _write_all(self.fd, chunk, self.size_bytes)
         except OSError as error:
             self._move_to_memory(error)
-            _write_all(self.fd, chunk, self.size_bytes)
+            self._write_to_memory(chunk, self.size_bytes)
 
     def view(self) -> WindowedBytes:
         """Everything that was written, without reading it into memory."""
@@ -98,19 +103,25 @@ class Spool:
     def _move_to_memory(self, error: OSError) -> None:
         self._warn(error)
         self.discard()
-        old_fd, copied_bytes = self.fd, 0
-        close_old = self._close
+        written, close_old = WindowedBytes(self.fd, self.size_bytes), self._close
         self.fd = self._open_memory()
         self._close = _closing(self, self.fd)
+        copied_bytes = 0
         while copied_bytes < self.size_bytes:
-            chunk = os.pread(
-                old_fd, min(_COPY_BYTES, self.size_bytes - copied_bytes), copied_bytes
-            )
+            chunk = written[copied_bytes : copied_bytes + _COPY_BYTES]
             if not chunk:
-                raise error
-            _write_all(self.fd, chunk, copied_bytes)
+                msg = f"was cut at byte {copied_bytes}"
+                raise DamagedStoreError(msg)
+            self._write_to_memory(chunk, copied_bytes)
             copied_bytes += len(chunk)
         close_old()
+
+    def _write_to_memory(self, chunk: bytes, offset: int) -> None:
+        try:
+            _write_all(self.fd, chunk, offset)
+        except OSError as error:
+            msg = f"no place for a download: {error}"
+            raise ExhaustedError(msg) from error
 
 
 def _closing(spool: Spool, fd: int) -> weakref.finalize[[int], Spool]:
@@ -134,6 +145,8 @@ def _open_locked(path: Path) -> int:
                 return fd
         except BaseException:
             os.close(fd)
+            with contextlib.suppress(OSError):
+                path.unlink()
             raise
         os.close(fd)  # taken for litter between the two
 

@@ -137,8 +137,10 @@ class Store:
             with contextlib.suppress(KeyError, RuntimeError):  # another thread did
                 del self._verified[next(iter(self._verified))]
 
-    def spool(self) -> Spool:
-        """Return a new place for the bytes of a download."""
+    def spool(self, *, in_memory: bool = False) -> Spool:
+        """Return a new place for the bytes of a download; in memory, where asked."""
+        if in_memory:
+            return Spool(None, self._trouble.say)
         try:
             self._layout.prepare()
         except OSError as error:

@@ -23,6 +23,7 @@ import urllib3.exceptions
 
 from allenfs import __version__
 from allenfs.errors import (
+    AllenFSError,
     CutAnswerError,
     ServiceError,
     ServiceTimeoutError,
@@ -194,7 +195,7 @@ def translated(watchdog: Watchdog) -> Iterator[None]:
         # a connection shut in time looks like a broken answer
         watchdog.raise_if_expired()
         raise
-    except ServiceError:
+    except AllenFSError:  # of the sink, too
         raise
     except Exception as error:
         watchdog.raise_if_expired()

@@ -2,16 +2,24 @@
 
 The seal of a stored file tells damage, not malice. And who could put a link into the
 store could have allenfs read, write or remove a file anywhere, as the user who mounts.
+
+`require_own` looks through a store before it is used. While it is used, somebody may
+remove it and put another in its place, if it lies where others can write: so every
+directory is looked at again when something is kept (`require_private`), and every
+file when it is opened (`signature_of`, in ``sealed.py``).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import stat
+from errno import ENOTDIR, EPERM
 from typing import TYPE_CHECKING
 
 from allenfs.errors import UnsafeStoreError
+from allenfs.labels import in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,27 +38,40 @@ def require_own(directory: Path) -> None:
     Raises
     ------
     UnsafeStoreError
-        It belongs to somebody else, others can write to it or put another in its
-        place, or something in it is a link that leads out of it.
+        It belongs to somebody else, others can write to it, or something in it is
+        a link that leads out of it.
     """
     found = _look(directory, follow=True)
     if found is None or not stat.S_ISDIR(found.st_mode):
         return
-    _require_mine(directory, found)
     # An empty directory is made 0700 when the store begins, see `Layout.prepare`;
     # a mode of 0775 is what `mkdir` gives where each user has a group of his own.
     bad_bits = stat.S_IWOTH if _is_empty(directory) else stat.S_IWOTH | stat.S_IWGRP
-    if found.st_mode & bad_bits:
-        mode = stat.filemode(found.st_mode)
-        _refuse(directory, f"can be written by others ({mode}): chmod 700 it")
-    above = _look(directory.resolve().parent, follow=True)
-    if (
-        above is not None
-        and above.st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH
-    ):
-        _refuse(directory, "is in a directory that all can write to: move it")
+    _require_mine(directory, found, bad_bits)
     for path in _parts(directory):
         _require_no_trick(path)
+
+
+def require_private(directory: Path) -> None:
+    """Refuse a directory of a store into which others can have put something.
+
+    Raises
+    ------
+    OSError
+        It is not there, no directory, somebody else's, or can be written by all.
+    """
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR), str(directory))
+    if found.st_uid != os.geteuid() or found.st_mode & stat.S_IWOTH:
+        raise PermissionError(EPERM, "others have a hand in it", str(directory))
+
+
+def make_private(directory: Path) -> None:
+    """Make a directory of a store, where it is missing; raises as `require_private`."""
+    with contextlib.suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+    require_private(directory)
 
 
 def _parts(directory: Path) -> Iterator[Path]:
@@ -74,14 +95,19 @@ def _require_no_trick(path: Path) -> None:
         return
     if stat.S_ISLNK(found.st_mode):
         _refuse(path, "is a symbolic link: remove it")
-    _require_mine(path, found)
-    if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
+    _require_mine(path, found, stat.S_IWOTH)
+    if path.name in _FILES and not stat.S_ISREG(found.st_mode):
+        _refuse(path, "is no file: remove it")
+    if path.name == "journal" and found.st_nlink > 1:  # it is written to
         _refuse(path, "has a second name (a hard link): remove it")
 
 
-def _require_mine(path: Path, found: os.stat_result) -> None:
+def _require_mine(path: Path, found: os.stat_result, bad_bits: int) -> None:
     if found.st_uid != os.geteuid():
         _refuse(path, f"belongs to {_name(found.st_uid)}: chown it")
+    if found.st_mode & bad_bits:
+        mode = stat.filemode(found.st_mode)
+        _refuse(path, f"can be written by others ({mode}): chmod go-w it")
 
 
 def _name(user_id: int) -> str:
@@ -99,5 +125,6 @@ def _look(path: Path, *, follow: bool) -> os.stat_result | None:
 
 
 def _refuse(path: Path, why: str) -> None:
-    msg = f"the store is not safe: {path} {why}, or use another with --cache-dir"
+    place = in_one_line(str(path), 1000)
+    msg = f"the store is not safe: {place} {why}, or use another with --cache-dir"
     raise UnsafeStoreError(msg)

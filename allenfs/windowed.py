@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from allenfs.errors import DamagedStoreError
+
 _WINDOW_BYTES = 2**20
 
 
@@ -19,6 +21,11 @@ class WindowedBytes:
         Stays open as long as this is used.
     size_bytes : int
         Of the file, from its beginning; what lies behind is not seen.
+
+    Raises
+    ------
+    DamagedStoreError
+        By a slice: the file does not give back what was written.
     """
 
     def __init__(self, fd: int, size_bytes: int) -> None:
@@ -35,6 +42,10 @@ class WindowedBytes:
         if not self._start <= start <= stop <= self._start + len(self._window):
             wanted_bytes = max(stop - start, _WINDOW_BYTES)
             wanted_bytes = min(wanted_bytes, self._size_bytes - start)
-            self._window = os.pread(self._fd, wanted_bytes, start)
+            try:
+                self._window = os.pread(self._fd, wanted_bytes, start)
+            except OSError as error:
+                msg = f"cannot be read back: {error}"
+                raise DamagedStoreError(msg) from error
             self._start = start
         return self._window[start - self._start : max(start, stop) - self._start]

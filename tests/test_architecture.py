@@ -30,8 +30,8 @@ ROWS = (
     ("tree",),
     # mechanism
     ("answers", "watchdog", "sealed", "journal", "recency", "mountpoint", "trouble"),
-    ("windowed",),
-    ("layout", "spool", "trust"),
+    ("windowed", "trust"),
+    ("layout", "spool"),
     ("turns", "single_flight"),
     ("transport", "store", "shelf"),
     ("service",),
