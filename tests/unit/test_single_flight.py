@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from allenfs.errors import InterruptedWaitError, WrongAnswerError
-from allenfs.single_flight import SingleFlight
+from allenfs.single_flight import Patience, SingleFlight
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -276,3 +276,25 @@ def test_abandoned_work_does_not_take_the_next_ones_place(
         asked.gate.set()
         assert second.result() is values[0].result()
     assert asked.done == 1
+
+
+@pytest.mark.parametrize("look_s", [0.025, 0.3, 1.0])
+def test_patience_counts_each_moment_once_however_often_one_looks(
+    look_s: float,
+) -> None:
+    now_s = 0.0
+    patience = Patience(10.0, lambda: now_s)
+    while not patience.is_over():
+        now_s += look_s
+    assert now_s == pytest.approx(10.0, abs=1.1 * look_s)
+
+
+def test_of_a_time_without_a_look_patience_counts_one_second() -> None:
+    """The process was stopped, or suspended: it could not have been answered."""
+    now_s = 0.0
+    patience = Patience(10.0, lambda: now_s)
+    for _ in range(10):
+        now_s += 3600
+        assert not patience.is_over()
+    now_s += 3600
+    assert patience.is_over()
