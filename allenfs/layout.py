@@ -14,6 +14,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
+import itertools
+import operator
 import os
 import re
 import stat
@@ -114,16 +116,15 @@ class Layout:
         ------
         OSError
         """
+        # one by one: of `parents=True` all but the last are made for everybody
         for directory in self._directories(name):
             make_private(directory)
         return (self.images / name).parent
 
-    def _directories(self, name: str) -> list[Path]:
-        """Name the directories below ``images`` that lead to an image's file."""
-        steps = name.split("/")[:-1]
-        return [
-            self.images.joinpath(*steps[:count]) for count in range(1, len(steps) + 1)
-        ]
+    def _directories(self, name: str) -> Iterator[Path]:
+        """Go down from ``images`` to the directory of an image's file."""
+        *names, _ = name.split("/")
+        return itertools.accumulate(names, operator.truediv, initial=self.images)
 
     def files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
         """Go through the stored files of all services: name and entry."""

@@ -208,6 +208,34 @@ def test_a_foreign_thing_in_place_of_the_stores_own_costs_no_read(
     assert found(store_at(tmp_path), 1) == DATA
 
 
+@pytest.mark.parametrize("name", ["images", "images/test", "journal", "lock"])
+def test_nothing_is_written_where_a_link_leads_that_came_while_it_was_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    store = store_at(tmp_path / "store")
+    put(store, 1, DATA)
+    path, target = tmp_path / "store" / name, tmp_path / "target"
+    if path.is_dir():
+        path.rename(target)
+    else:
+        path.unlink()
+        target.write_text("a text of the user's own")
+    path.symlink_to(target)
+    before = snapshot(target)
+    for number in (1, 2):
+        put(store, number, image_bytes(number, 5000))
+    store.remove("test/section/1/image.jpg", 0)
+    assert snapshot(target) == before
+    assert len(warnings_in(caplog)) == 1
+
+
+def snapshot(place: Path) -> dict[Path, bytes]:
+    """What is there: of a file its bytes, of a directory those below it."""
+    return {
+        path: path.read_bytes() for path in (place, *place.rglob("*")) if path.is_file()
+    }
+
+
 def test_an_image_larger_than_the_store_is_given_and_not_kept(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

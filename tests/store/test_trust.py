@@ -1,0 +1,135 @@
+"""Which directories are a store of one's own, and what is said of the others."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from pathlib import Path
+
+import pytest
+from store_helpers import put, store_at
+
+from allenfs.config import StoreSettings
+from allenfs.errors import UnsafeStoreError
+from allenfs.shelf import Kept, Shelf
+from allenfs.trust import require_own
+
+
+def kept(directory: Path) -> None:
+    """Let a store keep an image."""
+    put(store_at(directory), 1, b"bytes")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A used one, in a directory that only its owner can write to."""
+    kept(tmp_path / "store")
+    return tmp_path / "store"
+
+
+def refused(directory: Path) -> str:
+    with pytest.raises(UnsafeStoreError) as raised:
+        require_own(directory)
+    return str(raised.value)
+
+
+def test_a_used_store_and_what_is_not_there_are_safe(store: Path) -> None:
+    require_own(store)
+    require_own(store / "missing")
+    require_own(store / "lock")  # no directory: trouble, when it is used
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o750, 0o755])
+def test_others_may_look_at_a_store(store: Path, mode: int) -> None:
+    store.chmod(mode)
+    require_own(store)
+
+
+def test_a_directory_of_all_where_nobody_can_rename_what_is_anothers_is_safe(
+    store: Path,
+) -> None:
+    """As /tmp is."""
+    store.parent.chmod(0o1777)
+    require_own(store)
+    store.parent.chmod(0o777)
+    assert "is in a directory that all can write to" in refused(store)
+
+
+def test_of_a_link_to_a_store_the_place_of_the_store_counts(
+    store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    link = tmp_path_factory.mktemp("elsewhere") / "link"
+    link.symlink_to(store)
+    require_own(link)
+    store.parent.chmod(0o777)
+    assert "is in a directory that all can write to" in refused(link)
+
+
+def test_a_store_of_any_other_user_is_refused_and_the_user_is_named(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root's, too: nobody else can have made it, but somebody else can use it."""
+    mine = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
+    assert f"store belongs to {pwd.getpwuid(mine).pw_name}: chown it" in refused(store)
+
+    def nobody(user_id: int) -> pwd.struct_passwd:
+        raise KeyError(user_id)
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert f"store belongs to user {mine}: chown it" in refused(store)
+
+
+@pytest.mark.parametrize("part", ["CACHEDIR.TAG", "journal", "lock"])
+def test_a_second_name_of_one_of_the_stores_own_files_is_refused(
+    store: Path, part: str
+) -> None:
+    os.link(store / part, store.parent / "another name")
+    assert f"{part} has a second name (a hard link)" in refused(store)
+
+
+@pytest.mark.parametrize(
+    "part", ["images", "incoming", "records", "images/*", "images/*/*", "records/*"]
+)
+def test_a_link_for_one_of_the_stores_directories_is_refused(
+    store: Path, part: str
+) -> None:
+    (store / "records" / "service").mkdir(parents=True)
+    (directory,) = store.glob(part)
+    directory.rename(store.parent / "elsewhere")
+    directory.symlink_to(store.parent / "elsewhere")
+    assert f"{directory} is a symbolic link" in refused(store)
+
+
+def test_what_is_said_of_a_part_with_an_odd_name_is_one_line(store: Path) -> None:
+    """Whoever could once write to the store has given it."""
+    (store / "images" / "a\nallenfs: all is well\x1b[2J").symlink_to("/")
+    assert refused(store).isprintable()
+
+
+def test_a_group_may_write_to_a_store_only_before_it_is_one(tmp_path: Path) -> None:
+    directory = tmp_path / "new"
+    directory.mkdir()
+    directory.chmod(0o775)
+    require_own(directory)
+    store_at(directory).spool().discard()
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    directory.chmod(0o775)
+    assert "can be written by others (drwxrwxr-x)" in refused(directory)
+
+
+def test_every_directory_of_a_store_is_its_owners_alone_whatever_the_umask(
+    tmp_path: Path,
+) -> None:
+    old_umask = os.umask(0)
+    try:
+        kept(tmp_path / "new")
+        settings = StoreSettings(tmp_path / "new", 2**20, "test")
+        Shelf(settings).put(("section", "1"), Kept([1], 1))
+    finally:
+        os.umask(old_umask)
+    below = [path for path in (tmp_path / "new").rglob("*") if path.is_dir()]
+    assert len(below) == 8
+    for directory in (tmp_path / "new", *below):
+        assert stat.S_IMODE(directory.stat().st_mode) == 0o700, directory
