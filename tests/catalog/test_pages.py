@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -316,13 +317,15 @@ def test_null_entries_count_in_a_page_and_are_left_out() -> None:
         assert found == [{"id": 1}, {"id": 2}], most
 
 
-def test_a_service_that_ignores_where_a_page_begins_ends() -> None:
+@pytest.mark.parametrize("ids", [(1, 2), (1, 1)])
+def test_a_service_that_ignores_where_a_page_begins_ends(ids: tuple[int, int]) -> None:
     def page(query: Query, *, start_row: int, num_rows: int) -> list[Row | None]:
         starts.append(start_row)
-        return [{"id": 1}, {"id": 2}]
+        return [{"id": one, "nested": [{"name": "a"}]} for one in ids]
 
     starts: list[int] = []
-    assert all_rows(page, QUERY, FIELDS) == [{"id": 1}, {"id": 2}]
+    found = all_rows(page, QUERY, FIELDS)
+    assert found == [{"id": one, "nested": [{"name": "a"}]} for one in sorted({*ids})]
     assert starts == [0, 2]
 
 
@@ -359,6 +362,30 @@ def test_a_list_of_more_than_4_mib_is_wrong() -> None:
     ]
     with pytest.raises(WrongAnswerError, match="4194304 bytes"):
         all_rows(Pages(rows), QUERY, ("name",))
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        *(questions.section(5), questions.nissl(5), questions.plate(5)),
+        *(questions.data_set(5), questions.atlas(5)),
+    ],
+    ids=lambda one: one.key[0],
+)
+def test_no_record_of_more_than_1_mib_is_kept(question: Question[Any]) -> None:
+    row = {"id": 5, "text": "", "section_images": [], "atlas_data_sets": []}
+    room = 2**20 - len(json.dumps(row))
+    question.ask(Pages([row | {"text": "a" * (room // 2)}]))
+    with pytest.raises(WrongAnswerError, match="a record of more than 1048576 bytes"):
+        question.ask(Pages([row | {"text": "a" * (room + 1000)}]))
+
+
+@pytest.mark.parametrize(
+    "question", [lists.has_genes("P"), lists.has_gene("P", "A")], ids=lambda _: ""
+)
+def test_whether_there_are_genes_is_asked_of_ten_rows(question: Question[Any]) -> None:
+    rows: list[Row | None] = [{"id": one, "acronym": f"A{one}"} for one in range(1, 50)]
+    assert len(question.ask(Pages([None, *rows]))) == 9
 
 
 def test_lists_that_many_pages_cut_take_time_with_their_length() -> None:
