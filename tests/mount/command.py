@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from typing import TYPE_CHECKING
 
-from mounted import STRICT_PYTHON
+from mounted import STRICT_PYTHON, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +46,4 @@ def _is_running(pid: int) -> bool:
 
 
 def until_gone(pid: int) -> None:
-    ends_s = time.monotonic() + 30
-    while _is_running(pid):
-        assert time.monotonic() < ends_s
-        time.sleep(0.01)  # not this process' child: there is no event to wait for
+    until(lambda: not _is_running(pid))

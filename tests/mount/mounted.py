@@ -19,7 +19,7 @@ from allenfs.mountpoint import PID_ATTRIBUTE, is_mounted
 from allenfs.nodes import ImageFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from typing_extensions import Self
 
@@ -30,6 +30,14 @@ _QUICK = {"failure_memory_s": 0, "not_found_memory_s": 0, "first_backoff_s": 0}
 _BAD = re.compile(r"(^| )(WARNING|ERROR|CRITICAL) |^Traceback|^ +File |: a bug$")
 _LOOK_S = 0.01
 _START_S = 30
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for what another process does: there is no event of it to wait for."""
+    ends_s = time.monotonic() + _START_S
+    while not condition():
+        assert time.monotonic() < ends_s
+        time.sleep(_LOOK_S)
 
 
 class Mounted:

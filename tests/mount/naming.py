@@ -1,6 +1,6 @@
 """Serves an empty mount that calls itself allenfs, and names whatever process.
 
-Arguments: mountpoint, process id.
+Arguments: mountpoint, process id; an empty one is no answer but an error.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ class Naming(fuse.Operations):
         return {"st_mode": stat.S_IFDIR | 0o555, "st_nlink": 2}
 
     def getxattr(self, path: str, name: str, position: int = 0) -> bytes:
+        if not self._pid:
+            raise fuse.FuseOSError(errno.ENODATA)
         return self._pid
 
 

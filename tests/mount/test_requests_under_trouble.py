@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from mounted import Mounted, errno_of_open, image_bytes
+from mounted import Mounted, errno_of_open, image_bytes, until
 
 from allenfs.sample.faults import Fault
 from allenfs.sample.server import SampleService
@@ -32,13 +32,6 @@ THREADS, OPENS = 8, 250
 DEFAULT_MEMORY = {"failure_memory_s": 10, "not_found_memory_s": 60}
 # for a machine that is busy with something else
 LATER_S = 5.0
-
-
-def until(condition: Callable[[], object]) -> None:
-    ends_s = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < ends_s
-        time.sleep(0.005)  # another process' state has no event to wait for
 
 
 def errno_of(look: Callable[[Path], object], path: Path) -> int:

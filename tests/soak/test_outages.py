@@ -13,7 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from mounted import Mounted, image_bytes
+from mounted import Mounted, image_bytes, until
 
 from allenfs.sample.server import SampleService
 
@@ -65,13 +65,6 @@ class Outage:
         assert data.endswith(b"\xff\xd9")
         self.read += 1
         return True
-
-
-def until(condition: Callable[[], object]) -> None:
-    ends_s = time.monotonic() + LATER_S
-    while not condition():
-        assert time.monotonic() < ends_s
-        time.sleep(0.01)  # another process' state has no event to wait for
 
 
 def test_a_service_that_is_away_for_a_minute(

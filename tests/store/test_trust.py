@@ -37,6 +37,7 @@ def refused(directory: Path) -> str:
 def test_a_used_store_and_what_is_not_there_are_safe(store: Path) -> None:
     require_own(store)
     require_own(store / "missing")
+    (store / "lock").chmod(0o666)
     require_own(store / "lock")  # no directory: trouble, when it is used
 
 

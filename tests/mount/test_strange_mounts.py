@@ -1,0 +1,122 @@
+"""Mounts that call themselves allenfs, and what `mount` and `umount` make of them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from command import allenfs, fails
+from mounted import until
+
+from allenfs.mountpoint import is_mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from allenfs.sample.server import SampleService
+
+NAMING = Path(__file__).with_name("naming.py")
+AS_STRANGER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    root = tmp_path / "mnt"
+    root.mkdir()
+    yield root
+    while is_mounted(root):
+        subprocess.run(["umount", "-l", root], check=True)
+
+
+def mounts(root: Path) -> int:
+    return Path("/proc/self/mountinfo").read_text().count(f" {root} ")
+
+
+@contextlib.contextmanager
+def strange(root: Path, names: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A mount of another program, that names a process."""
+    before = mounts(root)
+    serving = subprocess.Popen([sys.executable, NAMING, root, names])
+    try:
+        until(lambda: mounts(root) > before)
+        yield serving
+    finally:
+        serving.terminate()
+        serving.wait()
+
+
+def kill(serving: subprocess.Popen[bytes]) -> None:
+    serving.kill()
+    serving.wait()
+
+
+@contextlib.contextmanager
+def busy(root: Path) -> Iterator[None]:
+    """As long as somebody is in it, umount asks whom to end."""
+    somebody = subprocess.Popen(["sleep", "60"], cwd=root)
+    try:
+        yield
+    finally:
+        kill(somebody)
+
+
+def test_umount_ends_no_process_that_a_strange_mount_names(root: Path) -> None:
+    victim = subprocess.Popen([*AS_STRANGER, "sleep", "60"])
+    try:
+        with strange(root, str(victim.pid)), busy(root):
+            named = os.getxattr(root, "user.allenfs.pid")
+            assert named == str(victim.pid).encode()
+            assert allenfs("umount", root).returncode == 0
+            assert not is_mounted(root)
+            assert victim.poll() is None
+    finally:
+        kill(victim)
+
+
+def test_umount_where_the_process_that_is_named_has_ended(root: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    with strange(root, str(ended.pid)), busy(root):
+        done = allenfs("umount", root)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert not is_mounted(root)
+
+
+def test_a_mount_that_lives_is_not_cleared_away_whatever_it_answers(root: Path) -> None:
+    with strange(root, "") as serving:
+        said = fails(3, "mount", "--sample", root)
+        assert "mounted already, and does not answer" in said
+        assert is_mounted(root)
+        assert serving.poll() is None
+
+
+def test_dead_mounts_one_below_another_are_all_cleared_away(
+    root: Path, service: SampleService
+) -> None:
+    with strange(root, "") as below, strange(root, "") as above:
+        kill(above)
+        kill(below)
+        assert mounts(root) == 2
+        assert allenfs("mount", "--api-url", service.url, root).returncode == 0
+        assert mounts(root) == 1
+        assert "section" in os.listdir(root)
+        assert allenfs("umount", root).returncode == 0
+
+
+def test_a_dead_mount_that_somebody_else_clears_away_is_exit_3(root: Path) -> None:
+    with strange(root, "") as serving:
+        kill(serving)
+        parent = os.open(root.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(parent, fcntl.LOCK_EX)
+            said = fails(3, "mount", "--sample", root)
+        finally:
+            os.close(parent)
+        assert "is a dead mount, and somebody else is at it" in said
+        assert is_mounted(root)
