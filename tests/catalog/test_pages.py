@@ -311,7 +311,8 @@ def test_pages_are_asked_until_one_is_empty(most: int) -> None:
 
 
 def test_null_entries_count_in_a_page_and_are_left_out() -> None:
-    rows: list[Row | None] = [None, {"id": 1}, None, None, {"id": 2}, {"name": 0}, None]
+    nobodys: list[Row | None] = [{"nested": [{"name": text}]} for text in "ab"]
+    rows: list[Row | None] = [None, {"id": 1}, None, None, {"id": 2}, *nobodys, None]
     for most in (2, 3, 4, 2000):
         found = all_rows(Pages(rows, most), QUERY, FIELDS)
         assert found == [{"id": 1}, {"id": 2}], most
@@ -354,6 +355,11 @@ def test_of_the_rows_of_a_list_only_what_is_asked_for_is_kept(text: str) -> None
         completed(Pages([]), QUERY, list(filter(None, rows)), ("name", "nested")),
     ):
         assert found == [{"id": 1, "nested": [{"name": "b"}]}]
+
+
+def test_a_name_of_255_characters_is_kept() -> None:
+    row = {"id": 1, "nested": [{"acronym": "a" * 255}]}
+    assert all_rows(Pages([row]), QUERY, FIELDS) == [row]
 
 
 def test_a_list_of_more_than_4_mib_is_wrong() -> None:
@@ -427,7 +433,7 @@ def test_nested_images_are_taken_where_there_are_no_more() -> None:
     rows: list[Row | None] = [{"id": number} for number in range(1, 6)]
     pages = Pages(rows)
     nested = [{"id": number, "nested": True} for number in range(1, 6)]
-    more = [nested[0], {"name": "no id"}]
+    more = [nested[0], {"nested": "no id"}]
     assert completed(pages, QUERY, [*nested, *more], FIELDS) == nested
     assert pages.starts == [5]
     assert completed(pages, QUERY, nested[:4], FIELDS) == [*nested[:4], rows[4]]  # cut
