@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import os
 import subprocess
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from mounted import Mounted, image_bytes
+from mounted import Mounted, errno_of_open, image_bytes
 
 from allenfs.sample.server import Fault, SampleService
 
@@ -183,6 +184,17 @@ def test_the_first_429_or_5xx_ends_reading_ahead_and_nobody_notices(
         # itself, again; and the two behind it, which nobody has fetched ahead
         assert quiet(service) == asked + 3
         assert "not read ahead" in mounted.log
+
+
+def test_images_that_are_not_there_are_no_reason_to_fetch_the_next_ones(
+    tmp_path: Path, service: SampleService
+) -> None:
+    with Mounted(tmp_path, service.url, warnings=["HTTP 404"]) as mounted:
+        files = images(mounted / DATA_SET)
+        service.fail(Fault.STATUS_404)
+        for file in files[:4]:
+            assert errno_of_open(file) == errno.ENOENT
+        assert quiet(service) == 4
 
 
 def test_a_store_without_room_costs_no_request_twice(

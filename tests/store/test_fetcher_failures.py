@@ -12,6 +12,7 @@ from store_helpers import content, image_bytes, open_files, section, store_at
 from allenfs.errors import (
     BusyError,
     CutAnswerError,
+    ExhaustedError,
     ImageNotFoundError,
     ServiceError,
     ServiceTimeoutError,
@@ -19,6 +20,8 @@ from allenfs.errors import (
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from allenfs.spool import Spool
 
 
 @pytest.fixture
@@ -136,3 +139,17 @@ def test_a_remembered_failure_holds_no_file_of_its_download(bench: Bench) -> Non
         bench.fails(number, CutAnswerError)
     bench.service.failures.clear()
     assert open_files() <= before + 5
+
+
+def test_no_descriptor_for_a_download_is_one_warning_and_forgotten(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def exhausted() -> Spool:
+        raise ExhaustedError("no place for a download")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.store, "spool", exhausted)
+        bench.fails(1, ExhaustedError)
+    (said,) = [one.getMessage() for one in caplog.records]
+    assert said == "section/1/image.jpg: no place for a download"
+    assert content(bench.get(1)) == image_bytes(1, 5000)

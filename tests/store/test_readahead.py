@@ -18,6 +18,7 @@ from store_helpers import image_bytes, put, store_at
 from allenfs.errors import (
     BusyError,
     CutAnswerError,
+    ExhaustedError,
     ForbiddenError,
     ImageNotFoundError,
     RejectedError,
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
+    from allenfs.entries import Series
+    from allenfs.nodes import CollectionDirectory
     from allenfs.sealed import Image
+    from allenfs.spool import Spool
 
 STRAINS = [
     BusyError("HTTP 429"),
@@ -270,6 +274,42 @@ def test_a_bug_in_guessing_costs_a_log_line_and_no_turn(
     assert bench.turns._free == 4
     bench.read(20, 21)
     assert {22, 23} <= set(bench.fetched)
+
+
+def test_no_descriptor_for_what_is_fetched_ahead_is_no_bug(
+    bench: AheadBench,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def exhausted() -> Spool:
+        raise ExhaustedError("no place for a download")
+
+    bench.read(0)
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.store, "spool", exhausted)
+        with pytest.raises(ExhaustedError):
+            bench.open(1)
+        bench.settle()
+    assert {one.levelname for one in caplog.records} == {"WARNING"}
+    bench.read(10, 11)
+    assert {12, 13} <= set(bench.fetched)
+
+
+def test_two_who_read_a_listing_at_the_same_time_read_one(
+    bench: AheadBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes back from reading it second takes what the first one has noted."""
+    series = bench.ahead._series
+
+    def slow(directory: CollectionDirectory) -> Series:
+        monkeypatch.undo()
+        bench.ahead.opened(bench.path(0))  # another thread, meanwhile
+        return series(directory)
+
+    monkeypatch.setattr(bench.ahead, "_series", slow)
+    bench.ahead.opened(bench.path(1))
+    bench.settle()
+    assert {2, 3} <= set(bench.fetched)
 
 
 def test_a_new_image_of_a_listing_makes_it_be_read_anew(bench: AheadBench) -> None:
