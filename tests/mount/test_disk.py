@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 DISK_BYTES = 256 * 1024
 # of 8 to 20 kB
 PATHS = [f"section/69750516/ds5/q{number}/image.jpg" for number in range(60, 90)]
+RECORDS = ["section/70679080/info.json", "section/102146167/info.json"]
 TROUBLE = "trouble with the store"
 
 
@@ -94,6 +95,8 @@ def test_a_failing_disk_costs_one_warning_and_no_image(
         assert len(mounted.stored) == 5
         for time in (1, 2):
             with trouble(disk):
+                # a record is not kept either: it is the same trouble
+                assert (mounted / RECORDS[time - 1]).read_bytes()
                 for path in PATHS[:12]:
                     assert (mounted / path).read_bytes() == right[path]
             assert mounted.log.count(TROUBLE) == 1

@@ -7,8 +7,11 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from store_helpers import warnings_in
+from store_helpers import put, warnings_in
 
+from allenfs.config import StoreSettings
+from allenfs.shelf import Kept, Shelf
+from allenfs.store import Store
 from allenfs.trouble import Trouble
 
 if TYPE_CHECKING:
@@ -58,3 +61,16 @@ def test_the_same_trouble_is_said_again_after_a_minute_without_it(
     world.trouble.over()
     world.now_s += 60
     assert world.said(errno.ENOSPC) == 1
+
+
+@pytest.mark.parametrize("kept", ["an image", "a record"])
+def test_whatever_is_kept_ends_the_trouble(
+    world: World, tmp_path: Path, kept: str
+) -> None:
+    settings = StoreSettings(tmp_path / "store", 2**20, "test")
+    assert world.said(errno.ENOSPC) == 1
+    if kept == "an image":
+        put(Store(settings, world.trouble), 1, b"bytes")
+    else:
+        Shelf(settings, world.trouble).put(("section", "1"), Kept([1], 1))
+    assert world.said(errno.EROFS) == 1
