@@ -372,7 +372,7 @@ def test_an_answer_that_cannot_be_read_any_more_is_asked_again(
 
 def test_what_is_kept_in_memory_is_weighed_not_counted(bench: Bench) -> None:
     light = {"id": 1, "all": [0] * 1000}
-    heavy = {"id": 1, "all": [[]] * 100_000}
+    heavy = {"id": 1, "all": [[]] * 100_000, "text": "a" * 10**6}
     for number in range(300):
         bench.service.rows[f"Light{number}"] = [light]
         bench.get(f"Light{number}")
@@ -382,9 +382,32 @@ def test_what_is_kept_in_memory_is_weighed_not_counted(bench: Bench) -> None:
     kept = bench.archive.stock._memory
     assert 0 < len([key for key in kept if key[1].startswith("Heavy")]) < 4
     assert kept.currsize <= 64 * 2**20
-    # what memory has not is on the shelf
+    # what memory has not is on the shelf, and weighs as much when it comes from there
     bench.service.error = UnreachableError("no")
-    assert bench.get("Heavy0").record == heavy
+    for number in range(5):
+        assert bench.get(f"Heavy{number}").record == heavy
+    assert 0 < len([key for key in kept if key[1].startswith("Heavy")]) < 4
+
+
+def test_an_answer_weighs_its_text_its_values_and_what_holds_them(
+    bench: Bench,
+) -> None:
+    def weight_bytes(row: dict[str, Any]) -> int:
+        name = f"Thing{len(bench.service.rows)}"
+        bench.service.rows[name] = [row]
+        return bench.get(name).weight_bytes
+
+    nothing = weight_bytes({"id": 1})
+    assert nothing > 1000
+    assert weight_bytes({"id": 1, "name": "a" * 1000}) > nothing + 4 * 1000
+    assert weight_bytes({"id": 1, "all": [[]] * 100}) > nothing + 100 * 100
+
+
+def test_an_answer_heavier_than_all_that_is_remembered_is_given(bench: Bench) -> None:
+    heaviest = {"id": 1, "all": [[]] * 400_000}
+    bench.service.rows["Gene"] = [heaviest]
+    assert bench.get("Gene").record == heaviest
+    assert bench.archive.stock._memory.currsize == 64 * 2**20
 
 
 def test_a_failed_asking_keeps_nothing_of_what_it_has_read(bench: Bench) -> None:
@@ -402,8 +425,9 @@ def test_a_failed_asking_keeps_nothing_of_what_it_has_read(bench: Bench) -> None
     try:
         with pytest.raises(WrongAnswerError):
             bench.archive.get(replace(thing("Gene"), ask=ask), never)
-        while threading.active_count() > 1:  # the thread that asked ends
-            pass
+        for thread in threading.enumerate():  # the one that asked ends
+            if thread is not threading.current_thread():
+                thread.join(PATIENCE_S)
         assert seen[0]() is None
     finally:
         gc.enable()

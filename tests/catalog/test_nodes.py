@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from catalog_world import PLAIN, World
 
-from allenfs import nodes, tree
+from allenfs import browse, nodes, tree
 from allenfs.documents import Document
 from allenfs.entries import Folder, Link, Picture
 from allenfs.errors import PathNotFoundError, ServiceError
@@ -300,3 +300,20 @@ def test_a_products_name_is_asked_in_its_own_words(tmp_path: Path, text: str) ->
         (data_set,) = world.names(f"{path}/dataset")
         for gene in world.names(f"{path}/gene"):
             assert world.names(f"{path}/gene/{gene}/sagittal") == [data_set]
+
+
+def test_data_sets_that_were_listed_are_there_without_a_question_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SampleService(database=PLAIN) as sample:
+        world = World(sample.url, tmp_path)
+        names = world.names("browse/product/Mouse/dataset")
+        asked = sample.query_requests
+        for name in names:
+            world.entry(f"dataset/{name}")
+        assert sample.query_requests == asked
+        # what is remembered has an end
+        monkeypatch.setattr(browse, "_MAX_DATA_SET_IDS", len(names) - 1)
+        world.catalog._browser.data_set_ids.add(10**9)
+        world.names("browse/product/Mouse/dataset")
+        assert world.catalog._browser.data_set_ids == set(map(int, names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -124,3 +125,14 @@ def test_senseless_location_is_followed_or_an_error_of_ours(
         except ServiceError as error:
             assert type(error) is WrongAnswerError
             assert str(error).isprintable()
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZip", "x-gzip", "identity", "Identity "])
+def test_a_coding_is_known_however_it_is_written(coding: str, jpeg: bytes) -> None:
+    body = gzip.compress(jpeg) if "zip" in coding.lower() else jpeg
+    head = _head(
+        *("200 OK", "Content-Type: image/jpeg", f"Content-Length: {len(body)}"),
+        f"Content-Encoding: {coding}",
+    )
+    with _saying([head, body]) as says:
+        assert _fetch(says) == jpeg

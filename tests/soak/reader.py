@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pool import DATA_SET, Pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 # What the faults of the sample service may become; see the table of errors.
 DECLARED = {
@@ -140,7 +140,7 @@ class Reader:
             _fail(f"{path}: no URL")
 
     @contextlib.contextmanager
-    def _opened(self, path: str):
+    def _opened(self, path: str) -> Iterator[int]:
         fd = os.open(self._root / path, os.O_RDONLY)
         try:
             yield fd

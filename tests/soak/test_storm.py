@@ -100,9 +100,9 @@ def test_a_storm_over_a_small_store_and_a_faulty_service_loses_nothing(
             service.heal()
             for path in pool.paths:  # what failed before is whole now
                 assert (mounted / path).read_bytes() == pool.right(path)
-            until_idle = daemon.in_use()
-            assert until_idle[0] <= fds + IDLE_FDS
-            assert until_idle[1] <= threads + IDLE_THREADS
+            fds_now, threads_now = daemon.in_use()
+            assert fds_now <= fds + IDLE_FDS
+            assert threads_now <= threads + IDLE_THREADS
             assert daemon.growth_bytes() <= GROWTH_BYTES
         counts = readers.counts
         assert counts["operations"] > 10 * PROCESSES

@@ -224,10 +224,12 @@ def test_fill_bytes_are_passed_over_in_large_steps() -> None:
 class Counted(bytes):
     """Bytes that count how many of them were looked at."""
 
+    looks = 0
     seen_bytes = 0
 
     def __getitem__(self, where: slice) -> bytes:  # type: ignore[override]
         part = super().__getitem__(where)
+        self.looks += 1
         self.seen_bytes += len(part)
         return part
 
@@ -238,3 +240,10 @@ def test_scans_of_one_byte_are_not_looked_through_by_the_mib() -> None:
     with pytest.raises(NotAJpegError, match="10000 markers"):
         inspect(data)
     assert data.seen_bytes < 2**30
+
+
+def test_a_long_scan_is_looked_through_by_the_mib() -> None:
+    frame = b"\xff\xd8\xff\xc0\x00\x0b\x08\x00\x01\x00\x01\x01\x01\x11\x00"
+    data = Counted(frame + b"\xff\xda\0\2" + bytes(16 * 2**20) + b"\xff\xd9")
+    assert inspect(data) == JpegShape(1, 1)
+    assert data.looks < 40

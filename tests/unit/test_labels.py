@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 
 import pytest
@@ -204,3 +205,16 @@ def test_a_readable_name_is_a_name_that_nobody_must_quote(title: str) -> None:
     assert not name.startswith(("-", "."))
     assert all(one.isalnum() or one in "_.+-" for one in name)
     assert readable_name(name) == name
+
+
+def test_no_name_shows_itself_in_another_order_than_it_has() -> None:
+    marks = {chr(code) for code in (0x061C, 0x200E, 0x200F)}
+    kinds = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    every = map(chr, range(sys.maxunicode + 1))
+    marks |= {one for one in every if unicodedata.bidirectional(one) in kinds}
+    assert len(marks) == 12
+    for mark in marks | {"\u2028", "\u2029"}:
+        name = path_name(f"a{mark}b")
+        assert name is not None
+        assert name.isascii()
+        assert text_of(name) == f"a{mark}b"

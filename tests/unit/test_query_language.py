@@ -224,6 +224,21 @@ def test_a_number_of_a_million_digits_is_no_number_and_no_failure(digits: int) -
     assert read_page(data) == [{"id": 5, "width": None}]
 
 
+def test_a_number_of_300_digits_is_one() -> None:
+    assert read_page(b'{"msg": [{"id": %b}]}' % (b"9" * 300)) == [{"id": 10**300 - 1}]
+
+
+def test_rows_are_nested_20_deep_at_the_most() -> None:
+    for depth in (18, 19):  # in a row, around a number
+        nested = b"[" * depth + b"1" + b"]" * depth
+        rows = b'{"msg": [{"id": 5, "deep": %b}]}' % nested
+        if depth == 18:
+            assert read_page(rows)
+        else:
+            with pytest.raises(WrongAnswerError, match="more than 20 deep"):
+                read_page(rows)
+
+
 @pytest.mark.parametrize(
     ("value", "count"),
     [
