@@ -308,6 +308,7 @@ def test_data_sets_that_were_listed_are_there_without_a_question_for_each(
     with SampleService(database=PLAIN) as sample:
         world = World(sample.url, tmp_path)
         names = world.names("browse/product/Mouse/dataset")
+        assert world.names("browse/product/Mouse/gene/Adora2a/sagittal")
         asked = sample.query_requests
         for name in names:
             world.entry(f"dataset/{name}")

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from allenfs.sample.server import Fault, SampleService
+from allenfs.sample.traffic import Asked, Traffic
 
 THUMB = "/api/v2/image_download/69750516?downsample=6"
 OTHER = "/api/v2/image_download/69750520?downsample=6"
@@ -317,5 +318,20 @@ def test_a_share_of_the_answers_is_broken_and_healed(service: SampleService) -> 
     assert set(first) == {302, 200, 503}
     assert 5 < 60 - first.count(302) < 31
     assert fallen() == first
+    query = "/api/v2/data/query.json?criteria=model::Product"
+    assert {ask(service, query)[0].status for _ in range(60)} == {200, 503}
     service.heal()
     assert {ask(service)[0].status for _ in range(60)} == {302}
+
+
+def test_who_gave_a_request_up_and_asks_the_next_has_one_under_way() -> None:
+    """Whenever the service notices: its thread may still wait for its turn."""
+    traffic, gone = Traffic(), threading.Event()
+    with traffic.under_way(Asked.IMAGE, gone.is_set):
+        gone.set()
+        with traffic.under_way(Asked.IMAGE, lambda: False):
+            assert traffic.peak_images == traffic.peak_all == 1
+            with traffic.under_way(Asked.QUERY, lambda: False):
+                assert (traffic.peak_images, traffic.peak_all) == (1, 2)
+                traffic.reset()
+    assert (traffic.peak_images, traffic.peak_all) == (1, 2)
