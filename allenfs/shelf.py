@@ -48,6 +48,7 @@ _DAMAGE = (
 _SUFFIX = ".json.gz"
 # What is kept of the longest lists is 5 MB.
 _MAX_BYTES = 64 * 2**20
+_GZIP_BITS = 31  # zlib's word for gzip's format, with its checksum
 # What only `_path` writes: nothing else is read, counted or removed.
 _KIND = re.compile(r"[a-z-]+")
 _MAX_NAME_BYTES = 200
@@ -250,8 +251,13 @@ def _unpacked(path: Path) -> bytes:
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
             msg = f"{path}: no file of this user"
             raise _DamagedError(msg)
-        with gzip.open(file) as unpacked:
-            return unpacked.read(_MAX_BYTES)  # what was cut so is no JSON
+        packed = file.read()
+    engine = zlib.decompressobj(wbits=_GZIP_BITS)
+    data = engine.decompress(packed, _MAX_BYTES)
+    if not engine.eof or engine.unused_data:
+        msg = "not of the length that it should have"
+        raise EOFError(msg)
+    return data
 
 
 def _read(path: Path) -> tuple[Key, Kept]:

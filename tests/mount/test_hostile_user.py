@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -13,7 +14,11 @@ import pytest
 from command import allenfs, fails
 from mounted import image_bytes
 
+from allenfs.config import service_name
+from allenfs.images import request_of_url
+from allenfs.layout import Layout
 from allenfs.mountpoint import is_mounted
+from allenfs.sealed import Facts, seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
     from allenfs.sample.server import SampleService
 
 PATH = "section/69750516/ds6/image.jpg"
+OTHER = "section/69750516/ds7/image.jpg"
 STRANGER = 65534
 AS_STRANGER = ["setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}"]
 AS_STRANGER += ["--clear-groups"]
@@ -134,8 +140,13 @@ def _writable_by_its_group(store: Path) -> None:
     store.chmod(0o770)
 
 
-def _in_a_place_of_all(store: Path) -> None:
-    store.parent.chmod(0o777)
+def _images_writable_by_all(store: Path) -> None:
+    (store / "images").chmod(0o777)
+
+
+def _tag_is_a_pipe(store: Path) -> None:
+    (store / "CACHEDIR.TAG").unlink()
+    os.mkfifo(store / "CACHEDIR.TAG")
 
 
 def _images_of_somebody_else(store: Path) -> None:
@@ -186,7 +197,8 @@ TRICKS: list[tuple[Callable[[Path], None], str]] = [
     (_of_somebody_else, "store belongs to nobody"),
     (_writable_by_all, "store can be written by others (drwxrwxrwx)"),
     (_writable_by_its_group, "store can be written by others (drwxrwx---)"),
-    (_in_a_place_of_all, "store is in a directory that all can write to"),
+    (_images_writable_by_all, "images can be written by others (drwxrwxrwx)"),
+    (_tag_is_a_pipe, "store/CACHEDIR.TAG is no file"),
     (_images_of_somebody_else, "store/images belongs to nobody"),
     (_images_elsewhere, "store/images is a symbolic link"),
     (_a_service_elsewhere, " is a symbolic link"),
@@ -255,3 +267,70 @@ def test_a_link_below_the_images_has_nothing_read_written_or_removed_behind_it(
     assert everything(photos) == before
     assert allenfs("umount", place / "mnt").returncode == 0
     assert log.read_text().count("trouble with the store") == 1
+
+
+def forged(store: Path, path: str, service: SampleService) -> None:
+    """Make a store in which a sealed file of a stranger has an image's name."""
+    host = service_name(service.url)
+    layout = Layout(store, host)
+    request = request_of_url(f"{service.url}/api/v2/image_download/69750516?{path}")
+    name, data = layout.name(request), b"forged"
+    digest = hashlib.sha256(data)
+    facts = Facts(len(data), digest.hexdigest(), 1, 1)
+    file = Path(layout.path(name))
+    file.parent.mkdir(parents=True)
+    file.write_bytes(data + seal(name, facts, digest))
+    (store / "CACHEDIR.TAG").symlink_to(store.parent / "made by following it")
+    (store / "incoming").mkdir()
+    for one in (store, *store.rglob("*")):
+        os.chown(one, STRANGER, STRANGER, follow_symlinks=False)
+
+
+def test_a_store_that_somebody_puts_in_its_place_gives_and_takes_nothing(
+    place: Path, service: SampleService
+) -> None:
+    """As in /tmp, when its cleaner has removed the store under a mount."""
+    store, log = place / "store", place / "log"
+    expected = image_bytes(service.url, PATH)
+    assert mount(place, service, "--log-file", str(log)).returncode == 0
+    store.rename(place / "aside")
+    forged(store, "downsample=6", service)
+    before = everything(store)
+    for _ in range(2):
+        assert (place / "mnt" / PATH).read_bytes() == expected
+    assert (place / "mnt" / OTHER).read_bytes() == image_bytes(service.url, OTHER)
+    assert {path: found[3] for path, found in everything(store).items()} == {
+        path: found[3] for path, found in before.items()
+    }
+    assert not (place / "made by following it").exists()
+    assert log.read_text().count("trouble with the store") == 1
+    shutil.rmtree(store)
+    (place / "aside").rename(store)
+    (place / "mnt" / PATH).read_bytes()
+    assert len(list(store.glob("images/*/*/*/*"))) == 1
+    assert allenfs("umount", place / "mnt").returncode == 0
+
+
+def test_a_strangers_file_among_the_stored_ones_is_not_given(
+    place: Path, service: SampleService
+) -> None:
+    expected = image_bytes(service.url, PATH)
+    (stored,) = a_used_store(place, service).glob("images/*/*/*/*")
+    os.chown(stored, STRANGER, STRANGER)
+    log = place / "log"
+    assert mount(place, service, "--log-file", str(log)).returncode == 0
+    assert (place / "mnt" / PATH).read_bytes() == expected
+    assert f"stored file of user {STRANGER}: it is downloaded again" in log.read_text()
+    assert allenfs("umount", place / "mnt").returncode == 0
+    assert stored.stat().st_uid == os.geteuid()
+
+
+def test_in_a_place_of_all_the_store_is_a_directory_of_its_own(
+    place: Path, service: SampleService
+) -> None:
+    (place / "store").mkdir()
+    (place / "store").chmod(0o1777)  # a fresh tmpfs
+    a_used_store(place, service)
+    own = place / "store" / "allenfs-store"
+    assert own.stat().st_mode & 0o777 == 0o700
+    assert (own / "images").is_dir()

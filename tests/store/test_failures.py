@@ -36,6 +36,17 @@ def test_a_failure_is_remembered_for_ten_seconds_and_its_words_for_an_hour() -> 
     assert world.failures.reason(section(1)) is None
 
 
+def test_ten_thousand_failing_images_are_asked_for_once_a_minute() -> None:
+    """More than four connections bring in that time from a service of 25 ms."""
+    world = World()
+    for _ in range(2):
+        for number in range(1, 10_001):
+            if world.failures.remembered(section(number)) is None:
+                assert world.now_s == 100
+                world.failures.remember(section(number), ImageNotFoundError("none"))
+        world.now_s += 59
+
+
 def test_an_image_that_is_here_has_no_failure_any_more() -> None:
     world = World()
     for number in (1, 2):

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import gc
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 from fetcher_doubles import READERS, Bench
-from store_helpers import content, image_bytes, open_files, section, store_at
+from store_helpers import (
+    content,
+    downloads,
+    image_bytes,
+    open_files,
+    section,
+    store_at,
+    warnings_in,
+)
 
 from allenfs.errors import (
     BusyError,
@@ -153,3 +164,63 @@ def test_no_descriptor_for_a_download_is_one_warning_and_forgotten(
     (said,) = [one.getMessage() for one in caplog.records]
     assert said == "section/1/image.jpg: no place for a download"
     assert content(bench.get(1)) == image_bytes(1, 5000)
+
+
+def fails_once(
+    monkeypatch: pytest.MonkeyPatch, module: object, name: str, number: int
+) -> list[str]:
+    """Let the next call of a function of the system fail; say that it was met."""
+    real, met = getattr(module, name), []
+
+    def failing(*args: object, **kwargs: object) -> object:
+        if not met:
+            met.append(name)
+            raise OSError(number, os.strerror(number))
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, failing)
+    return met
+
+
+def test_a_disk_that_does_not_give_back_a_download_costs_no_image(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # as the check of a JPEG does, which the scripted service has none of
+    real = bench.service.fetch
+
+    def fetch(request: object, sink: Spool, *rest: object) -> object:
+        answer = real(request, sink, *rest)
+        sink.view()[0:10]
+        return answer
+
+    monkeypatch.setattr(bench.service, "fetch", fetch)
+    met = fails_once(monkeypatch, os, "pread", errno.EIO)
+    image = bench.get(1)
+    assert met
+    assert image.read(0, 5000) == image_bytes(1, 5000)
+    assert bench.service.fetches[1] == 2
+    assert len(warnings_in(caplog)) == 1
+    assert bench.get(2).read(0, 5000) == image_bytes(2, 5000)
+    assert bench.store.find(section(2)) is not None  # and kept again
+
+
+def test_a_download_that_cannot_be_begun_again_on_disk_goes_to_memory(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    met = fails_once(monkeypatch, os, "ftruncate", errno.EROFS)
+    assert bench.get(1).read(0, 5000) == image_bytes(1, 5000)
+    assert met
+    assert bench.service.fetches[1] == 1
+    assert len(warnings_in(caplog)) == 1
+    assert downloads(bench.directory) == []
+
+
+def test_a_download_whose_file_cannot_be_locked_leaves_none_behind(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met = fails_once(monkeypatch, fcntl, "flock", errno.ENOLCK)
+    spool = bench.store.spool()
+    assert met
+    assert spool.path is None
+    assert downloads(bench.directory) == []
+    spool.close()

@@ -510,3 +510,36 @@ def test_threads_read_whole_answers_while_they_are_replaced(
             ended.set()
         assert all(reader.result() > 0 for reader in readers)
     assert warnings_in(caplog) == []
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _link(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def _of_somebody_else(path: Path) -> None:
+    path.write_bytes(gzip.compress(b"{}"))
+    os.chown(path, 65534, 65534)
+
+
+def _bomb(path: Path) -> None:
+    path.write_bytes(gzip.compress(b"[" + b" " * 2**27))
+
+
+@pytest.mark.parametrize("stranger", [_pipe, _link, _of_somebody_else, _bomb])
+def test_a_stranger_in_an_answers_place_is_replaced(
+    tmp_path: Path, stranger: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    shelf = shelf_at(tmp_path)
+    shelf.put(KEY, KEPT)
+    (path,) = files(tmp_path)
+    path.unlink()
+    stranger(path)
+    assert shelf.get(KEY) is None
+    assert len(warnings_in(caplog)) == 1
+    shelf.put(KEY, KEPT)
+    assert shelf.get(KEY) == KEPT
+    assert shelf.verify() == (1, 0)

@@ -17,6 +17,7 @@ from store_helpers import (
     content,
     downloads,
     found,
+    held_still,
     image_bytes,
     put,
     section,
@@ -24,6 +25,8 @@ from store_helpers import (
     stored_files,
     warnings_in,
 )
+
+from allenfs import journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -329,3 +332,26 @@ def test_a_download_that_goes_on_while_the_process_ends_keeps_its_file(
         text=True,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "open\n", "")
+
+
+def test_whoever_comes_after_one_that_waited_in_vain_for_the_lock_waits_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now_s = [0.0]
+    monkeypatch.setattr(journal.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(
+        journal.time, "sleep", lambda seconds: now_s.append(now_s.pop() + seconds)
+    )
+    store = store_at(tmp_path)
+    put(store, 20, DATA)
+    with held_still(tmp_path):
+        for number in range(1, 13):
+            put(store, number, DATA)
+        assert 2 < now_s[0] < 4  # 2 s and then 0.05 s each, twice an image
+    assert len(warnings_in(caplog)) == 1
+    put(store, 13, DATA)
+    assert found(store, 13) == DATA
+    before_s = now_s[0]
+    with held_still(tmp_path):
+        put(store, 14, DATA)
+    assert now_s[0] - before_s > 2  # it was free meanwhile: it may be so again

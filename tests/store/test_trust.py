@@ -47,24 +47,11 @@ def test_others_may_look_at_a_store(store: Path, mode: int) -> None:
     require_own(store)
 
 
-def test_a_directory_of_all_where_nobody_can_rename_what_is_anothers_is_safe(
-    store: Path,
-) -> None:
-    """As /tmp is."""
-    store.parent.chmod(0o1777)
+@pytest.mark.parametrize("mode", [0o777, 0o1777])
+def test_where_a_store_lies_does_not_matter(store: Path, mode: int) -> None:
+    """What somebody puts in its place is his, and noticed at each use."""
+    store.parent.chmod(mode)
     require_own(store)
-    store.parent.chmod(0o777)
-    assert "is in a directory that all can write to" in refused(store)
-
-
-def test_of_a_link_to_a_store_the_place_of_the_store_counts(
-    store: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    link = tmp_path_factory.mktemp("elsewhere") / "link"
-    link.symlink_to(store)
-    require_own(link)
-    store.parent.chmod(0o777)
-    assert "is in a directory that all can write to" in refused(link)
 
 
 def test_a_store_of_any_other_user_is_refused_and_the_user_is_named(
@@ -82,12 +69,30 @@ def test_a_store_of_any_other_user_is_refused_and_the_user_is_named(
     assert f"store belongs to user {mine}: chown it" in refused(store)
 
 
+def test_a_second_name_of_what_the_store_writes_to_is_refused(store: Path) -> None:
+    for part in ("CACHEDIR.TAG", "lock"):  # as after `cp -al`
+        os.link(store / part, store.parent / part)
+    require_own(store)
+    os.link(store / "journal", store.parent / "another name")
+    assert "journal has a second name (a hard link)" in refused(store)
+
+
 @pytest.mark.parametrize("part", ["CACHEDIR.TAG", "journal", "lock"])
-def test_a_second_name_of_one_of_the_stores_own_files_is_refused(
+def test_a_pipe_for_one_of_the_stores_own_files_is_refused(
     store: Path, part: str
 ) -> None:
-    os.link(store / part, store.parent / "another name")
-    assert f"{part} has a second name (a hard link)" in refused(store)
+    (store / part).unlink()
+    os.mkfifo(store / part)
+    assert f"{part} is no file" in refused(store)
+
+
+@pytest.mark.parametrize("part", ["images", "incoming", "images/*", "images/*/*"])
+def test_a_directory_in_it_that_all_can_write_to_is_refused(
+    store: Path, part: str
+) -> None:
+    (directory,) = store.glob(part)
+    directory.chmod(0o777)
+    assert f"{directory} can be written by others (drwxrwxrwx)" in refused(store)
 
 
 @pytest.mark.parametrize(
