@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 # of 20 minutes.
 SHARES = {
     "test_storm": 0.5,
-    "test_crashes": 0.16,
-    "test_mount_model": 0.07,
-    "test_long_model": 0.07,
+    "test_crashes": 0.18,
+    "test_mount_model": 0.06,
+    "test_long_model": 0.06,
     "test_names": 0.1,
     "test_outages": 0.1,
 }
