@@ -55,9 +55,11 @@ class Reader:
         self._ways: list[Callable[[str], None]] = [
             *[self._read_raw] * 4,
             *[self._pread_anywhere] * 4,
-            *(self._map, self._copy, self._stat, self._close_at_once),
+            *(self._copy, self._stat, self._close_at_once),
             *(self._list_an_image, self._list_a_data_set, self._ask_for_the_url),
         ]
+        if not may_be_gone:  # pages that nobody gives any more are a SIGBUS
+            self._ways.append(self._map)
 
     def end(self, *_: object) -> None:
         """Stop after the step that is under way."""

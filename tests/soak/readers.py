@@ -58,12 +58,16 @@ class Readers:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        for process in self._processes:
+        # but for one that `check` has found dead
+        running = [
+            one for one in self._processes if one.stdout and not one.stdout.closed
+        ]
+        for process in running:
             assert process.stdout is not None
             process.stdout.readline()  # ready, or dead: else SIGTERM comes too early
             process.terminate()
         wrong = []
-        for process in self._processes:
+        for process in running:
             try:
                 out, said = process.communicate(timeout=_END_S)
             except subprocess.TimeoutExpired:
