@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 # of 20 minutes.
 SHARES = {
     "test_storm": 0.5,
-    "test_crashes": 0.18,
-    "test_mount_model": 0.06,
-    "test_long_model": 0.06,
-    "test_names": 0.1,
+    "test_crashes": 0.24,
+    "test_mount_model": 0.035,
+    "test_long_model": 0.035,
+    "test_names": 0.09,
     "test_outages": 0.1,
 }
 _FIGURES = pytest.StashKey[list[str]]()
