@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from allenfs.errors import ConfigError, MountError
+from allenfs.embedded import on_sample
+from allenfs.errors import AllenFSError, ConfigError, MountError
 from allenfs.mountpoint import SUBTYPE, claimed, is_mounted, serving_pid
 
 if TYPE_CHECKING:
@@ -42,51 +43,19 @@ def run(settings: MountSettings) -> None:
     """
     operations = _operations_module()
     _allow_many_files()
-    from allenfs.archive import Archive  # noqa: PLC0415 - after what fails early
-    from allenfs.catalog import Catalog  # noqa: PLC0415
-    from allenfs.fetcher import Fetcher  # noqa: PLC0415
-    from allenfs.filesystem import Filesystem  # noqa: PLC0415
-    from allenfs.glance import Glance  # noqa: PLC0415
-    from allenfs.readahead import ReadAhead  # noqa: PLC0415
-    from allenfs.service import AllenService  # noqa: PLC0415
-    from allenfs.shelf import Shelf  # noqa: PLC0415
-    from allenfs.store import Store  # noqa: PLC0415
-    from allenfs.trouble import Trouble  # noqa: PLC0415
-    from allenfs.turns import Turns  # noqa: PLC0415
-    from allenfs.xattrs import ExtendedAttributes  # noqa: PLC0415
+    from allenfs.house import assemble  # noqa: PLC0415 - after what fails early
 
     with ExitStack() as stack:
         allow_nonempty = "nonempty" in settings.fuse_options
         stack.enter_context(claimed(settings.mountpoint, allow_nonempty=allow_nonempty))
         if settings.sample:
             settings = _with_sample(settings, stack)
-        trouble = Trouble(settings.store.directory)
-        store = Store(settings.store, trouble)
-        service, turns = (
-            AllenService(settings.service),
-            Turns(settings.service.connections),
+        house = assemble(
+            settings.service,
+            settings.store,
+            readahead_images=settings.readahead_images,
         )
-        fetcher = Fetcher(service, store, settings.service, turns=turns)
-        shelf = Shelf(settings.store, trouble)
-        archive = Archive(service, shelf, settings.service, turns)
-        catalog = Catalog(archive, Glance(archive, turns))
-        readahead = ReadAhead(
-            fetcher,
-            catalog.series,
-            turns,
-            max_window=settings.readahead_images,
-            capacity_bytes=store.capacity_bytes,
-            is_out_of_reach=archive.is_out_of_reach,
-        )
-        filesystem = Filesystem(
-            fetcher,
-            catalog,
-            max_image_bytes=settings.service.max_image_bytes,
-            readahead=readahead,
-        )
-        attributes = ExtendedAttributes(
-            filesystem, fetcher, catalog, api_url=settings.service.api_url
-        )
+        store = house.store
 
         def started() -> None:
             log.info("mounted %s on %s", settings.service.api_url, settings.mountpoint)
@@ -95,8 +64,8 @@ def run(settings: MountSettings) -> None:
         try:
             operations.serve(
                 operations.Operations(
-                    filesystem,
-                    attributes,
+                    house.filesystem,
+                    house.attributes,
                     usage=lambda: (store.used_bytes, store.capacity_bytes),
                     started=started,
                 ),
@@ -197,20 +166,12 @@ def _allow_many_files() -> None:
 def _with_sample(settings: MountSettings, stack: ExitStack) -> MountSettings:
     """Start the embedded sample service for as long as `stack` lasts."""
     try:
-        from allenfs.sample.drawing import DRAWING_VERSION  # noqa: PLC0415
-        from allenfs.sample.server import SampleService  # noqa: PLC0415
-    except ImportError as error:
-        msg = f"the sample service needs allenfs[sample]: {error}"
-        raise MountError(msg) from error
-    sample = stack.enter_context(SampleService())
-    return replace(
-        settings,
-        service=replace(settings.service, api_url=sample.url),
-        store=replace(
-            settings.store,  # "@": no host has this name
-            service_name=f"sample@{DRAWING_VERSION}",
-        ),
-    )
+        service, store = stack.enter_context(
+            on_sample(settings.service, settings.store)
+        )
+    except AllenFSError as error:
+        raise MountError(str(error)) from error
+    return replace(settings, service=service, store=store)
 
 
 def _fuse_options(settings: MountSettings) -> dict[str, str | bool]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from allenfs import config
-from allenfs.arguments import parser
+from allenfs.cli import parser
 from allenfs.images import request_of_url
 
 ROOT = Path(__file__).parent.parent

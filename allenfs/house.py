@@ -1,0 +1,67 @@
+"""Everything behind the mount, put together: one service, one store, one tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from allenfs.archive import Archive
+from allenfs.catalog import Catalog
+from allenfs.fetcher import Fetcher
+from allenfs.filesystem import Filesystem
+from allenfs.glance import Glance
+from allenfs.readahead import ReadAhead
+from allenfs.service import AllenService
+from allenfs.shelf import Shelf
+from allenfs.store import Store
+from allenfs.trouble import Trouble
+from allenfs.turns import Turns
+from allenfs.xattrs import ExtendedAttributes
+
+if TYPE_CHECKING:
+    from allenfs.config import ServiceSettings, StoreSettings
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What a mount serves from, and a command works with where nothing is mounted."""
+
+    store: Store
+    fetcher: Fetcher
+    filesystem: Filesystem
+    attributes: ExtendedAttributes
+
+
+def assemble(
+    service_settings: ServiceSettings,
+    store_settings: StoreSettings,
+    *,
+    readahead_images: int = 0,
+) -> House:
+    """Put it together; nothing is read, asked or started yet."""
+    trouble = Trouble(store_settings.directory)
+    store = Store(store_settings, trouble)
+    service = AllenService(service_settings)
+    turns = Turns(service_settings.connections)
+    fetcher = Fetcher(service, store, service_settings, turns=turns)
+    shelf = Shelf(store_settings, trouble)
+    archive = Archive(service, shelf, service_settings, turns)
+    catalog = Catalog(archive, Glance(archive, turns))
+    readahead = ReadAhead(
+        fetcher,
+        catalog.series,
+        turns,
+        max_window=readahead_images,
+        capacity_bytes=store.capacity_bytes,
+        is_out_of_reach=archive.is_out_of_reach,
+    )
+    filesystem = Filesystem(
+        fetcher,
+        catalog,
+        max_image_bytes=service_settings.max_image_bytes,
+        readahead=readahead,
+    )
+    attributes = ExtendedAttributes(
+        filesystem, fetcher, catalog, api_url=service_settings.api_url
+    )
+    return House(store, fetcher, filesystem, attributes)
