@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
 import logging
 import os
@@ -29,6 +31,9 @@ log = logging.getLogger(__name__)
 
 _DEVICE = Path("/dev/fuse")
 _LOOK_S = 0.01
+# mallopt(3); above what one read of a download takes, 256 KiB
+_M_MMAP_THRESHOLD, _MMAP_BYTES = -3, 2**20
+_M_ARENA_MAX, _ARENAS = -8, 2
 # A mount takes 0.3 s; a machine under load may need much longer.
 _START_S = 30.0
 
@@ -43,6 +48,7 @@ def run(settings: MountSettings) -> None:
     """
     operations = _operations_module()
     _allow_many_files()
+    _give_memory_back()
     from allenfs.house import assemble  # noqa: PLC0415 - after what fails early
 
     with ExitStack() as stack:
@@ -161,6 +167,18 @@ def _allow_many_files() -> None:
     """Raise the soft limit: each open image takes a descriptor, 1024 is the default."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _give_memory_back() -> None:
+    """Let the C library return large buffers, and share what it keeps.
+
+    By default it keeps them, in a heap of its own for nearly every thread: 77 MiB
+    after eleven minutes of storm, and growing, where 46 MiB and flat were measured so.
+    """
+    with contextlib.suppress(AttributeError):  # only glibc has it
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
+        library.mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 def _with_sample(settings: MountSettings, stack: ExitStack) -> MountSettings:
