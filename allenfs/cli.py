@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Protocol
 
-from allenfs import __version__
+from allenfs import __version__, mount_helper
 from allenfs.commands import cache, mount, path, sample_service, umount, url
 from allenfs.errors import AllenFSError
 
@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
             commands.add_parser(
                 name,
                 help=command.SUMMARY,
-                description=command.SUMMARY.capitalize() + ".",
+                description=f"{command.SUMMARY[0].upper()}{command.SUMMARY[1:]}.",
                 allow_abbrev=False,
             )
         )
@@ -71,7 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     0, or 2 for a wrong command line, 3 for a mount that failed, 1 for the
     rest, with one line on stderr.
     """
-    parsed = parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    if mount_helper.is_call(given) and given[0] not in COMMANDS:
+        return mount_helper.main(given)
+    parsed = parser().parse_args(given)
     try:
         return COMMANDS[parsed.command].run(parsed) or 0
     except AllenFSError as error:

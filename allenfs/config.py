@@ -26,6 +26,8 @@ API_URL_VARIABLE = "ALLENFS_API_URL"
 CACHE_DIR_VARIABLE = "ALLENFS_CACHE_DIR"
 CACHE_SIZE_VARIABLE = "ALLENFS_CACHE_SIZE"
 
+SOURCE_PREFIX = "allenfs:"
+
 _DAY_S = 86_400
 DEFAULT_CATALOG_TTL = "7d"
 _DURATION_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": _DAY_S}
@@ -104,6 +106,15 @@ class MountSettings:
     sample: bool
     fuse_options: Mapping[str, str | bool]
     readahead_images: int
+
+    @property
+    def source(self) -> str:
+        """What the mount table shows as mounted.
+
+        A colon in it: `df -l` and others take the file system for a remote one.
+        """
+        name = "sample" if self.sample else service_name(self.service.api_url)
+        return str(self.fuse_options.get("fsname", f"{SOURCE_PREFIX}{name}"))
 
 
 def parse_size(text: str) -> int:

@@ -16,8 +16,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from allenfs import notify
 from allenfs.embedded import on_sample
 from allenfs.errors import AllenFSError, ConfigError, MountError
 from allenfs.mountpoint import SUBTYPE, claimed, is_mounted, serving_pid
@@ -62,10 +62,12 @@ def run(settings: MountSettings) -> None:
             readahead_images=settings.readahead_images,
         )
         store = house.store
+        stack.callback(notify.stopping)
 
         def started() -> None:
             log.info("mounted %s on %s", settings.service.api_url, settings.mountpoint)
             threading.Thread(target=store.load, daemon=True).start()
+            notify.ready(settings.mountpoint, settings.source)
 
         try:
             operations.serve(
@@ -193,13 +195,11 @@ def _with_sample(settings: MountSettings, stack: ExitStack) -> MountSettings:
 
 
 def _fuse_options(settings: MountSettings) -> dict[str, str | bool]:
-    host = urlsplit(settings.service.api_url).hostname
     return {
         "ro": True,
         "nosuid": True,
         "nodev": True,
-        # a colon in it: df -l and others take the file system for a remote one
-        "fsname": "allenfs:sample" if settings.sample else f"allenfs:{host}",
+        "fsname": settings.source,
         "subtype": SUBTYPE,
         # every look asks for the size: see kernel_view.py
         "attr_timeout": "0",

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 SUBTYPE = "allenfs"
 PID_ATTRIBUTE = "user.allenfs.pid"
 
+_KIND = f"fuse.{SUBTYPE}"
 _ANSWER_S = 2.0
 # Recovering a dead mount takes 10 ms.
 _LOCK_S, _LOOK_S = 2.0, 0.01
@@ -36,6 +37,7 @@ _MOUNT_TABLE = Path("/proc/self/mountinfo")
 
 class _Mount(NamedTuple):
     kind: str
+    source: str
     owner: int | None  # the user who mounted it, where it is FUSE
 
 
@@ -49,8 +51,13 @@ def is_mounted(mountpoint: Path) -> bool:
 
 def mounted() -> list[Path]:
     """Return where an allenfs is mounted and not covered by another mount."""
-    wanted = f"fuse.{SUBTYPE}"
-    return [place for place, mount in _table().items() if mount.kind == wanted]
+    return [place for place, mount in _table().items() if mount.kind == _KIND]
+
+
+def source(mountpoint: Path) -> str | None:
+    """Return what the mount table calls the allenfs that is mounted there, if any."""
+    mount = _table().get(resolved(mountpoint))
+    return mount.source if mount and mount.kind == _KIND else None
 
 
 def _table() -> dict[Path, _Mount]:
@@ -58,15 +65,21 @@ def _table() -> dict[Path, _Mount]:
     mounts: dict[Path, _Mount] = {}
     for line in _MOUNT_TABLE.read_bytes().splitlines():
         fields, _, rest = line.partition(b" - ")
-        place = re.sub(
-            rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), fields.split()[4]
-        )
-        kind, *_, options = rest.split()
+        place = _unescaped(fields.split()[4])
+        kind, source, *_, options = rest.split(b" ")
         owner = re.search(rb"\buser_id=(\d+)", options)
-        mounts[Path(os.fsdecode(place))] = _Mount(
-            kind.decode("latin-1"), int(owner[1]) if owner else None
+        mounts[Path(place)] = _Mount(
+            kind.decode("latin-1"),
+            _unescaped(source),
+            int(owner[1]) if owner else None,
         )
     return mounts
+
+
+def _unescaped(field: bytes) -> str:
+    return os.fsdecode(
+        re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), field)
+    )
 
 
 def serving_pid(mountpoint: Path) -> int | None:

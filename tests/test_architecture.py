@@ -30,7 +30,7 @@ ROWS = (
     ("tree",),
     # mechanism
     ("answers", "watchdog", "sealed", "journal", "recency", "mountpoint", "trouble"),
-    ("windowed", "trust"),
+    ("windowed", "trust", "notify"),
     ("layout", "spool"),
     ("turns", "single_flight"),
     ("transport", "store", "shelf"),
@@ -58,6 +58,7 @@ ROWS = (
         *("commands.mount", "commands.umount", "commands.url", "commands.path"),
         *("commands.cache", "commands.sample_service"),
     ),
+    ("mount_helper",),
     ("cli",),
     ("__main__",),
 )

@@ -63,7 +63,7 @@ def run(parsed: argparse.Namespace) -> None:
     """Mount; return when the mountpoint answers, in the foreground when it ended."""
     from allenfs import mount  # noqa: PLC0415 - `url` and `path` do without it
 
-    settings = _settings(parsed)
+    settings = settings_of(parsed)
     if parsed.foreground:
         _set_up_log(parsed.log_file, verbose=parsed.verbose)
         os.chdir("/")  # a mount must not keep the current directory busy
@@ -76,7 +76,13 @@ def run(parsed: argparse.Namespace) -> None:
         raise MountError(str(error)) from error
 
 
-def _settings(parsed: argparse.Namespace) -> MountSettings:
+def settings_of(parsed: argparse.Namespace) -> MountSettings:
+    """Read what `add_arguments` has added, and the environment.
+
+    Raises
+    ------
+    ConfigError, MountError
+    """
     try:
         service = arguments.service_settings(parsed)
         store = arguments.store_settings(parsed, config.service_name(service.api_url))
