@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Protocol
 
 from allenfs import __version__, mount_helper
-from allenfs.commands import cache, mount, path, sample_service, umount, url
+from allenfs.commands import cache, integrate, mount, path, sample_service, umount, url
 from allenfs.errors import AllenFSError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ COMMANDS: dict[str, Command] = {
     "path": path,
     "cache": cache,
     "sample-service": sample_service,
+    "integrate": integrate,
 }
 
 
@@ -51,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
         description="The images of the Allen Brain Atlas as files.",
         allow_abbrev=False,
     )
+    top.set_defaults(top=top)  # for who describes the command line
     top.add_argument("--version", action="version", version=f"allenfs {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():

@@ -257,6 +257,11 @@ def default_log_file(environ: Mapping[str, str]) -> Path:
     return _xdg(environ, "XDG_STATE_HOME", ".local/state") / "allenfs" / "allenfs.log"
 
 
+def data_home(environ: Mapping[str, str]) -> Path:
+    """Where the user's own completions, manual pages and units are."""
+    return _xdg(environ, "XDG_DATA_HOME", ".local/share")
+
+
 def _xdg(environ: Mapping[str, str], variable: str, fallback: str) -> Path:
     chosen = Path(environ.get(variable, ""))
     # XDG base directory specification: a relative path is to be ignored

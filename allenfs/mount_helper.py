@@ -53,7 +53,7 @@ _DROPPED = frozenset(
 )
 _DROPPED_PREFIXES = ("x-", "X-")
 # The whole of it is for the command line, or is said in another way here.
-_NO_OPTIONS = frozenset({"help", "foreground"})
+NO_OPTIONS = frozenset({"help", "foreground"})
 # Commas within double quotes are part of a value: mount(8), "COMMAND-LINE OPTIONS"
 _OPTION = re.compile(r'(?:[^,"]|"[^"]*"?)+')
 _CLONE_NEWNS = 0x20000  # setns(2)
@@ -84,12 +84,19 @@ def parser() -> argparse.ArgumentParser:
         metavar="OPTIONS",
         help="options, separated by commas",
     )
-    top.add_argument("-s", dest="sloppy", action="store_true", help="unknown options")
-    top.add_argument("-f", dest="fake", action="store_true", help="mount nothing")
-    top.add_argument("-n", action="store_true", help="without a meaning")
+    top.add_argument(
+        "-s", dest="sloppy", action="store_true", help="leave out what nobody knows"
+    )
+    top.add_argument("-f", dest="fake", action="store_true", help="all but mounting")
+    top.add_argument("-n", action="store_true", help="changes nothing")
     top.add_argument("-v", dest="verbose", action="store_true", help="say what is done")
-    top.add_argument("-N", dest="namespace", metavar="NAMESPACE", help="mount in it")
-    top.add_argument("-t", dest="kind", metavar="TYPE", help="without a meaning")
+    top.add_argument(
+        "-N",
+        dest="namespace",
+        metavar="NAMESPACE",
+        help="mount in this mount namespace, as /proc/PID/ns/mnt",
+    )
+    top.add_argument("-t", dest="kind", metavar="TYPE", help="changes nothing")
     return top
 
 
@@ -146,7 +153,7 @@ def command_line(
         name[2:]: action
         for action in mount_parser()._actions  # noqa: SLF001 - argparse has no other way
         for name in action.option_strings
-        if name.startswith("--") and name[2:] not in _NO_OPTIONS
+        if name.startswith("--") and name[2:] not in NO_OPTIONS
     }
     said = _source_arguments(source)
     for option in options:

@@ -59,6 +59,9 @@ ROWS = (
         *("commands.cache", "commands.sample_service"),
     ),
     ("mount_helper",),
+    ("completion", "manual", "service_unit"),
+    ("integration",),
+    ("commands.integrate",),
     ("cli",),
     ("__main__",),
 )
@@ -71,6 +74,7 @@ IMPORTERS = {
     "fuse": {"operations"},
     "requests": {"transport"},
     "urllib3": {"transport"},
+    "shtab": {"completion"},
     "cachetools": {"recency", "failures", "stock", "archive", "glance"},
 }
 SAMPLE_LIBRARIES = {"PIL", "numpy"}
