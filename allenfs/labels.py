@@ -20,6 +20,15 @@ _MAX_NAME_BYTES = 255
 _ESCAPED = re.compile(
     r"[/%\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 )
+# What file managers, indexers and checkers look for in each directory they come to.
+# They ask by these names; nothing of the service goes by one, and nobody shall be
+# asked whether it does.
+_PROBED = re.compile(
+    r"autorun\.(inf|sh)|desktop\.ini|(eh)?thumbs\.db|lost\+found|\$recycle\.bin"
+    r"|system volume information"
+    r"|(folder|cover|front|album|albumart.*)\.(jpe?g|png|gif|webp)",
+    re.IGNORECASE,
+)
 _UNREADABLE = re.compile(r"[^\w.+-]+")
 
 
@@ -30,8 +39,9 @@ def path_name(text: str) -> str | None:
     than the 255 bytes that a name may have.
     """
     name = _ESCAPED.sub(lambda found: quote(found[0], safe=""), text)
-    if name.startswith("."):  # no hidden file, and neither of the two dots
-        name = f"%2E{name[1:]}"
+    # no hidden file, and neither of the two dots
+    if name.startswith(".") or _PROBED.fullmatch(name):
+        name = f"%{ord(name[0]):02X}{name[1:]}"
     try:
         length = len(name.encode())
     except UnicodeEncodeError:
