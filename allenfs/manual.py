@@ -54,7 +54,7 @@ _HELPER_TEXT = (
     "/root/.cache, unless cache-dir= says where.",
 )
 _SETUID_TEXT = "mount as this user, who then owns the mount, the images and the log"
-_FSTAB = (
+FSTAB = (
     "default  /mnt/allen  allenfs  "
     "noauto,x-systemd.automount,_netdev,nofail,allow_other  0 0"
 )
@@ -103,7 +103,7 @@ def helper_page() -> str:
         ),
         _section("OPTIONS", _terms(_described(helper))),
         _section("MOUNT OPTIONS", _terms(flags)),
-        _section("EXAMPLES", _text("A line of fstab(5):"), ".PP", *_verbatim(_FSTAB)),
+        _section("EXAMPLES", _text("A line of fstab(5):"), ".PP", *_verbatim(FSTAB)),
         _section("EXIT STATUS", _terms(_HELPER_EXIT_STATUS)),
         _section("SEE ALSO", _text("allenfs(1), mount(8), fstab(5)")),
     )

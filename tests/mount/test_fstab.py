@@ -1,0 +1,271 @@
+"""mount(8), umount(8) and lines of fstab(5): the options, the helpers, the codes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from command import serving_pid, until_gone
+from mount_namespace import MountNamespace
+from mounted import image_bytes
+
+from allenfs import mount_helper
+from allenfs.errors import ConfigError
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from allenfs.sample.server import SampleService
+
+IMAGE = "section/70679088/ds5/image.jpg"
+USAGE, SYSTEM, FAILED = 1, 2, 32
+# what fstab, systemd and desktops write, whatever the file system
+GENERIC = (
+    "defaults,rw,noauto,nofail,user,users,_netdev,relatime,noexec,nosuid,nodev,ro,"
+    "x-systemd.automount,x-systemd.idle-timeout=60,x-gvfs-show,comment=images,noatime"
+)
+
+
+class Machine:
+    """A mount namespace with mount.allenfs, and two places to mount on."""
+
+    def __init__(self, folder: Path, namespace: MountNamespace) -> None:
+        self.namespace = namespace
+        self.folder = folder
+        self.place, self.other = folder / "mnt", folder / "other"
+        self.place.mkdir()
+        self.other.mkdir()
+        self.own = f"cache-dir={folder / 'store'},log-file={folder / 'log'}"
+
+    def mount(
+        self, *arguments: str | Path, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        return self.namespace.run("mount", *arguments, environ=environ or None)
+
+    def fails(self, code: int, *arguments: str | Path) -> str:
+        """Mount what shall not be; return the one line."""
+        done = self.mount(*arguments)
+        assert done.returncode == code, done.stderr
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("mount.allenfs: ")
+        assert not self.source(self.place)
+        return line
+
+    def umount(self, place: Path) -> None:
+        pid = self.pid(place)
+        done = self.namespace.run("umount", place)
+        assert (done.returncode, done.stderr) == (0, "")
+        until_gone(pid)
+
+    def pid(self, place: Path) -> int:
+        return serving_pid(self.namespace / place)
+
+    def source(self, place: Path) -> str:
+        done = self.namespace.run("findmnt", "-n", "-o", "SOURCE", place)
+        return done.stdout.strip()
+
+    def fstab(self, *lines: str) -> Path:
+        path = self.folder / "fstab"
+        path.write_text("".join(f"{line} 0 0\n" for line in lines))
+        return path
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    with MountNamespace(tmp_path) as namespace:
+        namespace.link("mount.allenfs", "mount.allenfs")
+        machine = Machine(tmp_path, namespace)
+        yield machine
+        for place in (machine.place, machine.other):
+            if machine.source(place):
+                machine.umount(place)
+
+
+def mounts(done: subprocess.CompletedProcess[str]) -> bool:
+    assert done.stderr == ""
+    return (done.returncode, done.stdout) == (0, "")
+
+
+def test_mount_mounts_and_umount_ends_the_process(
+    machine: Machine, service: SampleService
+) -> None:
+    arguments = ("-t", "allenfs", service.url, machine.place, "-o", machine.own)
+    assert mounts(machine.mount(*arguments))
+    image = machine.namespace / machine.place / IMAGE
+    assert image.read_bytes() == image_bytes(service.url, IMAGE)
+    assert machine.source(machine.place).startswith("allenfs:127.0.0.1:")
+    machine.umount(machine.place)
+    assert machine.source(machine.place) == ""
+    assert os.listdir(machine.namespace / machine.place) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "link", "program", "source"),
+    [
+        ("allenfs", "mount.allenfs", "mount.allenfs", "sample"),
+        ("fuse.allenfs", "mount.fuse.allenfs", "mount.allenfs", "allenfs:sample"),
+        ("fuse.allenfs", "allenfs", "allenfs", "sample"),  # mount.fuse runs it
+    ],
+)
+def test_every_way_of_mount_to_its_helper_mounts(
+    machine: Machine, kind: str, link: str, program: str, source: str
+) -> None:
+    machine.namespace.link(link, program)
+    assert mounts(machine.mount("-t", kind, source, machine.place, "-o", machine.own))
+    assert machine.source(machine.place) == "allenfs:sample"
+    assert "section" in os.listdir(machine.namespace / machine.place)
+
+
+def test_a_machine_without_a_helper_says_what_is_missing(machine: Machine) -> None:
+    done = machine.mount("-t", "fuse.allenfs", "sample", machine.place)
+    assert done.returncode != 0
+    assert "allenfs: not found" in done.stderr
+
+
+def test_fstab_may_say_what_it_says_of_others_and_every_flag(machine: Machine) -> None:
+    spaced = machine.folder / "a store"
+    escaped = str(spaced).replace(" ", "\\040")
+    flags = (
+        "cache-size=1GiB,connections=2,readahead=0,max-image-size=1MiB,deadline=30,"
+        "connect_timeout=5,stall-timeout=5,catalog-ttl=1d,allow_other,verbose,uid=1"
+    )
+    log = f"log-file={machine.folder / 'log'}"
+    table = machine.fstab(
+        f"sample {machine.place} allenfs {GENERIC},{flags},{log},cache-dir={escaped}",
+        f'sample {machine.other} allenfs nofail,{log},cache-dir="{machine.folder}/a,b"',
+    )
+    assert mounts(machine.mount("-T", table, machine.place))
+    for _ in range(3):
+        assert mounts(machine.mount("-T", table, "-a"))
+    assert spaced.is_dir()
+    assert (machine.folder / "a,b").is_dir()
+    line = machine.namespace / machine.place / "section"
+    assert line.stat().st_uid == 1
+    options = machine.namespace.run("findmnt", "-no", "OPTIONS", machine.place).stdout
+    assert {"ro", "nosuid", "nodev", "noexec", "allow_other"} <= set(
+        options.strip().split(",")
+    )
+
+
+def test_mount_all_again_leaves_the_process_that_serves(machine: Machine) -> None:
+    table = machine.fstab(f"sample {machine.place} allenfs {machine.own}")
+    assert mounts(machine.mount("-T", table, "-a"))
+    pid = machine.pid(machine.place)
+    assert mounts(machine.mount("-T", table, "-a"))
+    assert machine.pid(machine.place) == pid
+
+
+def test_another_source_is_not_mounted_above_the_first(
+    machine: Machine, service: SampleService
+) -> None:
+    arguments = ("-t", "allenfs", "-o", machine.own)
+    assert mounts(machine.mount(*arguments, "sample", machine.place))
+    done = machine.mount(*arguments, service.url, machine.place)
+    assert done.returncode == FAILED
+    assert done.stderr == f"mount.allenfs: {machine.place} is mounted already\n"
+
+
+def test_a_killed_mount_is_mounted_again(machine: Machine) -> None:
+    arguments = ("-t", "allenfs", "-o", machine.own, "sample", machine.place)
+    assert mounts(machine.mount(*arguments))
+    pid = machine.pid(machine.place)
+    os.kill(pid, 9)
+    until_gone(pid)
+    assert mounts(machine.mount(*arguments))
+    assert machine.pid(machine.place) != pid
+
+
+def test_at_boot_there_is_no_home_and_no_path(machine: Machine) -> None:
+    done = machine.mount(
+        "-t", "allenfs", "-o", machine.own, "sample", machine.place, LANG="C"
+    )
+    assert mounts(done)
+
+
+def test_the_codes_of_mount_and_one_line(machine: Machine) -> None:
+    place, missing = machine.place, machine.folder / "missing"
+
+    def fails(code: int, source: str, place: Path, options: str) -> str:
+        own = f"{machine.own},{options}" if options else machine.own
+        return machine.fails(code, "-t", "allenfs", source, place, "-o", own)
+
+    assert "does not exist" in fails(FAILED, "sample", missing, "")
+    assert "no option" in fails(USAGE, "sample", place, "colour=red")
+    assert "no option" in fails(USAGE, "sample", place, "direct_io")
+    assert "not a size" in fails(USAGE, "sample", place, "cache-size=much")
+    assert "no option" in fails(USAGE, "sample", place, "foreground")
+    assert "while it is mounted" in fails(USAGE, "sample", place, "remount")
+    assert "takes no value" in fails(USAGE, "sample", place, "verbose=1")
+    assert "not allowed with" in fails(USAGE, "sample", place, "api-url=http://a")
+    assert "address" in fails(FAILED, "ftp://example.org", place, "")
+    assert "address" in fails(FAILED, "a b", place, "")
+    assert "no such user" in fails(USAGE, "sample", place, "setuid=nobody-of-all")
+
+
+def test_fake_mounts_nothing_sloppy_drops_the_unknown_and_verbose_says_it(
+    machine: Machine,
+) -> None:
+    arguments = ("-t", "allenfs", "-o", machine.own, "sample", machine.place)
+    done = machine.mount("-f", "-v", *arguments)
+    said = f"mount.allenfs: allenfs:sample on {machine.place}\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
+    assert machine.source(machine.place) == ""
+    assert mounts(machine.mount("-n", "-s", *arguments, "-o", "colour=red,noatime"))
+    done = machine.mount("-v", *arguments)
+    assert done.stdout.startswith("mount.allenfs: allenfs:sample is mounted on ")
+
+
+def test_another_namespace_is_mounted_in(machine: Machine) -> None:
+    arguments = ("-t", "allenfs", "-o", machine.own, "sample", machine.place)
+    inner = machine.folder / "inner"
+    inner.mkdir()
+    with MountNamespace(inner) as namespace:
+        done = machine.mount("-N", namespace.file, *arguments)
+        assert mounts(done)
+        assert machine.source(machine.place) == ""
+        assert "section" in os.listdir(namespace / machine.place)
+        pid = serving_pid(namespace / machine.place)
+        namespace.run("umount", machine.place)
+        until_gone(pid)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("sample", ["--sample"]),
+        ("allenfs:sample", ["--sample"]),
+        ("default", []),
+        ("none", []),
+        ("allenfs", []),
+        ("allenfs:default", []),
+        ("http://localhost:8000/a", ["--api-url", "http://localhost:8000/a"]),
+        ("allenfs:https://example.org", ["--api-url", "https://example.org"]),
+        ("allenfs:example.org", ["--api-url", "https://example.org"]),
+        ("example.org:8443", ["--api-url", "https://example.org:8443"]),
+    ],
+)
+def test_a_source_is_a_service(
+    tmp_path: Path, source: str, expected: list[str]
+) -> None:
+    said = mount_helper.command_line(source, tmp_path, [])
+    assert said == [*expected, "--", str(tmp_path)]
+
+
+def test_every_flag_of_the_mount_command_is_an_option(tmp_path: Path) -> None:
+    for action in mount_helper.mount_parser()._actions:
+        flag = action.option_strings[-1] if action.option_strings else ""
+        if not flag.startswith("--") or flag == "--foreground":
+            continue
+        name = flag.removeprefix("--")
+        option = name if action.nargs == 0 else f"{name}=1"
+        for spelling in (option, option.replace("-", "_")):
+            said = mount_helper.command_line("none", tmp_path, [spelling])
+            assert said == [f"--{option}", "--", str(tmp_path)]
+    for option in ("foreground", "help", "mountpoint=/"):
+        line = mount_helper.command_line("none", tmp_path, [option])
+        assert line[0] == f"-o{option}"  # no flag, and libfuse has none
+    with pytest.raises(ConfigError):
+        mount_helper.command_line("none", tmp_path, ["sample=yes"])

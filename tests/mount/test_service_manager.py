@@ -1,0 +1,112 @@
+"""What the service manager is told: when a mount can be used, and when it is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from command import allenfs, serving_pid
+from mounted import STRICT_PYTHON, until
+
+from allenfs import notify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+RECEIVE_S = 60
+
+
+class Manager:
+    """A socket as systemd's, and a mount in the foreground that knows of it."""
+
+    def __init__(self, folder: Path, address: str) -> None:
+        self.place = folder / "mnt"
+        self.place.mkdir()
+        self._folder = folder
+        self._address = address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(address.replace("@", "\0", 1))
+        self._socket.settimeout(RECEIVE_S)
+
+    def start(self) -> subprocess.Popen[bytes]:
+        folder = self._folder
+        return subprocess.Popen(
+            [
+                *(*STRICT_PYTHON, "-m", "allenfs", "mount", "--foreground", "--sample"),
+                *("--cache-dir", folder / "store", "--log-file", folder / "log"),
+                self.place,
+            ],
+            env={**os.environ, notify.SOCKET_VARIABLE: self._address},
+        )
+
+    def hears(self) -> list[str]:
+        return self._socket.recv(4096).decode().splitlines()
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Manager]:
+    is_path = request.param == "path"
+    address = str(tmp_path / "notify") if is_path else f"@allenfs-test-{os.getpid()}"
+    manager = Manager(tmp_path, address)
+    yield manager
+    manager.close()
+
+
+def test_it_is_ready_when_it_answers_and_stopping_when_it_ends(
+    manager: Manager,
+) -> None:
+    process = manager.start()
+    status = f"STATUS=allenfs:sample on {manager.place}"
+    assert manager.hears() == ["READY=1", status]
+    assert serving_pid(manager.place) == process.pid
+    assert "section" in os.listdir(manager.place)
+    process.send_signal(signal.SIGTERM)
+    assert manager.hears()[0] == "STOPPING=1"
+    assert process.wait() == 0
+
+
+def test_the_umount_command_of_the_unit_ends_it_too(manager: Manager) -> None:
+    process = manager.start()
+    assert manager.hears()[0] == "READY=1"
+    assert allenfs("umount", manager.place).returncode == 0
+    assert manager.hears()[0] == "STOPPING=1"
+    assert process.wait() == 0
+
+
+def test_what_cannot_be_mounted_is_never_ready(manager: Manager) -> None:
+    (manager.place / "file").touch()
+    process = manager.start()
+    assert process.wait() == 3
+    manager._socket.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        manager.hears()
+
+
+def test_a_manager_that_is_gone_is_a_line_of_the_log_and_the_mount_works(
+    tmp_path: Path,
+) -> None:
+    manager = Manager(tmp_path, str(tmp_path / "notify"))
+    manager.close()
+    process = manager.start()
+    log = tmp_path / "log"
+    until(lambda: log.exists() and "could not be told" in log.read_text())
+    assert "section" in os.listdir(manager.place)
+    assert allenfs("umount", manager.place).returncode == 0
+    assert process.wait() == 0
+
+
+@pytest.mark.parametrize("address", ["", "relative", "vsock:2:1234"])
+def test_other_addresses_are_nobody(
+    address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(notify.SOCKET_VARIABLE, address)
+    notify.send("READY=1")
+    assert caplog.text == ""
