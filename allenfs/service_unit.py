@@ -54,8 +54,8 @@ def text(program: Path) -> str:
     return _UNIT.format(program=_quoted(str(program)))
 
 
-def _quoted(argument: str) -> str:
-    """Write an argument as systemd.service(5) reads it back."""
-    for char, escape in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$")):
-        argument = argument.replace(char, escape)
-    return f'"{argument}"' if any(char in argument for char in " \"'\t;") else argument
+def _quoted(program: str) -> str:
+    """Write a program as systemd.service(5) reads it; a ``$`` means nothing there."""
+    for char, escape in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%")):
+        program = program.replace(char, escape)
+    return f'"{program}"' if any(char in program for char in " '\t;") else program

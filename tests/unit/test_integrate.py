@@ -105,15 +105,14 @@ zmodload zsh/zpty
 zpty z zsh -f -i
 zpty -w z "PS1= PS2= fpath=($1 \$fpath)"
 zpty -w z 'autoload -Uz compinit && compinit -u -d $HOME/.zdump'
-zpty -w z 'zmodload zsh/complist; zstyle ":completion:*" list-colors no=0'
 zpty -w z 'compadd () {
     if [[ ${@[1,(i)(-|--)]} == *-(O|A|D)\ * ]]; then builtin compadd "$@"; return $?; fi
     typeset -a __hits; builtin compadd -A __hits "$@"
-    for one in $__hits; do print -r -- "HIT<$one>"; done
+    for one in $__hits; do print -r -- "HI""T<$one>"; done
     builtin compadd "$@"
 }'
 zpty -w z 'finish () { zle kill-buffer; print END; zle -I }
-zle -N finish; bindkey "^X" complete-word "^Y" finish'
+zle -N finish; bindkey "^Y" finish'
 zpty -w -n z "$2"$'\t'$'\x19'
 zpty -r -m z found '*END*END*'
 print -r -- "$found"
@@ -194,7 +193,7 @@ def test_a_wrong_command_line_is_one_line(home: Home) -> None:
     assert "--system" in home.fails(2, "--user", "--destdir", "package")
     home.share.parent.mkdir()
     home.share.touch()
-    assert "File exists" in home.fails(1, "--user") or home.share.is_file()
+    assert "Not a directory" in home.fails(1, "--user")
 
 
 def test_the_manual_says_every_command_flag_and_option(integrated: Home) -> None:
