@@ -7,7 +7,16 @@ import sys
 from typing import TYPE_CHECKING, Protocol
 
 from allenfs import __version__, mount_helper
-from allenfs.commands import cache, integrate, mount, path, sample_service, umount, url
+from allenfs.commands import (
+    cache,
+    doctor,
+    integrate,
+    mount,
+    path,
+    sample_service,
+    umount,
+    url,
+)
 from allenfs.errors import AllenFSError
 
 if TYPE_CHECKING:
@@ -40,6 +49,7 @@ COMMANDS: dict[str, Command] = {
     "url": url,
     "path": path,
     "cache": cache,
+    "doctor": doctor,
     "sample-service": sample_service,
     "integrate": integrate,
 }

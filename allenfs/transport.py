@@ -127,6 +127,17 @@ class Transport:
         # traceback; what becomes of a request is a line of our own.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
 
+    @property
+    def ca_bundle(self) -> str:
+        """File, or directory, of the certificates that are trusted."""
+        if isinstance(self._verify, str):
+            return self._verify
+        return requests.utils.DEFAULT_CA_BUNDLE_PATH
+
+    def proxy_of(self, url: str) -> str | None:
+        """Return the proxy that is asked for `url`, as the environment spells it."""
+        return requests.utils.select_proxy(url, self._proxies)
+
     def get(self, url: str, remaining_s: float) -> Reply:
         """Ask for `url` and wait for the answer's head; follow no redirect."""
         timeouts_s = (self._connect_timeout_s, self._stall_timeout_s)

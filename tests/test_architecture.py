@@ -53,10 +53,15 @@ ROWS = (
     # shell
     ("arguments", "embedded"),
     ("mount", "unmount"),
+    ("doctor.__init__",),
+    ("doctor.findings",),
+    ("doctor.fuse", "doctor.host", "doctor.wire"),
+    ("doctor.storage",),
+    ("doctor.replies",),
     ("commands.__init__",),
     (
         *("commands.mount", "commands.umount", "commands.url", "commands.path"),
-        *("commands.cache", "commands.sample_service"),
+        *("commands.cache", "commands.sample_service", "commands.doctor"),
     ),
     ("mount_helper",),
     ("completion", "manual", "service_unit"),
@@ -79,8 +84,12 @@ IMPORTERS = {
 }
 SAMPLE_LIBRARIES = {"PIL", "numpy"}
 
-COMMANDS = {f"commands.{path.stem}" for path in PACKAGE.glob("commands/*.py")}
-MODULES = sorted({path.stem for path in PACKAGE.glob("*.py")} | COMMANDS)
+PACKAGES = {
+    f"{name}.{path.stem}"
+    for name in ("commands", "doctor")
+    for path in PACKAGE.glob(f"{name}/*.py")
+}
+MODULES = sorted({path.stem for path in PACKAGE.glob("*.py")} | PACKAGES)
 SAMPLE_MODULES = sorted(f"sample.{path.stem}" for path in PACKAGE.glob("sample/*.py"))
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

@@ -1,0 +1,1 @@
+"""What ``allenfs doctor`` looks at: a module for each side of the machine."""

@@ -1,0 +1,109 @@
+"""What else is on this machine: mounts, the log, crawlers, limits."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import resource
+import shlex
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from allenfs import config
+from allenfs.doctor.findings import Finding, LateError, fail, ok, skip, warn, within
+from allenfs.mountpoint import PID_ATTRIBUTE, SUBTYPE, mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Of a mount on this machine, which answers within a millisecond.
+_ANSWER_S = 3.0
+_AT_ONCE = 8
+_FEW_FILES = 1024
+_SHOWN = 5
+
+
+def mounts(places: Callable[[], list[Path]] = mounted) -> Finding:
+    """Whether the mounts that there are answer."""
+    found = places()
+    if not found:
+        return ok("none now")
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        states = dict(zip(found, pool.map(_state, found), strict=True))
+    bad = [place for place in found if states[place] in ("dead", "silent")]
+    if not bad:
+        foreign = sum(state == "foreign" for state in states.values())
+        others = f", {foreign} of other users" if foreign else ""
+        return ok(f"{len(found)} mounted, all answer{others}")
+    shown = ", ".join(f"{place} ({states[place]})" for place in bad[:_SHOWN])
+    more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+    return fail(
+        f"{len(bad)} of {len(found)} do not answer: {shown}{more}",
+        "; ".join(f"allenfs umount {shlex.quote(str(one))}" for one in bad[:_SHOWN]),
+    )
+
+
+def _state(place: Path) -> str:
+    try:
+        within(_ANSWER_S, partial(os.getxattr, place, PID_ATTRIBUTE))
+    except LateError:
+        return "silent"
+    except OSError as error:
+        if error.errno == errno.ENOTCONN:
+            return "dead"
+        if error.errno == errno.EACCES:
+            return "foreign"  # only who mounted it may look
+    return "answers"
+
+
+def log_file() -> Finding:
+    """Whether a mount in the background can write its log."""
+    path = config.default_log_file(os.environ)
+    if path.exists():
+        if os.access(path, os.W_OK) and path.is_file():
+            return ok(f"{path}, {path.stat().st_size:,} bytes")
+    elif os.access(existing(path), os.W_OK | os.X_OK):
+        return ok(f"{path}, not there yet")
+    return warn(
+        f"{path} cannot be written: a mount in the background has no log",
+        "make it writable, or mount with --log-file FILE",
+    )
+
+
+def existing(path: Path) -> Path:
+    """Return `path`, or what is there of the way to it."""
+    while not os.path.lexists(path) and path != path.parent:
+        path = path.parent
+    return path
+
+
+def crawlers(path: Path = Path("/etc/updatedb.conf")) -> Finding:
+    """Whether updatedb, which walks through everything at night, leaves mounts out."""
+    try:
+        text = path.read_text(errors="replace")
+    except FileNotFoundError:
+        return skip("no updatedb here")
+    kind = f"fuse.{SUBTYPE}"
+    pruned = re.findall(r"^\s*PRUNEFS\s*=\s*\"?([^\"\n]*)", text, re.MULTILINE)
+    if kind in " ".join(pruned[-1:]).lower().split():
+        return ok(f"updatedb leaves {kind} out")
+    return warn(
+        f"updatedb would walk through mounts that root sees: no {kind} in {path}",
+        f"sudo sed -i 's/^\\s*PRUNEFS\\s*=\\s*\"/&{kind} /' {path}",
+    )
+
+
+def open_files() -> Finding:
+    """Say how many images can be open at once: each takes a descriptor."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY:
+        return ok("no limit")
+    if most < _FEW_FILES:
+        return warn(
+            f"at most {most:,}, one for each image that is open",
+            "raise it: ulimit -Hn 4096, or nofile in /etc/security/limits.conf",
+        )
+    return ok(f"at most {most:,}")

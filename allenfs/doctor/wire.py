@@ -1,0 +1,191 @@
+"""The way to the service: proxy, name, connection, certificate.
+
+By plain sockets, a step at a time, so that the first one that fails has the name.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import ssl
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from allenfs.doctor.findings import Finding, fail, ok, skip, warn
+
+if TYPE_CHECKING:
+    from typing import Any
+
+_PORTS = {
+    "http": 80,
+    "https": 443,
+    "socks5": 1080,
+    "socks5h": 1080,
+    "socks4": 1080,
+    "socks4a": 1080,
+}
+_PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
+_CONNECT_S = 5.0
+_DAY_S = 86_400
+_SOON_DAYS = 14
+_SHOWN_ADDRESSES = 3
+_NO_NETWORK = (
+    "is there a network? behind a proxy, set HTTPS_PROXY=http://HOST:PORT; images that "
+    "are in the store can be read without"
+)
+_INSPECTED = (
+    "a proxy that reads along has a certificate of its own: ask for its file, and set "
+    "REQUESTS_CA_BUNDLE=/path/to/it.pem; on a guest network, log in first"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the service is reached.
+
+    Attributes
+    ----------
+    proxy : str or None
+        The proxy's URL, perhaps with a password.
+    ca_bundle : str
+        File or directory of the certificates that are trusted.
+    """
+
+    api_url: str
+    proxy: str | None
+    ca_bundle: str
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Host and port of the service."""
+        return _place(self.api_url)
+
+    def find_proxy(self) -> Finding:
+        """Whether there is a proxy, and it takes connections."""
+        if self.proxy is None:
+            is_set = [name for name in _PROXY_VARIABLES if _variable(name)]
+            but = f" for this address ({', '.join(is_set)} set)" if is_set else ""
+            return ok(f"none{but}")
+        advice = (
+            "correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, or unset it where there is "
+            "none; NO_PROXY names hosts that need none"
+        )
+        url = self.proxy if "://" in self.proxy else f"http://{self.proxy}"
+        scheme = urlsplit(url).scheme
+        try:
+            host, port = _place(url)
+        except (KeyError, ValueError):  # what they say may be of a password
+            host, port = "", 0
+        if not host or scheme not in _PORTS:
+            return fail(f"not a proxy's address: {url}", advice)
+        if scheme.startswith("socks") and importlib.util.find_spec("socks") is None:
+            install = f"{sys.executable} -m pip install PySocks"
+            return fail(f"{url} needs the package PySocks", install)
+        try:
+            seconds = _connect(host, port)
+        except (OSError, UnicodeError) as error:
+            return fail(f"{url} cannot be reached: {_words(error)}", advice)
+        return ok(f"{url}, connected in {seconds * 1000:.0f} ms")
+
+    def find_name(self) -> Finding:
+        """Whether the host's name has an address."""
+        if self.proxy is not None:
+            return skip("the proxy does this")
+        host, port = self.place
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            return fail(f"{host} has no address here: {_words(error)}", _NO_NETWORK)
+        addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
+        more = ", ..." if len(addresses) > _SHOWN_ADDRESSES else ""
+        return ok(f"{host} is {', '.join(addresses[:_SHOWN_ADDRESSES])}{more}")
+
+    def find_connection(self) -> Finding:
+        """Whether it takes connections."""
+        if self.proxy is not None:
+            return skip("the proxy does this")
+        host, port = self.place
+        try:
+            seconds = _connect(host, port)
+        except OSError as error:
+            return fail(
+                f"port {port} of {host}: {_words(error)}",
+                f"a firewall, a service that is down, or the wrong port. {_NO_NETWORK}",
+            )
+        return ok(f"port {port} of {host} in {seconds * 1000:.0f} ms")
+
+    def find_certificate(self) -> Finding:
+        """Whether it is the service that answers, and not somebody in between."""
+        if urlsplit(self.api_url).scheme != "https":
+            return skip("the address is http")
+        if not os.path.exists(self.ca_bundle):
+            return fail(
+                f"no such file: {self.ca_bundle}",
+                "correct REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, or unset it",
+            )
+        if self.proxy is not None:
+            return skip(f"asked for through the proxy; trusted: {self.ca_bundle}")
+        host, port = self.place
+        try:
+            version, certificate = _handshake(host, port, self.ca_bundle)
+        except ssl.SSLCertVerificationError as error:
+            wrong = error.verify_message
+            if "expired" in wrong or "not yet valid" in wrong:
+                return fail(wrong, "is this machine's clock right? else the service's")
+            return fail(wrong, _INSPECTED)
+        except OSError as error:
+            return fail(
+                f"no TLS with {host}: {_words(error)}",
+                "something in between (firewall, proxy) does not let it pass, or this "
+                "port is not https",
+            )
+        expires_s = ssl.cert_time_to_seconds(certificate["notAfter"])
+        days = int((expires_s - time.time()) // _DAY_S)
+        said = f"{version}, issued by {_issuer(certificate)}, good for {days} days"
+        if days < _SOON_DAYS:
+            return warn(said, "the service renews it, or images will fail then")
+        return ok(said)
+
+
+def _place(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or _PORTS[parts.scheme]
+
+
+def _connect(host: str, port: int) -> float:
+    """Connect and hang up; return the seconds."""
+    started_s = time.monotonic()
+    with socket.create_connection((host, port), _CONNECT_S):
+        return time.monotonic() - started_s
+
+
+def _handshake(host: str, port: int, ca_bundle: str) -> tuple[str, dict[str, Any]]:
+    is_directory = os.path.isdir(ca_bundle)
+    context = ssl.create_default_context(
+        cafile=None if is_directory else ca_bundle,
+        capath=ca_bundle if is_directory else None,
+    )
+    with (
+        socket.create_connection((host, port), _CONNECT_S) as sock,
+        context.wrap_socket(sock, server_hostname=host) as tls,
+    ):
+        return tls.version() or "", tls.getpeercert() or {}
+
+
+def _issuer(certificate: dict[str, Any]) -> str:
+    names = {key: value for part in certificate["issuer"] for key, value in part}
+    return str(names.get("organizationName") or names.get("commonName") or "?")
+
+
+def _variable(name: str) -> str | None:
+    return os.environ.get(name) or os.environ.get(name.lower())
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {_CONNECT_S:.0f} s"
+    return getattr(error, "strerror", None) or str(error)

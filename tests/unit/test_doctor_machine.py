@@ -1,0 +1,343 @@
+"""The doctor's checks of the machine, in worlds that are broken in one place."""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from allenfs.doctor import fuse, host
+from allenfs.doctor.findings import (
+    Check,
+    Finding,
+    LateError,
+    Verdict,
+    fail,
+    ok,
+    printable,
+    run,
+    skip,
+    within,
+)
+
+
+def worked(finding: Finding) -> str:
+    assert finding.verdict is Verdict.OK, finding
+    assert finding.advice == ""
+    return finding.said
+
+
+def warned(finding: Finding) -> str:
+    assert finding.verdict is Verdict.WARN, finding
+    return f"{finding.said} -> {finding.advice}"
+
+
+def failed(finding: Finding) -> str:
+    assert finding.verdict is Verdict.FAIL, finding
+    return f"{finding.said} -> {finding.advice}"
+
+
+def only(find: Check, **environ: str) -> Finding:
+    ((name, finding),) = run([find], environ)
+    assert name == find.name
+    return finding
+
+
+def script(path: Path, text: str, mode: int = 0o755) -> Path:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(mode)
+    return path
+
+
+@pytest.fixture
+def user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks ask who runs them: not root."""
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+
+# The run
+
+
+def test_a_check_that_raises_is_a_failure_of_that_check_and_the_next_goes_on() -> None:
+    def broken() -> Finding:
+        raise ZeroDivisionError("nobody thought of it")
+
+    found = dict(run([Check("one", broken), Check("two", lambda: ok("well"))]))
+    assert "ZeroDivisionError: nobody thought of it" in failed(found["one"])
+    assert worked(found["two"]) == "well"
+
+
+def test_a_check_that_does_not_end_fails_in_its_time_and_the_next_goes_on() -> None:
+    never = threading.Event()
+
+    def hangs() -> Finding:
+        never.wait()
+        return ok("late")
+
+    checks = [Check("one", hangs, deadline_s=0.05), Check("two", lambda: ok("well"))]
+    found = dict(run(checks))
+    never.set()
+    assert "no end within" in failed(found["one"])
+    assert worked(found["two"]) == "well"
+
+
+def test_what_needs_a_check_that_failed_is_not_tried_and_says_so() -> None:
+    tried: list[str] = []
+
+    def find() -> Finding:
+        tried.append("tried")
+        return ok("well")
+
+    checks = [
+        Check("door", lambda: fail("shut", "open it")),
+        Check("room", find, ("door",)),
+        Check("bed", find, ("room",)),
+        Check("window", lambda: skip("there is none")),
+        Check("view", find, ("window",)),
+    ]
+    found = dict(run(checks))
+    assert found["room"].verdict is found["bed"].verdict is Verdict.SKIP
+    assert "door" in found["room"].said
+    assert worked(found["view"]) == "well"
+    assert tried == ["tried"]
+
+
+def test_nothing_is_tried_when_the_time_for_all_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("allenfs.doctor.findings.BUDGET_S", 0)
+    finding = only(Check("one", lambda: ok("well")))
+    assert finding.verdict is Verdict.SKIP
+    assert "took too long" in finding.said
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://joe:s3cret@host:1",
+        "joe:s3cret@host:1",
+        "http://joe:s3cret%40@host:1",
+        "http://joe:s3cret/@x@host:1",
+        "socks5h://joe:s3cret@host",
+    ],
+)
+def test_no_password_of_a_proxy_is_printed(proxy: str) -> None:
+    check = Check("one", lambda: fail(f"{proxy} is broken", f"mend {proxy}"))
+    finding = only(check, HTTPS_PROXY=proxy)
+    assert "s3cret" not in failed(finding)
+    assert "host" in finding.said
+
+
+def test_a_short_password_leaves_the_words_whole() -> None:
+    check = Check("one", lambda: ok("a pipe to http://u:p@host"))
+    assert worked(only(check, http_proxy="http://u:p@host")) == (
+        "a pipe to http://***@host"
+    )
+
+
+def test_nothing_that_moves_a_cursor_is_printed() -> None:
+    assert printable("é\x1b[2J\n\udc80 \u202e") == r"é\x1b[2J\n\udc80 \u202e"
+    name = "a\x1b[2Jb\nFAIL"
+    assert worked(only(Check("one", lambda: ok(name)))) == r"a\x1b[2Jb\nFAIL"
+
+
+def test_within_raises_what_was_raised() -> None:
+    def refuse() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        within(5, refuse)
+    never = threading.Event()
+    with pytest.raises(LateError):
+        within(0.01, never.wait)
+    never.set()
+
+
+# FUSE
+
+
+def test_a_device_that_can_be_opened_is_well_and_its_loss_is_not(
+    tmp_path: Path,
+) -> None:
+    kinds = tmp_path / "filesystems"
+    kinds.write_text("nodev\tfuse\n")
+    assert "/dev/null can be opened" in worked(fuse.device(Path("/dev/null"), kinds))
+    missing = tmp_path / "fuse"
+    said = failed(fuse.device(missing, kinds))
+    assert "is not there" in said
+    assert "modprobe fuse" in said
+    assert "--device /dev/fuse" in said
+    missing.write_text("no device")
+    assert "is no device" in failed(fuse.device(missing, kinds))
+
+
+def test_a_device_that_may_not_be_opened_tells_its_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(1, "Operation not permitted")
+
+    kinds = tmp_path / "filesystems"
+    kinds.write_text("nodev\tfuse\n")
+    monkeypatch.setattr("allenfs.doctor.fuse.os.open", refuse)
+    said = failed(fuse.device(Path("/dev/null"), kinds))
+    assert "crw" in said
+    assert "chmod 666" in said
+
+
+def test_libraries_are_loaded_elsewhere_and_a_missing_one_tells_what_to_install() -> (
+    None
+):
+    assert "libfuse" in worked(fuse.libraries())
+    said = failed(fuse.libraries(["libfuse.so.99", "libfuse3.so.99"]))
+    assert "libfuse.so.99: cannot open shared object file" in said
+    assert "apt install libfuse2" in said
+
+
+def test_a_library_that_crashes_or_is_none_ends_a_child_not_the_doctor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = tmp_path / "libfuse.so.2"
+    text.write_text("no library")
+    said = failed(fuse.libraries([str(text)]))
+    assert "invalid ELF header" in said or "too short" in said
+    dies = script(tmp_path / "dies", "kill -SEGV $$")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", str(dies))
+        assert "signal 11" in failed(fuse.libraries(["libfuse.so.2"]))
+        patch.setattr(sys, "executable", str(tmp_path / "missing"))
+        assert "No such file" in failed(fuse.libraries(["libfuse.so.2"]))
+    worked(fuse.libraries())
+
+
+def test_a_library_that_the_user_chose_is_the_one_that_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FUSE_LIBRARY_PATH", "/nowhere/libfuse.so")
+    assert "/nowhere/libfuse.so" in failed(fuse.libraries())
+    monkeypatch.delenv("FUSE_LIBRARY_PATH")
+    worked(fuse.libraries())
+
+
+@pytest.mark.parametrize(
+    ("installed", "loaded", "works"),
+    [
+        ({"fusepy"}, {"libfuse.so.2": "2.9"}, True),
+        ({"mfusepy"}, {"libfuse3.so.3": "3.14.0"}, True),
+        ({"mfusepy"}, {"libfuse.so.2": "2.9"}, True),
+        ({"fusepy", "mfusepy"}, {"libfuse3.so.4": "3.17.1"}, True),
+        ({"fusepy"}, {"libfuse3.so.3": "3.14.0"}, False),
+        (set(), {"libfuse.so.2": "2.9"}, False),
+    ],
+)
+def test_a_binding_must_fit_the_library(
+    installed: set[str],
+    loaded: dict[str, str],
+    works: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fuse, "loadable", lambda _: (loaded, []))
+    monkeypatch.setattr(
+        fuse, "_installed", lambda name: "1.2.3" if name in installed else None
+    )
+    finding = fuse.bindings()
+    if works:
+        assert "1.2.3" in worked(finding)
+    else:
+        wanted = "mfusepy" if installed else "fusepy"
+        assert f"pip install {wanted}" in failed(finding)
+
+
+def status(folder: Path, capabilities: str = "3fffffffff", privs: int = 0) -> Path:
+    path = folder / "status"
+    path.write_text(f"Name:\tx\nCapEff:\t{capabilities}\nNoNewPrivs:\t{privs}\n")
+    return path
+
+
+def test_root_mounts_by_himself_unless_a_container_keeps_him_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    empty = str(tmp_path)
+    assert "not needed by root" in worked(fuse.helper(empty, status(tmp_path)))
+    said = failed(fuse.helper(empty, status(tmp_path, "a80425fb")))
+    assert "--cap-add SYS_ADMIN" in said
+
+
+@pytest.mark.usefixtures("user")
+def test_a_user_needs_a_setuid_fusermount_in_path(tmp_path: Path) -> None:
+    said = failed(fuse.helper(str(tmp_path), status(tmp_path)))
+    assert "neither fusermount3 nor fusermount in PATH" in said
+    assert "apt install fuse3" in said
+    place = script(tmp_path / "fusermount3", "echo fusermount3 version: 3.14.0")
+    said = failed(fuse.helper(str(tmp_path), status(tmp_path)))
+    assert "setuid root" in said or "belong to root" in said
+    os.chown(place, 0, 0)
+    place.chmod(0o4755)
+    said = warned(fuse.helper(str(tmp_path), status(tmp_path)))
+    assert "3.14.0" in said
+    assert "no fusermount" in said
+    (tmp_path / "fusermount").symlink_to(place)
+    assert "setuid root" in worked(fuse.helper(str(tmp_path), status(tmp_path)))
+    said = failed(fuse.helper(str(tmp_path), status(tmp_path, privs=1)))
+    assert "no_new_privs" in said
+
+
+@pytest.mark.usefixtures("user")
+def test_users_may_let_others_see_a_mount_where_fuse_conf_says_so(
+    tmp_path: Path,
+) -> None:
+    conf = tmp_path / "fuse.conf"
+    assert "for root only" in worked(fuse.allow_other(conf))
+    conf.write_text("# user_allow_other\nmount_max = 1000\n")
+    conf.chmod(0o644)
+    assert "for root only" in worked(fuse.allow_other(conf))
+    conf.write_text("user_allow_other\n")
+    assert "allowed to users" in worked(fuse.allow_other(conf))
+    conf.chmod(0o666)
+    assert "chmod 644" in warned(fuse.allow_other(conf))
+
+
+# The rest of the machine
+
+
+def test_a_crawler_that_would_enter_is_named_and_the_advice_mends_it(
+    tmp_path: Path,
+) -> None:
+    conf = tmp_path / "updatedb.conf"
+    assert host.crawlers(conf).verdict is Verdict.SKIP
+    conf.write_text('PRUNE_BIND_MOUNTS="yes"\nPRUNEFS="NFS nfs fuse.sshfs"\n')
+    finding = host.crawlers(conf)
+    assert "fuse.allenfs" in warned(finding)
+    assert os.system(finding.advice.removeprefix("sudo ")) == 0
+    worked(host.crawlers(conf))
+    assert '"fuse.allenfs NFS nfs fuse.sshfs"' in conf.read_text()
+
+
+def test_few_open_files_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {"most": 256}
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, limits["most"]))
+    assert "ulimit -Hn" in warned(host.open_files())
+    limits["most"] = 4096
+    assert "4,096" in worked(host.open_files())
+    limits["most"] = resource.RLIM_INFINITY
+    assert worked(host.open_files()) == "no limit"
+
+
+def test_a_log_that_cannot_be_written_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert "not there yet" in worked(host.log_file())
+    log = tmp_path / "allenfs" / "allenfs.log"
+    log.mkdir(parents=True)  # in its way
+    assert "--log-file" in warned(host.log_file())
+    log.rmdir()
+    log.write_text("12345")
+    assert "5 bytes" in worked(host.log_file())
+    assert stat.S_ISREG(log.stat().st_mode)
