@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from allenfs.documents import Document
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from allenfs.images import ImageRequest
 
 
@@ -55,7 +57,20 @@ class Series:
         return replace(self.view, image_id=self.image_ids[place])
 
 
-Entry = Folder | Link | Picture | Document
+@dataclass(frozen=True, slots=True)
+class Changing:
+    """A file that is another one each time it is opened.
+
+    Attributes
+    ----------
+    taken : callable
+        The file as it is now; at once, whatever the service or a download does.
+    """
+
+    taken: Callable[[], Document]
+
+
+Entry = Folder | Link | Picture | Document | Changing
 
 
 class Attributes(NamedTuple):

@@ -12,7 +12,7 @@ import weakref
 from typing import TYPE_CHECKING, Protocol
 
 from allenfs.documents import Document
-from allenfs.entries import Attributes, Entry, Folder, Link, Picture
+from allenfs.entries import Attributes, Changing, Entry, Folder, Link, Picture
 from allenfs.errors import IsADirError, ServiceError, StaleSizeError
 from allenfs.handles import Handle, Handles
 from allenfs.kernel_view import KernelView, Opened, Opening
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from allenfs.images import ImageRequest, ImageService
     from allenfs.namespace import Catalog
+    from allenfs.own_files import OwnFiles
     from allenfs.readahead import ReadAhead
     from allenfs.sealed import Image
 
@@ -70,6 +71,8 @@ class Filesystem:
         No upper bound of a size is above it.
     readahead : ReadAhead, optional
         Told of each file of a listing that is opened.
+    own_files : OwnFiles, optional
+        What the mount tells of itself.
     """
 
     def __init__(
@@ -79,11 +82,12 @@ class Filesystem:
         *,
         max_image_bytes: int,
         readahead: ReadAhead | None = None,
+        own_files: OwnFiles | None = None,
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._fetcher = fetcher
-        self._namespace = Namespace(catalog, fetcher.used_ids, clock)
+        self._namespace = Namespace(catalog, fetcher.used_ids, clock, own_files)
         self._max_image_bytes = max_image_bytes
         self._readahead = readahead
         self._started_ns = clock_ns()
@@ -135,6 +139,8 @@ class Filesystem:
             case Document():
                 live = self._live.get(path, entry)
                 return self._told(path, _known(live), is_here=True)
+            case Changing(taken):
+                return _attributes(_known(taken()))
             case Picture(request, full_px):
                 return self._stat_picture(path, request, full_px)
 
@@ -184,6 +190,11 @@ class Filesystem:
                 image = self._image(path, request, caller, interrupted)
             case Document():
                 image = self._live.setdefault(path, entry)
+            case Changing(taken):
+                # past the kernel's pages, and its idea of the size: each opening has
+                # its own bytes
+                number = self._handles.add(Handle(path, taken(), direct_io=True))
+                return Opened(number, keep_cache=False, direct_io=True)
             case _:
                 raise IsADirError(path)
         opening = self._kernel.opening(path, caller, image)
@@ -227,8 +238,12 @@ class Filesystem:
 
     def _told(self, path: str, known: Known, *, is_here: bool) -> Attributes:
         self._kernel.told(path, known)
-        blocks = -(-known.size_bytes // _BLOCK_BYTES) if is_here else 0
-        return Attributes(known.size_bytes, blocks, known.modified_ns)
+        return _attributes(known, is_here=is_here)
+
+
+def _attributes(known: Known, *, is_here: bool = True) -> Attributes:
+    blocks = -(-known.size_bytes // _BLOCK_BYTES) if is_here else 0
+    return Attributes(known.size_bytes, blocks, known.modified_ns)
 
 
 def _known(image: Image | Document) -> Known:

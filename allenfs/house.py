@@ -10,16 +10,20 @@ from allenfs.catalog import Catalog
 from allenfs.fetcher import Fetcher
 from allenfs.filesystem import Filesystem
 from allenfs.glance import Glance
+from allenfs.own_files import OwnFiles
 from allenfs.readahead import ReadAhead
 from allenfs.service import AllenService
 from allenfs.shelf import Shelf
+from allenfs.status import Status
 from allenfs.store import Store
+from allenfs.tree import STATUS_FILE
 from allenfs.trouble import Trouble
 from allenfs.turns import Turns
 from allenfs.xattrs import ExtendedAttributes
 
 if TYPE_CHECKING:
     from allenfs.config import ServiceSettings, StoreSettings
+    from allenfs.status import Mounted
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,12 @@ def assemble(
     store_settings: StoreSettings,
     *,
     readahead_images: int = 0,
+    mounted: Mounted | None = None,
 ) -> House:
-    """Put it together; nothing is read, asked or started yet."""
+    """Put it together; nothing is read, asked or started yet.
+
+    Only what is `mounted` has files that tell of itself.
+    """
     trouble = Trouble(store_settings.directory)
     store = Store(store_settings, trouble)
     service = AllenService(service_settings)
@@ -55,11 +63,16 @@ def assemble(
         capacity_bytes=store.capacity_bytes,
         is_out_of_reach=archive.is_out_of_reach,
     )
+    own_files = None
+    if mounted is not None:
+        status = Status(mounted, service_settings, store_settings, images=store)
+        own_files = OwnFiles({STATUS_FILE: status.taken})
     filesystem = Filesystem(
         fetcher,
         catalog,
         max_image_bytes=service_settings.max_image_bytes,
         readahead=readahead,
+        own_files=own_files,
     )
     attributes = ExtendedAttributes(
         filesystem, fetcher, catalog, api_url=service_settings.api_url

@@ -21,6 +21,7 @@ from allenfs import notify
 from allenfs.embedded import on_sample
 from allenfs.errors import AllenFSError, ConfigError, MountError
 from allenfs.mountpoint import SUBTYPE, claimed, is_mounted, serving_pid
+from allenfs.status import Mounted
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -60,6 +61,7 @@ def run(settings: MountSettings) -> None:
             settings.service,
             settings.store,
             readahead_images=settings.readahead_images,
+            mounted=Mounted(settings.mountpoint, settings.sample),
         )
         store = house.store
         stack.callback(notify.stopping)

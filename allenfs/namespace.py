@@ -18,6 +18,8 @@ from allenfs.nodes import (
     CollectionFile,
     ImageDirectory,
     ImageFile,
+    OwnDirectory,
+    OwnFile,
     ParameterDirectory,
     Root,
     ServiceDirectory,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from allenfs.images import ImageService
+    from allenfs.own_files import OwnFiles
 
 # `ls -l` and `cat` come to a file of a listing several times in a row, and finding
 # what it is takes 10 of the 25 microseconds of a `stat`. As long as the kernel
@@ -70,6 +73,8 @@ class Namespace:
         Ids of the images of a service that were used before.
     clock : callable
         Monotonic seconds.
+    own_files : OwnFiles, optional
+        What the mount tells of itself.
     """
 
     def __init__(
@@ -77,8 +82,10 @@ class Namespace:
         catalog: Catalog,
         used_ids: Callable[[ImageService], list[int]],
         clock: Callable[[], float],
+        own_files: OwnFiles | None = None,
     ) -> None:
         self._catalog = catalog
+        self._own_files = own_files
         self._used_ids = used_ids
         self._clock = clock
         self._pictures: dict[str, tuple[Picture, float]] = {}
@@ -99,6 +106,8 @@ class Namespace:
         node = tree.parse(path)
         if isinstance(node, (Root, ServiceDirectory, ImageDirectory)):
             return Folder()
+        if isinstance(node, (OwnDirectory, OwnFile)):
+            return self._own(path).entry(node)
         entry = self._catalog.resolve(node, interrupted)
         if isinstance(node, CollectionFile) and isinstance(entry, Picture):
             self._remember(path, entry)
@@ -123,6 +132,10 @@ class Namespace:
                 return tree.listing(node, []) + self._catalog.more_names(
                     node, interrupted
                 )
+            case OwnDirectory():
+                return self._own(path).names()
+            case OwnFile():
+                raise NotADirError(path)
         entry = self._catalog.resolve(node, interrupted)
         if not isinstance(entry, Folder) or isinstance(node, ImageFile):
             raise NotADirError(path)
@@ -145,6 +158,11 @@ class Namespace:
         if not isinstance(entry, Link):
             raise NotALinkError(path)
         return entry.target
+
+    def _own(self, path: str) -> OwnFiles:
+        if self._own_files is None:  # nothing is mounted
+            raise PathNotFoundError(path)
+        return self._own_files
 
     def _remember(self, path: str, picture: Picture) -> None:
         self._pictures[path] = picture, self._clock() + _PICTURE_MEMORY_S

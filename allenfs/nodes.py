@@ -212,6 +212,20 @@ BrowseNode = (
     | AtlasesDirectory
     | AtlasLink
 )
+
+
+@dataclass(frozen=True, slots=True)
+class OwnDirectory:
+    """``.allenfs``: what the mount tells of itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFile:
+    """A file in it."""
+
+    name: str
+
+
 CatalogNode = (
     InfoFile
     | SectionsFile
@@ -227,5 +241,7 @@ Node = (
     | ImageDirectory
     | ParameterDirectory
     | ImageFile
+    | OwnDirectory
+    | OwnFile
     | CatalogNode
 )

@@ -23,6 +23,8 @@ from allenfs.nodes import (
     ImageFile,
     InfoFile,
     Node,
+    OwnDirectory,
+    OwnFile,
     ParameterDirectory,
     PlaneDirectory,
     ProductDataSetsDirectory,
@@ -44,6 +46,9 @@ SECTIONS_FILE = "sections.csv"
 EQUALIZED = "equalized"
 ANNOTATED = "annotated"
 DATA_SET_LINK, NISSL_LINK = "dataset", "nissl"
+# Not listed in the root: crawlers and `cp -r` shall not meet what changes by itself.
+OWN_DIRECTORY = ".allenfs"
+STATUS_FILE, LOG_FILE = "status.json", "log"
 
 _COLLECTION_FILE = re.compile(rf"[0-9]{{4,10}}_({ID_PATTERN.pattern})\.jpg")
 _SUBJECTS = {
@@ -71,6 +76,8 @@ def parse(path: str) -> Node:
         return _parse_data_set(names) if names else DataSetsDirectory()
     if first == "browse":
         return _parse_browse(names)
+    if first == OWN_DIRECTORY:
+        return _parse_own(names)
     try:
         service = ImageService(first)
     except ValueError:
@@ -219,6 +226,15 @@ def _parse_browse(names: list[str]) -> Node:
         case ["atlas", *rest]:
             return _parse_atlas(rest)
     raise _no_such(names[0])
+
+
+def _parse_own(names: list[str]) -> Node:
+    match names:
+        case []:
+            return OwnDirectory()
+        case [name] if name in (STATUS_FILE, LOG_FILE):
+            return OwnFile(name)
+    raise _no_such(names[-1])
 
 
 def _parse_product(product: str, names: list[str]) -> Node:

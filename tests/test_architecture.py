@@ -44,6 +44,7 @@ ROWS = (
     ("lists", "stock"),
     ("archive",),
     ("glance", "info", "browse"),
+    ("own_files", "status"),
     ("catalog", "namespace"),
     ("filesystem", "xattrs"),
     ("house",),
