@@ -39,6 +39,9 @@ class Sink(Protocol):
     def restart(self) -> None:
         """Forget what was written."""
 
+    def expect(self, promised_bytes: int | None) -> None:
+        """Note how many bytes there will be, as far as the service has said."""
+
     def write(self, chunk: bytes) -> None:
         """Add `chunk` at the end."""
 

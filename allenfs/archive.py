@@ -58,6 +58,10 @@ _REMEMBERED_FAILURES = 4096
 _PATIENCE_FOR_NEWS_S = 2.0
 
 
+def _nobody(_what: str, _error: ServiceError) -> None:
+    pass
+
+
 class Archive:
     """Answers from memory, from the shelf, or from the service. Thread-safe.
 
@@ -70,6 +74,8 @@ class Archive:
         What it stands on.
     settings : ServiceSettings
         Time to live; how long failures are remembered.
+    told : callable
+        Told what could not be asked, and why.
     clock, clock_ns : callable
         Monotonic seconds; nanoseconds since the epoch.
 
@@ -86,11 +92,13 @@ class Archive:
         settings: ServiceSettings,
         turns: Turns,
         *,
+        told: Callable[[str, ServiceError], None] = _nobody,
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.stock = Stock(shelf, settings, clock=clock, clock_ns=clock_ns)
         self._settings = settings
+        self._told = told
         self._clock = clock
         self._service = service
         self._turns = turns
@@ -204,6 +212,7 @@ class Archive:
         error.elapsed_s = question.patience_s
         with self._lock:
             self._failures[question.key] = error
+        self._told(shown(question.key), error)
         return copy.copy(error)
 
     def _asked(self, question: Question[_Record]) -> Held[_Record]:
@@ -255,6 +264,7 @@ class Archive:
         if isinstance(error, (UnreachableError, ServiceTimeoutError, BusyError)):
             self.set_out_of_reach()
         self._last_failure = f"{shown(key)}: {error}"
+        self._told(shown(key), error)
         with self._lock:
             # a copy: the traceback holds all that the asking used
             self._failures[key] = copy.copy(error)

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from allenfs.sealed import Facts
 
@@ -18,6 +18,17 @@ _COLUMNS = (
     *("section_number", "image_id", "width_px", "height_px"),
     *("resolution_um_per_px", "failed", "file_name"),
 )
+
+
+class Readable(Protocol):
+    """What somebody has open."""
+
+    @property
+    def facts(self) -> Facts:
+        """Its size and time."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return bytes [offset, offset + size); shorter only at the end."""
 
 
 class Document:

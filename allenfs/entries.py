@@ -10,6 +10,7 @@ from allenfs.documents import Document
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from allenfs.documents import Readable
     from allenfs.images import ImageRequest
 
 
@@ -67,7 +68,7 @@ class Changing:
         The file as it is now; at once, whatever the service or a download does.
     """
 
-    taken: Callable[[], Document]
+    taken: Callable[[], Readable]
 
 
 Entry = Folder | Link | Picture | Document | Changing

@@ -6,8 +6,9 @@ import logging
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
+from allenfs.activity import Activity
 from allenfs.errors import DamagedStoreError, ExhaustedError, ServiceError
 from allenfs.failures import Failures
 from allenfs.images import ImageService
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from allenfs.answers import Answer, Sink
     from allenfs.config import ServiceSettings
     from allenfs.images import ImageRequest
-    from allenfs.sealed import Image
+    from allenfs.sealed import Facts, Image
+    from allenfs.sources import ImageStore, Service
     from allenfs.spool import Spool
     from allenfs.turns import SpareTurn
 
@@ -30,41 +31,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Service(Protocol):
-    """Where images come from."""
-
-    def fetch(
-        self,
-        request: ImageRequest,
-        sink: Sink,
-        turn: AbstractContextManager[object],
-        goes_on: Callable[[ServiceError], bool],
-    ) -> Answer:
-        """Download one image, each attempt in `turn`, or raise a ServiceError."""
-
-
-class ImageStore(Protocol):
-    """Where images are kept."""
-
-    def find(self, request: ImageRequest, *, unread: bool) -> Image | None:
-        """Open a stored image; where `unread`, also one never compared yet."""
-
-    def peek(self, request: ImageRequest) -> Known | None:
-        """Return size and time of a stored image, quickly."""
-
-    def is_known(self, request: ImageRequest) -> bool:
-        """Whether an image is stored."""
-
-    def spool(self, *, in_memory: bool = False) -> Spool:
-        """Return a new place for the bytes of a download."""
-
-    def add(
-        self, request: ImageRequest, spool: Spool, modified_ns: int | None
-    ) -> Image:
-        """Keep a checked download."""
-
-    def used_ids(self, service: ImageService) -> list[int]:
-        """Ids of the stored images of one service."""
+class _Landing(NamedTuple):
+    image: Image
+    was_here: bool  # so that nothing was downloaded
 
 
 class Fetcher:
@@ -81,6 +50,8 @@ class Fetcher:
         How long failures are remembered.
     turns : Turns, optional
         Whose requests count together; else `connections` downloads at a time.
+    activity : Activity, optional
+        What counts the images that are got.
     clock : callable
         Monotonic seconds, for the memory of failures.
     """
@@ -92,6 +63,7 @@ class Fetcher:
         settings: ServiceSettings,
         *,
         turns: Turns | None = None,
+        activity: Activity | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._service = service
@@ -99,7 +71,8 @@ class Fetcher:
         self._turns = turns or Turns(settings.connections)
         self._failures = Failures(settings, clock=clock)
         self._lock = threading.Lock()
-        self._flights: SingleFlight[ImageRequest, Image] = SingleFlight()
+        self._activity = activity or Activity()
+        self._flights: SingleFlight[ImageRequest, _Landing] = SingleFlight()
         # Images that somebody holds. A second reader gets the same object: the
         # kernel has one page cache for a file, whoever opened it.
         self._live: weakref.WeakValueDictionary[ImageRequest, Image] = (
@@ -127,12 +100,21 @@ class Fetcher:
         InterruptedWaitError
             `interrupted` said so. The download goes on.
         """
+        try:
+            image, was_here = self._got(request, interrupted)
+        except BaseException:
+            self._activity.not_opened()
+            raise
+        self._activity.opened(request, was_here=was_here)
+        return image
+
+    def _got(self, request: ImageRequest, interrupted: Callable[[], bool]) -> _Landing:
         image = self._held(request)
         if image is not None:
-            return image
+            return _Landing(image, was_here=True)
         image = self._store.find(request, unread=False)
         if image is not None:
-            return self._landed(request, image)
+            return _Landing(self._landed(request, image), was_here=True)
         self._raise_remembered(request)
         turn = self._turns.for_image
         return self._flights.run(
@@ -158,7 +140,7 @@ class Fetcher:
             # if not, nobody can ask for this download any more
             return not self._flights.abandon(request)
 
-        def work() -> Image:
+        def work() -> _Landing:
             try:
                 return self._fly(request, turn, is_asked_for)
             except (ServiceError, ExhaustedError):
@@ -176,6 +158,11 @@ class Fetcher:
         if image is not None:
             return Known(image.facts.size_bytes, image.facts.modified_ns)
         return self._store.peek(request)
+
+    def facts(self, request: ImageRequest) -> Facts | None:
+        """Return what is known of an image that is here, without reading it."""
+        image = self._held(request)
+        return self._store.facts(request) if image is None else image.facts
 
     def is_known(self, request: ImageRequest) -> bool:
         """Whether an image is stored."""
@@ -206,11 +193,11 @@ class Fetcher:
         request: ImageRequest,
         turn: AbstractContextManager[object],
         is_asked_for: Callable[[], bool],
-    ) -> Image:
+    ) -> _Landing:
         # What landed, or failed, between the caller's look and this one.
         image = self._held(request)
         if image is not None:
-            return image
+            return _Landing(image, was_here=True)
         self._raise_remembered(request)
         is_given_up = False
 
@@ -221,36 +208,42 @@ class Fetcher:
             return not is_given_up
 
         try:
-            return self._landed(
-                request, self._found_or_downloaded(request, turn, goes_on)
-            )
+            # Comparing a checksum takes time, so that it is here, where a waiting
+            # process can be interrupted, and is done once for all that wait.
+            image = self._store.find(request, unread=True)
+            was_here = image is not None
+            if image is None:
+                is_ahead = is_asked_for is not _always
+                image = self._downloaded(request, turn, goes_on, is_ahead=is_ahead)
+            return _Landing(self._landed(request, image), was_here)
         except ServiceError as error:
             if is_given_up or not is_asked_for():
                 log.info("not read ahead: %s: %s", request.path, error)
             else:
                 log.warning("%s: %s", request.path, error)
+                self._activity.failed(request.path, error)
                 self._failures.remember(request, error)
             raise
         except ExhaustedError as error:
             log.warning("%s: %s", request.path, error)
             raise
 
-    def _found_or_downloaded(
+    def _downloaded(
         self,
         request: ImageRequest,
         turn: AbstractContextManager[object],
         goes_on: Callable[[ServiceError], bool],
+        *,
+        is_ahead: bool,
     ) -> Image:
-        # Comparing a checksum takes time, so that it is here, where a waiting
-        # process can be interrupted, and is done once for all that wait.
-        image = self._store.find(request, unread=True)
-        if image is not None:
-            return image
-
         def downloaded(spool: Spool) -> Image:
+            following = self._activity.downloading(
+                request, spool, turn, is_ahead=is_ahead
+            )
             try:
-                answer = self._service.fetch(request, spool, turn, goes_on)
-                return self._store.add(request, spool, answer.modified_ns)
+                with following as followed:
+                    answer = self._service.fetch(request, spool, followed, goes_on)
+                    return self._store.add(request, spool, answer.modified_ns)
             finally:
                 spool.close()
 

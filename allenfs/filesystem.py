@@ -11,22 +11,23 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Protocol
 
+from allenfs.activity import Activity
 from allenfs.documents import Document
 from allenfs.entries import Attributes, Changing, Entry, Folder, Link, Picture
 from allenfs.errors import IsADirError, ServiceError, StaleSizeError
 from allenfs.handles import Handle, Handles
 from allenfs.kernel_view import KernelView, Opened, Opening
 from allenfs.namespace import Namespace
-from allenfs.sealed import Known
+from allenfs.sealed import Image, Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from allenfs.documents import Readable
     from allenfs.images import ImageRequest, ImageService
     from allenfs.namespace import Catalog
     from allenfs.own_files import OwnFiles
     from allenfs.readahead import ReadAhead
-    from allenfs.sealed import Image
 
 _BLOCK_BYTES = 512
 
@@ -71,8 +72,12 @@ class Filesystem:
         No upper bound of a size is above it.
     readahead : ReadAhead, optional
         Told of each file of a listing that is opened.
+    activity : Activity, optional
+        What counts the images that are opened, and their bytes.
     own_files : OwnFiles, optional
         What the mount tells of itself.
+    handles : Handles, optional
+        The table of open files.
     """
 
     def __init__(
@@ -82,7 +87,9 @@ class Filesystem:
         *,
         max_image_bytes: int,
         readahead: ReadAhead | None = None,
+        activity: Activity | None = None,
         own_files: OwnFiles | None = None,
+        handles: Handles | None = None,
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -90,8 +97,9 @@ class Filesystem:
         self._namespace = Namespace(catalog, fetcher.used_ids, clock, own_files)
         self._max_image_bytes = max_image_bytes
         self._readahead = readahead
+        self._activity = activity or Activity()
         self._started_ns = clock_ns()
-        self._handles = Handles()
+        self._handles = Handles() if handles is None else handles
         self._kernel = KernelView(clock)
         # Documents that somebody reads. As for images: the kernel has one page
         # cache for a file, and a newer record must not get into it.
@@ -128,6 +136,8 @@ class Filesystem:
         """
         if handle is not None:
             opened = self._handles.get(handle)
+            if not isinstance(opened.image, (Image, Document)):
+                return _attributes(_known(opened.image))
             return self._told(opened.path, _known(opened.image), is_here=True)
         entry = self.entry(path, interrupted=interrupted)
         match entry:
@@ -211,12 +221,22 @@ class Filesystem:
         ------
         BadHandleError, and what `Handle.read` raises
         """
-        return self._handles.get(handle).read(offset, size)
+        opened = self._handles.get(handle)
+        data = opened.read(offset, size)
+        if isinstance(opened.image, Image):
+            self._activity.read(len(data))
+        return data
 
     def release(self, handle: int) -> None:
         """Close a handle; raises BadHandleError."""
         self._kernel.drop_late()
         self._handles.remove(handle)
+
+    def is_size_known(self, path: str, request: ImageRequest) -> bool:
+        """Whether `stat` tells the exact size of an image, and not a bound."""
+        if self._fetcher.peek(request) is not None:
+            return True
+        return self._kernel.last_told(path) is not None
 
     def _image(
         self,
@@ -225,16 +245,19 @@ class Filesystem:
         caller: Callable[[], int],
         interrupted: Callable[[], bool],
     ) -> Image:
-        if self._readahead is None:
-            return self._fetcher.get(request, interrupted)
         # who was sent back opens the same file again, and not the one before
-        if not self._kernel.was_sent_back(path, caller):
+        is_again = self._kernel.was_sent_back(path, caller)
+        if self._readahead is not None and not is_again:
             self._readahead.opened(path)
         try:
-            return self._fetcher.get(request, interrupted)
+            image = self._fetcher.get(request, interrupted)
         except ServiceError:
-            self._readahead.failed(path)
+            if self._readahead is not None:
+                self._readahead.failed(path)
             raise
+        if is_again:
+            self._activity.opened_again()
+        return image
 
     def _told(self, path: str, known: Known, *, is_here: bool) -> Attributes:
         self._kernel.told(path, known)
@@ -246,5 +269,6 @@ def _attributes(known: Known, *, is_here: bool = True) -> Attributes:
     return Attributes(known.size_bytes, blocks, known.modified_ns)
 
 
-def _known(image: Image | Document) -> Known:
-    return Known(image.facts.size_bytes, image.facts.modified_ns)
+def _known(file: Readable) -> Known:
+    facts = file.facts
+    return Known(facts.size_bytes, facts.modified_ns)

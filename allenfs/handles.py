@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from allenfs.errors import BadHandleError, StaleSizeError
 
 if TYPE_CHECKING:
-    from allenfs.documents import Document
-    from allenfs.sealed import Image
+    from allenfs.documents import Readable
 
 _PAGE_BYTES = mmap.PAGESIZE
 
@@ -26,7 +25,7 @@ class Handle(NamedTuple):
     """
 
     path: str
-    image: Image | Document
+    image: Readable
     direct_io: bool
 
     def read(self, offset: int, size: int) -> bytes:
@@ -54,6 +53,9 @@ class Handles:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._handles: dict[int, Handle] = {}
+
+    def __len__(self) -> int:
+        return len(self._handles)
 
     def add(self, handle: Handle) -> int:
         """Return the number of a new handle."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from allenfs.activity import Activity
 from allenfs.archive import Archive
 from allenfs.catalog import Catalog
 from allenfs.fetcher import Fetcher
 from allenfs.filesystem import Filesystem
 from allenfs.glance import Glance
+from allenfs.handles import Handles
 from allenfs.own_files import OwnFiles
 from allenfs.readahead import ReadAhead
 from allenfs.service import AllenService
 from allenfs.shelf import Shelf
-from allenfs.status import Status
+from allenfs.status import Sources, Status
 from allenfs.store import Store
-from allenfs.tree import STATUS_FILE
+from allenfs.tree import LOG_FILE, STATUS_FILE
 from allenfs.trouble import Trouble
 from allenfs.turns import Turns
 from allenfs.xattrs import ExtendedAttributes
@@ -47,13 +49,14 @@ def assemble(
 
     Only what is `mounted` has files that tell of itself.
     """
+    activity, handles = Activity(service_settings.api_url), Handles()
     trouble = Trouble(store_settings.directory)
     store = Store(store_settings, trouble)
-    service = AllenService(service_settings)
+    service = AllenService(service_settings, heard=activity.heard)
     turns = Turns(service_settings.connections)
-    fetcher = Fetcher(service, store, service_settings, turns=turns)
+    fetcher = Fetcher(service, store, service_settings, turns=turns, activity=activity)
     shelf = Shelf(store_settings, trouble)
-    archive = Archive(service, shelf, service_settings, turns)
+    archive = Archive(service, shelf, service_settings, turns, told=activity.failed)
     catalog = Catalog(archive, Glance(archive, turns))
     readahead = ReadAhead(
         fetcher,
@@ -65,14 +68,17 @@ def assemble(
     )
     own_files = None
     if mounted is not None:
-        status = Status(mounted, service_settings, store_settings, images=store)
-        own_files = OwnFiles({STATUS_FILE: status.taken})
+        sources = Sources(activity, turns, store, shelf, handles)
+        status = Status(mounted, service_settings, store_settings, sources)
+        own_files = OwnFiles({STATUS_FILE: status.taken, LOG_FILE: mounted.log.taken})
     filesystem = Filesystem(
         fetcher,
         catalog,
         max_image_bytes=service_settings.max_image_bytes,
         readahead=readahead,
+        activity=activity,
         own_files=own_files,
+        handles=handles,
     )
     attributes = ExtendedAttributes(
         filesystem, fetcher, catalog, api_url=service_settings.api_url

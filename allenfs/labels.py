@@ -29,6 +29,10 @@ _PROBED = re.compile(
     r"|(folder|cover|front|album|albumart.*)\.(jpe?g|png|gif|webp)",
     re.IGNORECASE,
 )
+# As above, but for what a text of several lines needs.
+_CONTROLS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
 _UNREADABLE = re.compile(r"[^\w.+-]+")
 
 
@@ -80,3 +84,8 @@ def readable_name(text: str) -> str | None:
 def in_one_line(text: str, max_chars: int) -> str:
     """Escape a server's words, so that they cannot forge a line of the log."""
     return text[:max_chars].encode("unicode_escape").decode("ascii")
+
+
+def without_controls(text: str) -> str:
+    """Escape what would move a terminal's cursor; lines and tabs stay."""
+    return _CONTROLS.sub(lambda found: in_one_line(found[0], 1), text)

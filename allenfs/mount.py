@@ -17,10 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from allenfs import notify
+from allenfs import notify, verbosity
 from allenfs.embedded import on_sample
 from allenfs.errors import AllenFSError, ConfigError, MountError
 from allenfs.mountpoint import SUBTYPE, claimed, is_mounted, serving_pid
+from allenfs.recent_log import RecentLog
 from allenfs.status import Mounted
 
 if TYPE_CHECKING:
@@ -47,21 +48,29 @@ def run(settings: MountSettings) -> None:
     MountError
         It cannot be mounted, and why.
     """
+    verbosity.follow()
     operations = _operations_module()
     _allow_many_files()
     _give_memory_back()
     from allenfs.house import assemble  # noqa: PLC0415 - after what fails early
 
     with ExitStack() as stack:
+        recent_log = stack.enter_context(RecentLog.of("allenfs"))
         allow_nonempty = "nonempty" in settings.fuse_options
         stack.enter_context(claimed(settings.mountpoint, allow_nonempty=allow_nonempty))
         if settings.sample:
             settings = _with_sample(settings, stack)
+        mounted = Mounted(
+            settings.mountpoint,
+            is_sample=settings.sample,
+            log=recent_log,
+            readahead_images=settings.readahead_images,
+        )
         house = assemble(
             settings.service,
             settings.store,
             readahead_images=settings.readahead_images,
-            mounted=Mounted(settings.mountpoint, settings.sample),
+            mounted=mounted,
         )
         store = house.store
         stack.callback(notify.stopping)

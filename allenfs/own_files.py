@@ -11,7 +11,7 @@ from allenfs.nodes import OwnDirectory, OwnFile
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from allenfs.documents import Document
+    from allenfs.documents import Readable
     from allenfs.entries import Entry
 
 
@@ -24,7 +24,7 @@ class OwnFiles:
         Each file as it is now, by name.
     """
 
-    def __init__(self, files: Mapping[str, Callable[[], Document]]) -> None:
+    def __init__(self, files: Mapping[str, Callable[[], Readable]]) -> None:
         self._files = files
 
     def entry(self, node: OwnDirectory | OwnFile) -> Entry:

@@ -46,6 +46,9 @@ class Recency:
     def __contains__(self, name: str) -> bool:
         return name in self._order
 
+    def __len__(self) -> int:
+        return len(self._order)
+
     def add(self, name: str, use: Use) -> None:
         """Add a file, or another one of that name, as the latest used."""
         with self._lock:

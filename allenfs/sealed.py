@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ _FACTS_BYTES = SEAL_BYTES - 64
 _FORMAT = 1
 _CHUNK_BYTES = 2**20
 
+
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 # Inode, length and time of change.
 Signature = tuple[int, int, int]
@@ -139,7 +142,7 @@ def signature_of(fd: int) -> Signature:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _read_facts(fd: int, name: str) -> Facts:
+def read_facts(fd: int, name: str) -> Facts:
     """Read the seal of an open file, without reading the image.
 
     Raises
@@ -161,6 +164,7 @@ def _read_facts(fd: int, name: str) -> Facts:
             fields["allenfs"] == _FORMAT
             and fields["name"] == _digest_of_name(name)
             and facts.size_bytes == length - SEAL_BYTES
+            and _DIGEST.fullmatch(facts.sha256) is not None
         )
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         msg = f"stored file has no seal: {name}"
@@ -179,7 +183,7 @@ def verify(fd: int, name: str) -> Facts:
     DamagedStoreError
         It is not what was sealed.
     """
-    facts = _read_facts(fd, name)
+    facts = read_facts(fd, name)
     running = hashlib.sha256()
     offset = 0
     try:

@@ -56,12 +56,18 @@ def _always(_: ServiceError) -> bool:
     return True
 
 
+def _nobody(_: ServiceError | None) -> None:
+    pass
+
+
 class AllenService:
     """The image services of one address. Safe to use from many threads.
 
     Parameters
     ----------
     settings : ServiceSettings
+    heard : callable
+        Told of each attempt's end: its error, or None for an answer.
     clock, sleep, jitter : callable
         Monotonic seconds; wait seconds; a number from 0 to 1.
     """
@@ -70,11 +76,13 @@ class AllenService:
         self,
         settings: ServiceSettings,
         *,
+        heard: Callable[[ServiceError | None], None] = _nobody,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
+        self._heard = heard
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
@@ -168,8 +176,9 @@ class AllenService:
                     started_s = self._clock()
                     ends_s = started_s + self._settings.deadline_s
                 try:
-                    return attempt(url, ends_s)
+                    result = attempt(url, ends_s)
                 except ServiceError as error:
+                    self._heard(error)
                     error.url, error.attempts = url, attempts
                     error.elapsed_s = self._clock() - started_s
                     # still in the turn: who gets it next shall know
@@ -179,6 +188,9 @@ class AllenService:
                     if attempts > RETRIES or self._clock() + delay_s >= ends_s:
                         raise
                     log.info("trying again in %.1f s: %s", delay_s, error)
+                else:
+                    self._heard(None)
+                    return result
             self._sleep(delay_s)
 
     def _delay_s(self, error: ServiceError, attempt: int) -> float:
@@ -228,6 +240,8 @@ class AllenService:
             raise WrongAnswerError(msg)
         limit_bytes = self._settings.max_image_bytes
         _raise_if_above(reply.promised_bytes or 0, limit_bytes)
+        is_plain = not reply.headers.get("Content-Encoding")
+        sink.expect(reply.promised_bytes if is_plain else None)
         received_bytes = 0
         while chunk := reply.read(_CHUNK_BYTES):
             received_bytes += len(chunk)

@@ -34,11 +34,16 @@ class Spool:
         The file, or None once the bytes are in memory. The file is locked
         (``flock``) as long as it is open, which tells the litter of a killed
         process from a download under way.
+    size_bytes : int
+        Written so far.
+    promised_bytes : int or None
+        What the service says that there will be.
     """
 
     def __init__(self, path: Path | None, warn: Callable[[OSError], None]) -> None:
         self.path = path
         self.size_bytes = 0
+        self.promised_bytes: int | None = None
         self.sha256 = hashlib.sha256()
         self._warn = warn
         try:
@@ -51,11 +56,16 @@ class Spool:
     def restart(self) -> None:
         """Forget what was written."""
         self.size_bytes = 0
+        self.promised_bytes = None
         self.sha256 = hashlib.sha256()
         try:
             os.ftruncate(self.fd, 0)
         except OSError as error:
             self._move_to_memory(error)
+
+    def expect(self, promised_bytes: int | None) -> None:
+        """Note how many bytes there will be, as far as the service has said."""
+        self.promised_bytes = promised_bytes
 
     def write(self, chunk: bytes) -> None:
         """Add `chunk` at the end."""

@@ -15,11 +15,12 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from allenfs.compared import Compared
 from allenfs.errors import DamagedStoreError
 from allenfs.journal import Journal
 from allenfs.layout import Layout, disk_bytes
 from allenfs.recency import Recency, Use
-from allenfs.sealed import SEAL_BYTES, Facts, Image, Known, seal, signature_of, verify
+from allenfs.sealed import SEAL_BYTES, Facts, Image, Known, seal
 from allenfs.spool import Spool
 from allenfs.trouble import Trouble
 
@@ -28,16 +29,11 @@ if TYPE_CHECKING:
 
     from allenfs.config import StoreSettings
     from allenfs.images import ImageRequest, ImageService
-    from allenfs.sealed import Signature
 
 log = logging.getLogger(__name__)
 
 # Access times are set at each open, not by whoever reads.
 READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME | os.O_NOFOLLOW | os.O_NONBLOCK
-
-
-# Forgetting one costs reading the file to its end again: 1 ms for 300 kB.
-_REMEMBERED_FACTS = 8192
 
 
 class Store:
@@ -63,13 +59,17 @@ class Store:
         self._recency = Recency()
         self._load_lock = threading.Lock()
         self._is_loaded = False
-        # What was compared with its seal, by name, and how the file looked then.
-        self._verified: dict[str, tuple[Signature, Facts]] = {}
+        self._verified = Compared()
 
     @property
     def used_bytes(self) -> int:
         """Bytes of disk that the images take; 0 until `load` has read the files."""
         return self._recency.used_bytes
+
+    @property
+    def image_count(self) -> int:
+        """Number of the stored images; 0 until `load` has read the files."""
+        return len(self._recency)
 
     def peek(self, request: ImageRequest) -> Known | None:
         """Return size and time of a stored image, by one `stat`."""
@@ -104,10 +104,10 @@ class Store:
                 self._trouble.say(error)
             return None
         try:
-            facts = self._compared(name, fd, unread=unread)
+            facts = self._verified.facts(name, fd, unread=unread)
         except DamagedStoreError as error:
             facts = None
-            self._verified.pop(name, None)
+            self._verified.forget(name)
             if unread:
                 log.warning("%s: it is downloaded again", error)
                 self.remove(name, os.fstat(fd).st_ino)
@@ -120,22 +120,22 @@ class Store:
         self._touch(name, fd, facts)
         return Image(fd, facts)
 
-    def _compared(self, name: str, fd: int, *, unread: bool) -> Facts | None:
-        signature = signature_of(fd)
-        seen, facts = self._verified.get(name, (None, None))
-        if signature == seen:
-            return facts
-        if not unread:
-            return None
-        facts = verify(fd, name)
-        self._remember(name, signature, facts)
-        return facts
+    def facts(self, request: ImageRequest) -> Facts | None:
+        """Return what the seal of a stored image says, without reading the image.
 
-    def _remember(self, name: str, signature: Signature, facts: Facts) -> None:
-        self._verified[name] = signature, facts
-        if len(self._verified) > _REMEMBERED_FACTS:
-            with contextlib.suppress(KeyError, RuntimeError):  # another thread did
-                del self._verified[next(iter(self._verified))]
+        None where it is not here, or its seal is not its own.
+        """
+        name = self._layout.name(request)
+        try:
+            fd = os.open(self._layout.path(name), READ_FLAGS)
+        except OSError:
+            return None
+        try:
+            return self._verified.sealed_facts(name, fd)
+        except DamagedStoreError:
+            return None
+        finally:
+            os.close(fd)
 
     def spool(self, *, in_memory: bool = False) -> Spool:
         """Return a new place for the bytes of a download; in memory, where asked."""
@@ -253,7 +253,7 @@ class Store:
             self._journal.tell(name, use.cost_bytes)
             spool.path.rename(self._layout.own_parent(name) / os.path.basename(name))
             spool.path = None
-            self._remember(name, signature_of(spool.fd), facts)
+            self._verified.add(name, spool.fd, facts)
             self._recency.add(name, use)
         self._trouble.over()
 
@@ -276,7 +276,7 @@ class Store:
 
     def _forget(self, name: str) -> None:
         """Tell that a file was removed, and its directory with its last one."""
-        self._verified.pop(name, None)
+        self._verified.forget(name)
         with contextlib.suppress(OSError):
             (self._layout.images / name).parent.rmdir()
         self._journal.tell(name, None)
@@ -289,7 +289,7 @@ class Store:
             return
         for name, cost_bytes in news:
             self._recency.remove(name)
-            self._verified.pop(name, None)
+            self._verified.forget(name)
             if cost_bytes is not None:
                 self._recency.add(name, Use(cost_bytes, self._clock_ns() // 1000))
 

@@ -51,6 +51,16 @@ class Turns:
         """Whether a request would not have to wait."""
         return self._free > 0
 
+    @property
+    def waiting(self) -> int:
+        """How many wait, but for those that only take what is spare."""
+        return self._waiting[Rank.QUERY] + self._waiting[Rank.IMAGE]
+
+    @property
+    def taken(self) -> int:
+        """How many turns are taken."""
+        return self.number - self._free
+
     def take(self, rank: Rank) -> None:
         """Wait for a turn."""
         with self._changed:

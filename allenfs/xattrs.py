@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING, Protocol
 
 from allenfs.entries import Entry, Folder, Picture
 from allenfs.errors import NoAttributeError
+from allenfs.times import iso_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from allenfs.images import ImageRequest
+    from allenfs.sealed import Facts
 
 URL_ATTRIBUTE = "user.allenfs.url"
+SHA256_ATTRIBUTE = "user.allenfs.sha256"
+FETCHED_ATTRIBUTE = "user.allenfs.fetched"
+SIZE_KNOWN_ATTRIBUTE = "user.allenfs.size_known"
 ERROR_ATTRIBUTE = "user.allenfs.error"
 
 
@@ -22,9 +27,15 @@ class Filesystem(Protocol):
     def entry(self, path: str, *, interrupted: Callable[[], bool]) -> Entry:
         """Return what a path is, or raise."""
 
+    def is_size_known(self, path: str, request: ImageRequest) -> bool:
+        """Whether `stat` tells the exact size of an image."""
 
-class Failures(Protocol):
-    """Why an image could not be downloaded."""
+
+class Images(Protocol):
+    """What is known of an image, and why it could not be downloaded."""
+
+    def facts(self, request: ImageRequest) -> Facts | None:
+        """Return what is known of an image that is here."""
 
     def last_failure(self, request: ImageRequest) -> str | None:
         """Return why the last download failed, if it did."""
@@ -40,7 +51,9 @@ class QueryFailures(Protocol):
 class ExtendedAttributes:
     """The attributes of every path.
 
-    Of an image, its download URL and its last failure. Of a directory, why the
+    Of an image, its download URL, whether `stat` tells its exact size or an upper
+    bound, and its last failure; where it is local, also its SHA-256 (64 hex digits)
+    and the time of its download (ISO 8601, UTC). Of a directory, why the
     service could not be asked the last time: a name that could not be looked up
     has no attributes of its own.
 
@@ -53,7 +66,7 @@ class ExtendedAttributes:
     def __init__(
         self,
         filesystem: Filesystem,
-        images: Failures,
+        images: Images,
         catalog: QueryFailures,
         *,
         api_url: str,
@@ -84,8 +97,18 @@ class ExtendedAttributes:
         error: str | None = None
         match self._filesystem.entry(path, interrupted=interrupted):
             case Picture(request):
-                values[URL_ATTRIBUTE] = request.url(self._api_url)
+                values = self._of_image(path, request)
                 error = self._images.last_failure(request)
             case Folder():
                 error = self._catalog.last_failure()
         return values if error is None else values | {ERROR_ATTRIBUTE: error}
+
+    def _of_image(self, path: str, request: ImageRequest) -> dict[str, str]:
+        values = {URL_ATTRIBUTE: request.url(self._api_url)}
+        is_known = self._filesystem.is_size_known(path, request)
+        values[SIZE_KNOWN_ATTRIBUTE] = "true" if is_known else "false"
+        facts = self._images.facts(request)
+        if facts is not None:
+            values[SHA256_ATTRIBUTE] = facts.sha256
+            values[FETCHED_ATTRIBUTE] = iso_time(facts.fetched_ns)
+        return values

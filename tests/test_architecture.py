@@ -24,7 +24,7 @@ ROWS = (
     ("__init__",),
     # pure
     ("errors", "jpeg"),
-    ("parameters", "config", "labels"),
+    ("parameters", "config", "labels", "times"),
     ("images", "rma"),
     ("nodes", "records"),
     ("tree",),
@@ -32,12 +32,13 @@ ROWS = (
     ("answers", "watchdog", "sealed", "journal", "recency", "mountpoint", "trouble"),
     ("windowed", "trust", "notify"),
     ("layout", "spool"),
-    ("turns", "single_flight"),
+    ("turns", "single_flight", "compared", "recent_log"),
     ("transport", "store", "shelf"),
     ("service",),
     ("upkeep",),
     # policy
-    ("paging", "documents", "failures"),
+    ("paging", "documents", "failures", "progress", "sources"),
+    ("activity",),
     ("questions", "fetcher", "kernel_view", "entries", "handles"),
     ("runs",),
     ("readahead",),
@@ -49,7 +50,7 @@ ROWS = (
     ("filesystem", "xattrs"),
     ("house",),
     # adapter
-    ("interrupts", "lasting"),
+    ("interrupts", "lasting", "verbosity"),
     ("operations",),
     # shell
     ("arguments", "embedded"),

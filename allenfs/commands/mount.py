@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from allenfs import arguments, config
+from allenfs import arguments, config, verbosity
 from allenfs.config import MountSettings
 from allenfs.errors import ConfigError, MountError, UnsafeStoreError, UrlError
 
@@ -63,6 +63,8 @@ def run(parsed: argparse.Namespace) -> None:
     """Mount; return when the mountpoint answers, in the foreground when it ended."""
     from allenfs import mount  # noqa: PLC0415 - `url` and `path` do without it
 
+    if parsed.foreground:
+        verbosity.hold()
     settings = settings_of(parsed)
     if parsed.foreground:
         _set_up_log(parsed.log_file, verbose=parsed.verbose)

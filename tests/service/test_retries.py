@@ -35,6 +35,9 @@ class Bytes:
     def restart(self) -> None:
         self.data = b""
 
+    def expect(self, promised_bytes: int | None) -> None:
+        self.promised_bytes = promised_bytes
+
     def write(self, chunk: bytes) -> None:
         self.data += chunk
 

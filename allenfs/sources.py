@@ -1,0 +1,55 @@
+"""What the fetcher stands on: where images come from, and where they are kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from allenfs.answers import Answer, Sink
+    from allenfs.errors import ServiceError
+    from allenfs.images import ImageRequest, ImageService
+    from allenfs.sealed import Facts, Image, Known
+    from allenfs.spool import Spool
+
+
+class Service(Protocol):
+    """Where images come from."""
+
+    def fetch(
+        self,
+        request: ImageRequest,
+        sink: Sink,
+        turn: AbstractContextManager[object],
+        goes_on: Callable[[ServiceError], bool],
+    ) -> Answer:
+        """Download one image, each attempt in `turn`, or raise a ServiceError."""
+
+
+class ImageStore(Protocol):
+    """Where images are kept."""
+
+    def find(self, request: ImageRequest, *, unread: bool) -> Image | None:
+        """Open a stored image; where `unread`, also one never compared yet."""
+
+    def peek(self, request: ImageRequest) -> Known | None:
+        """Return size and time of a stored image, quickly."""
+
+    def facts(self, request: ImageRequest) -> Facts | None:
+        """Return what a stored image's seal says."""
+
+    def is_known(self, request: ImageRequest) -> bool:
+        """Whether an image is stored."""
+
+    def spool(self, *, in_memory: bool = False) -> Spool:
+        """Return a new place for the bytes of a download."""
+
+    def add(
+        self, request: ImageRequest, spool: Spool, modified_ns: int | None
+    ) -> Image:
+        """Keep a checked download."""
+
+    def used_ids(self, service: ImageService) -> list[int]:
+        """Ids of the stored images of one service."""
