@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from allenfs.images import ImageRequest
     from allenfs.progress import Download
+    from allenfs.sheets import Request
     from allenfs.spool import Spool
 
 _REMEMBERED_FAILURES = 20
@@ -115,9 +116,9 @@ class Activity:
         self._contact = Contact()
         self._failures: deque[Failure] = deque(maxlen=_REMEMBERED_FAILURES)
         self._under_way: dict[UnderWay, None] = {}  # the oldest first
-        self._unused: dict[ImageRequest, None] = {}  # downloaded ahead
+        self._unused: dict[Request, None] = {}  # downloaded ahead
 
-    def opened(self, request: ImageRequest, *, was_here: bool) -> None:
+    def opened(self, request: Request, *, was_here: bool) -> None:
         """Count an open that got its image: at once, or by waiting for it."""
         with self._lock:
             self._counts["hits" if was_here else "misses"] += 1

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn
 
-from allenfs import documents, info, questions, tree
+from allenfs import documents, info, questions, sheets, tree
 from allenfs.browse import Browser
 from allenfs.documents import Document
-from allenfs.entries import Entry, Folder, Link, Picture, Series
+from allenfs.entries import Entry, Folder, Link, Picture, Series, Sheet
 from allenfs.errors import PathNotFoundError
 from allenfs.images import VIEWS, ImageService
 from allenfs.labels import path_name
 from allenfs.nodes import (
+    CatalogFile,
     CatalogNode,
     CollectionDirectory,
     CollectionFile,
@@ -27,6 +28,7 @@ from allenfs.nodes import (
     ParameterDirectory,
     SectionLink,
     SectionsFile,
+    SheetFile,
     Subject,
 )
 
@@ -84,8 +86,9 @@ class Catalog:
                 return self._link(image_id, name, interrupted)
             case CollectionDirectory():
                 return self._folder(node, interrupted)
-            case CollectionFile():
-                return self._picture(node, interrupted)
+            case CollectionFile() | SheetFile():
+                collection = self._collection(node.directory, interrupted)
+                return _file_of(collection, node)
             case _:
                 return self._browser.resolve(node, interrupted)
 
@@ -97,7 +100,7 @@ class Catalog:
                 return sorted(known, key=int)
             case CollectionDirectory():
                 return self._collection_names(node, interrupted)
-            case InfoFile() | SectionsFile() | SectionLink() | CollectionFile():
+            case _ if isinstance(node, CatalogFile):
                 raise PathNotFoundError(str(node))
             case _:
                 return self._browser.names(node, interrupted)
@@ -111,11 +114,8 @@ class Catalog:
             return Series(view)
         if directory.view.equalized and collection.equalization is not None:
             view = view.with_range(collection.equalization)
-        images = collection.images.values()
-        return Series(
-            view,
-            tuple(image.image_id for image in images if _is_in_view(image, directory)),
-        )
+        images = filter(directory.view.shows, collection.images.values())
+        return Series(view, tuple(image.image_id for image in images))
 
     def more_names(
         self,
@@ -213,31 +213,16 @@ class Catalog:
             self._collection(directory, interrupted)
         return Folder()
 
-    def _picture(
-        self, file: CollectionFile, interrupted: Callable[[], bool]
-    ) -> Picture:
-        directory = file.directory
-        collection = self._collection(directory, interrupted)
-        image = collection.images.get(file.image_id)
-        if image is None or image.file_name != file.name:
-            return _deny(file.name)
-        if not _is_in_view(image, directory):
-            return _deny(f"{file.name} in this view")
-        request = directory.view.of(image.image_id)
-        if directory.view.equalized:
-            if collection.equalization is None:
-                return _deny(f"equalization of data set {directory.subject_id}")
-            request = request.with_range(collection.equalization)
-        return Picture(request, _full_px(image))
-
     def _collection_names(
         self, directory: CollectionDirectory, interrupted: Callable[[], bool]
     ) -> list[str]:
         collection = self._collection(directory, interrupted)
-        images = collection.images.values()
-        names = [image.file_name for image in images if _is_in_view(image, directory)]
+        images = filter(directory.view.shows, collection.images.values())
+        names = [image.file_name for image in images]
         if directory.is_view:
             return names
+        if sheets.is_possible(len(names)):
+            names.append(sheets.SHEET_FILE)
         names += [tree.INFO_FILE, *tree.LISTED_DOWNSAMPLES]
         if directory.subject is Subject.ATLAS:
             return [*names, tree.ANNOTATED, *_treatment_names(directory, collection)]
@@ -267,11 +252,30 @@ def _full_px(image: SectionImage) -> tuple[int, int] | None:
     return full_px if all(full_px) else None
 
 
-def _is_in_view(image: SectionImage, directory: CollectionDirectory) -> bool:
-    view = directory.view
-    if view.request.annotated and not image.annotated:
-        return False
-    return view.treatment is None or view.treatment in image.treatments
+def _file_of(collection: Collection, file: CollectionFile | SheetFile) -> Entry:
+    directory = file.directory
+    if isinstance(file, SheetFile):
+        sheet = sheets.sheet(directory, collection, _seen(directory, collection, 0))
+        return _deny("sheet of these images") if sheet is None else Sheet(sheet)
+    image = collection.images.get(file.image_id)
+    if image is None or image.file_name != file.name:
+        return _deny(file.name)
+    if not directory.view.shows(image):
+        return _deny(f"{file.name} in this view")
+    request = _seen(directory, collection, image.image_id)
+    return Picture(request, _full_px(image))
+
+
+def _seen(
+    directory: CollectionDirectory, collection: Collection, image_id: int
+) -> ImageRequest:
+    """Return the request of an image as a directory shows it."""
+    request = directory.view.of(image_id)
+    if not directory.view.equalized:
+        return request
+    if collection.equalization is None:
+        return _deny(f"equalization of data set {directory.subject_id}")
+    return request.with_range(collection.equalization)
 
 
 def _treatment_names(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from allenfs.documents import Readable
     from allenfs.images import ImageRequest
+    from allenfs.sheets import SheetRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,13 @@ class Picture:
 
     request: ImageRequest
     full_px: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """An image of many images, drawn here."""
+
+    request: SheetRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +79,7 @@ class Changing:
     taken: Callable[[], Readable]
 
 
-Entry = Folder | Link | Picture | Document | Changing
+Entry = Folder | Link | Picture | Sheet | Document | Changing
 
 
 class Attributes(NamedTuple):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from allenfs.config import ServiceSettings
-    from allenfs.images import ImageRequest
+    from allenfs.sheets import Request
 
 # More than four connections bring in the longest memory, of 60 s, where an answer takes
 # 15 ms or more; 1 kB each.
@@ -35,7 +35,7 @@ class _Failure(NamedTuple):
     memory_s: float
 
 
-def _forget_at(_request: ImageRequest, failure: _Failure, now_s: float) -> float:
+def _forget_at(_request: Request, failure: _Failure, now_s: float) -> float:
     return now_s + failure.memory_s
 
 
@@ -59,10 +59,10 @@ class Failures:
         self._settings = settings
         self._clock = clock
         self._lock = threading.Lock()
-        self._failures: TLRUCache[ImageRequest, _Failure, float] = TLRUCache(
+        self._failures: TLRUCache[Request, _Failure, float] = TLRUCache(
             _REMEMBERED, _forget_at, timer=clock
         )
-        self._reasons: TTLCache[ImageRequest, str, float] = TTLCache(
+        self._reasons: TTLCache[Request, str, float] = TTLCache(
             _REMEMBERED, _REASON_MEMORY_S, timer=clock
         )
         self._calm_from_s = -1.0
@@ -82,7 +82,7 @@ class Failures:
         with self._lock:
             self._calm_from_s = max(self._calm_from_s, calm_from_s)
 
-    def remember(self, request: ImageRequest, error: ServiceError) -> None:
+    def remember(self, request: Request, error: ServiceError) -> None:
         """Keep a failure for as long as it shall be the answer."""
         memory_s = self._settings.failure_memory_s
         if isinstance(error, ImageNotFoundError):
@@ -92,21 +92,21 @@ class Failures:
             self._failures[request] = _Failure(copy.copy(error), memory_s)
             self._reasons[request] = str(error)
 
-    def forget(self, request: ImageRequest) -> None:
+    def forget(self, request: Request) -> None:
         """Forget the failure of an image that is here now."""
         with self._lock:
             if request in self._reasons:
                 del self._reasons[request]
                 self._failures.pop(request, None)
 
-    def remembered(self, request: ImageRequest) -> ServiceError | None:
+    def remembered(self, request: Request) -> ServiceError | None:
         """Return a failure that is the answer still."""
         with self._lock:
             failure = self._failures.get(request)
         # a copy: each raising adds to an exception's traceback
         return copy.copy(failure.error) if failure is not None else None
 
-    def reason(self, request: ImageRequest) -> str | None:
+    def reason(self, request: Request) -> str | None:
         """Why the last download of an image failed, in words; None if it did not."""
         with self._lock:
             reason: str | None = self._reasons.get(request)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from allenfs.activity import Activity
 from allenfs.errors import DamagedStoreError, ExhaustedError, ServiceError
 from allenfs.failures import Failures
-from allenfs.images import ImageService
+from allenfs.images import ImageRequest, ImageService
 from allenfs.sealed import Known
 from allenfs.single_flight import SingleFlight
 from allenfs.turns import Turns
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
+    from allenfs.answers import Answer
     from allenfs.config import ServiceSettings
-    from allenfs.images import ImageRequest
     from allenfs.sealed import Facts, Image
+    from allenfs.sheet_maker import SheetMaker
+    from allenfs.sheets import Request, SheetRequest
     from allenfs.sources import ImageStore, Service
     from allenfs.spool import Spool
     from allenfs.turns import SpareTurn
@@ -48,6 +50,8 @@ class Fetcher:
         What it stands on.
     settings : ServiceSettings
         How long failures are remembered.
+    sheets : SheetMaker, optional
+        Makes what the service does not have.
     turns : Turns, optional
         Whose requests count together; else `connections` downloads at a time.
     activity : Activity, optional
@@ -64,18 +68,20 @@ class Fetcher:
         *,
         turns: Turns | None = None,
         activity: Activity | None = None,
+        sheets: SheetMaker | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._service = service
+        self._sheets = sheets
         self._store = store
         self._turns = turns or Turns(settings.connections)
         self._failures = Failures(settings, clock=clock)
         self._lock = threading.Lock()
         self._activity = activity or Activity()
-        self._flights: SingleFlight[ImageRequest, _Landing] = SingleFlight()
+        self._flights: SingleFlight[Request, _Landing] = SingleFlight()
         # Images that somebody holds. A second reader gets the same object: the
         # kernel has one page cache for a file, whoever opened it.
-        self._live: weakref.WeakValueDictionary[ImageRequest, Image] = (
+        self._live: weakref.WeakValueDictionary[Request, Image] = (
             weakref.WeakValueDictionary()
         )
         self._used: dict[ImageService, set[int]] = {one: set() for one in ImageService}
@@ -83,7 +89,7 @@ class Fetcher:
 
     def get(
         self,
-        request: ImageRequest,
+        request: Request,
         interrupted: Callable[[], bool] = lambda: False,
     ) -> Image:
         """Return the whole, checked image; wait for its download.
@@ -108,7 +114,7 @@ class Fetcher:
         self._activity.opened(request, was_here=was_here)
         return image
 
-    def _got(self, request: ImageRequest, interrupted: Callable[[], bool]) -> _Landing:
+    def _got(self, request: Request, interrupted: Callable[[], bool]) -> _Landing:
         image = self._held(request)
         if image is not None:
             return _Landing(image, was_here=True)
@@ -129,7 +135,7 @@ class Fetcher:
         """
         return self._failures.is_calm and self._is_last_one_kept
 
-    def go_ahead(self, request: ImageRequest, turn: SpareTurn) -> None:
+    def go_ahead(self, request: Request, turn: SpareTurn) -> None:
         """Download an image that nobody has asked for yet, in this thread.
 
         Who opens it meanwhile waits for this download. As long as nobody does, a
@@ -152,19 +158,19 @@ class Fetcher:
         if self._store.peek(request) is None:
             self._flights.lead(request, work)
 
-    def peek(self, request: ImageRequest) -> Known | None:
+    def peek(self, request: Request) -> Known | None:
         """Return size and time of an image that is here, without opening it."""
         image = self._held(request)
         if image is not None:
             return Known(image.facts.size_bytes, image.facts.modified_ns)
         return self._store.peek(request)
 
-    def facts(self, request: ImageRequest) -> Facts | None:
+    def facts(self, request: Request) -> Facts | None:
         """Return what is known of an image that is here, without reading it."""
         image = self._held(request)
         return self._store.facts(request) if image is None else image.facts
 
-    def is_known(self, request: ImageRequest) -> bool:
+    def is_known(self, request: Request) -> bool:
         """Whether an image is stored."""
         return self._store.is_known(request)
 
@@ -174,15 +180,15 @@ class Fetcher:
         with self._lock:
             return sorted(self._used[service].union(stored))
 
-    def last_failure(self, request: ImageRequest) -> str | None:
+    def last_failure(self, request: Request) -> str | None:
         """Why the last download of this image failed, in words; None if it did not."""
         return self._failures.reason(request)
 
-    def _held(self, request: ImageRequest) -> Image | None:
+    def _held(self, request: Request) -> Image | None:
         with self._lock:
             return self._live.get(request)
 
-    def _raise_remembered(self, request: ImageRequest) -> None:
+    def _raise_remembered(self, request: Request) -> None:
         error = self._failures.remembered(request)
         # A failure does not hide what another mount has stored since.
         if error is not None and self._store.peek(request) is None:
@@ -190,7 +196,7 @@ class Fetcher:
 
     def _fly(
         self,
-        request: ImageRequest,
+        request: Request,
         turn: AbstractContextManager[object],
         is_asked_for: Callable[[], bool],
     ) -> _Landing:
@@ -230,18 +236,20 @@ class Fetcher:
 
     def _downloaded(
         self,
-        request: ImageRequest,
+        request: Request,
         turn: AbstractContextManager[object],
         goes_on: Callable[[ServiceError], bool],
         *,
         is_ahead: bool,
     ) -> Image:
         def downloaded(spool: Spool) -> Image:
-            following = self._activity.downloading(
-                request, spool, turn, is_ahead=is_ahead
-            )
             try:
-                with following as followed:
+                if not isinstance(request, ImageRequest):
+                    made = self._made(request, spool)
+                    return self._store.add(request, spool, made.modified_ns)
+                with self._activity.downloading(
+                    request, spool, turn, is_ahead=is_ahead
+                ) as followed:
                     answer = self._service.fetch(request, spool, followed, goes_on)
                     return self._store.add(request, spool, answer.modified_ns)
             finally:
@@ -255,10 +263,18 @@ class Fetcher:
         self._is_last_one_kept = self._store.peek(request) is not None
         return image
 
-    def _landed(self, request: ImageRequest, image: Image) -> Image:
+    def _made(self, request: SheetRequest, spool: Spool) -> Answer:
+        assert self._sheets is not None
+        # the pictures on it are not what somebody opens
+        return self._sheets.make(
+            request, spool, lambda *thumbnail: self._got(*thumbnail).image
+        )
+
+    def _landed(self, request: Request, image: Image) -> Image:
         self._failures.forget(request)
         with self._lock:
-            self._used[request.service].add(request.image_id)
+            if isinstance(request, ImageRequest):
+                self._used[request.service].add(request.image_id)
             return self._live.setdefault(request, image)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from allenfs.activity import Activity
 from allenfs.documents import Document
-from allenfs.entries import Attributes, Changing, Entry, Folder, Link, Picture
+from allenfs.entries import Attributes, Changing, Entry, Folder, Link, Picture, Sheet
 from allenfs.errors import IsADirError, ServiceError, StaleSizeError
 from allenfs.handles import Handle, Handles
 from allenfs.kernel_view import KernelView, Opened, Opening
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from allenfs.documents import Readable
-    from allenfs.images import ImageRequest, ImageService
+    from allenfs.images import ImageService
     from allenfs.namespace import Catalog
     from allenfs.own_files import OwnFiles
     from allenfs.readahead import ReadAhead
+    from allenfs.sheets import Request
 
 _BLOCK_BYTES = 512
 
@@ -35,16 +36,16 @@ _BLOCK_BYTES = 512
 class Fetcher(Protocol):
     """Where images come from."""
 
-    def get(self, request: ImageRequest, interrupted: Callable[[], bool]) -> Image:
+    def get(self, request: Request, interrupted: Callable[[], bool]) -> Image:
         """Return the whole image, or raise."""
 
-    def peek(self, request: ImageRequest) -> Known | None:
+    def peek(self, request: Request) -> Known | None:
         """Return size and time of an image that is here."""
 
     def used_ids(self, service: ImageService) -> list[int]:
         """Ids that were used before."""
 
-    def last_failure(self, request: ImageRequest) -> str | None:
+    def last_failure(self, request: Request) -> str | None:
         """Why the last download failed."""
 
 
@@ -152,18 +153,19 @@ class Filesystem:
             case Changing(taken):
                 return _attributes(_known(taken()))
             case Picture(request, full_px):
-                return self._stat_picture(path, request, full_px)
+                bound_bytes = request.size_bound_bytes(full_px)
+                return self._stat_image(path, request, bound_bytes)
+            case Sheet(sheet):
+                return self._stat_image(path, sheet, sheet.size_bound_bytes())
 
-    def _stat_picture(
-        self, path: str, request: ImageRequest, full_px: tuple[int, int] | None
-    ) -> Attributes:
+    def _stat_image(self, path: str, request: Request, bound_bytes: int) -> Attributes:
         known_here = self._fetcher.peek(request)
         if known_here is not None:
             return self._told(path, known_here, is_here=True)
         remembered = self._kernel.last_told(path)
         if remembered is not None:
             return self._told(path, remembered, is_here=False)
-        bound_bytes = min(request.size_bound_bytes(full_px), self._max_image_bytes)
+        bound_bytes = min(bound_bytes, self._max_image_bytes)
         return Attributes(bound_bytes, 0, self._started_ns)
 
     def open(
@@ -196,7 +198,7 @@ class Filesystem:
         entry = self.entry(path, interrupted=interrupted)
         image: Image | Document
         match entry:
-            case Picture(request):
+            case Picture(request) | Sheet(request):
                 image = self._image(path, request, caller, interrupted)
             case Document():
                 image = self._live.setdefault(path, entry)
@@ -232,7 +234,7 @@ class Filesystem:
         self._kernel.drop_late()
         self._handles.remove(handle)
 
-    def is_size_known(self, path: str, request: ImageRequest) -> bool:
+    def is_size_known(self, path: str, request: Request) -> bool:
         """Whether `stat` tells the exact size of an image, and not a bound."""
         if self._fetcher.peek(request) is not None:
             return True
@@ -241,7 +243,7 @@ class Filesystem:
     def _image(
         self,
         path: str,
-        request: ImageRequest,
+        request: Request,
         caller: Callable[[], int],
         interrupted: Callable[[], bool],
     ) -> Image:

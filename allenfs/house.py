@@ -15,6 +15,7 @@ from allenfs.handles import Handles
 from allenfs.own_files import OwnFiles
 from allenfs.readahead import ReadAhead
 from allenfs.service import AllenService
+from allenfs.sheet_maker import SheetMaker
 from allenfs.shelf import Shelf
 from allenfs.status import Sources, Status
 from allenfs.store import Store
@@ -54,7 +55,14 @@ def assemble(
     store = Store(store_settings, trouble)
     service = AllenService(service_settings, heard=activity.heard)
     turns = Turns(service_settings.connections)
-    fetcher = Fetcher(service, store, service_settings, turns=turns, activity=activity)
+    fetcher = Fetcher(
+        service,
+        store,
+        service_settings,
+        turns=turns,
+        activity=activity,
+        sheets=SheetMaker(service_settings),
+    )
     shelf = Shelf(store_settings, trouble)
     archive = Archive(service, shelf, service_settings, turns, told=activity.failed)
     catalog = Catalog(archive, Glance(archive, turns))

@@ -100,10 +100,15 @@ class ImageRequest:
 
     @property
     def path(self) -> str:
-        """Canonical path below the mountpoint; also the key in the store."""
+        """Canonical path below the mountpoint."""
         names = [self.service.value, str(self.image_id)]
         names += [row.name(value) for row, value in self._set_parameters()]
         return "/".join([*names, self.file_name])
+
+    @property
+    def key(self) -> str:
+        """Path in the store."""
+        return self.path
 
     @property
     def file_name(self) -> str:

@@ -29,14 +29,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from allenfs.images import ImageRequest, ImageService
+    from allenfs.images import ImageService
+    from allenfs.sheets import Request
 
 # bford.info/cachedir; the second line is ours
 _CACHE_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# The store of allenfs\n"
 _TAG_NAME = "CACHEDIR.TAG"
 _OWN_NAME = "allenfs-store"
 # What only `name` writes: nothing else is read, counted or removed.
-_IMAGE_NAME = re.compile(r"[^/]+/(section|projection|atlas)/[1-9][0-9]*/[^/]+\.jpg")
+_IMAGE_NAME = re.compile(
+    r"[^/]+/(section|projection|atlas|sheet)/[1-9][0-9]*/[^/]+\.jpg"
+)
 _INCOMING_NAME = re.compile(r"[0-9a-f]{32}")
 
 
@@ -81,16 +84,16 @@ class Layout:
         # As many as nodes (``tree.parse``): `stat` and `open` ask for the same ones.
         self.name = functools.lru_cache(maxsize=4096)(self._name)
 
-    def _name(self, request: ImageRequest) -> str:
+    def _name(self, request: Request) -> str:
         """Return the name of an image's file below ``images``."""
-        service, image_id, *rest = request.path.split("/")
+        service, image_id, *rest = request.key.split("/")
         return f"{self._service_name}/{service}/{image_id}/{'_'.join(rest)}"
 
     def path(self, name: str) -> str:
         """Return the path of an image's file: text, it is needed at each `stat`."""
         return self._images_prefix + name
 
-    def look(self, request: ImageRequest) -> os.stat_result | None:
+    def look(self, request: Request) -> os.stat_result | None:
         """Return the `stat` of an image's file, if there is one."""
         try:
             found = os.lstat(self.path(self.name(request)))

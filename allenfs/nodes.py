@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from allenfs.images import ImageRequest, ImageService
+    from allenfs.records import SectionImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,12 @@ class View:
         """Return the request of one image, seen so; not yet equalized."""
         return replace(self.request, image_id=image_id)
 
+    def shows(self, image: SectionImage) -> bool:
+        """Whether an image is among those that are shown."""
+        if self.request.annotated and not image.annotated:
+            return False
+        return self.treatment is None or self.treatment in image.treatments
+
 
 @dataclass(frozen=True, slots=True)
 class CollectionDirectory:
@@ -130,6 +137,13 @@ class CollectionFile:
     directory: CollectionDirectory
     image_id: int
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SheetFile:
+    """``contact_sheet.jpg`` in one of those."""
+
+    directory: CollectionDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,15 +240,8 @@ class OwnFile:
     name: str
 
 
-CatalogNode = (
-    InfoFile
-    | SectionsFile
-    | SectionLink
-    | DataSetsDirectory
-    | CollectionDirectory
-    | CollectionFile
-    | BrowseNode
-)
+CatalogFile = InfoFile | SectionsFile | SectionLink | CollectionFile | SheetFile
+CatalogNode = CatalogFile | DataSetsDirectory | CollectionDirectory | BrowseNode
 Node = (
     Root
     | ServiceDirectory

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from allenfs.errors import ServiceError
     from allenfs.images import ImageRequest, ImageService
     from allenfs.sealed import Facts, Image, Known
+    from allenfs.sheets import Request
     from allenfs.spool import Spool
 
 
@@ -31,24 +32,22 @@ class Service(Protocol):
 class ImageStore(Protocol):
     """Where images are kept."""
 
-    def find(self, request: ImageRequest, *, unread: bool) -> Image | None:
+    def find(self, request: Request, *, unread: bool) -> Image | None:
         """Open a stored image; where `unread`, also one never compared yet."""
 
-    def peek(self, request: ImageRequest) -> Known | None:
+    def peek(self, request: Request) -> Known | None:
         """Return size and time of a stored image, quickly."""
 
-    def facts(self, request: ImageRequest) -> Facts | None:
+    def facts(self, request: Request) -> Facts | None:
         """Return what a stored image's seal says."""
 
-    def is_known(self, request: ImageRequest) -> bool:
+    def is_known(self, request: Request) -> bool:
         """Whether an image is stored."""
 
     def spool(self, *, in_memory: bool = False) -> Spool:
         """Return a new place for the bytes of a download."""
 
-    def add(
-        self, request: ImageRequest, spool: Spool, modified_ns: int | None
-    ) -> Image:
+    def add(self, request: Request, spool: Spool, modified_ns: int | None) -> Image:
         """Keep a checked download."""
 
     def used_ids(self, service: ImageService) -> list[int]:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from allenfs.config import StoreSettings
-    from allenfs.images import ImageRequest, ImageService
+    from allenfs.images import ImageService
+    from allenfs.sheets import Request
 
 log = logging.getLogger(__name__)
 
@@ -71,19 +72,19 @@ class Store:
         """Number of the stored images; 0 until `load` has read the files."""
         return len(self._recency)
 
-    def peek(self, request: ImageRequest) -> Known | None:
+    def peek(self, request: Request) -> Known | None:
         """Return size and time of a stored image, by one `stat`."""
         found = self._layout.look(request)
         if found is None or found.st_size <= SEAL_BYTES:
             return None
         return Known(found.st_size - SEAL_BYTES, found.st_mtime_ns)
 
-    def is_known(self, request: ImageRequest) -> bool:
+    def is_known(self, request: Request) -> bool:
         """Whether an image is stored; of what this process knows, without a look."""
         name = self._layout.name(request)
         return name in self._recency or self.peek(request) is not None
 
-    def find(self, request: ImageRequest, *, unread: bool = True) -> Image | None:
+    def find(self, request: Request, *, unread: bool = True) -> Image | None:
         """Open a stored image; its checksum is compared once by this process.
 
         Parameters
@@ -120,7 +121,7 @@ class Store:
         self._touch(name, fd, facts)
         return Image(fd, facts)
 
-    def facts(self, request: ImageRequest) -> Facts | None:
+    def facts(self, request: Request) -> Facts | None:
         """Return what the seal of a stored image says, without reading the image.
 
         None where it is not here, or its seal is not its own.
@@ -148,9 +149,7 @@ class Store:
             return Spool(None, self._trouble.say)
         return Spool(self._layout.incoming_file(), self._trouble.say)
 
-    def add(
-        self, request: ImageRequest, spool: Spool, modified_ns: int | None
-    ) -> Image:
+    def add(self, request: Request, spool: Spool, modified_ns: int | None) -> Image:
         """Keep a checked download, and return its image, kept or not."""
         name, now_ns = self._layout.name(request), self._clock_ns()
         facts = Facts(

@@ -34,9 +34,11 @@ from allenfs.nodes import (
     SectionLink,
     SectionsFile,
     ServiceDirectory,
+    SheetFile,
     Subject,
     View,
 )
+from allenfs.sheets import SHEET_FILE
 
 # ds9 and ds10 can be named but are not listed: a thumbnail of 256 pixels is
 # reached at ds6 for the largest recorded sections
@@ -102,6 +104,9 @@ def request_of(node: Node) -> ImageRequest:
             return view.of(node.image_id)
         case ImageFile() | CollectionFile():
             msg = "the range is in the catalog: see user.allenfs.url in a mount"
+            raise IsADirError(msg)
+        case SheetFile():
+            msg = "a contact sheet is drawn here, of many images: it has no URL"
             raise IsADirError(msg)
     msg = "no image: a URL is of an image"
     raise IsADirError(msg)
@@ -176,14 +181,19 @@ def _parse_collection(
     if names == [INFO_FILE]:
         return InfoFile(subject, subject_id)
     found = _COLLECTION_FILE.fullmatch(names[-1]) if names else None
-    directories = names[:-1] if found else names
+    is_sheet = names[-1:] == [SHEET_FILE]
+    directories = names[:-1] if found or is_sheet else names
     view = _with_parameters(view, directories, subject)
     if subject is Subject.ATLAS and view.request.annotated:
         view = replace(view, request=replace(view.request, atlas_id=subject_id))
     directory = CollectionDirectory(subject, subject_id, view, bool(directories))
     if found:
         return CollectionFile(directory, int(found[1]), names[-1])
-    return directory
+    if not is_sheet:
+        return directory
+    if view.request.downsample or view.request.roi is not None:
+        raise _no_such(SHEET_FILE)  # its pictures have a size of their own
+    return SheetFile(directory)
 
 
 def _with_parameters(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from allenfs.entries import Entry, Folder, Picture
+from allenfs.entries import Entry, Folder, Picture, Sheet
 from allenfs.errors import NoAttributeError
 from allenfs.times import iso_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from allenfs.images import ImageRequest
     from allenfs.sealed import Facts
+    from allenfs.sheets import Request
 
 URL_ATTRIBUTE = "user.allenfs.url"
 SHA256_ATTRIBUTE = "user.allenfs.sha256"
@@ -27,17 +27,17 @@ class Filesystem(Protocol):
     def entry(self, path: str, *, interrupted: Callable[[], bool]) -> Entry:
         """Return what a path is, or raise."""
 
-    def is_size_known(self, path: str, request: ImageRequest) -> bool:
+    def is_size_known(self, path: str, request: Request) -> bool:
         """Whether `stat` tells the exact size of an image."""
 
 
 class Images(Protocol):
     """What is known of an image, and why it could not be downloaded."""
 
-    def facts(self, request: ImageRequest) -> Facts | None:
+    def facts(self, request: Request) -> Facts | None:
         """Return what is known of an image that is here."""
 
-    def last_failure(self, request: ImageRequest) -> str | None:
+    def last_failure(self, request: Request) -> str | None:
         """Return why the last download failed, if it did."""
 
 
@@ -97,16 +97,19 @@ class ExtendedAttributes:
         error: str | None = None
         match self._filesystem.entry(path, interrupted=interrupted):
             case Picture(request):
-                values = self._of_image(path, request)
+                url = {URL_ATTRIBUTE: request.url(self._api_url)}
+                values = url | self._of_image(path, request)
                 error = self._images.last_failure(request)
+            case Sheet(sheet):
+                values = self._of_image(path, sheet)
+                error = self._images.last_failure(sheet)
             case Folder():
                 error = self._catalog.last_failure()
         return values if error is None else values | {ERROR_ATTRIBUTE: error}
 
-    def _of_image(self, path: str, request: ImageRequest) -> dict[str, str]:
-        values = {URL_ATTRIBUTE: request.url(self._api_url)}
+    def _of_image(self, path: str, request: Request) -> dict[str, str]:
         is_known = self._filesystem.is_size_known(path, request)
-        values[SIZE_KNOWN_ATTRIBUTE] = "true" if is_known else "false"
+        values = {SIZE_KNOWN_ATTRIBUTE: "true" if is_known else "false"}
         facts = self._images.facts(request)
         if facts is not None:
             values[SHA256_ATTRIBUTE] = facts.sha256

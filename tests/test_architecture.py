@@ -26,7 +26,9 @@ ROWS = (
     ("errors", "jpeg"),
     ("parameters", "config", "labels", "times"),
     ("images", "rma"),
-    ("nodes", "records"),
+    ("records",),
+    ("nodes",),
+    ("sheets",),
     ("tree",),
     # mechanism
     ("answers", "watchdog", "sealed", "journal", "recency", "mountpoint", "trouble"),
@@ -39,6 +41,8 @@ ROWS = (
     # policy
     ("paging", "documents", "failures", "progress", "sources"),
     ("activity",),
+    ("sheet_page",),
+    ("sheet_maker",),
     ("questions", "fetcher", "kernel_view", "entries", "handles"),
     ("runs",),
     ("readahead",),
@@ -85,6 +89,8 @@ IMPORTERS = {
     "cachetools": {"recency", "failures", "stock", "archive", "glance"},
 }
 SAMPLE_LIBRARIES = {"PIL", "numpy"}
+# beside the sample service
+DRAWING = {"PIL": {PACKAGE / "sheet_page.py"}}
 
 PACKAGES = {
     f"{name}.{path.stem}"
@@ -209,10 +215,11 @@ def test_a_foreign_library_has_its_importer_and_no_other(
 
 
 @pytest.mark.parametrize("library", sorted(SAMPLE_LIBRARIES))
-def test_only_the_sample_service_draws(library: str) -> None:
-    users = [path for path in SOURCES if library in foreign_imports_of(path)]
-    assert users
-    assert {path.parent.name for path in users} == {"sample"}
+def test_only_the_sample_service_and_the_sheets_draw(library: str) -> None:
+    users = {path for path in SOURCES if library in foreign_imports_of(path)}
+    own = DRAWING.get(library, set())
+    assert own < users
+    assert {path.parent.name for path in users - own} == {"sample"}
 
 
 def test_nothing_foreign_is_imported_but_what_is_declared() -> None:
