@@ -97,13 +97,12 @@ class Page:
         )
 
     def _draw_title(self) -> None:
-        number = len(self._request.images)
-        images = f"{number} image{'' if number == 1 else 's'}"
+        count = self._request.count
         right = self._grid.size_px[0] - MARGIN_PX
         font = _font(_FACTS_PX)
-        free_px = right - MARGIN_PX - round(font.getlength(images)) - MARGIN_PX
+        free_px = right - MARGIN_PX - round(font.getlength(count)) - MARGIN_PX
         base = MARGIN_PX + _HEADING_PX
-        self._write(images, (right, base), "rs", font, _FAINT, right)
+        self._write(count, (right, base), "rs", font, _FAINT, right)
         heading, facts = self._request.heading, self._request.facts
         self._write(heading, (MARGIN_PX, base), "ls", _font(_HEADING_PX), _INK, free_px)
         base += round(1.5 * _FACTS_PX)

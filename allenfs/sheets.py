@@ -32,16 +32,15 @@ _DOWNSAMPLE = 6
 _MAX_PX, _MAX_IMAGES = 24_000_000, 5000
 # Of pictures whose record does not say how large they are, and of all.
 _USUAL_PX, _MAX_SIDE_PX = (220, 150), 400
-_SMALLEST_SCALE = 1 / 16
-# Digits of the smallest label, 9 pixels high, are 6 wide.
-_DIGIT_PX = 6
+# Ten digits of the smallest label. However small a picture, there is room for them.
+_LEAST_WIDTH_PX, _LEAST_HEIGHT_PX = 60, 30
 _MAX_TITLE_CHARS = 500
 _LANDSCAPE = 1.5
 _KIB = 2**10
 
 MARGIN_PX, GAP_PX, TITLE_PX, LABEL_PX = 20, 12, 64, 32
-_MIN_WIDTH_PX = 640
-_SMALL_GAP_PX, _SMALL_LABEL_PX, _SMALL_CELL_PX = 6, 22, 100
+_MIN_WIDTH_PX = 760
+_SMALL_GAP_PX, _SMALL_LABEL_PX, _SMALL_CELL_PX = 6, 22, 80
 
 
 class Grid(NamedTuple):
@@ -99,8 +98,8 @@ class SheetRequest:
         16 hex digits that differ where anything that is drawn does.
     view : ImageRequest
         How the pictures are got: of no image in particular.
-    heading, facts : str
-        The two lines of the title, in the service's words.
+    heading, facts, count : str
+        The two lines of the title, in the service's words, and how many there are.
     images : tuple of SectionImage
         In section order.
     """
@@ -110,6 +109,7 @@ class SheetRequest:
     view: ImageRequest = field(compare=False)
     heading: str = field(compare=False)
     facts: str = field(compare=False)
+    count: str = field(compare=False)
     images: tuple[SectionImage, ...] = field(compare=False)
 
     @property
@@ -169,6 +169,7 @@ def sheet(
         view,
         heading,
         facts,
+        _count(directory.subject, images),
         images,
     )
 
@@ -196,6 +197,13 @@ def _title(
     return _joined(heading), _joined([*facts, *words])
 
 
+def _count(subject: Subject, images: tuple[SectionImage, ...]) -> str:
+    word = "plate" if subject is Subject.ATLAS else "section"
+    failed = sum(image.failed for image in images)
+    count = f"{len(images)} {word}{'' if len(images) == 1 else 's'}"
+    return f"{count}, {failed} failed" if failed else count
+
+
 def _joined(words: Iterable[str]) -> str:
     # no line takes more; a data set may have a hundred genes
     return " \u00b7 ".join(words)[:_MAX_TITLE_CHARS]
@@ -209,13 +217,12 @@ def _grid(images: tuple[SectionImage, ...]) -> Grid:
         if image.width_px and image.height_px
     ] or [_USUAL_PX]
     widest_px, highest_px = (max(sides_px) for sides_px in zip(*sizes_px, strict=True))
-    label_px = _DIGIT_PX * max(len(str(image.image_id)) for image in images)
     scale = min(1.0, _MAX_SIDE_PX / max(widest_px, highest_px, 1))
     while True:
-        width_px = max(math.ceil(widest_px * scale), label_px)
-        height_px = max(math.ceil(highest_px * scale), label_px // 2)
+        width_px = max(math.ceil(widest_px * scale), _LEAST_WIDTH_PX)
+        height_px = max(math.ceil(highest_px * scale), _LEAST_HEIGHT_PX)
         grid = _arranged(len(images), scale, (width_px, height_px))
-        if math.prod(grid.size_px) <= _MAX_PX or scale < _SMALLEST_SCALE:
+        if math.prod(grid.size_px) <= _MAX_PX:
             return grid
         scale *= 0.95
 
@@ -226,8 +233,9 @@ def _arranged(number: int, scale: float, picture_px: tuple[int, int]) -> Grid:
     gap_px = _SMALL_GAP_PX if is_small else GAP_PX
     width_px, height_px = picture_px[0] + gap_px, picture_px[1] + label_px + gap_px
     columns = round(math.sqrt(number * _LANDSCAPE * height_px / width_px))
-    columns = min(max(columns, _MIN_WIDTH_PX // width_px, 1), number)
+    fitting = (_MIN_WIDTH_PX - 2 * MARGIN_PX + gap_px) // width_px
+    columns = min(max(columns, fitting, 1), number)
     rows = math.ceil(number / columns)
     # the last row as full as the others, where that costs none
-    columns = max(math.ceil(number / rows), min(_MIN_WIDTH_PX // width_px, number))
+    columns = max(math.ceil(number / rows), min(fitting, number))
     return Grid(columns, rows, scale, picture_px, label_px, gap_px)
