@@ -14,6 +14,7 @@ from allenfs.commands import (
     mount,
     path,
     sample_service,
+    status,
     umount,
     url,
 )
@@ -46,6 +47,7 @@ class Command(Protocol):
 COMMANDS: dict[str, Command] = {
     "mount": mount,
     "umount": umount,
+    "status": status,
     "url": url,
     "path": path,
     "cache": cache,

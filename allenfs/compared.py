@@ -21,6 +21,9 @@ class Compared:
         # and how the file looked when it was compared
         self._facts: dict[str, tuple[Signature, Facts]] = {}
 
+    def __len__(self) -> int:
+        return len(self._facts)
+
     def facts(self, name: str, fd: int, *, unread: bool) -> Facts | None:
         """Return the facts of an open file; where `unread`, also compare it first.
 

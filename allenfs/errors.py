@@ -65,6 +65,10 @@ class UnmountError(AllenFSError):
     """There is nothing to unmount, or it cannot be."""
 
 
+class StatusError(AllenFSError):
+    """A mount that does not tell its status."""
+
+
 class UnsafeStoreError(AllenFSError):
     """A store directory that others can read from, write to, or lead astray."""
 

@@ -89,3 +89,9 @@ def in_one_line(text: str, max_chars: int) -> str:
 def without_controls(text: str) -> str:
     """Escape what would move a terminal's cursor; lines and tabs stay."""
     return _CONTROLS.sub(lambda found: in_one_line(found[0], 1), text)
+
+
+def in_one_readable_line(text: str) -> str:
+    """Escape what would end a line or move a cursor, and what is no Unicode."""
+    line = without_controls(text).replace("\n", "\\n").replace("\t", "\\t")
+    return line.encode(errors="backslashreplace").decode()

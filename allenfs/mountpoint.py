@@ -14,14 +14,16 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from allenfs.errors import MountError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 log = logging.getLogger(__name__)
+
+_Answer = TypeVar("_Answer")
 
 SUBTYPE = "allenfs"
 PID_ATTRIBUTE = "user.allenfs.pid"
@@ -58,6 +60,12 @@ def source(mountpoint: Path) -> str | None:
     """Return what the mount table calls the allenfs that is mounted there, if any."""
     mount = _table().get(resolved(mountpoint))
     return mount.source if mount and mount.kind == _KIND else None
+
+
+def own_mounts() -> list[Path]:
+    """Return those of `mounted` that this user has mounted, in order of their names."""
+    table = _table()
+    return sorted(place for place in mounted() if table[place].owner == os.geteuid())
 
 
 def _table() -> dict[Path, _Mount]:
@@ -108,16 +116,26 @@ def is_dead(mountpoint: Path) -> bool:
 
 def _answer(mountpoint: Path) -> int | Exception | None:
     """Return the process that serves, what was raised instead, or None for nothing."""
-    answers: list[int | Exception] = []
+    return in_time(lambda: int(os.getxattr(mountpoint, PID_ATTRIBUTE)))
 
-    def ask() -> None:
+
+def in_time(ask: Callable[[], _Answer]) -> _Answer | Exception | None:
+    """Ask a mount something; None where it says nothing within 2 s.
+
+    Returns
+    -------
+    What `ask` returned, or the OSError or ValueError that it raised.
+    """
+    answers: list[_Answer | Exception] = []
+
+    def answer() -> None:
         try:
-            answers.append(int(os.getxattr(mountpoint, PID_ATTRIBUTE)))
+            answers.append(ask())
         except (OSError, ValueError) as error:
             answers.append(error)
 
     # in a thread that may be left behind: a stopped daemon never answers
-    asking = threading.Thread(target=ask, daemon=True)
+    asking = threading.Thread(target=answer, daemon=True)
     asking.start()
     asking.join(_ANSWER_S)
     return answers[0] if answers else None

@@ -58,7 +58,7 @@ ROWS = (
     ("operations",),
     # shell
     ("arguments", "embedded"),
-    ("mount", "unmount"),
+    ("mount", "unmount", "mount_status", "status_page"),
     ("doctor.__init__",),
     ("doctor.findings",),
     ("doctor.fuse", "doctor.host", "doctor.wire"),
@@ -68,6 +68,7 @@ ROWS = (
     (
         *("commands.mount", "commands.umount", "commands.url", "commands.path"),
         *("commands.cache", "commands.sample_service", "commands.doctor"),
+        *("commands.status",),
     ),
     ("mount_helper",),
     ("completion", "manual", "service_unit"),

@@ -125,6 +125,9 @@ class ImagesAtOnce:
         is_local = request.image_id in _KNOWN_IDS and not request.downsample
         return Known(1024, 0) if is_local else None
 
+    def facts(self, request: ImageRequest) -> Facts | None:
+        return self._image.facts if self.peek(request) else None
+
     def is_known(self, request: ImageRequest) -> bool:
         return request.image_id in _KNOWN_IDS
 

@@ -25,7 +25,7 @@ from store_helpers import (
     warnings_in,
 )
 
-from allenfs import store as store_module
+from allenfs import compared
 from allenfs.errors import DamagedStoreError
 from allenfs.sealed import verify
 
@@ -232,7 +232,7 @@ def test_the_room_of_a_damaged_file_is_free_again(tmp_path: Path) -> None:
 def test_a_file_that_was_forgotten_is_compared_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "_REMEMBERED_FACTS", 10)
+    monkeypatch.setattr(compared, "_REMEMBERED_FACTS", 10)
     store = store_at(tmp_path, 2**24)
     for number in range(30):
         put(store, number, image_bytes(number, 100))
