@@ -169,6 +169,10 @@ def store_settings(parsed: argparse.Namespace, service_name: str) -> StoreSettin
     )
     chosen = config.cache_dir(parsed.cache_dir, os.environ)
     # a link of the user's own: nobody's that takes its place later
-    directory = own_directory(chosen.resolve())
+    try:
+        directory = own_directory(chosen.resolve())
+    except RuntimeError as error:  # a loop of links, before Python 3.13
+        msg = f"a link that leads to itself: {str(chosen)!r}"
+        raise ConfigError(msg) from error
     trust.require_own(directory)
     return StoreSettings(directory, capacity_bytes, service_name)

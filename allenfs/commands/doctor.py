@@ -156,7 +156,7 @@ def _about() -> dict[str, str]:
 def _lines(name: str, finding: Finding) -> Iterator[str]:
     verdict = finding.verdict.value
     shown = f"{verdict:<{_VERDICT_WIDTH}}"
-    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+    if sys.stdout and sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         shown = f"\033[{_COLOURS[verdict]}m{shown}\033[0m"
     yield f"{shown}  {name:<{_NAME_WIDTH}}{finding.said}"
     if finding.advice:
@@ -187,6 +187,7 @@ def _json(
 
 
 def _print(*lines: str) -> None:
-    encoding = sys.stdout.encoding or "utf-8"
+    # somebody may have closed it: then it is None, and print says nothing
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     for line in lines:
         print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from allenfs import upkeep
 from allenfs.doctor.findings import Finding, fail, ok, warn
 from allenfs.doctor.host import existing
-from allenfs.errors import UnsafeStoreError
+from allenfs.errors import ConfigError, UnsafeStoreError
 from allenfs.layout import Layout
 from allenfs.shelf import Shelf
 
@@ -32,6 +32,9 @@ _REMOTE = re.compile(
 _TRIED_BYTES = 64 * 1024
 _KIB, _WHOLE = 1024, 100
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+_CORRECT = (
+    "correct --cache-dir, --cache-size, or $ALLENFS_CACHE_DIR, $ALLENFS_CACHE_SIZE"
+)
 _ELSEWHERE = "use another directory with --cache-dir or $ALLENFS_CACHE_DIR"
 
 
@@ -57,6 +60,8 @@ class StoreChecks:
             settings = self._settings
         except UnsafeStoreError as error:
             return fail(str(error), f"mend it as said, or {_ELSEWHERE}")
+        except ConfigError as error:
+            return fail(str(error), _CORRECT)
         except OSError as error:
             return fail(f"{error.filename}: {error.strerror}", _ELSEWHERE)
         directory = settings.directory

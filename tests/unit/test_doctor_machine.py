@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import stat
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -301,6 +303,46 @@ def test_users_may_let_others_see_a_mount_where_fuse_conf_says_so(
     assert "allowed to users" in worked(fuse.allow_other(conf))
     conf.chmod(0o666)
     assert "chmod 644" in warned(fuse.allow_other(conf))
+
+
+# The store's place
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"ALLENFS_CACHE_SIZE": "foo"}, "not a size: 'foo'"),
+        ({"ALLENFS_CACHE_DIR": "LOOP"}, ""),
+        ({"ALLENFS_CACHE_DIR": "FILE"}, "is no directory"),
+    ],
+)
+def test_a_store_that_cannot_be_is_a_failed_check_with_advice(
+    environ: dict[str, str], words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "LOOP").symlink_to(tmp_path / "LOOP")
+    (tmp_path / "FILE").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-m", "allenfs", "doctor", "--json", "--api-url", "x"],
+        env=os.environ | environ,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == ""
+    checks = {one["check"]: one for one in json.loads(done.stdout)["checks"]}
+    bad = [checks[name] for name in ("store", "store files")]
+    bad = [one for one in bad if one["verdict"] == "FAIL"]
+    assert words in bad[0]["said"]
+    assert "broke" not in bad[0]["said"]
+    assert "--cache-dir" in bad[0]["advice"]
+
+
+def test_a_closed_stdout_is_no_error() -> None:
+    command = f"exec {sys.executable} -m allenfs doctor --api-url x >&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 # The rest of the machine
