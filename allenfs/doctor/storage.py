@@ -65,7 +65,7 @@ class StoreChecks:
         except OSError as error:
             return fail(f"{error.filename}: {error.strerror}", _ELSEWHERE)
         directory = settings.directory
-        if not directory.exists():
+        if not os.path.lexists(directory):
             return ok(f"{directory}, not there yet")
         if not directory.is_dir():
             return fail(f"{directory} is no directory", _ELSEWHERE)
