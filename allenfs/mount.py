@@ -20,7 +20,13 @@ from typing import TYPE_CHECKING
 from allenfs import notify, verbosity
 from allenfs.embedded import on_sample
 from allenfs.errors import AllenFSError, ConfigError, MountError
-from allenfs.mountpoint import SUBTYPE, claimed, is_mounted, serving_pid
+from allenfs.mountpoint import (
+    SUBTYPE,
+    claimed,
+    is_automount,
+    is_mounted,
+    serving_pid,
+)
 from allenfs.recent_log import RecentLog
 from allenfs.status import Mounted
 
@@ -114,7 +120,8 @@ def start(mountpoint: Path, arguments: list[str]) -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        start_new_session=True,
+        # what is to be mounted on an automount can look at it in this group alone
+        start_new_session=not is_automount(mountpoint),
         # neither keep the current directory busy, nor take its modules for ours
         cwd="/",
         env={**os.environ, "PYTHONPATH": _python_path()},

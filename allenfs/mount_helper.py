@@ -187,16 +187,23 @@ def _run(parsed: argparse.Namespace) -> None:
     if user is not None:
         _become(user)
     settings = mount.settings_of(mounting)
-    shown = mountpoint.source(settings.mountpoint)
-    if shown == settings.source and not mountpoint.is_dead(settings.mountpoint):
-        # `mount -a` once more: mount(8) compares with the source that fstab says
-        said = f"{shown} is mounted on {settings.mountpoint} already"
-    else:
-        if not parsed.fake:
+    place = settings.mountpoint
+    # `mount -a` once more: mount(8) compares with the source that fstab says
+    is_there = _is_there(place, settings.source)
+    if not (is_there or parsed.fake):
+        try:
             mount.run(mounting)
-        said = f"{settings.source} on {settings.mountpoint}"
+        except MountError:
+            # somebody else just did, or an automount that was there
+            if not _is_there(place, settings.source):
+                raise
     if parsed.verbose:
-        print(f"{PROGRAM}: {said}")
+        already = " already" if is_there else ""
+        print(f"{PROGRAM}: {settings.source} on {place}{already}")
+
+
+def _is_there(place: Path, source: str) -> bool:
+    return mountpoint.source(place) == source and not mountpoint.is_dead(place)
 
 
 def _say(error: Exception, exit_code: int) -> int:

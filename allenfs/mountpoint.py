@@ -56,6 +56,15 @@ def mounted() -> list[Path]:
     return [place for place, mount in _table().items() if mount.kind == _KIND]
 
 
+def is_automount(mountpoint: Path) -> bool:
+    """Whether the kernel waits there, to have something mounted when it is needed.
+
+    Whoever opens it waits for that, but for the process group of who mounts.
+    """
+    mount = _table().get(resolved(mountpoint))
+    return mount is not None and mount.kind == "autofs"
+
+
 def source(mountpoint: Path) -> str | None:
     """Return what the mount table calls the allenfs that is mounted there, if any."""
     mount = _table().get(resolved(mountpoint))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,9 +17,7 @@ from allenfs import mount_helper
 from allenfs.errors import ConfigError
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
-    from pathlib import Path
 
     from allenfs.sample.server import SampleService
 
@@ -185,6 +186,29 @@ def test_at_boot_there_is_no_home_and_no_path(machine: Machine) -> None:
     assert mounts(done)
 
 
+def test_an_automount_mounts_for_who_looks_first(machine: Machine) -> None:
+    mounting = ("mount", "-t", "allenfs", "-o", machine.own, "sample", machine.place)
+    program = Path(__file__).with_name("automount.py")
+    with subprocess.Popen(
+        [
+            *("nsenter", f"--mount={machine.namespace.file}", sys.executable, program),
+            *(machine.place, *mounting),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as automount:
+        assert automount.stdout is not None
+        assert automount.stdout.readline() == b"ready\n"
+        found = machine.namespace.run("ls", machine.place)
+        assert "section" in found.stdout.split(), found.stderr
+        # by hand, once more
+        assert mounts(machine.mount(*mounting[1:]))
+        machine.umount(machine.place)
+        machine.namespace.run("umount", "-l", machine.place)
+        automount.communicate()
+    assert machine.source(machine.place) == ""
+
+
 def test_the_codes_of_mount_and_one_line(machine: Machine) -> None:
     place, missing = machine.place, machine.folder / "missing"
 
@@ -215,7 +239,7 @@ def test_fake_mounts_nothing_sloppy_drops_the_unknown_and_verbose_says_it(
     assert machine.source(machine.place) == ""
     assert mounts(machine.mount("-n", "-s", *arguments, "-o", "colour=red,noatime"))
     done = machine.mount("-v", *arguments)
-    assert done.stdout.startswith("mount.allenfs: allenfs:sample is mounted on ")
+    assert done.stdout == f"{said.rstrip()} already\n"
 
 
 def test_another_namespace_is_mounted_in(machine: Machine) -> None:
