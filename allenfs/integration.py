@@ -188,8 +188,8 @@ def _require_ours(path: Path) -> None:
     if path.is_symlink():
         is_ours = Path(os.readlink(path)).name == mount_helper.PROGRAM
     elif path.exists():
-        try:
-            is_ours = _MARK in path.read_text(errors="replace")
+        try:  # what is no file may never end
+            is_ours = path.is_file() and _MARK in path.read_text(errors="replace")
         except OSError as error:
             raise IntegrationError(str(error)) from error
     else:

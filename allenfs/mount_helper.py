@@ -28,7 +28,7 @@ PROGRAM = "mount.allenfs"
 SAMPLE = "sample"
 DEFAULTS = ("default", "none", "allenfs")
 SOURCES = (
-    f'"{SAMPLE}" for the embedded sample service, a URL, "HOST" or '
+    f'"{SAMPLE}" for the embedded sample service, a URL, '
     f'"{config.SOURCE_PREFIX}HOST" (https), or "default" for '
     f"{config.DEFAULT_API_URL}"
 )
@@ -207,7 +207,11 @@ def _is_there(place: Path, source: str) -> bool:
 
 
 def _say(error: Exception, exit_code: int) -> int:
-    print(f"{PROGRAM}: {error}", file=sys.stderr)
+    line = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in str(error)
+    )
+    print(f"{PROGRAM}: {line}", file=sys.stderr)
     return exit_code
 
 
@@ -217,6 +221,9 @@ def _source_arguments(source: str) -> list[str]:
         return ["--sample"]
     if name in DEFAULTS:
         return []
+    if "://" not in source and not source.startswith(config.SOURCE_PREFIX):
+        msg = f"not a source: {source!r} (there are {SOURCES})"
+        raise ConfigError(msg)
     return ["--api-url", name if "://" in name else f"https://{name}"]
 
 

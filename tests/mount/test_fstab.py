@@ -217,6 +217,8 @@ def test_the_codes_of_mount_and_one_line(machine: Machine) -> None:
         return machine.fails(code, "-t", "allenfs", source, place, "-o", own)
 
     assert "does not exist" in fails(FAILED, "sample", missing, "")
+    strange = machine.folder / "a\x1b[31m\nb"
+    assert "a\\x1b[31m\\nb does not exist" in fails(FAILED, "sample", strange, "")
     assert "no option" in fails(USAGE, "sample", place, "colour=red")
     assert "no option" in fails(USAGE, "sample", place, "direct_io")
     assert "not a size" in fails(USAGE, "sample", place, "cache-size=much")
@@ -225,7 +227,9 @@ def test_the_codes_of_mount_and_one_line(machine: Machine) -> None:
     assert "takes no value" in fails(USAGE, "sample", place, "verbose=1")
     assert "not allowed with" in fails(USAGE, "sample", place, "api-url=http://a")
     assert "address" in fails(FAILED, "ftp://example.org", place, "")
-    assert "address" in fails(FAILED, "a b", place, "")
+    assert "not a source: 'smaple'" in fails(USAGE, "smaple", place, "")
+    assert "address" in fails(FAILED, "allenfs:a b", place, "")
+    assert "\\x1b" in fails(USAGE, "\x1b[31m", place, "")
     assert "no such user" in fails(USAGE, "sample", place, "setuid=nobody-of-all")
 
 
@@ -268,7 +272,7 @@ def test_another_namespace_is_mounted_in(machine: Machine) -> None:
         ("http://localhost:8000/a", ["--api-url", "http://localhost:8000/a"]),
         ("allenfs:https://example.org", ["--api-url", "https://example.org"]),
         ("allenfs:example.org", ["--api-url", "https://example.org"]),
-        ("example.org:8443", ["--api-url", "https://example.org:8443"]),
+        ("allenfs:example.org:8443", ["--api-url", "https://example.org:8443"]),
     ],
 )
 def test_a_source_is_a_service(

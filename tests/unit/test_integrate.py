@@ -184,6 +184,9 @@ def test_what_others_have_put_there_is_left_alone(home: Home) -> None:
         assert "remove it first" in home.fails(1, *flags)
     assert home.files() == {"zsh/site-functions/_allenfs"}
     theirs.unlink()
+    os.mkfifo(theirs)
+    assert "remove it first" in home.fails(1, "--user")
+    theirs.unlink()
     home.integrate("--user")
     assert home.files() == USER_FILES
 
