@@ -217,8 +217,8 @@ def test_the_codes_of_mount_and_one_line(machine: Machine) -> None:
         return machine.fails(code, "-t", "allenfs", source, place, "-o", own)
 
     assert "does not exist" in fails(FAILED, "sample", missing, "")
-    strange = machine.folder / "a\x1b[31m\nb"
-    assert "a\\x1b[31m\\nb does not exist" in fails(FAILED, "sample", strange, "")
+    strange = machine.folder / "a\x1b[31mb"
+    assert "a\\x1b[31mb does not exist" in fails(FAILED, "sample", strange, "")
     assert "no option" in fails(USAGE, "sample", place, "colour=red")
     assert "no option" in fails(USAGE, "sample", place, "direct_io")
     assert "not a size" in fails(USAGE, "sample", place, "cache-size=much")
