@@ -44,16 +44,20 @@ def opened(data: bytes) -> Image.Image:
 def place_of(sheet: Image.Image, thumbnail: Image.Image) -> tuple[int, int]:
     """Return where a sheet has this picture, at its own size: top and left."""
     page = np.asarray(sheet.convert("RGB"), np.int16)
-    wanted = np.asarray(thumbnail.convert("RGB"), np.int16)[::_STEP, ::_STEP]
-    height, width = thumbnail.height, thumbnail.width
-    distance, top, left = min(
-        (np.abs(part[::_STEP, ::_STEP] - wanted).mean(), top, left)
-        for top in range(sheet.height - height)
-        for left in range(sheet.width - width)
-        for part in [page[top : top + height, left : left + width]]
-    )
-    assert distance < 4  # JPEG twice
-    return top, left
+    wanted = np.asarray(thumbnail.convert("RGB"), np.int16)
+    tops, lefts = sheet.height - thumbnail.height, sheet.width - thumbnail.width
+    points = [
+        (y, x)
+        for y in range(0, thumbnail.height, _STEP)
+        for x in range(0, thumbnail.width, _STEP)
+    ]
+    distance = np.zeros((tops, lefts))
+    for y, x in points:
+        part = page[y : y + tops, x : x + lefts]
+        distance += np.abs(part - wanted[y, x]).mean(axis=2)
+    assert distance.min() / len(points) < 4  # JPEG twice
+    top, left = np.unravel_index(distance.argmin(), distance.shape)
+    return int(top), int(left)
 
 
 def kept_sheets(mounted: Mounted) -> list[Path]:

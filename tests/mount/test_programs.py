@@ -1,0 +1,296 @@
+"""Programs that people use on images, on a mount: cold, warm, in trouble, and after."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from mounted import Mounted, image_bytes, until
+from PIL import Image
+
+from allenfs.sample.server import Fault, SampleService
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+# Above 128 KiB, the largest read of the kernel.
+PATH = "section/69750516/ds3/q98/image.jpg"
+PATIENCE_S = 60
+
+_PILLOW = """
+import sys
+from PIL import Image
+with Image.open(sys.argv[1]) as picture:
+    picture.convert("RGB").save(sys.argv[2])
+"""
+_OPENCV = """
+import sys
+import cv2
+picture = cv2.imread(sys.argv[1])
+if picture is None:
+    sys.exit("no picture")
+assert cv2.imwrite(sys.argv[2], picture)
+"""
+
+
+class ProgramError(Exception):
+    """A program ended with an error of its own."""
+
+
+def _run(*command: str | Path) -> bytes:
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        assert done.stderr
+        raise ProgramError(done.stdout, done.stderr.decode())
+    return done.stdout
+
+
+def _pixels_to(*command: str, suffix: str = "ppm") -> Callable[[Path, Path], bytes]:
+    """Let a program write a picture; return its pixels and shape."""
+
+    def run(file: Path, out: Path) -> bytes:
+        target = out / f"out.{suffix}"
+        words = {"IN": str(file), "OUT": str(target)}
+        try:
+            _run(*(words.get(word, word) for word in command))
+        except ProgramError:
+            assert not target.exists() or not target.stat().st_size
+            raise
+        with Image.open(target) as picture:
+            assert min(picture.size) > 50
+            data = picture.convert("RGB").tobytes()
+            assert len(set(data)) > 16  # no empty picture
+            return repr(picture.size).encode() + data
+
+    return run
+
+
+def _words_of(*command: str) -> Callable[[Path, Path], bytes]:
+    """Let a program say something of a picture."""
+
+    def run(file: Path, _out: Path) -> bytes:
+        said = _run(*command, file)
+        assert b"1758" in said  # recorded: 14065 pixels wide, of which an eighth
+        return said
+
+    return run
+
+
+PROGRAMS: dict[str, Callable[[Path, Path], bytes]] = {
+    "identify": _words_of("identify", "-format", "%m %w %h %k %#"),
+    "exiftool": _words_of(
+        *("exiftool", "-FileType", "-ImageSize", "-EncodingProcess", "-FileSize#")
+    ),
+    "vipsheader": _words_of("vipsheader", "-f", "width"),
+    "convert crop": _pixels_to("convert", "IN", "-crop", "200x150+700+300", "OUT"),
+    "montage": _pixels_to("montage", "IN", "IN", "-geometry", "400x300+4+4", "OUT"),
+    "vips crop": _pixels_to("vips", "crop", "IN", "OUT", "700", "300", "200", "150"),
+    "vips rot": _pixels_to("vips", "rot", "IN", "OUT", "d90"),
+    "vipsthumbnail": _pixels_to("vipsthumbnail", "IN", "-s", "256", "-o", "OUT"),
+    "gdk-pixbuf-thumbnailer": _pixels_to(
+        "gdk-pixbuf-thumbnailer", "-s", "256", "IN", "OUT", suffix="png"
+    ),
+    "Pillow": _pixels_to(sys.executable, "-c", _PILLOW, "IN", "OUT"),
+    "OpenCV": _pixels_to(sys.executable, "-c", _OPENCV, "IN", "OUT"),
+    "feh": _words_of("feh", "--customlist", "%t %w %h"),
+}
+
+
+@pytest.fixture
+def copy(tmp_path: Path, service: SampleService) -> Path:
+    """The image on a disk, under the same name."""
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    file = folder / "image.jpg"
+    file.write_bytes(image_bytes(service.url, PATH))
+    assert file.stat().st_size > 2 * 128 * 1024
+    service.reset_counters()
+    return file
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_makes_of_a_mount_s_image_what_it_makes_of_a_copy(
+    tmp_path: Path, service: SampleService, copy: Path, program: str
+) -> None:
+    run = PROGRAMS[program]
+    expected = run(copy, tmp_path)
+    with Mounted(tmp_path, service.url) as mounted:
+        for _ in ("cold", "warm"):
+            assert run(mounted / PATH, tmp_path) == expected
+            assert service.image_requests == 1
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_says_that_an_image_failed_and_then_gets_it(
+    tmp_path: Path, service: SampleService, copy: Path, program: str
+) -> None:
+    run = PROGRAMS[program]
+    out = tmp_path / "out"
+    out.mkdir()
+    with Mounted(tmp_path, service.url, warnings=["HTTP 503"]) as mounted:
+        service.fail(Fault.STATUS_503)
+        with pytest.raises(ProgramError):
+            run(mounted / PATH, out)
+        service.heal()
+        assert run(mounted / PATH, out) == run(copy, tmp_path)
+
+
+class Screen:
+    """A virtual screen, and keys for what is under its pointer."""
+
+    size = 800, 500
+
+    def __init__(self, display: str) -> None:
+        self.environ = {**os.environ, "DISPLAY": display}
+
+    def press(self, key: str) -> None:
+        width, height = self.size
+        middle = str(width // 2), str(height // 2)
+        self._run("xdotool", "mousemove", *middle, "key", key)
+
+    def shot(self) -> Image.Image:
+        data = self._run("import", "-window", "root", "-silent", "png:-")
+        return Image.open(io.BytesIO(data)).convert("RGB")
+
+    def _run(self, *command: str) -> bytes:
+        return subprocess.run(
+            command, check=True, stdout=subprocess.PIPE, env=self.environ
+        ).stdout
+
+
+@pytest.fixture
+def screen() -> Iterator[Screen]:
+    width, height = Screen.size
+    reading, writing = os.pipe()
+    server = subprocess.Popen(
+        [
+            *("Xvfb", "-displayfd", str(writing), "-nolisten", "tcp"),
+            *("-screen", "0", f"{width}x{height}x24"),
+        ],
+        pass_fds=[writing],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(writing)
+    try:
+        with os.fdopen(reading) as said:
+            number = said.readline().strip()
+        assert number, "no screen"
+        yield Screen(f":{number}")
+    finally:
+        server.terminate()
+        server.wait(PATIENCE_S)
+
+
+@contextlib.contextmanager
+def viewer(screen: Screen, *words: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+    width, height = screen.size
+    process = subprocess.Popen(
+        [
+            *("feh", "--quiet", "--hide-pointer", "--no-menus"),
+            *("--geometry", f"{width}x{height}+0+0", "--image-bg", "black", *words),
+        ],
+        env=screen.environ,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=PATIENCE_S)
+
+
+def difference(shot: Image.Image, picture: Image.Image) -> float:
+    """Mean difference of the screen's middle from a picture at its own size, 0-255."""
+    left = (shot.width - picture.width) // 2
+    top = (shot.height - picture.height) // 2
+    box = left, top, left + picture.width, top + picture.height
+    part = np.asarray(shot.crop(box), np.int16)
+    return float(np.abs(part - np.asarray(picture, np.int16)).mean())
+
+
+def shown(screen: Screen, picture: Image.Image) -> Image.Image:
+    """Wait until the screen shows a picture; return what is on it."""
+    ends_s = time.monotonic() + PATIENCE_S
+    while difference(shot := screen.shot(), picture) > 2:
+        assert time.monotonic() < ends_s, "it is not shown"
+        time.sleep(0.05)  # a screen has no event for what is on it
+    return shot
+
+
+def test_feh_shows_a_section_and_pages_to_the_next(
+    tmp_path: Path,
+    service: SampleService,
+    screen: Screen,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Mounted(tmp_path, service.url) as mounted:
+        folder = mounted / "dataset/72109410/ds3"
+        names = sorted(os.listdir(folder))[10:12]
+        pictures = []
+        for name in names:
+            number = name.partition("_")[2].removesuffix(".jpg")
+            data = image_bytes(service.url, f"section/{number}/ds3/image.jpg")
+            pictures.append(Image.open(io.BytesIO(data)).convert("RGB"))
+        service.reset_counters()
+        shots = []
+        with viewer(screen, "--start-at", folder / names[0], folder):
+            shots.append(shown(screen, pictures[0]))
+            assert service.image_requests == 1
+            screen.press("Right")
+            shots.append(shown(screen, pictures[1]))
+            # two that were looked at, and two that come next
+            until(lambda: len(mounted.stored) == 4)
+            assert service.image_requests == 4
+            screen.press("Left")
+            shown(screen, pictures[0])
+    assert difference(shots[0], pictures[1]) > 4
+    assert difference(shots[1], pictures[0]) > 4
+    for number, shot in enumerate(shots, 1):
+        file = tmp_path / f"feh-{number}.png"
+        shot.save(file)
+        with capsys.disabled():
+            print(f"\nscreenshot: {file}")
+
+
+def test_feh_leaves_out_a_section_that_failed_and_shows_it_later(
+    tmp_path: Path, service: SampleService, screen: Screen
+) -> None:
+    with Mounted(tmp_path, service.url, warnings=["HTTP 503"]) as mounted:
+        folder = mounted / "dataset/69782969/ds5"
+        first, second = (folder / name for name in sorted(os.listdir(folder))[:2])
+        pictures = []
+        for file in (first, second):
+            number = file.stem.partition("_")[2]
+            data = image_bytes(service.url, f"section/{number}/ds5/image.jpg")
+            pictures.append(Image.open(io.BytesIO(data)).convert("RGB"))
+        service.fail(Fault.STATUS_503, image_id=int(first.stem.partition("_")[2]))
+        with viewer(screen, first, second):
+            shown(screen, pictures[1])
+        service.heal()
+        with viewer(screen, first, second):
+            shown(screen, pictures[0])
+
+
+def test_a_contact_sheet_is_shown(
+    tmp_path: Path,
+    service: SampleService,
+    screen: Screen,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Mounted(tmp_path, service.url) as mounted:
+        file = mounted / "dataset/69782969/contact_sheet.jpg"
+        with viewer(screen, file):
+            picture = Image.open(io.BytesIO(file.read_bytes())).convert("RGB")
+            shot = shown(screen, picture)
+        assert service.image_requests == 5
+    shot.save(tmp_path / "sheet.png")
+    with capsys.disabled():
+        print(f"\nscreenshot: {tmp_path / 'sheet.png'}")
