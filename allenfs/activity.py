@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from allenfs.errors import ServiceError, ServiceTimeoutError, UnreachableError
-from allenfs.progress import UnderWay
+from allenfs.downloads import UnderWay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from allenfs.images import ImageRequest
-    from allenfs.progress import Download
+    from allenfs.downloads import Download
     from allenfs.sheets import Request
     from allenfs.spool import Spool
 

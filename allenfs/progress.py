@@ -1,126 +1,191 @@
-"""A download under way, as it is told to who asks how far it is."""
+"""How far a long task is: one line that is drawn again, or one every while."""
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, NamedTuple
+import os
+import unicodedata
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
-    from types import TracebackType
 
-    from allenfs.images import ImageRequest
-    from allenfs.spool import Spool
+# Long enough for a rate that does not jump.
+_RECENT_S = 30.0
+_PLAIN_EVERY_S = 10.0
+# Of a name less says nothing.
+_LEAST_NAME_CHARS = 12
+_USUAL_COLUMNS = 80
+_WIDE = ("W", "F")
 
-WAITING, DOWNLOADING = "waiting", "downloading"
-PAUSING, STORING = "pausing", "storing"
 
-
-class Download(NamedTuple):
-    """An image that is being downloaded.
+@dataclass(slots=True)
+class Tally:
+    """What became of the files so far.
 
     Attributes
     ----------
-    state : str
-        `WAITING` for a connection, `DOWNLOADING`, `PAUSING` before it is tried
-        again, or `STORING`.
-    attempt : int
-        From 1; 0 as long as it waits for the first.
-    size_bytes : int
-        So far, of this attempt.
-    total_bytes : int or None
-        As the service has promised.
-    elapsed_s : float
-        Since it was asked for.
-    is_ahead : bool
-        It was begun before anybody asked for it.
+    found : int
+        Files there are, as far as they were found: all, where `is_all_found`.
+    done : int
+        Of them, whatever came of it.
+    work_bytes : int
+        Downloaded.
+    name : str
+        The file that was done last.
+    note : str
+        What hinders it, if anything.
     """
 
-    path: str
-    url: str
-    state: str
-    attempt: int
-    size_bytes: int
-    total_bytes: int | None
-    elapsed_s: float
-    is_ahead: bool
+    found: int = 0
+    is_all_found: bool = False
+    done: int = 0
+    work_bytes: int = 0
+    name: str = ""
+    note: str = ""
 
 
-class UnderWay:
-    """One download; its own thread writes, others read."""
-
-    def __init__(
-        self,
-        request: ImageRequest,
-        spool: Spool,
-        *,
-        started_s: float,
-        is_ahead: bool,
-    ) -> None:
-        self.request = request
-        self.is_ahead = is_ahead
-        self._spool = spool
-        self._started_s = started_s
-        self._state = WAITING
-        self._attempt = 0
-
-    def told(self, api_url: str, now_s: float) -> Download:
-        """Return how far it is."""
-        return Download(
-            self.request.path,
-            self.request.url(api_url),
-            self._state,
-            self._attempt,
-            self._spool.size_bytes,
-            self._spool.promised_bytes,
-            now_s - self._started_s,
-            self.is_ahead,
-        )
-
-    def attempts(
-        self, turn: AbstractContextManager[object], ended: Callable[[int], None]
-    ) -> AbstractContextManager[object]:
-        """Return what is entered for each attempt instead of `turn`.
-
-        `ended` is told the bytes of each.
-        """
-        return _Attempts(self, turn, ended)
-
-    def begin(self, turn: AbstractContextManager[object]) -> None:
-        """Wait for a turn, and take it."""
-        self._state = WAITING
-        turn.__enter__()
-        self._attempt += 1
-        self._state = DOWNLOADING
-
-    def end(self, *, has_failed: bool) -> int:
-        """End an attempt; return its bytes."""
-        self._state = PAUSING if has_failed else STORING
-        return self._spool.size_bytes
+class _Moment(NamedTuple):
+    at_s: float
+    done: int
+    work_bytes: int
 
 
-class _Attempts(contextlib.AbstractContextManager[None]):
-    def __init__(
-        self,
-        download: UnderWay,
-        turn: AbstractContextManager[object],
-        ended: Callable[[int], None],
-    ) -> None:
-        self._download = download
-        self._turn = turn
-        self._ended = ended
+class Progress:
+    """Shows a tally on a stream: redrawn on a terminal, else now and then.
 
-    def __enter__(self) -> None:
-        self._download.begin(self._turn)
+    A stream that nobody reads any more is no trouble: nothing is shown then.
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    Parameters
+    ----------
+    stream : TextIO or None
+        None shows nothing.
+    clock : callable
+        Monotonic seconds.
+    """
+
+    def __init__(self, stream: TextIO | None, clock: Callable[[], float]) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._is_terminal = stream is not None and is_terminal(stream)
+        self._is_drawn = False
+        self._moments = deque([_Moment(clock(), 0, 0)])
+        self._shown_s = clock()
+
+    def show(self, tally: Tally) -> None:
+        """Draw the line again; or say another one, if the last is long ago."""
+        now_s = self._clock()
+        self._moments.append(_Moment(now_s, tally.done, tally.work_bytes))
+        while now_s - self._moments[0].at_s > _RECENT_S and len(self._moments) > 2:
+            self._moments.popleft()
+        if self._is_terminal:
+            line = self._line(tally, self._columns() - 1)
+            self._write(f"\r{line}\x1b[K")
+            self._is_drawn = True
+        elif now_s - self._shown_s >= _PLAIN_EVERY_S:
+            self._shown_s = now_s
+            self._write(self._line(tally, None) + "\n")
+
+    def clear(self) -> None:
+        """Take the drawn line away."""
+        if self._is_drawn:
+            self._is_drawn = False
+            self._write("\r\x1b[K")
+
+    def _line(self, tally: Tally, columns: int | None) -> str:
+        first, last = self._moments[0], self._moments[-1]
+        span_s = last.at_s - first.at_s
+        files_a_s = (last.done - first.done) / span_s if span_s > 0 else 0.0
+        bytes_a_s = (last.work_bytes - first.work_bytes) / span_s if span_s > 0 else 0.0
+        total = f"{tally.found}{'' if tally.is_all_found else '+'}"
+        parts = [f"{tally.done} of {total} files"]
+        if tally.work_bytes:
+            parts.append(size(tally.work_bytes))
+        if tally.note:
+            parts.append(tally.note)
+        elif bytes_a_s > 0:
+            parts.append(f"{size(bytes_a_s)}/s")
+        if not tally.note and tally.is_all_found and files_a_s > 0:
+            parts.append(f"{duration((tally.found - tally.done) / files_a_s)} left")
+        line = "  ".join(parts)
+        if columns is None:
+            return line
+        room = columns - len(line) - 2
+        if tally.name and room >= _LEAST_NAME_CHARS:
+            line += "  " + end_of(printable(tally.name), room)
+        return cut(line, columns)
+
+    def _columns(self) -> int:
+        assert self._stream is not None
         try:
-            self._ended(self._download.end(has_failed=error is not None))
-        finally:
-            self._turn.__exit__(kind, error, traceback)
+            return os.get_terminal_size(self._stream.fileno()).columns or _USUAL_COLUMNS
+        except OSError:
+            return _USUAL_COLUMNS
+
+    def _write(self, text: str) -> None:
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            self._stream = None
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a line on it can be drawn again."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def size(count_bytes: float) -> str:
+    """Return a number of bytes in words: ``0 B``, ``999 kB``, ``12.3 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        # what would be rounded to a fourth digit is of the next unit
+        if count_bytes < 999.5:
+            return f"{_three_digits(count_bytes)} {unit}"
+        count_bytes /= 1000
+    return f"{_three_digits(count_bytes)} TB"
+
+
+def _three_digits(number: float) -> str:
+    return f"{number:.0f}" if number >= 99.95 or number == 0 else f"{number:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words: ``0:07``, ``12:30``, ``1:02:03``."""
+    minutes, rest_s = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest_s:02}" if hours else f"{minutes}:{rest_s:02}"
+
+
+def printable(text: str) -> str:
+    """Escape what would move a cursor, end a line or is no character."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode()
+        for one in text
+    )
+
+
+def cut(text: str, columns: int) -> str:
+    """Return the beginning of a text, no wider than `columns` of a terminal."""
+    kept, width = [], 0
+    for one in text:
+        width += _width(one)
+        if width > columns:
+            break
+        kept.append(one)
+    return "".join(kept)
+
+
+def end_of(text: str, columns: int) -> str:
+    """Return a text, or ``…`` and its end, no wider than `columns`."""
+    if sum(map(_width, text)) <= columns:
+        return text
+    return "…" + cut(text[::-1], columns - 1)[::-1]
+
+
+def _width(one: str) -> int:
+    if unicodedata.combining(one):
+        return 0
+    return 2 if unicodedata.east_asian_width(one) in _WIDE else 1

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from allenfs.activity import Activity, Counts, Failure
     from allenfs.config import ServiceSettings, StoreSettings
-    from allenfs.progress import Download
+    from allenfs.downloads import Download
     from allenfs.recent_log import RecentLog
     from allenfs.turns import Turns
 

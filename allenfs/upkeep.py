@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from typing import TYPE_CHECKING
 
 from allenfs import sealed
 from allenfs.errors import DamagedStoreError
+from allenfs.sealed import SEAL_BYTES
 from allenfs.store import READ_FLAGS
 
 if TYPE_CHECKING:
+    from allenfs.images import ImageRequest
     from allenfs.layout import Layout
     from allenfs.store import Store
 
@@ -51,3 +54,26 @@ def verify(layout: Layout, store: Store) -> tuple[int, int]:
         finally:
             os.close(fd)
     return checked, damaged
+
+
+def evict(layout: Layout, store: Store, request: ImageRequest) -> int | None:
+    """Remove one image, damaged or not; who has it open goes on reading it.
+
+    Returns
+    -------
+    int or None
+        Bytes of the image; None where it is not stored.
+
+    Raises
+    ------
+    OSError
+        It is still there; the store has warned why.
+    """
+    found = layout.look(request)
+    if found is None:
+        return None
+    store.remove(layout.name(request), found.st_ino)
+    left = layout.look(request)
+    if left is not None and left.st_ino == found.st_ino:
+        raise OSError(errno.EBUSY, "it cannot be removed from the store")
+    return max(0, found.st_size - SEAL_BYTES)

@@ -23,9 +23,9 @@ MAX_LINES = 300
 ROWS = (
     ("__init__",),
     # pure
-    ("errors", "jpeg"),
+    ("errors", "jpeg", "progress"),
     ("parameters", "config", "labels", "times"),
-    ("images", "rma"),
+    ("images", "rma", "selection"),
     ("records",),
     ("nodes",),
     ("sheets",),
@@ -34,12 +34,13 @@ ROWS = (
     ("answers", "watchdog", "sealed", "journal", "recency", "mountpoint", "trouble"),
     ("windowed", "trust", "notify"),
     ("layout", "spool"),
-    ("turns", "single_flight", "compared", "recent_log"),
+    ("turns", "single_flight", "compared", "recent_log", "outage"),
+    ("gathering",),
     ("transport", "store", "shelf"),
     ("service",),
     ("upkeep",),
     # policy
-    ("paging", "documents", "failures", "progress", "sources"),
+    ("paging", "documents", "failures", "downloads", "sources"),
     ("activity",),
     ("sheet_page",),
     ("sheet_maker",),
@@ -53,11 +54,12 @@ ROWS = (
     ("catalog", "namespace"),
     ("filesystem", "xattrs"),
     ("house",),
+    ("direct_tree", "mounted_tree"),
     # adapter
     ("interrupts", "lasting", "verbosity"),
     ("operations",),
     # shell
-    ("arguments", "embedded"),
+    ("arguments", "embedded", "report"),
     ("mount", "unmount", "mount_status", "status_page"),
     ("doctor.__init__",),
     ("doctor.findings",),
@@ -68,7 +70,7 @@ ROWS = (
     (
         *("commands.mount", "commands.umount", "commands.url", "commands.path"),
         *("commands.cache", "commands.sample_service", "commands.doctor"),
-        *("commands.status",),
+        *("commands.status", "commands.prefetch"),
     ),
     ("mount_helper",),
     ("completion", "manual", "service_unit"),

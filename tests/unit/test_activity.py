@@ -17,7 +17,7 @@ from allenfs.errors import (
     UnreachableError,
 )
 from allenfs.images import ImageRequest, ImageService
-from allenfs.progress import DOWNLOADING, PAUSING, STORING, WAITING
+from allenfs.downloads import DOWNLOADING, PAUSING, STORING, WAITING
 from allenfs.spool import Spool
 from allenfs.turns import Turns
 

@@ -1,0 +1,162 @@
+"""Which files the paths of a command line name: globs, directories, links."""
+
+from __future__ import annotations
+
+import enum
+import errno
+import fnmatch
+import re
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from allenfs.errors import AllenFSError, PathNotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# What a glob's next name is looked up with: this is no trouble, it names nothing.
+_ABSENT = (errno.ENOENT, errno.ENOTDIR)
+_MAGIC = re.compile(r"[*?[]")
+
+
+class Kind(enum.Enum):
+    """What a path is."""
+
+    DIRECTORY = "directory"
+    FILE = "file"
+    LINK = "link"
+
+
+class Tree(Protocol):
+    """The tree of images, wherever it is looked at. To be used from many threads.
+
+    Paths are relative to its root, without a slash at either end; links in the middle
+    of one are followed. Every method raises AllenFSError or OSError, both with an
+    errno, and may wait for the service.
+
+    Attributes
+    ----------
+    connections : int
+        How many files to fetch at a time.
+    """
+
+    connections: int
+
+    def shown(self, path: str) -> str:
+        """Return a path as it is written on the command line."""
+
+    def names(self, path: str) -> list[str]:
+        """Return the names in a directory."""
+
+    def kind(self, path: str, *, follow: bool) -> Kind:
+        """Return what a path is; where `follow`, what a link leads to."""
+
+    def local_bytes(self, path: str) -> int | None:
+        """Return the size of a file that is on this machine, else None."""
+
+    def fetch(self, path: str) -> int:
+        """Have a file on this machine, whole and checked; return its size."""
+
+    def evict(self, path: str) -> int | None:
+        """Remove an image from the store; return its size, None if it is not there."""
+
+
+class Named(NamedTuple):
+    """A file that was named, or what could not be looked at, and why."""
+
+    path: str
+    error: AllenFSError | OSError | None = None
+
+
+def files(tree: Tree, pattern: str, *, recursive: bool) -> Iterator[Named]:
+    """Go through the files that `pattern` names.
+
+    A directory stands for the files that it lists itself; where `recursive`, also for
+    all below it, but for what only links lead to. A name that is named may be a link.
+    """
+    count = 0
+    for path in _matches(tree, pattern):
+        for named in _below(tree, path, recursive=recursive, follow=True):
+            count += 1
+            yield named
+    if count:
+        return
+    if "[" in pattern and _exists(tree, pattern):
+        yield from _below(tree, Named(pattern), recursive=recursive, follow=True)
+        return
+    words = "no such file" if _MAGIC.search(pattern) else "lists no files itself"
+    hint = "" if recursive or _MAGIC.search(pattern) else "; -r takes what is below it"
+    yield Named(pattern, PathNotFoundError(words + hint))
+
+
+def _matches(tree: Tree, pattern: str) -> Iterator[Named]:
+    """Expand a pattern, name by name."""
+    names = [name for name in pattern.split("/") if name not in ("", ".")]
+    found = [Named("")]
+    for place, name in enumerate(names):
+        if _MAGIC.search(name):
+            return (yield from _expanded(tree, found[0].path, names[place:]))
+        found = [Named(_joined(found[0].path, name))]
+    yield from found
+
+
+def _expanded(tree: Tree, directory: str, names: list[str]) -> Iterator[Named]:
+    """Go through what matches `names` below a directory, the first one a glob."""
+    first, *rest = names
+    matches = re.compile(fnmatch.translate(first)).match
+    try:
+        listed = [name for name in tree.names(directory) if matches(name)]
+    except (AllenFSError, OSError) as error:
+        if error.errno not in _ABSENT:
+            yield Named(directory, error)
+        return
+    for name in listed:
+        path = _joined(directory, name)
+        literal = 0
+        while literal < len(rest) and not _MAGIC.search(rest[literal]):
+            path = _joined(path, rest[literal])
+            literal += 1
+        if literal < len(rest):
+            yield from _expanded(tree, path, rest[literal:])
+        elif not literal or _exists(tree, path):
+            yield Named(path)
+
+
+def _exists(tree: Tree, path: str) -> bool:
+    try:
+        tree.kind(path, follow=True)
+    except (AllenFSError, OSError) as error:
+        # what cannot be asked is not absent: it is said when it is used
+        return error.errno not in _ABSENT
+    return True
+
+
+def _below(
+    tree: Tree, named: Named, *, recursive: bool, follow: bool
+) -> Iterator[Named]:
+    """Go through the files of what was named, or of a directory below it."""
+    path = named.path
+    if named.error is not None:
+        yield named
+        return
+    try:
+        kind = tree.kind(path, follow=follow)
+        if kind is Kind.FILE:
+            yield named
+        names = tree.names(path) if kind is Kind.DIRECTORY else []
+    except (AllenFSError, OSError) as error:
+        yield Named(path, error)
+        return
+    for name in names:
+        child = Named(_joined(path, name))
+        if recursive:
+            yield from _below(tree, child, recursive=True, follow=False)
+            continue
+        try:
+            if tree.kind(child.path, follow=False) is Kind.FILE:
+                yield child
+        except (AllenFSError, OSError) as error:
+            yield Named(child.path, error)
+
+
+def _joined(directory: str, name: str) -> str:
+    return f"{directory}/{name}" if directory else name
