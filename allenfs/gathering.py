@@ -6,6 +6,7 @@ it touches neither the tree nor the service, so that it can always be interrupte
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import errno
 import queue
@@ -136,6 +137,14 @@ class Gathering:
             else:
                 yield outcome
 
+    def rest(self) -> Iterator[Outcome]:
+        """Go through what was done and not heard of yet, without waiting."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                outcome = self._outcomes.get_nowait()
+                if isinstance(outcome, Outcome):
+                    yield outcome
+
     def _run(self, target: Callable[[], None]) -> None:
         try:
             target()
@@ -147,7 +156,7 @@ class Gathering:
     def _find(self) -> None:
         for pattern in self._patterns:
             named = selection.files(self._tree, pattern, recursive=self._recursive)
-            while not self._stop.is_set() and self._outage.may_ask():
+            while not self._is_ended() and self._outage.may_ask():
                 one = next(named, None)
                 if one is not None and one.error and one.error.errno in _OUTAGES:
                     self._outage.failed(cause_of(one.error))
@@ -157,9 +166,12 @@ class Gathering:
                     break
                 self.found += 1
                 self._files.put(one)
-        self.is_all_found = True
+        self.is_all_found = not self._is_ended()
         for _ in range(self._workers):
             self._files.put(None)
+
+    def _is_ended(self) -> bool:
+        return self._stop.is_set() or self._outage.reason is not None
 
     def _work_off(self) -> None:
         while (named := self._files.get()) is not None and not self._stop.is_set():

@@ -56,28 +56,29 @@ class Report:
         self._err = err
         self._is_quiet = is_quiet
         self._clock = clock
-        self._tally = Tally()
+        self._tally = Tally(is_all_found=True)
         self._progress = Progress(None if is_quiet else err, clock)
         self._started_s = self._shown_s = clock()
         self._counts: Counter[Result] = Counter()
         self._bytes: Counter[Result] = Counter()
+        self._gathering: Gathering | None = None
+        self._found_before = 0
         self._failures: list[str] = []
         self._reasons: list[str] = []
 
     def follow(self, gathering: Gathering, outage: Outage) -> None:
         """Listen until it is done."""
-        tally, found = self._tally, self._tally.found
+        self._gathering, self._found_before = gathering, self._tally.found
         for outcome in gathering.outcomes(_LOOK_S):
             if outcome is not None:
                 self._take(outcome)
-            tally.found = found + gathering.found
-            tally.is_all_found = gathering.is_all_found
-            tally.note = "no answer, waiting" if outage.is_on else ""
+            self._count()
+            self._tally.note = "no answer, waiting" if outage.is_on else ""
             self._say_warnings()
             if self._clock() - self._shown_s >= _LOOK_S:
                 self._shown_s = self._clock()
-                self._progress.show(tally)
-        tally.found = found + gathering.found
+                self._progress.show(self._tally)
+        self._count()
         if outage.reason is not None:
             self._reasons.append(outage.reason)
 
@@ -110,8 +111,16 @@ class Report:
         """Say how far it got."""
         self._progress.clear()
         with contextlib.suppress(OSError):
+            for outcome in self._gathering.rest() if self._gathering else ():
+                self._take(outcome)
             self._out.flush()
+        self._count()
         self._say(f"ended by a signal: {self._summary()}; run it again to go on")
+
+    def _count(self) -> None:
+        if self._gathering is not None:
+            self._tally.found = self._found_before + self._gathering.found
+            self._tally.is_all_found = self._gathering.is_all_found
 
     def _take(self, outcome: Outcome) -> None:
         self._tally.done += 1
@@ -138,7 +147,8 @@ class Report:
         untold = self._tally.found - self._tally.done
         if untold > 0:
             parts.append(f"{untold} to go")
-        files = "1 file" if self._tally.found == 1 else f"{self._tally.found} files"
+        found = f"{self._tally.found}{'' if self._tally.is_all_found else '+'}"
+        files = "1 file" if found == "1" else f"{found} files"
         spent = duration(self._clock() - self._started_s)
         return f"{files} in {spent}: {', '.join(parts) or 'none'}"
 

@@ -1,0 +1,494 @@
+"""`allenfs prefetch` on real mounts and without one: requests, results, exit codes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from command import allenfs, fails
+from mounted import STRICT_PYTHON, Mounted, image_bytes, until
+
+from allenfs.sample.faults import Fault
+from allenfs.sample.server import SampleService
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DATA_SET = "dataset/100141599"
+VIEW = f"{DATA_SET}/ds7"
+IMAGE_IDS = (102146163, 102146167, 102146171)
+# by a link in the middle
+GENE = "browse/product/Mouse/gene/Adora2a/sagittal/*/ds8"
+UNLISTED = "section/69750516/ds7/q50/image.jpg"
+
+
+def many(count: int) -> list[str]:
+    return [f"section/69750516/ds7/q{number}/image.jpg" for number in range(count)]
+
+
+class Without:
+    """The command without a mount: its service, and a store in `folder`."""
+
+    def __init__(self, service: SampleService, folder: Path) -> None:
+        self.store = folder / "store"
+        self.flags = ["--api-url", service.url, "--cache-dir", str(self.store)]
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return allenfs("prefetch", *self.flags, *arguments)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return start(*self.flags, *arguments)
+
+
+@pytest.fixture
+def without(service: SampleService, tmp_path: Path) -> Without:
+    return Without(service, tmp_path / "without")
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*STRICT_PYTHON, "-m", "allenfs", "prefetch", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def said(done: subprocess.CompletedProcess[str], code: int) -> list[str]:
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.splitlines()
+    assert all(line.startswith("allenfs: ") and line.isprintable() for line in lines)
+    return [line.removeprefix("allenfs: ") for line in lines]
+
+
+def blocks(paths: Sequence[Path]) -> list[int]:
+    return [path.stat().st_blocks for path in paths]
+
+
+def test_a_directory_of_a_mount_is_fetched_once_and_is_then_local(
+    tmp_path: Path, service: SampleService
+) -> None:
+    with Mounted(tmp_path, service.url) as mounted:
+        done = allenfs("prefetch", mounted / VIEW)
+        (line,) = said(done, 0)
+        assert line.startswith("3 files in 0:0")
+        assert ": 3 fetched (" in line
+        assert done.stdout == ""
+        assert len(set(service.requested)) == service.image_requests == 3
+        images = sorted((mounted / VIEW).iterdir())
+        assert all(blocks(images))
+        service.fail(Fault.STATUS_503)
+        (line,) = said(allenfs("prefetch", mounted / VIEW), 0)
+        assert ": 3 here already (" in line
+        for image_id, image in zip(IMAGE_IDS, images, strict=True):
+            path = f"section/{image_id}/ds7/image.jpg"
+            before = service.image_requests
+            data = image.read_bytes()
+            assert service.image_requests == before
+            service.heal()
+            assert data == image_bytes(service.url, path)
+
+
+def test_a_mount_and_a_tree_path_share_a_store_and_each_request_is_made_once(
+    tmp_path: Path, service: SampleService, without: Without
+) -> None:
+    with Mounted(tmp_path, service.url, cache_dir=without.store) as mounted:
+        said(without(f"{DATA_SET}/ds7"), 0)
+        (line,) = said(allenfs("prefetch", mounted / VIEW), 0)
+        assert ": 3 here already (" in line
+        said(allenfs("prefetch", mounted / f"{DATA_SET}/ds8"), 0)
+        (line,) = said(without(f"{DATA_SET}/ds8"), 0)
+        assert ": 3 here already (" in line
+        assert all(blocks(list((mounted / VIEW).iterdir())))
+    assert service.image_requests == len(set(service.requested)) == 6
+
+
+def test_a_glob_goes_through_the_links_in_its_middle(
+    tmp_path: Path, service: SampleService, without: Without
+) -> None:
+    with Mounted(tmp_path, service.url) as mounted:
+        images = list(mounted.root.glob(f"{GENE}/*.jpg"))
+        assert len(images) > 10
+        for done in (allenfs("prefetch", mounted / GENE), without(GENE)):
+            (line,) = said(done, 0)
+            assert f"{len(images)} files in " in line
+            assert f"{len(images)} fetched" in line
+        assert all(blocks(images))
+    assert service.image_requests == 2 * len(images)  # of two stores
+    assert len(set(service.requested)) == len(images)
+
+
+def test_names_that_no_listing_has_and_documents_are_fetched(without: Without) -> None:
+    paths = [UNLISTED, f"/{DATA_SET}/info.json", f"./{DATA_SET}/*.csv"]
+    (line,) = said(without(*paths), 0)
+    assert line.startswith("3 files in ")
+    assert "1 fetched" in line
+    assert "2 here already" in line  # a record is here once it was looked at
+
+
+def test_recursive_names_what_cp_r_copies(
+    tmp_path: Path, service: SampleService
+) -> None:
+    with Mounted(tmp_path, service.url) as mounted:
+        find = ["find", str(mounted / DATA_SET), "-type", "f", "-name", "*.jpg"]
+        expected = subprocess.check_output(find, text=True).splitlines()
+        done = allenfs("prefetch", "-r", "--check", mounted / DATA_SET)
+        assert sorted(done.stdout.splitlines()) == sorted(expected)
+        assert len(expected) > 3
+        done = allenfs("prefetch", "--check", mounted / DATA_SET)
+        assert done.returncode == 1
+        assert len(done.stdout.splitlines()) == 3
+        assert service.image_requests == 0
+
+
+def test_check_lists_what_is_not_here_and_downloads_nothing(
+    tmp_path: Path, service: SampleService, without: Without
+) -> None:
+    with Mounted(tmp_path, service.url, cache_dir=without.store) as mounted:
+        names = os.listdir(mounted / VIEW)
+        (mounted / VIEW / names[1]).read_bytes()
+        service.reset_counters()
+        missing = [f"{VIEW}/{names[0]}", f"{VIEW}/{names[2]}"]
+        done = without("--check", VIEW)
+        (line,) = said(done, 1)
+        assert "1 here already (" in line
+        assert "2 not here" in line
+        assert done.stdout.splitlines() == missing
+        done = allenfs("prefetch", "--check", mounted / VIEW)
+        said(done, 1)
+        assert done.stdout.splitlines() == [str(mounted / one) for one in missing]
+        done = allenfs("prefetch", "--check", "--quiet", mounted / VIEW)
+        assert (said(done, 1), done.stdout) == ([], "")
+        assert service.image_requests == 0
+        said(without(*missing), 0)
+        for quiet in ([], ["-q"]):
+            done = allenfs("prefetch", *quiet, "--check", mounted / VIEW)
+            assert (len(said(done, 0)), done.stdout) == (1 - len(quiet), "")
+
+
+@pytest.mark.parametrize("by_mount", [True, False])
+def test_what_is_evicted_is_downloaded_again_and_an_open_image_stays_readable(
+    tmp_path: Path, service: SampleService, without: Without, by_mount: bool
+) -> None:
+    with Mounted(tmp_path, service.url, cache_dir=without.store) as mounted:
+        images = sorted((mounted / VIEW).iterdir())
+        expected = [image.read_bytes() for image in images]
+        (mounted / UNLISTED).read_bytes()
+        service.reset_counters()
+        service.fail(Fault.STATUS_503)
+        with images[0].open("rb") as held:
+            if by_mount:
+                done = allenfs("prefetch", "--evict", mounted / VIEW)
+            else:
+                done = without("--evict", VIEW)
+            (line,) = said(done, 0)
+            assert ": 3 evicted (" in line
+            assert len(mounted.stored) == 1
+            assert held.read() == expected[0]
+        assert service.image_requests == 0
+        # an image that was open is let go a moment after it was closed
+        until(lambda: blocks(images) == [0, 0, 0])
+        assert [image.stat().st_size for image in images] == list(map(len, expected))
+        service.heal()
+        assert [image.read_bytes() for image in images] == expected
+        assert service.image_requests == 3
+        used_bytes = sum(one.stat().st_blocks * 512 for one in mounted.stored)
+        figures = os.statvfs(mounted.root)
+        used_blocks = figures.f_blocks - figures.f_bfree
+        assert used_blocks * figures.f_frsize == used_bytes
+
+
+def test_evicting_takes_nothing_but_what_is_named(
+    service: SampleService, without: Without
+) -> None:
+    said(without(*many(8)), 0)
+    service.reset_counters()
+    done = without("--evict", "--cache-size", "1MiB", *many(3), UNLISTED)
+    (line,) = said(done, 0)
+    assert "3 evicted" in line
+    assert "1 not here" in line
+    said(without("--check", *many(8)[3:]), 0)
+    assert service.image_requests == 0
+
+
+def test_what_fails_is_listed_at_the_end_and_the_others_are_fetched(
+    tmp_path: Path, service: SampleService, without: Without
+) -> None:
+    bad = [
+        "section/999999999/ds7/image.jpg",
+        "section/69750516/ds7/q101/image.jpg",
+        "dataset/*/ds99",
+        "elsewhere/image.jpg",
+        "\x1b[2J",
+    ]
+    lines = said(without(*bad, VIEW), 1)
+    assert lines[-1].endswith("5 failed")
+    assert "3 fetched" in lines[-1]
+    failures = dict(line.split(": ", 1) for line in lines[:-1])
+    assert sorted(failures) == sorted([*bad[:4], r"\x1b[2J"])
+    assert "404" in failures[bad[0]]
+    assert failures[bad[2]] == "no such file"
+    assert "neither in a mount" in failures[bad[3]]
+    with Mounted(
+        tmp_path, service.url, cache_dir=without.store, warnings=["404"]
+    ) as mounted:
+        lines = said(allenfs("prefetch", *(mounted / one for one in bad[:3])), 1)
+        failures = dict(line.split(": ", 1) for line in lines[:-1])
+        assert sorted(failures) == sorted(str(mounted / one) for one in bad[:3])
+        assert "404" in failures[str(mounted / bad[0])]
+        assert failures[str(mounted / bad[1])] == "No such file or directory"
+
+
+def test_of_many_failures_twenty_are_listed(without: Without) -> None:
+    bad = [f"section/69750516/ds7/q{number}/image.jpg" for number in range(200, 250)]
+    lines = said(without("--quiet", *bad, UNLISTED), 1)
+    assert len(lines) == 21
+    assert lines[-1] == "and 30 more failed"
+
+
+def test_a_directory_that_lists_no_files_says_what_would_take_them(
+    without: Without,
+) -> None:
+    lines = said(without("browse"), 1)
+    assert lines[0] == "browse: lists no files itself; -r takes what is below it"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("is_mounted", [True, False])
+def test_a_signal_keeps_what_is_done_and_the_next_run_goes_on(
+    tmp_path: Path,
+    service: SampleService,
+    without: Without,
+    is_mounted: bool,
+    number: signal.Signals,
+) -> None:
+    with Mounted(
+        tmp_path, service.url, cache_dir=without.store, readahead=0
+    ) as mounted:
+        below = mounted.root if is_mounted else Path()
+        paths = [str(below / path) for path in many(20)]
+        run = start if is_mounted else without.start
+        said(without(*many(20)[:5]), 0)
+        service.pause()
+        process = run(*paths)
+        until(lambda: service.image_requests == 9)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+        assert (process.returncode, out) == (128 + number, "")
+        (line,) = err.splitlines()
+        assert line.startswith("allenfs: ended by a signal: ")
+        assert "5 here already" in line
+        assert line.endswith(" to go; run it again to go on")
+        service.resume()
+        if is_mounted:  # its downloads go on
+            until(lambda: len(mounted.stored) == 9)
+        done = allenfs("prefetch", *paths) if is_mounted else without(*paths)
+        (line,) = said(done, 0)
+        assert len(mounted.stored) == 20
+    # without a mount, what was under way ended with the command
+    again = 0 if is_mounted else 4
+    assert service.image_requests == 20 + again
+    assert len(set(service.requested)) == 20
+
+
+def test_a_reader_of_the_list_may_go_away(without: Without) -> None:
+    process = without.start("--check", "-r", DATA_SET, *many(100) * 50)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline().startswith(DATA_SET)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(30) == 1
+
+
+@pytest.mark.parametrize("is_mounted", [True, False])
+def test_a_service_that_is_away_is_not_hammered_and_it_is_said(
+    tmp_path: Path, service: SampleService, without: Without, is_mounted: bool
+) -> None:
+    with Mounted(
+        tmp_path,
+        service.url,
+        cache_dir=without.store,
+        readahead=0,
+        warnings=["503"],
+        failure_memory_s=10,
+    ) as mounted:
+        below = mounted.root if is_mounted else Path()
+        paths = [str(below / path) for path in many(60)]
+        patient = ["--patience", "0.5", *([] if is_mounted else without.flags)]
+        service.fail(Fault.STATUS_503)
+        lines = said(allenfs("prefetch", *patient, *paths), 1)
+        assert any(line.startswith("given up: the service does not") for line in lines)
+        assert "503" in lines[0]
+        assert lines[-1].endswith(" not tried")
+        # 4 under way twice, and one that looks again, of 4 attempts each
+        assert service.image_requests <= 4 * 9
+        assert service.peak_requests <= 4
+        service.heal()
+        mounted.stop()  # with its memory of failures
+        mounted.start()
+        (line,) = said(allenfs("prefetch", *patient, *paths), 0)
+        assert "60 fetched" in line
+
+
+def test_a_store_without_room_is_said_before_much_is_downloaded_in_vain(
+    service: SampleService, without: Without
+) -> None:
+    lines = said(without("--cache-size", "64KiB", *many(60)), 1)
+    assert "given up: the store has no room for all of it" in lines
+    assert "not tried" in lines[-1]
+    assert service.image_requests < 30
+    said(without("--cache-size", "8MiB", *many(60)), 0)
+
+
+def test_a_mount_whose_store_has_no_room_says_so_too(
+    tmp_path: Path, service: SampleService
+) -> None:
+    with Mounted(
+        tmp_path, service.url, capacity_bytes=64 * 1024, readahead=0
+    ) as mounted:
+        lines = said(allenfs("prefetch", *(mounted / one for one in many(60))), 1)
+        assert "given up: the store has no room for all of it" in lines
+        assert service.image_requests < 30
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_as_many_at_a_time_as_the_mount_or_the_flag_says(
+    tmp_path: Path, connections: int
+) -> None:
+    with (
+        SampleService(latency_s=0.05) as service,
+        Mounted(tmp_path, service.url, connections=connections) as mounted,
+    ):
+        said(allenfs("prefetch", *(mounted / one for one in many(12))), 0)
+        assert service.peak_requests == connections
+        service.reset_counters()
+        without = Without(service, tmp_path / "other")
+        said(without("--connections", str(connections), *many(12)), 0)
+        assert service.peak_requests == connections
+
+
+def test_inside_a_mount_a_relative_path_is_of_the_mount(
+    tmp_path: Path, service: SampleService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Mounted(tmp_path, service.url) as mounted:
+        monkeypatch.chdir(mounted.root)
+        try:
+            said(allenfs("prefetch", VIEW), 0)
+            os.chdir(mounted / DATA_SET)
+            said(allenfs("prefetch", "ds8", "../../section/69750516/ds7"), 0)
+        finally:
+            os.chdir("/")
+        assert service.image_requests == len(mounted.stored) == 11
+        # a link to the mount, and a link into it
+        (tmp_path / "link").symlink_to("mnt")
+        (tmp_path / "inside").symlink_to(mounted / DATA_SET)
+        for path in (tmp_path / "link" / VIEW, tmp_path / "inside" / "ds8"):
+            (line,) = said(allenfs("prefetch", path), 0)
+            assert ": 3 here already" in line
+
+
+def test_a_mount_that_is_dead_or_stopped_is_one_line(
+    tmp_path: Path, service: SampleService
+) -> None:
+    with Mounted(tmp_path, service.url) as mounted:
+        with mounted.stopped(0):
+            line = fails(1, "prefetch", mounted / VIEW, DATA_SET)
+            assert line.startswith(f"allenfs: {mounted.root} does not answer")
+        said(allenfs("prefetch", mounted / VIEW), 0)
+        assert mounted.process is not None
+        mounted.process.kill()
+        mounted.process.wait()
+        line = fails(1, "prefetch", "--check", mounted / VIEW)
+        assert line.startswith(f"allenfs: {mounted.root} is a dead mount")
+        subprocess.run(["umount", "-l", str(mounted.root)], check=True)
+        mounted.process.communicate()
+        mounted.process = None
+        mounted.start()
+        said(allenfs("prefetch", mounted / VIEW), 0)
+
+
+def test_a_mount_that_dies_meanwhile_ends_it_with_the_reason(
+    tmp_path: Path, service: SampleService
+) -> None:
+    with Mounted(tmp_path, service.url, readahead=0) as mounted:
+        service.pause()
+        process = start(*(mounted / path for path in many(50)))
+        until(lambda: service.image_requests == 4)
+        mounted.kill()
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "given up: the process behind the mount has ended" in err
+        service.resume()
+
+
+def test_while_a_mount_is_stopped_ctrl_c_says_how_far_it_got(
+    tmp_path: Path, service: SampleService
+) -> None:
+    with Mounted(tmp_path, service.url, readahead=0) as mounted:
+        service.pause()
+        process = start(*(mounted / path for path in many(50)))
+        until(lambda: service.image_requests == 4)
+        assert process.stderr is not None
+        with mounted.stopped(0):
+            process.send_signal(signal.SIGINT)
+            line = process.stderr.readline()
+            assert line.startswith("allenfs: ended by a signal: ")
+        # the kernel keeps who waits for a stopped process until it goes on
+        process.communicate(timeout=30)
+        assert process.returncode == 130
+        service.resume()
+
+
+def test_the_sample_needs_neither_a_mount_nor_a_service(tmp_path: Path) -> None:
+    store = ["--cache-dir", str(tmp_path / "store")]
+    for words in ("3 fetched", "3 here already"):
+        (line,) = said(allenfs("prefetch", "--sample", *store, VIEW), 0)
+        assert words in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("--check", "--evict", VIEW), ("--patience", "never", VIEW), ("",)],
+)
+def test_a_wrong_command_line_ends_with_2(arguments: tuple[str, ...]) -> None:
+    done = allenfs("prefetch", *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+
+
+def test_a_store_that_leads_elsewhere_is_refused(
+    tmp_path: Path, service: SampleService, without: Without
+) -> None:
+    said(without(UNLISTED), 0)
+    (without.store / "incoming").rmdir()
+    (without.store / "incoming").symlink_to(tmp_path)
+    service.reset_counters()
+    for task in ([], ["--check"], ["--evict"]):
+        line = fails(1, "prefetch", *without.flags, *task, *many(20))
+        assert str(without.store) in line
+    assert service.image_requests == 0
+
+
+def test_a_store_that_keeps_nothing_is_said_once_and_ends_it(
+    service: SampleService, without: Without
+) -> None:
+    said(without(UNLISTED), 0)
+    service.reset_counters()
+    with (without.store / "lock").open("r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lines = said(without(*many(40)), 1)
+        assert sum("trouble with the store" in line for line in lines) == 1
+        assert "given up: the store has no room for all of it" in lines
+        assert service.image_requests < 30
+        lines = said(without("--evict", UNLISTED), 1)
+        assert any("cannot be removed" in line for line in lines)
+    said(without(*many(40)), 0)
+    said(without("--evict", UNLISTED), 0)

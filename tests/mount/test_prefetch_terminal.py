@@ -1,0 +1,88 @@
+"""`allenfs prefetch` on a terminal draws one line again and again; elsewhere none."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+from typing import TYPE_CHECKING
+
+from command import allenfs
+from mounted import STRICT_PYTHON, Mounted
+
+from allenfs.sample.server import SampleService
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COLUMNS = 50
+PATHS = [f"section/69750516/ds7/q{number}/image.jpg" for number in range(12)]
+
+
+def on_a_terminal(*arguments: str | Path) -> tuple[int, str]:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, COLUMNS, 0, 0))
+    process = subprocess.Popen(
+        [*STRICT_PYTHON, "-m", "allenfs", "prefetch", *map(str, arguments)],
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # the end, as Linux tells it
+        while True:
+            said += os.read(ours, 65536)
+    os.close(ours)
+    return process.wait(30), said.decode()
+
+
+def test_a_terminal_shows_one_line_that_is_drawn_again(tmp_path: Path) -> None:
+    with (
+        SampleService(latency_s=0.3) as service,
+        Mounted(tmp_path, service.url, connections=2) as mounted,
+    ):
+        code, said = on_a_terminal(*(mounted / path for path in PATHS))
+    assert code == 0
+    drawn, summary = said.rsplit("\r\x1b[K", 1)
+    assert summary.startswith("allenfs: 12 files in ")
+    assert "\n" not in drawn
+    lines = [line for line in re.split(r"\r|\x1b\[K", drawn) if line]
+    assert len(lines) >= 3
+    assert all(line.isprintable() and len(line) < COLUMNS for line in lines)
+    assert any(re.match(r"[0-9]+ of 12 files  [0-9.]+ kB  ", line) for line in lines)
+    assert any(" left" in line for line in lines)
+
+
+def test_what_a_check_lists_on_a_terminal_is_not_mixed_with_the_line(
+    tmp_path: Path,
+) -> None:
+    with SampleService() as service:
+        flags = ["--api-url", service.url, "--cache-dir", str(tmp_path / "store")]
+        code, said = on_a_terminal(*flags, "--check", *PATHS)
+    assert code == 1
+    lines = [line for line in said.split("\r\n") if line]
+    listed = [line.rpartition("\x1b[K")[2] for line in lines[:-1]]
+    assert listed == PATHS
+    assert lines[-1].rpartition("\x1b[K")[2].endswith("12 not here")
+
+
+def test_without_a_terminal_there_are_no_control_characters(tmp_path: Path) -> None:
+    with SampleService(latency_s=0.2) as service:
+        flags = ["--api-url", service.url, "--cache-dir", str(tmp_path / "store")]
+        done = allenfs("prefetch", *flags, *PATHS, TERM="xterm")
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert line.isprintable()
+    assert done.stdout == ""
+
+
+def test_quiet_draws_nothing(tmp_path: Path) -> None:
+    with SampleService(latency_s=0.2) as service:
+        flags = ["--api-url", service.url, "--cache-dir", str(tmp_path / "store")]
+        assert on_a_terminal("-q", *flags, *PATHS) == (0, "")
