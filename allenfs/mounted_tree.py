@@ -23,6 +23,7 @@ from allenfs.store import Store
 _STATUS = ".allenfs/status.json"
 _CONNECTIONS = 4  # of a mount that does not say
 _URL, _ERROR = "user.allenfs.url", "user.allenfs.error"
+_OUTAGES = (errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EIO)
 _LINKS = 40  # as many as the kernel follows
 
 
@@ -148,13 +149,14 @@ class MountedTree:
 
     def _explained(self, error: OSError, path: str) -> OSError:
         """Put the mount's own words in the place of the system's."""
-        # of an image its own, of a record the directory's
-        for place in (self._root / path, (self._root / path).parent):
-            if error.errno in (errno.ENOTCONN, errno.EINTR):
-                break
-            with contextlib.suppress(OSError):
-                words = os.getxattr(place, _ERROR).decode(errors="replace")
-                return OSError(error.errno, words)
+        places = [self._root / path]
+        if error.errno in _OUTAGES:  # of a record: directories have the last one
+            places.append(self._root)
+        if error.errno not in (errno.ENOTCONN, errno.EINTR):
+            for place in places:
+                with contextlib.suppress(OSError):
+                    words = os.getxattr(place, _ERROR).decode(errors="replace")
+                    return OSError(error.errno, words)
         return OSError(error.errno, error.strerror)
 
     def _own_store(self) -> tuple[Layout, Store]:

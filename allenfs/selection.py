@@ -83,7 +83,7 @@ def files(tree: Tree, pattern: str, *, recursive: bool) -> Iterator[Named]:
     if "[" in pattern and _exists(tree, pattern):
         yield from _below(tree, Named(pattern), recursive=recursive, follow=True)
         return
-    words = "no such file" if _MAGIC.search(pattern) else "lists no files itself"
+    words = "no file matches" if _MAGIC.search(pattern) else "lists no files itself"
     hint = "" if recursive or _MAGIC.search(pattern) else "; -r takes what is below it"
     yield Named(pattern, PathNotFoundError(words + hint))
 

@@ -233,7 +233,7 @@ def test_what_fails_is_listed_at_the_end_and_the_others_are_fetched(
     failures = dict(line.split(": ", 1) for line in lines[:-1])
     assert sorted(failures) == sorted([*bad[:4], r"\x1b[2J"])
     assert "404" in failures[bad[0]]
-    assert failures[bad[2]] == "no such file"
+    assert failures[bad[2]] == "no file matches"
     assert "neither in a mount" in failures[bad[3]]
     with Mounted(
         tmp_path, service.url, cache_dir=without.store, warnings=["404"]
@@ -243,6 +243,21 @@ def test_what_fails_is_listed_at_the_end_and_the_others_are_fetched(
         assert sorted(failures) == sorted(str(mounted / one) for one in bad[:3])
         assert "404" in failures[str(mounted / bad[0])]
         assert failures[str(mounted / bad[1])] == "No such file or directory"
+
+
+def test_a_listing_that_fails_says_why_and_a_name_that_is_none_does_not(
+    tmp_path: Path, service: SampleService
+) -> None:
+    with Mounted(tmp_path, service.url, warnings=["503"]) as mounted:
+        service.fail_queries(Fault.STATUS_503)
+        lines = said(allenfs("prefetch", mounted / VIEW), 1)
+        assert lines[0].startswith(f"{mounted / VIEW}: ")
+        assert "503" in lines[0]
+        lines = said(allenfs("prefetch", mounted / "section/1/none.jpg"), 1)
+        assert lines[0].endswith("none.jpg: No such file or directory")
+        service.heal()
+        (line,) = said(allenfs("prefetch", mounted / VIEW), 0)
+        assert "3 fetched" in line
 
 
 def test_of_many_failures_twenty_are_listed(without: Without) -> None:
