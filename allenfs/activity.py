@@ -10,15 +10,15 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from allenfs.errors import ServiceError, ServiceTimeoutError, UnreachableError
 from allenfs.downloads import UnderWay
+from allenfs.errors import ServiceError, ServiceTimeoutError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from allenfs.images import ImageRequest
     from allenfs.downloads import Download
+    from allenfs.images import ImageRequest
     from allenfs.sheets import Request
     from allenfs.spool import Spool
 

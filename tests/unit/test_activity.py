@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from allenfs.activity import Activity, Contact, Counts
+from allenfs.downloads import DOWNLOADING, PAUSING, STORING, WAITING
 from allenfs.errors import (
     BusyError,
     ImageNotFoundError,
@@ -17,7 +18,6 @@ from allenfs.errors import (
     UnreachableError,
 )
 from allenfs.images import ImageRequest, ImageService
-from allenfs.downloads import DOWNLOADING, PAUSING, STORING, WAITING
 from allenfs.spool import Spool
 from allenfs.turns import Turns
 
