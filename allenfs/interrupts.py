@@ -8,8 +8,13 @@ otherwise not notice: Ctrl-Z and `fg` must not break a `cp`.
 
 from __future__ import annotations
 
+import ctypes
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _HARMLESS = {
     signal.SIGCHLD,
@@ -24,6 +29,38 @@ _HARMLESS = {
 _HARMLESS_BITS = sum(1 << (number - 1) for number in _HARMLESS)
 _PENDING = ("SigPnd", "ShdPnd")
 _UNHEARD = ("SigBlk", "SigIgn")
+
+
+def interruption(library: Any, major: int) -> Callable[[], bool]:
+    """Return a look at whether this thread's operation shall end.
+
+    It shall when its caller got a signal, and when the filesystem is being
+    unmounted.
+
+    Parameters
+    ----------
+    library : ctypes.CDLL
+        A libfuse: the functions are those of its fuse.h.
+    major : int
+        2 or 3.
+    """
+
+    def shall_end() -> bool:
+        # only who waits asks: most operations do not
+        context = library.fuse_get_context().contents
+        if _is_ending(library, major, ctypes.c_void_p(context.fuse)):
+            return True
+        return bool(library.fuse_interrupted()) and shall_stop_waiting(context.pid)
+
+    return shall_end
+
+
+def _is_ending(library: Any, major: int, mount: ctypes.c_void_p) -> bool:
+    if major == 2:
+        return bool(library.fuse_exited(mount))
+    library.fuse_get_session.restype = ctypes.c_void_p
+    session = ctypes.c_void_p(library.fuse_get_session(mount))
+    return bool(library.fuse_session_exited(session))
 
 
 def shall_stop_waiting(thread_id: int) -> bool:

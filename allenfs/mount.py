@@ -82,7 +82,8 @@ def run(settings: MountSettings) -> None:
         stack.callback(notify.stopping)
 
         def started() -> None:
-            log.info("mounted %s on %s", settings.service.api_url, settings.mountpoint)
+            url, place = settings.service.api_url, settings.mountpoint
+            log.info("mounted %s on %s (%s)", url, place, operations.versions())
             threading.Thread(target=store.load, daemon=True).start()
             notify.ready(settings.mountpoint, settings.source)
 
@@ -175,11 +176,12 @@ def _operations_module() -> ModuleType:
         raise MountError(msg)
     try:
         return importlib.import_module("allenfs.operations")
-    except (OSError, ImportError, AttributeError) as error:
-        msg = (
-            f"libfuse 2 cannot be used ({error}): install the package libfuse2 "
-            "(libfuse2t64 since Debian 13 and Ubuntu 24.04, fuse-libs on Fedora)"
-        )
+    except AttributeError as error:
+        # python-fuse and others have a module of this name, too
+        msg = f"the Python module fuse is not fusepy's ({error}): use a venv of its own"
+        raise MountError(msg) from error
+    except (OSError, ImportError) as error:
+        msg = f"a package that allenfs needs cannot be used ({error}): install it anew"
         raise MountError(msg) from error
 
 

@@ -1,31 +1,40 @@
 """FUSE's operations over the filesystem: the only module that speaks FUSE.
 
-fusepy's traps, and what stands against them here:
+Over libfuse 2 by fusepy, over libfuse 3 by mfusepy, which has the same classes.
+Their traps, and what stands against them here:
 
-- An exception whose errno is None leaves a callback as success with no bytes:
-  `_translated` wraps every operation and lets nothing but FuseOSError out.
-- Names are decoded strictly, and a name that is not UTF-8 would be EINVAL:
-  fusepy is given latin-1, which takes all bytes, and names are decoded here.
+- An exception whose errno is None leaves fusepy as success with no bytes, and one
+  that is no Exception ends mfusepy: `_translated` wraps every operation and lets
+  nothing but FuseOSError out, and `_Fuse` answers for what they do around it.
+- Names are decoded each in its way, where one that is not UTF-8 may be EINVAL:
+  both are given latin-1, which takes all bytes, and names are decoded here.
 - Operations that only say yes cost a call each: they are left out (None), and
   the kernel stops asking.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import logging
 import os
-import stat
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import fuse
-
+from allenfs import libfuse
 from allenfs.errors import AllenFSError, NoAttributeError, ReadOnlyError
-from allenfs.interrupts import shall_stop_waiting
+from allenfs.fuse_options import Connection, for_libfuse
+from allenfs.interrupts import interruption
 from allenfs.lasting import LastingThreads
 from allenfs.mountpoint import PID_ATTRIBUTE
+from allenfs.stat_fields import check_layout, statfs_fields
+from allenfs.stat_fields import fill as _fill
 
+LIBFUSE = libfuse.chosen(os.environ)
+with libfuse.named_to_bindings(LIBFUSE):
+    if LIBFUSE.major == 2:
+        import fuse
+    else:
+        import mfusepy as fuse
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
@@ -37,11 +46,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TRANSPORT_ENCODING = "latin-1"
-_BLOCK_BYTES = 4096
-_NAME_MAX = 255
-# Programs that go by st_blksize then read what the kernel asks at most at once.
-_PREFERRED_READ_BYTES = 128 * 1024
 _OWN_ATTRIBUTES = b"user.allenfs."
+# What fuse_main of libfuse 3 returns
+_ENDED_WHILE_MOUNTED = 8
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
 
 
@@ -90,6 +97,8 @@ class Operations(fuse.Operations):
     ----------
     owner : tuple of int
         User and group of every file: the process's own.
+    connection : Connection
+        What libfuse 3 is told when the kernel has answered.
     """
 
     use_ns = True  # times are int nanoseconds
@@ -107,6 +116,7 @@ class Operations(fuse.Operations):
         self._usage = usage
         self._started = started
         self.owner = os.getuid(), os.getgid()
+        self.connection = Connection()
 
     # The kernel does without these; see the module's docstring.
     access = bmap = flush = fsync = fsyncdir = ioctl = lock = None
@@ -130,6 +140,12 @@ class Operations(fuse.Operations):
 
     @_translated
     def init(self, path: str) -> None:
+        self._started()
+
+    @_translated
+    def init_with_config(self, info: Any, config: object) -> None:
+        # mfusepy's, which then does not call init
+        self.connection.apply(info)
         self._started()
 
     @_translated
@@ -191,31 +207,28 @@ class Operations(fuse.Operations):
 
     @_translated
     def statfs(self, path: str) -> dict[str, int]:
-        used_bytes, capacity_bytes = self._usage()
-        free_blocks = max(0, capacity_bytes - used_bytes) // _BLOCK_BYTES
-        return {
-            "f_bsize": _BLOCK_BYTES,
-            "f_frsize": _BLOCK_BYTES,
-            "f_blocks": capacity_bytes // _BLOCK_BYTES,
-            "f_bfree": free_blocks,
-            "f_bavail": free_blocks,
-            "f_namemax": _NAME_MAX,
-        }
+        return statfs_fields(*self._usage())
 
 
 class _Fuse(fuse.FUSE):
-    """fusepy, by a shorter way where the kernel asks most."""
+    """The binding, by a shorter way where the kernel asks most."""
 
     _threads: ClassVar = LastingThreads()
 
     @staticmethod
     def _wrapper(function: Callable[..., Any], *args: object) -> Any:
+        # every call comes this way; the bindings' own let some exceptions through
         _Fuse._threads.add_this()
-        # fusepy calls every operation through it, and has no other way in
-        return fuse.FUSE._wrapper(function, *args)  # noqa: SLF001
+        try:
+            return function(*args) or 0
+        except fuse.FuseOSError as error:
+            return -error.errno
+        except BaseException:
+            log.exception("%s %r: a bug", function.__name__, args)
+            return -AllenFSError.errno
 
     def fgetattr(self, path: bytes, buffer: Any, info: Any) -> int:
-        # fusepy's goes through a dictionary, and sets a field by its name
+        # the binding's goes through a dictionary, and sets a field by its name
         attributes = self.operations.getattr(
             path.decode(_TRANSPORT_ENCODING), info.contents if info else None
         )
@@ -229,21 +242,10 @@ class _Fuse(fuse.FUSE):
         return int(super().getxattr(path, name, *rest))
 
 
-def _fill(fields: Any, attributes: Attributes, owner: tuple[int, int]) -> None:
-    """Fill a ``struct stat``, which libfuse hands over as zeros."""
-    if attributes.is_dir:
-        fields.st_mode, fields.st_nlink = stat.S_IFDIR | 0o555, 2
-    elif attributes.is_link:
-        fields.st_mode, fields.st_nlink = stat.S_IFLNK | 0o777, 1
-    else:
-        fields.st_mode, fields.st_nlink = stat.S_IFREG | 0o444, 1
-    fields.st_uid, fields.st_gid = owner
-    fields.st_size = attributes.size_bytes
-    fields.st_blocks = attributes.blocks
-    fields.st_blksize = _PREFERRED_READ_BYTES
-    seconds, nanoseconds = divmod(attributes.modified_ns, 10**9)
-    for time in (fields.st_atimespec, fields.st_mtimespec, fields.st_ctimespec):
-        time.tv_sec, time.tv_nsec = seconds, nanoseconds
+def versions() -> str:
+    """Return what mounts here, as ``fusepy 3.0.1, libfuse 2.9``."""
+    binding = "fusepy" if LIBFUSE.major == 2 else "mfusepy"
+    return f"{binding} {metadata.version(binding)}, {LIBFUSE}"
 
 
 def serve(
@@ -257,15 +259,25 @@ def serve(
     ------
     RuntimeError
         libfuse could not mount; it has said why on stderr.
+    MountError
+        An option, or this machine, that the binding cannot do with.
     """
-    _Fuse(
-        operations,
-        os.fsencode(mountpoint).decode(_TRANSPORT_ENCODING),
-        encoding=_TRANSPORT_ENCODING,
-        raw_fi=True,
-        foreground=True,
-        **options,
-    )
+    check_layout(fuse.c_stat())
+    sorted_options = for_libfuse(LIBFUSE.version, options)
+    operations.connection = sorted_options.connection
+    try:
+        _Fuse(
+            operations,
+            os.fsencode(mountpoint).decode(_TRANSPORT_ENCODING),
+            encoding=_TRANSPORT_ENCODING,
+            raw_fi=True,
+            foreground=True,
+            **sorted_options.words,
+        )
+    except RuntimeError as error:
+        # so libfuse 3 ends after a signal, too
+        if LIBFUSE.major == 2 or error.args != (_ENDED_WHILE_MOUNTED,):
+            raise
 
 
 def _caller() -> int:
@@ -274,22 +286,7 @@ def _caller() -> int:
 
 
 def _interruption() -> Callable[[], bool]:
-    """Return a look at whether this thread's operation shall end.
-
-    It shall when its caller got a signal, and when the filesystem is being
-    unmounted.
-    """
-    # fusepy does not wrap these two functions of libfuse 2's fuse.h
-    library = fuse._libfuse  # noqa: SLF001
-
-    def shall_end() -> bool:
-        # only who waits asks: most operations do not
-        context = library.fuse_get_context().contents
-        if library.fuse_exited(ctypes.c_void_p(context.fuse)):
-            return True
-        return bool(library.fuse_interrupted()) and shall_stop_waiting(context.pid)
-
-    return shall_end
+    return interruption(fuse._libfuse, LIBFUSE.major)  # noqa: SLF001
 
 
 def _decoded(path: str) -> str:

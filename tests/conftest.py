@@ -19,6 +19,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=1.0,
         help="how long tests/soak takes, all in all (default: 1)",
     )
+    parser.addoption(
+        "--fuse",
+        choices=("2", "3", "both"),
+        default="both",
+        help="the libfuse to mount with (default: tests/mount over both)",
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -56,7 +56,7 @@ ROWS = (
     ("house",),
     ("direct_tree", "mounted_tree"),
     # adapter
-    ("interrupts", "lasting", "verbosity"),
+    ("interrupts", "lasting", "libfuse", "fuse_options", "stat_fields", "verbosity"),
     ("operations",),
     # shell
     ("arguments", "embedded", "report"),
@@ -86,6 +86,7 @@ SAMPLE_USERS = {"embedded"}
 
 IMPORTERS = {
     "fuse": {"operations"},
+    "mfusepy": {"operations"},
     "requests": {"transport"},
     "urllib3": {"transport"},
     "shtab": {"completion"},

@@ -1,4 +1,7 @@
-"""Mount tests stand on real FUSE: where it is missing they fail, not skip."""
+"""Mount tests stand on real FUSE: where it is missing they fail, not skip.
+
+Each of them runs over libfuse 2 and over libfuse 3.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,20 @@ from allenfs.sample.server import SampleService
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    chosen = metafunc.config.getoption("--fuse")
+    versions = ("2", "3") if chosen == "both" else (chosen,)
+    metafunc.parametrize("libfuse", versions, ids="libfuse{}".format, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def libfuse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Have every daemon of the test mount with this version."""
+    version: str = request.param
+    monkeypatch.setenv("ALLENFS_FUSE", version)
+    return version
 
 
 @pytest.fixture(autouse=True)
