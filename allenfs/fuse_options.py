@@ -26,8 +26,12 @@ _READDIRPLUS_AUTO = 1 << 14
 # kernel may leave aside what it was told so: see kernel_view.py.
 _UNWANTED = _AUTO_INVAL_DATA | _READDIRPLUS | _READDIRPLUS_AUTO
 
-# Numbers of the connection, beside those that libfuse 3 takes as words.
+# Of the connection in libfuse 3, and no words any more.
 _NUMBERS = ("congestion_threshold", "max_background", "max_readahead")
+# The kernel's word, which has to be the connection's number, too.
+_MAX_READ = "max_read"
+# async_read is what libfuse 3 does.
+_READS = ("async_read", "sync_read")
 # libfuse 3 mounts over anything: allenfs looks itself whether it may.
 _NEEDLESS = ("nonempty",)
 
@@ -77,19 +81,18 @@ def for_libfuse(
     MountError
         A number that is none.
     """
+    numbers = {
+        name: _number(name, options[name])
+        for name in (*_NUMBERS, _MAX_READ)
+        if name in options
+    }
     if version < (3, 0):
         return FuseOptions(options)
-    words = {name: value for name, value in options.items() if name not in _NEEDLESS}
-    numbers = {
-        name: _number(name, words.pop(name)) for name in _NUMBERS if name in words
-    }
-    if "max_read" in words:
-        # the word is the kernel's; libfuse wants to be told, too
-        numbers["max_read"] = _number("max_read", words["max_read"])
-    unwanted = _UNWANTED | (_ASYNC_READ if words.pop("sync_read", False) else 0)
-    words.pop("async_read", None)  # as it is
+    elsewhere = (*_NUMBERS, *_NEEDLESS, *_READS)
+    words = {name: value for name, value in options.items() if name not in elsewhere}
     if version >= _LIMITS_THREADS:
         words |= _THREADS
+    unwanted = _UNWANTED | (_ASYNC_READ if "sync_read" in options else 0)
     return FuseOptions(words, Connection(numbers, unwanted))
 
 

@@ -177,8 +177,12 @@ def _operations_module() -> ModuleType:
     try:
         return importlib.import_module("allenfs.operations")
     except AttributeError as error:
-        # python-fuse and others have a module of this name, too
-        msg = f"the Python module fuse is not fusepy's ({error}): use a venv of its own"
+        # python-fuse has a module fuse, too
+        place = getattr(error.obj, "__file__", "the module fuse")
+        msg = (
+            f"{place} is not of the package fusepy or mfusepy ({error}): give allenfs "
+            "a Python environment of its own"
+        )
         raise MountError(msg) from error
     except (OSError, ImportError) as error:
         msg = f"a package that allenfs needs cannot be used ({error}): install it anew"

@@ -1,6 +1,7 @@
 """Mount tests stand on real FUSE: where it is missing they fail, not skip.
 
-Each of them runs over libfuse 2 and over libfuse 3.
+Each of them runs over libfuse 2 and over libfuse 3, but for those of one_libfuse: they
+choose themselves, or end before libfuse is asked.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = metafunc.config.getoption("--fuse")
     versions = ("2", "3") if chosen == "both" else (chosen,)
+    if metafunc.definition.get_closest_marker("one_libfuse"):
+        versions = versions[:1]
     metafunc.parametrize("libfuse", versions, ids="libfuse{}".format, indirect=True)
 
 

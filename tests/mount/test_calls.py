@@ -129,6 +129,7 @@ def test_ls_costs_at_most_four_calls_a_file(watched: Watched) -> None:
     assert calls["GETATTR"] <= count + above
     assert calls["GETXATTR"] <= 2 * count + 4  # of the system's attributes
     assert not set(calls) & {"OPEN", "READ", "ACCESS", "FLUSH", "READLINK"}
+    assert not set(calls) & {"READDIRPLUS"}  # it looks at every file for `ls`, too
     # ... which `ls` asks of each file, and the daemon answers without a look
 
 

@@ -19,6 +19,8 @@ SHARES = {
     "test_names": 0.09,
     "test_outages": 0.1,
 }
+# Each mounts over one libfuse, or over the one that --fuse says.
+OVER_LIBFUSE_3 = {"test_crashes", "test_mount_model", "test_outages"}
 _FIGURES = pytest.StashKey[list[str]]()
 # Starting, stopping and looking through what was done: on top of a share.
 _AROUND_S = 240
@@ -45,6 +47,15 @@ def pytest_terminal_summary(
         terminalreporter.section("soak")
     for line in figures:
         terminalreporter.write_line(line)
+
+
+@pytest.fixture(autouse=True)
+def libfuse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every daemon of the test mount with one version."""
+    version = request.config.getoption("--fuse")
+    if version == "both":
+        version = "3" if request.path.stem in OVER_LIBFUSE_3 else "2"
+    monkeypatch.setenv("ALLENFS_FUSE", version)
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from concurrent.futures import ProcessPoolExecutor
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import fuse
 import pytest
 from hostile_names import NAMES, HostilePaths, HostileTexts
 from mounted import Mounted
@@ -148,12 +147,18 @@ class NoKernel:
     def fuse_exited(self, _: object) -> int:
         return 0
 
+    def fuse_get_session(self, _: object) -> int:
+        return 0
+
+    def fuse_session_exited(self, _: object) -> int:
+        return 0
+
     def fuse_interrupted(self) -> int:
         return 0
 
 
 def an_adapter(folder: Path) -> Operations:
-    fuse._libfuse = NoKernel()
+    operations.fuse._libfuse = NoKernel()
     settings, turns = ServiceSettings("http://h", not_found_memory_s=3600), Turns(4)
     shelf = Shelf(StoreSettings(folder / "store", 2**30, "test"))
     archive = Archive(RecordsAtOnce(), shelf, settings, turns)
@@ -218,7 +223,7 @@ class Calls:
         self.made[name] += 1
         try:
             return getattr(self._adapter, name)(path, *arguments)
-        except fuse.FuseOSError as error:
+        except operations.fuse.FuseOSError as error:
             self.refused[name] += 1
             name_of = errno.errorcode[error.errno]
             declared = DECLARED.get(name, {E.EROFS})
@@ -228,7 +233,7 @@ class Calls:
     def open_and_read(self, path: str, flags: int) -> None:
         info = SimpleNamespace(flags=flags, fh=0)
         if flags & (os.O_WRONLY | os.O_RDWR):
-            with pytest.raises(fuse.FuseOSError) as caught:
+            with pytest.raises(operations.fuse.FuseOSError) as caught:
                 self._adapter.open(path, info)
             assert caught.value.errno == errno.EROFS
             return

@@ -1,0 +1,324 @@
+"""Which libfuse mounts, what it is told, and what it must not stand in the way of."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from command import allenfs, fails, serving_pid, until_gone
+from mounted import STRICT_PYTHON, Mounted, image_bytes, until
+
+from allenfs import config
+from allenfs.mountpoint import is_mounted
+from allenfs.sample.faults import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from allenfs.sample.server import SampleService
+
+WARM = "section/69750516/ds6/image.jpg"
+STALLED = 40
+BINDINGS = {
+    "2": r"fusepy \d[\d.]*, libfuse 2\.\d+",
+    "3": r"mfusepy \d[\d.]*, libfuse 3\.\d+",
+}
+LIBRARIES = {"2": "libfuse.so.2", "3": "libfuse3.so."}
+
+# Each option of `allenfs mount -o`, in two mounts: some exclude others.
+NUMBERS = {
+    "max_background": 7,
+    "congestion_threshold": 5,
+    "max_read": 65_536,
+    "max_readahead": 65_536,
+}
+SOME = [
+    *("allow_other", "async_read", "default_permissions", "noexec", "noatime"),
+    *("nodev", "nosuid", "ro", "nonempty", "fsname=given:name"),
+    *("uid=12", "gid=34", "umask=0227"),
+    *(f"{name}={number}" for name, number in NUMBERS.items()),
+]
+OTHERS = ["allow_root", "sync_read", "exec", "auto_unmount", "debug"]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    root = tmp_path / "mnt"
+    root.mkdir()
+    yield root
+    if is_mounted(root):
+        subprocess.run(["umount", "-l", root], check=True)
+
+
+@pytest.fixture
+def connections(tmp_path: Path) -> Iterator[Path]:
+    """What the kernel has of each mount; it may be mounted at its place or not."""
+    place = tmp_path / "connections"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "fusectl", "none", place], check=True)
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def loaded_by(pid: int) -> set[str]:
+    """Which of the libraries a process has."""
+    maps = Path(f"/proc/{pid}/maps").read_text()
+    return {version for version, name in LIBRARIES.items() if f"/{name}" in maps}
+
+
+def test_forty_stalled_opens_stop_nothing_else(
+    tmp_path: Path, service: SampleService
+) -> None:
+    with Mounted(tmp_path, service.url) as mounted:
+        expected = (mounted / WARM).read_bytes()
+        service.fail(Fault.SILENT)
+        cats = [
+            subprocess.Popen(
+                ["cat", mounted / f"section/69750516/ds5/q{number}/image.jpg"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            for number in range(STALLED)
+        ]
+        assert mounted.process is not None
+        tasks = f"/proc/{mounted.process.pid}/task"
+        # one thread of the daemon waits for each of them
+        until(lambda: len(os.listdir(tasks)) > STALLED)
+        listed = subprocess.run(
+            ["ls", "-l", mounted / "section/69750516"],
+            check=True,
+            stdout=subprocess.PIPE,
+            timeout=30,
+        )
+        assert b"image.jpg" in listed.stdout
+        assert (mounted / "section/69750516/ds5/image.jpg").stat().st_size > 0
+        assert (mounted / WARM).read_bytes() == expected
+        assert all(cat.poll() is None for cat in cats)
+        for cat in cats:
+            cat.send_signal(signal.SIGINT)
+        for cat in cats:
+            output, _ = cat.communicate(timeout=30)
+            assert (cat.returncode, output) == (-signal.SIGINT, b"")
+        # ... and they are followed by others
+        service.heal()
+        path = "section/69750516/ds4/image.jpg"
+        assert (mounted / path).read_bytes() == image_bytes(service.url, path)
+
+
+def test_the_log_says_what_mounts_and_libfuse_says_nothing(
+    tmp_path: Path, service: SampleService, libfuse: str
+) -> None:
+    with Mounted(tmp_path, service.url) as mounted:  # ... which fails if it does
+        assert loaded_by(mounted.pid) == {libfuse}
+        line = rf"mounted {service.url} on {mounted.root} \({BINDINGS[libfuse]}\)"
+        until(lambda: re.search(line, mounted.log))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_unmounts_and_is_no_failure(
+    root: Path, service: SampleService, number: signal.Signals
+) -> None:
+    command = [*STRICT_PYTHON, "-m", "allenfs", "mount", "--foreground"]
+    with subprocess.Popen(
+        [*command, "--api-url", service.url, root], stderr=subprocess.PIPE, text=True
+    ) as process:
+        until(lambda: is_mounted(root))
+        os.listdir(root)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert not is_mounted(root)
+    # of the log only: libfuse has said nothing
+    mounted, unmounted = said.splitlines()
+    assert " INFO allenfs.mount: mounted " in mounted
+    assert unmounted.endswith(" INFO allenfs.operations: unmounted")
+
+
+def test_every_option_is_taken() -> None:
+    names = {option.partition("=")[0] for option in SOME + OTHERS}
+    assert names == config._FUSE_OPTIONS
+
+
+def test_options_reach_the_kernel(
+    root: Path, service: SampleService, connections: Path
+) -> None:
+    (root / "in the way").touch()  # what nonempty is for
+    done = allenfs("mount", "--api-url", service.url, "-o", ",".join(SOME), root)
+    assert (done.returncode, done.stderr) == (0, "")
+    (line,) = (
+        line.split()
+        for line in Path("/proc/self/mountinfo").read_text().splitlines()
+        if line.split()[4] == str(root)
+    )
+    flags, source, options = line[5].split(","), line[-2], line[-1].split(",")
+    assert {"ro", "nosuid", "nodev", "noexec", "noatime"} <= set(flags)
+    assert source == "given:name"
+    assert {"allow_other", "default_permissions", "max_read=65536"} <= set(options)
+    connection = connections / line[2].partition(":")[2]
+    for name in ("max_background", "congestion_threshold"):
+        assert int((connection / name).read_text()) == NUMBERS[name]
+    readahead = Path(f"/sys/class/bdi/{line[2]}/read_ahead_kb")
+    assert int(readahead.read_text()) == NUMBERS["max_readahead"] // 1024
+    found = (root / WARM).stat()
+    assert (found.st_uid, found.st_gid) == (12, 34)
+    assert found.st_mode & 0o777 == 0o777 & ~0o227
+    assert (root / WARM).read_bytes() == image_bytes(service.url, WARM)
+    assert allenfs("umount", root).returncode == 0
+
+
+def test_the_other_options_mount(root: Path, service: SampleService) -> None:
+    done = allenfs("mount", "--api-url", service.url, "-o", ",".join(OTHERS), root)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (root / WARM).read_bytes() == image_bytes(service.url, WARM)
+    assert allenfs("umount", root).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "option", ["max_background=x", "max_readahead", "max_readahead=-1", "uid=me"]
+)
+def test_a_number_that_is_none_is_exit_3(root: Path, option: str) -> None:
+    said = fails(3, "mount", "--sample", "-o", option, root)
+    assert option.partition("=")[0] in said
+
+
+def without(*libraries: str) -> list[str]:
+    """Begin a command that runs where these libraries cannot be loaded.
+
+    They are covered, in a mount namespace of the command's own; what it mounts is seen
+    by others.
+    """
+    found = subprocess.run(
+        ["ldconfig", "-p"], capture_output=True, text=True, check=True
+    ).stdout
+    covers = [
+        f"mount --bind --make-private /dev/null {os.path.realpath(line.split()[-1])}"
+        for line in found.splitlines()
+        if line.split()[0].startswith(libraries)
+    ]
+    assert covers
+    script = " && ".join([*covers, 'exec "$@"'])
+    return ["unshare", "--mount", "sh", "-c", script, "sh"]
+
+
+def run_without(
+    libraries: tuple[str, ...], script: str, root: Path, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a script where these libraries are not; `$0` is the mountpoint."""
+    return subprocess.run(
+        [*without(*libraries), "sh", "-euc", script, root],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            **os.environ,
+            "ALLENFS_FUSE": "",
+            "PYTHON": sys.executable,
+            "ALLENFS": f"{sys.executable} -m allenfs",
+            **environ,
+        },
+    )
+
+
+MOUNT_AND_LOOK = """
+ask='import os, sys; print(os.getxattr(sys.argv[1], "user.allenfs.pid").decode())'
+$ALLENFS mount --sample "$0"
+pid=$($PYTHON -c "$ask" "$0")
+grep -o 'libfuse[3.]*so.[0-9]' /proc/$pid/maps | sort -u
+wc -c <"$0"/section/69750516/ds6/image.jpg
+$ALLENFS umount "$0"
+"""
+
+
+@pytest.mark.one_libfuse
+@pytest.mark.parametrize(
+    ("hidden", "mounts"),
+    [("libfuse.so.2", "libfuse3.so."), ("libfuse3.so.", "libfuse.so.2")],
+)
+def test_with_one_libfuse_the_other_mounts(
+    root: Path, hidden: str, mounts: str
+) -> None:
+    done = run_without((hidden,), MOUNT_AND_LOOK, root)
+    assert (done.returncode, done.stderr) == (0, "")
+    loaded, size_bytes = done.stdout.split()
+    assert loaded.startswith(mounts)
+    assert int(size_bytes) > 1000
+
+
+@pytest.mark.one_libfuse
+def test_with_both_libfuses_2_mounts(
+    root: Path, service: SampleService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ALLENFS_FUSE")
+    assert allenfs("mount", "--api-url", service.url, root).returncode == 0
+    pid = serving_pid(root)
+    assert loaded_by(pid) == {"2"}
+    assert allenfs("umount", root).returncode == 0
+    until_gone(pid)
+
+
+@pytest.mark.one_libfuse
+@pytest.mark.parametrize(
+    ("hidden", "asked", "named"),
+    [
+        (("libfuse.so.2",), "2", ["no libfuse 2", "libfuse2", "fuse-libs", "fuse2"]),
+        (("libfuse3.so.",), "3", ["no libfuse 3", "fuse3"]),
+        (("libfuse",), "", ["neither libfuse 2 nor libfuse 3", "fuse3", "libfuse2"]),
+    ],
+)
+def test_missing_libfuse_is_exit_3_and_names_packages(
+    root: Path, hidden: tuple[str, ...], asked: str, named: list[str]
+) -> None:
+    done = run_without(hidden, '$ALLENFS mount --sample "$0"', root, ALLENFS_FUSE=asked)
+    assert done.returncode == 3
+    assert done.stderr.startswith("allenfs: this machine has n")
+    assert len(done.stderr.splitlines()) == 1
+    for words in named:
+        assert words in done.stderr
+
+
+@pytest.mark.one_libfuse
+@pytest.mark.parametrize(
+    ("asked", "path", "said"),
+    [
+        ("4", "", "ALLENFS_FUSE is 2 or 3"),
+        ("libfuse3", "", "ALLENFS_FUSE is 2 or 3"),
+        ("", "libc.so.6", "FUSE_LIBRARY_PATH names no libfuse"),
+        ("3", "libfuse.so.2", "ALLENFS_FUSE asks for libfuse 3"),
+        ("2", "libfuse3.so.3", "ALLENFS_FUSE asks for libfuse 2"),
+    ],
+)
+def test_a_libfuse_that_cannot_be_is_exit_3(
+    root: Path, asked: str, path: str, said: str
+) -> None:
+    environ = {"ALLENFS_FUSE": asked, "FUSE_LIBRARY_PATH": path}
+    assert said in fails(3, "mount", "--sample", root, **environ)
+
+
+@pytest.mark.one_libfuse
+def test_the_library_at_a_path_mounts(root: Path, service: SampleService) -> None:
+    environ = {"ALLENFS_FUSE": "", "FUSE_LIBRARY_PATH": "libfuse3.so.3"}
+    done = allenfs("mount", "--api-url", service.url, root, **environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert loaded_by(serving_pid(root)) == {"3"}
+    assert allenfs("umount", root).returncode == 0
+
+
+def test_a_binding_that_is_another_package_or_missing_is_exit_3(
+    root: Path, libfuse: str
+) -> None:
+    folder = root.parent / "modules"
+    folder.mkdir()
+    module = folder / {"2": "fuse.py", "3": "mfusepy.py"}[libfuse]
+    # as that of python-fuse, which has the same name
+    module.write_text("class Fuse: pass\n")
+    said = fails(3, "mount", "--sample", root, PYTHONPATH=str(folder))
+    assert f"{module} is not of the package" in said
+    module.write_text("raise ImportError('not here')\n")
+    said = fails(3, "mount", "--sample", root, PYTHONPATH=str(folder))
+    assert "not here" in said

@@ -1,0 +1,76 @@
+"""Options as each libfuse takes them: as words, in the connection, or not at all."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from allenfs.errors import MountError
+from allenfs.fuse_options import for_libfuse
+
+LIBFUSE_3 = [(3, 0), (3, 9), (3, 10), (3, 11), (3, 12), (3, 14), (3, 17)]
+# FUSE_CAP_ASYNC_READ, and what libfuse 3 wants unless it is told otherwise
+ASYNC_READ, AUTO_INVAL_DATA, READDIRPLUS, READDIRPLUS_AUTO = (
+    1,
+    1 << 12,
+    1 << 13,
+    1 << 14,
+)
+OTHERS = 1 << 5 | 1 << 11 | 1 << 31
+
+
+def test_libfuse_2_takes_all_of_them_as_words() -> None:
+    options = {"ro": True, "nonempty": True, "max_readahead": "1048576"}
+    assert for_libfuse((2, 9), options).words == options
+
+
+@pytest.mark.parametrize("version", LIBFUSE_3)
+def test_libfuse_3_has_numbers_in_its_connection(version: tuple[int, int]) -> None:
+    numbers = {
+        "max_readahead": "1048576",
+        "max_background": "7",
+        "congestion_threshold": "5",
+        "max_read": "65536",
+    }
+    options = for_libfuse(version, {"ro": True, "attr_timeout": "0", **numbers})
+    words = dict(options.words)
+    assert words.pop("max_read") == "65536"
+    limits = {words.pop(name, None) for name in ("max_threads", "max_idle_threads")}
+    assert words == {"ro": True, "attr_timeout": "0"}
+    # whose ten threads as many stalled downloads would hold up
+    assert (limits == {None}) == (version < (3, 12))
+    info = SimpleNamespace(want=0)
+    options.connection.apply(info)
+    assert vars(info) == {"want": 0, **{name: int(numbers[name]) for name in numbers}}
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ({}, OTHERS | ASYNC_READ),
+        ({"async_read": True}, OTHERS | ASYNC_READ),
+        ({"sync_read": True}, OTHERS),
+        ({"nonempty": True}, OTHERS | ASYNC_READ),
+    ],
+)
+def test_libfuse_3_wants_what_libfuse_2_does(
+    words: dict[str, str | bool], wanted: int
+) -> None:
+    options = for_libfuse((3, 9), words)
+    assert options.words == {}
+    info = SimpleNamespace(
+        want=OTHERS | ASYNC_READ | AUTO_INVAL_DATA | READDIRPLUS | READDIRPLUS_AUTO
+    )
+    options.connection.apply(info)
+    assert info.want == wanted
+
+
+@pytest.mark.parametrize("version", [(2, 9), (3, 14)])
+@pytest.mark.parametrize("value", [True, "", "-1", "x", "1.5", "²", str(2**32)])
+def test_what_is_no_number_is_a_mount_error(
+    version: tuple[int, int], value: str | bool
+) -> None:
+    for name in ("max_read", "max_readahead", "max_background"):
+        with pytest.raises(MountError, match=name):
+            for_libfuse(version, {name: value})
