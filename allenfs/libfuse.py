@@ -83,8 +83,8 @@ def _named(path: str) -> Libfuse:
         found = _loaded(path)
     except (OSError, AttributeError) as error:
         msg = (
-            f"{PATH_VARIABLE} names no libfuse ({error}): unset it, or install the "
-            f"package {_PACKAGES[2]} or {_PACKAGES[3]}"
+            f"{PATH_VARIABLE} names no libfuse ({str(error)!r}): unset it, or "
+            f"install the package {_PACKAGES[2]} or {_PACKAGES[3]}"
         )
         raise MountError(msg) from error
     if found.major in _NAMES:

@@ -289,6 +289,7 @@ def test_missing_libfuse_is_exit_3_and_names_packages(
         ("4", "", "ALLENFS_FUSE is 2 or 3"),
         ("libfuse3", "", "ALLENFS_FUSE is 2 or 3"),
         ("", "libc.so.6", "FUSE_LIBRARY_PATH names no libfuse"),
+        ("", "no\nlibrary\x1b[1m", "FUSE_LIBRARY_PATH names no libfuse"),
         ("3", "libfuse.so.2", "ALLENFS_FUSE asks for libfuse 3"),
         ("2", "libfuse3.so.3", "ALLENFS_FUSE asks for libfuse 2"),
     ],
