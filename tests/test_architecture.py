@@ -23,9 +23,10 @@ MAX_LINES = 300
 ROWS = (
     ("__init__",),
     # pure
-    ("errors", "jpeg", "progress"),
+    ("errors", "jpeg"),
+    ("prefetch.__init__", "prefetch.progress"),
     ("parameters", "config", "labels", "times"),
-    ("images", "rma", "selection"),
+    ("images", "rma", "prefetch.selection"),
     ("records",),
     ("nodes",),
     ("sheets",),
@@ -34,8 +35,9 @@ ROWS = (
     ("answers", "watchdog", "sealed", "journal", "recency", "mountpoint", "trouble"),
     ("windowed", "trust", "notify"),
     ("layout", "spool"),
-    ("turns", "single_flight", "compared", "recent_log", "outage"),
-    ("gathering",),
+    ("turns", "single_flight", "compared", "recent_log"),
+    ("prefetch.outage",),
+    ("prefetch.gathering",),
     ("transport", "store", "shelf"),
     ("service",),
     ("upkeep",),
@@ -54,12 +56,12 @@ ROWS = (
     ("catalog", "namespace"),
     ("filesystem", "xattrs"),
     ("house",),
-    ("direct_tree", "mounted_tree"),
+    ("prefetch.direct_tree", "prefetch.mounted_tree"),
     # adapter
     ("interrupts", "lasting", "libfuse", "fuse_options", "stat_fields", "verbosity"),
     ("operations",),
     # shell
-    ("arguments", "embedded", "report"),
+    ("arguments", "embedded", "prefetch.report"),
     ("mount", "unmount", "mount_status", "status_page"),
     ("doctor.__init__",),
     ("doctor.findings",),
@@ -73,8 +75,9 @@ ROWS = (
         *("commands.status", "commands.prefetch"),
     ),
     ("mount_helper",),
-    ("completion", "manual", "service_unit"),
-    ("integration",),
+    ("integration.__init__",),
+    ("integration.completion", "integration.manual", "integration.service_unit"),
+    ("integration.files",),
     ("commands.integrate",),
     ("cli",),
     ("__main__",),
@@ -89,7 +92,7 @@ IMPORTERS = {
     "mfusepy": {"operations"},
     "requests": {"transport"},
     "urllib3": {"transport"},
-    "shtab": {"completion"},
+    "shtab": {"integration.completion"},
     "cachetools": {"recency", "failures", "stock", "archive", "glance"},
 }
 SAMPLE_LIBRARIES = {"PIL", "numpy"}
@@ -98,7 +101,7 @@ DRAWING = {"PIL": {PACKAGE / "sheet_page.py"}}
 
 PACKAGES = {
     f"{name}.{path.stem}"
-    for name in ("commands", "doctor")
+    for name in ("commands", "doctor", "integration", "prefetch")
     for path in PACKAGE.glob(f"{name}/*.py")
 }
 MODULES = sorted({path.stem for path in PACKAGE.glob("*.py")} | PACKAGES)
@@ -214,7 +217,8 @@ def test_only_the_shell_knows_the_sample_service() -> None:
 def test_a_foreign_library_has_its_importer_and_no_other(
     library: str, importers: set[str]
 ) -> None:
-    found = {path.stem for path in SOURCES if library in foreign_imports_of(path)}
+    modules = [*MODULES, *SAMPLE_MODULES]
+    found = {one for one in modules if library in foreign_imports_of(source_of(one))}
     assert found == importers
 
 

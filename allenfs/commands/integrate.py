@@ -47,20 +47,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> None:
     """Put the files there, or remove them, and say which."""
-    from allenfs import integration  # noqa: PLC0415 - other commands do without it
+    from allenfs.integration import files  # noqa: PLC0415 - other commands do without it
 
     if parsed.system or (os.geteuid() == 0 and not parsed.user):
         prefix = parsed.prefix or Path(_PREFIX)
-        places = integration.of_system(prefix, parsed.destdir)
+        places = files.of_system(prefix, parsed.destdir)
     elif parsed.prefix or parsed.destdir:
         msg = "--prefix and --destdir are for --system"
         raise ConfigError(msg)
     else:
-        places = integration.of_user(os.environ)
+        places = files.of_user(os.environ)
     if parsed.uninstall:
-        done, word = integration.remove(places, parsed.top), "removed"
+        done, word = files.remove(places, parsed.top), "removed"
     else:
-        done, word = integration.install(places, parsed.top), "written"
+        done, word = files.install(places, parsed.top), "written"
     for path in done:
         print(f"{word}  {path}")
     if not done:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from allenfs import arguments, config
 from allenfs.embedded import on_sample
 from allenfs.errors import ConfigError
-from allenfs.gathering import Gathering, Task
 from allenfs.nodes import Root
-from allenfs.outage import Outage
-from allenfs.report import Report
+from allenfs.prefetch.gathering import Gathering, Task
+from allenfs.prefetch.outage import Outage
+from allenfs.prefetch.report import Report
 
 if TYPE_CHECKING:
     import argparse
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-    from allenfs.selection import Tree
+    from allenfs.prefetch.selection import Tree
 
 SUMMARY = "fetch files ahead of who opens them"
 
@@ -115,7 +115,7 @@ def _gatherings(
     parsed: argparse.Namespace, report: Report, stack: contextlib.ExitStack
 ) -> Iterator[tuple[Gathering, Outage]]:
     """Make what is to be done of the paths, for each mount, and where there is none."""
-    from allenfs import mounted_tree  # noqa: PLC0415 - other commands do without it
+    from allenfs.prefetch import mounted_tree  # noqa: PLC0415 - other commands do without it
 
     pause_s = config.ServiceSettings("").failure_memory_s + 1
     patterns = _by_mountpoint(parsed.paths, report)
@@ -139,7 +139,7 @@ def _gatherings(
 
 def _by_mountpoint(paths: list[str], report: Report) -> dict[Path | None, list[str]]:
     """Sort paths by the mount that they are in, None for those of the tree alone."""
-    from allenfs.mounted_tree import place_of  # noqa: PLC0415
+    from allenfs.prefetch.mounted_tree import place_of  # noqa: PLC0415
 
     patterns: dict[Path | None, list[str]] = {}
     for text in paths:
@@ -170,9 +170,9 @@ def _is_in_tree(path: str) -> bool:
 def _direct_tree(
     parsed: argparse.Namespace, stop: threading.Event, stack: contextlib.ExitStack
 ) -> Tree:
-    from allenfs.direct_tree import DirectTree  # noqa: PLC0415
     from allenfs.house import assemble  # noqa: PLC0415
     from allenfs.layout import Layout  # noqa: PLC0415
+    from allenfs.prefetch.direct_tree import DirectTree  # noqa: PLC0415
 
     service = arguments.service_settings(parsed)
     store = arguments.store_settings(parsed, config.service_name(service.api_url))

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from allenfs.errors import InterruptedWaitError
-from allenfs.gathering import Gathering, Outcome, Result, Task
-from allenfs.outage import Outage
-from allenfs.report import Report
-from allenfs.selection import Kind
+from allenfs.prefetch.gathering import Gathering, Outcome, Result, Task
+from allenfs.prefetch.outage import Outage
+from allenfs.prefetch.report import Report
+from allenfs.prefetch.selection import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable

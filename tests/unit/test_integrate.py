@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from allenfs import cli, manual, mount_helper, service_unit
+from allenfs import cli, mount_helper
+from allenfs.integration import manual, service_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable

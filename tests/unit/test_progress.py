@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allenfs.progress import (
+from allenfs.prefetch.progress import (
     Progress,
     Tally,
     _width,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allenfs.errors import PathNotFoundError, UnreachableError
-from allenfs.selection import Kind, files
+from allenfs.prefetch.selection import Kind, files
 
 FILES = (
     "a/1.jpg",

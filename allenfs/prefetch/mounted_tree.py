@@ -17,7 +17,7 @@ from allenfs.config import StoreSettings
 from allenfs.errors import AllenFSError
 from allenfs.images import request_of_url
 from allenfs.layout import Layout
-from allenfs.selection import Kind
+from allenfs.prefetch.selection import Kind
 from allenfs.store import Store
 
 _STATUS = ".allenfs/status.json"

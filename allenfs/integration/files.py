@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from allenfs import completion, config, manual, mount_helper, service_unit
+from allenfs import config, mount_helper
 from allenfs.errors import AllenFSError
+from allenfs.integration import completion, manual, service_unit
 
 if TYPE_CHECKING:
     import argparse

@@ -8,14 +8,14 @@ import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING, TextIO
 
-from allenfs.gathering import Result, Task
-from allenfs.progress import Progress, Tally, duration, printable, size
+from allenfs.prefetch.gathering import Result, Task
+from allenfs.prefetch.progress import Progress, Tally, duration, printable, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from allenfs.gathering import Gathering, Outcome
-    from allenfs.outage import Outage
+    from allenfs.prefetch.gathering import Gathering, Outcome
+    from allenfs.prefetch.outage import Outage
 
 _EXIT_FAILED = 1
 _LISTED_FAILURES = 20

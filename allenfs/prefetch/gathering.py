@@ -13,14 +13,14 @@ import queue
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
-from allenfs import selection
 from allenfs.errors import AllenFSError, InterruptedWaitError
+from allenfs.prefetch import selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from allenfs.outage import Outage
-    from allenfs.selection import Named, Tree
+    from allenfs.prefetch.outage import Outage
+    from allenfs.prefetch.selection import Named, Tree
 
 # Found before they are worked on: so many that a total can be told, no more than
 # take 10 MB.

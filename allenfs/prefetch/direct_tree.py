@@ -10,7 +10,7 @@ from allenfs.documents import Document
 from allenfs.entries import Entry, Folder, Link, Picture
 from allenfs.errors import IsADirError, PathNotFoundError
 from allenfs.nodes import AtlasLink, DataSetLink, SectionLink
-from allenfs.selection import Kind
+from allenfs.prefetch.selection import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable

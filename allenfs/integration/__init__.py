@@ -1,0 +1,1 @@
+"""What makes the rest of the system know of allenfs: shells, man, mount, systemd."""
