@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import io
 import unicodedata
@@ -148,9 +149,10 @@ def _cut(
     """Return as much of a text as fits, with an ellipsis where it is not all."""
     if font.getlength(text) <= width_px:
         return text
-    while text and font.getlength(text + _CUT) > width_px:
-        text = text[:-1]
-    return text.rstrip() + _CUT
+    kept = bisect.bisect_right(
+        range(len(text)), width_px, key=lambda end: font.getlength(text[:end] + _CUT)
+    )
+    return text[: max(0, kept - 1)].rstrip() + _CUT
 
 
 def _drawable(text: str) -> str:

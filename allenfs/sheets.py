@@ -27,7 +27,7 @@ SHEET_FILE = "contact_sheet.jpg"
 # Another look is another sheet: those in the stores are then not used any more.
 _DRAWING_VERSION = 1
 _DOWNSAMPLE = 6
-# 24 megapixels are 72 MB while they are drawn, and 5000 cells of the smallest kind.
+# 24 megapixels are 96 MB while they are drawn, and 5000 cells of the smallest kind.
 # The largest data sets have 2600 images.
 _MAX_PX, _MAX_IMAGES = 24_000_000, 5000
 # Of pictures whose record does not say how large they are, and of all.
