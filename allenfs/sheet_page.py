@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import functools
 import io
+import math
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -150,7 +151,9 @@ def _cut(
     if font.getlength(text) <= width_px:
         return text
     kept = bisect.bisect_right(
-        range(len(text)), width_px, key=lambda end: font.getlength(text[:end] + _CUT)
+        range(len(text)),
+        width_px,
+        key=lambda end: math.ceil(font.getlength(text[:end] + _CUT)),
     )
     return text[: max(0, kept - 1)].rstrip() + _CUT
 
