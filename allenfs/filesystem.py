@@ -108,6 +108,11 @@ class Filesystem:
             weakref.WeakValueDictionary()
         )
 
+        # What was opened last of files that change, as long as somebody has it open.
+        self._latest: weakref.WeakValueDictionary[str, Readable] = (
+            weakref.WeakValueDictionary()
+        )
+
     def entry(self, path: str, *, interrupted: Callable[[], bool] = _never) -> Entry:
         """Return what a path is; raises as `Namespace.entry` does."""
         return self._namespace.entry(path, interrupted)
@@ -151,7 +156,8 @@ class Filesystem:
                 live = self._live.get(path, entry)
                 return self._told(path, _known(live), is_here=True)
             case Changing(taken):
-                return _attributes(_known(taken()))
+                # `fstat` comes without its handle, right after `open`
+                return _attributes(_known(self._latest.get(path) or taken()))
             case Picture(request, full_px):
                 bound_bytes = request.size_bound_bytes(full_px)
                 return self._stat_image(path, request, bound_bytes)
@@ -205,7 +211,8 @@ class Filesystem:
             case Changing(taken):
                 # past the kernel's pages, and its idea of the size: each opening has
                 # its own bytes
-                number = self._handles.add(Handle(path, taken(), direct_io=True))
+                latest = self._latest[path] = taken()
+                number = self._handles.add(Handle(path, latest, direct_io=True))
                 return Opened(number, keep_cache=False, direct_io=True)
             case _:
                 raise IsADirError(path)

@@ -6,10 +6,10 @@ import contextlib
 import logging
 import threading
 import time
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from allenfs.errors import VanishedError
 from allenfs.labels import without_controls
 from allenfs.sealed import Facts
 
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 _KEPT_BYTES = 256 * 1024
 # Of one line: a traceback of 100 calls has 10 kB.
 _MAX_LINE_CHARS = 16 * 1024
-# Who follows the log for days can go back so far.
-_FOLLOWED_BYTES = 4 * _KEPT_BYTES
+_FOLLOWED_BYTES = 16 * 2**20
 _GAP = b"(lines are missing here: there were more than could be kept)\n"
 
 
@@ -40,6 +39,7 @@ class RecentLog(logging.Handler):
         # Bytes since the beginning: up to the first line that is kept, and in all.
         self._start = self._end = 0
         self._modified_ns = time.time_ns()
+        self._reader: weakref.ref[LogReader] | None = None
         self.setFormatter(
             logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
         )
@@ -72,7 +72,14 @@ class RecentLog(logging.Handler):
 
     def taken(self) -> LogReader:
         """Return the lines as they are now, to be read, and followed."""
-        return LogReader(self)
+        with self._ring_lock:
+            reader = self._reader() if self._reader is not None else None
+        if reader is None:
+            reader = LogReader(self)
+            with self._ring_lock:
+                # of two that come at once, each has its own
+                self._reader = weakref.ref(reader)
+        return reader
 
     def since(self, position: int | None) -> _News:
         """Return what came since a position; all that is kept where it is None."""
@@ -88,9 +95,11 @@ class RecentLog(logging.Handler):
 
 
 class LogReader:
-    """The log, as somebody who opened it reads it: what comes later is behind it.
+    """The log, as those who have it open read it: what comes later is behind it.
 
-    The bytes at an offset are always the same ones; `tail -f` works.
+    They share one, because the kernel tells all of them one size: `tail -f` works.
+    The bytes at an offset are always the same ones, until 16 MiB have come; then it
+    begins anew, as a log that is rotated.
     """
 
     def __init__(self, log: RecentLog) -> None:
@@ -98,7 +107,6 @@ class LogReader:
         self._lock = threading.Lock()
         news = log.since(None)
         self._data, self._seen = bytearray(news.data), news.end
-        self._dropped_bytes = 0
         self._modified_ns = news.modified_ns
 
     @property
@@ -106,30 +114,18 @@ class LogReader:
         """Size so far, and the time of the last line."""
         with self._lock:
             self._catch_up()
-            size_bytes = self._dropped_bytes + len(self._data)
-            return Facts(size_bytes, "", self._modified_ns, self._modified_ns)
+            return Facts(len(self._data), "", self._modified_ns, self._modified_ns)
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return bytes [offset, offset + size), as far as there are some.
-
-        Raises
-        ------
-        VanishedError
-            They are long gone: four times what is kept has come since.
-        """
+        """Return bytes [offset, offset + size), as far as there are some."""
         with self._lock:
             self._catch_up()
-            start = offset - self._dropped_bytes
-            if start < 0:
-                msg = f"the log's bytes before {self._dropped_bytes}"
-                raise VanishedError(msg)
-            return bytes(self._data[start : start + size])
+            return bytes(self._data[offset : offset + size])
 
     def _catch_up(self) -> None:
         news = self._log.since(self._seen)
         self._data += news.data
+        if len(self._data) > _FOLLOWED_BYTES:
+            news = self._log.since(None)
+            self._data = bytearray(news.data)
         self._seen, self._modified_ns = news.end, news.modified_ns
-        late_bytes = len(self._data) - _FOLLOWED_BYTES
-        if late_bytes > 0:
-            del self._data[:late_bytes]
-            self._dropped_bytes += late_bytes

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from allenfs import recent_log
-from allenfs.errors import VanishedError
 from allenfs.recent_log import RecentLog
 
 
@@ -115,24 +114,33 @@ def test_who_follows_too_slowly_is_told_of_a_gap() -> None:
     assert b" 000999 " in more.splitlines()[-1]
 
 
-def test_who_follows_for_long_holds_no_more_than_a_megabyte(
+def test_all_who_have_it_open_share_it_and_the_next_begins_anew() -> None:
+    kept = log_of("one")
+    first = kept.taken()
+    say(kept, "two")
+    assert kept.taken() is first
+    size = first.facts.size_bytes
+    del first
+    for number in range(1000):
+        say(kept, f"{number:06} " + "x" * 1000)
+    assert size < kept.taken().facts.size_bytes <= 256 * 1024
+    assert text_of(kept).endswith("x\n")
+    assert "one" not in text_of(kept)
+
+
+def test_who_follows_for_long_begins_anew_as_with_a_log_that_is_rotated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(recent_log, "_FOLLOWED_BYTES", 4000)
+    monkeypatch.setattr(recent_log, "_KEPT_BYTES", 1000)
     kept = log_of("one")
-    reader, position = kept.taken(), 0
-    followed = b""
+    reader, sizes = kept.taken(), []
     for number in range(200):
         say(kept, f"{number:06} " + "x" * 50)
-        chunk = reader.read(position, 10_000)
-        followed += chunk
-        position += len(chunk)
-    assert [line.split()[4] for line in followed.splitlines()[1:]] == [
-        b"%06d" % number for number in range(200)
-    ]
-    assert len(reader._data) <= 4000
-    with pytest.raises(VanishedError):
-        reader.read(0, 10)
+        sizes.append(reader.facts.size_bytes)
+        assert f" {number:06} ".encode() in reader.read(0, 10_000).splitlines()[-1]
+    assert max(sizes) <= 4000
+    assert sizes != sorted(sizes)
 
 
 def test_many_threads_log_and_many_read_whole_lines() -> None:

@@ -1,0 +1,214 @@
+"""`allenfs status` of real mounts: alive, dead, stopped, nobody's."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from command import allenfs, fails
+from mounted import STRICT_PYTHON, Mounted, errno_of_open, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from allenfs.sample.server import SampleService
+
+PATH = "section/69750516/ds6/image.jpg"
+STATUS = [*STRICT_PYTHON, "-m", "allenfs", "status"]
+NOBODY = 65534
+
+
+@pytest.fixture
+def mounted(tmp_path: Path, service: SampleService) -> Iterator[Mounted]:
+    with Mounted(tmp_path, service.url, warnings=["HTTP 404"]) as running:
+        yield running
+
+
+def test_a_page_tells_what_the_mount_did(
+    mounted: Mounted, service: SampleService
+) -> None:
+    data = (mounted / PATH).read_bytes()
+    errno_of_open(mounted / "section/1/image.jpg")
+    done = allenfs("status", mounted.root)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"{mounted.root}: {service.url}"
+    assert "  opened       1 image: 0 at once, 1 after a download; 1 failed" in lines
+    assert f"  downloaded   1 image, {len(data) / 1024:.1f} KiB" in lines
+    assert lines[-1].endswith("section/1/image.jpg  HTTP 404 Not Found (ENOENT)")
+    assert all(len(line) < 100 for line in lines if str(mounted.root) not in line)
+
+
+def test_json_is_the_file_in_the_mount(mounted: Mounted) -> None:
+    done = allenfs("status", "--json", mounted.root)
+    assert (done.returncode, done.stderr) == (0, "")
+    page = json.loads(done.stdout)
+    assert page["mountpoint"] == str(mounted.root)
+    now = json.loads((mounted / ".allenfs/status.json").read_bytes())
+    assert page | {"time": now["time"]} == now
+
+
+def test_without_a_mountpoint_this_mount_is_among_the_others(mounted: Mounted) -> None:
+    # other mounts of this user may come and go, and fail
+    done = allenfs("status", "--json")
+    assert str(mounted.root) in [page["mountpoint"] for page in json.loads(done.stdout)]
+
+
+def test_what_is_no_mount_is_one_line(tmp_path: Path, mounted: Mounted) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path, tmp_path / "missing", tmp_path / "file", "/", "/proc"):
+        assert fails(1, "status", place) == f"allenfs: no allenfs is mounted on {place}"
+    fails(1, "status", mounted / "section")
+    line = fails(1, "status", tmp_path / "a\nb\x1b[2J")
+    assert "a\\nb\\x1b[2J" in line
+    for arguments in (["--interval", "0"], ["--interval", "x"], ["/a", "/b"], [""]):
+        done = allenfs("status", *arguments)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+
+
+def test_a_stopped_mount_is_said_to_be_and_tells_when_it_goes_on(
+    mounted: Mounted,
+) -> None:
+    with mounted.stopped(at_least_s=0):
+        for arguments in ([], ["--json"], ["--watch"]):
+            line = fails(1, "status", *arguments, mounted.root)
+            assert "does not answer: its process is stopped, or hangs" in line
+    assert allenfs("status", mounted.root).returncode == 0
+
+
+def test_a_dead_mount_is_said_to_be(tmp_path: Path, service: SampleService) -> None:
+    with Mounted(tmp_path, service.url) as mounted:
+        assert mounted.process is not None
+        mounted.process.kill()
+        mounted.process.wait()
+        for arguments in ([], ["--json"], ["--watch"]):
+            line = fails(1, "status", *arguments, mounted.root)
+            assert "is a dead mount: clear it away with allenfs umount" in line
+        mounted.kill()
+        assert "no allenfs is mounted" in fails(1, "status", mounted.root)
+
+
+def as_nobody(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a command as another user, who may have no access to this Python."""
+    program = (
+        "import os, sys; from allenfs import cli, mount_status, status_page; "
+        f"os.setgid({NOBODY}); os.setuid({NOBODY}); sys.exit(cli.main(sys.argv[1:]))"
+    )
+    return subprocess.run(
+        [*STRICT_PYTHON, "-c", program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_another_users_mount_is_one_line(service: SampleService) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's are closed to others
+        os.chmod(folder, 0o755)
+        with Mounted(Path(folder), service.url) as mounted:
+            done = as_nobody("status", mounted.root)
+            assert (done.returncode, done.stdout) == (1, "")
+            assert done.stderr.splitlines() == [
+                f"allenfs: {mounted.root} is another user's, "
+                "and mounted without --allow-other"
+            ]
+            done = as_nobody("status")
+            assert (done.returncode, done.stdout) == (1, "")
+            assert "nothing is mounted by this user" in done.stderr
+
+
+def test_a_closed_pipe_is_no_trouble(mounted: Mounted) -> None:
+    for options in ("", "--json", "--watch --interval 0.01"):
+        command = f'{" ".join(STATUS)} {options} "$0" | head -n 1'
+        done = subprocess.run(
+            ["sh", "-c", command, str(mounted.root)], capture_output=True, check=True
+        )
+        assert done.stderr == b""
+        assert len(done.stdout.splitlines()) == 1
+
+
+def test_watching_goes_on_until_ctrl_c(mounted: Mounted) -> None:
+    with subprocess.Popen(
+        [*STATUS, "--watch", "--interval", "0.01", str(mounted.root)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as watching:
+        assert watching.stdout is not None
+        heads = 0
+        while heads < 3:
+            heads += watching.stdout.readline().startswith(f"{mounted.root}: ")
+        watching.send_signal(signal.SIGINT)
+        _, said = watching.communicate()
+    assert (watching.returncode, said) == (0, "")
+
+
+def test_watching_ends_with_a_line_when_the_mount_goes_away(mounted: Mounted) -> None:
+    with subprocess.Popen(
+        [*STATUS, "--watch", "--interval", "0.01", str(mounted.root)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as watching:
+        assert watching.stdout is not None
+        assert watching.stdout.readline().startswith(f"{mounted.root}: ")
+        mounted.stop()
+        _, said = watching.communicate()
+    assert watching.returncode == 1
+    assert said.splitlines() == [f"allenfs: no allenfs is mounted on {mounted.root}"]
+
+
+def test_on_a_terminal_the_page_is_drawn_in_place(mounted: Mounted) -> None:
+    terminal, end = pty.openpty()
+    try:
+        with subprocess.Popen(
+            [*STATUS, "--watch", "--interval", "0.01", str(mounted.root)],
+            stdout=end,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "COLUMNS": "40", "LINES": "8"},
+        ) as watching:
+            os.close(end)
+            shown = b""
+            while shown.count(b"\x1b[H") < 5:
+                shown += os.read(terminal, 4096)
+            watching.send_signal(signal.SIGINT)
+            with contextlib.suppress(OSError):  # the terminal's other end is closed
+                while os.read(terminal, 4096):
+                    pass
+            assert watching.stderr is not None
+            assert watching.stderr.read() == b""
+        assert watching.returncode == 0
+    finally:
+        os.close(terminal)
+    first, *pages = shown.split(b"\x1b[H")[1:-1]
+    assert first == b"\x1b[J"
+    for page in pages:
+        assert page.endswith(b"\x1b[J")
+        lines = page.removesuffix(b"\x1b[J").decode().splitlines()
+        assert len(lines) == 7
+        assert all(len(line.removesuffix("\x1b[K")) < 40 for line in lines)
+
+
+def test_pages_that_follow_one_another_show_the_progress(
+    mounted: Mounted, service: SampleService
+) -> None:
+    service.pause()
+    with subprocess.Popen(["cat", mounted / PATH], stdout=subprocess.PIPE) as reading:
+        try:
+            until(lambda: service.image_requests == 1)
+            done = allenfs("status", mounted.root)
+        finally:
+            service.resume()
+        assert reading.communicate()[0]
+    assert "\ndownloading\n" in done.stdout
+    assert f"  {PATH}  0 bytes  " in done.stdout
+    assert "\ndownloading\n" not in allenfs("status", mounted.root).stdout
