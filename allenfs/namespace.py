@@ -135,6 +135,7 @@ class Namespace:
             case OwnDirectory():
                 return self._own(path).names()
             case OwnFile():
+                self._own(path).entry(node)
                 raise NotADirError(path)
         entry = self._catalog.resolve(node, interrupted)
         if not isinstance(entry, Folder) or isinstance(node, ImageFile):

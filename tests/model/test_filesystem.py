@@ -29,7 +29,13 @@ from allenfs.errors import (
     PathNotFoundError,
     StaleSizeError,
 )
-from allenfs.xattrs import ERROR_ATTRIBUTE, URL_ATTRIBUTE
+from allenfs.xattrs import (
+    ERROR_ATTRIBUTE,
+    FETCHED_ATTRIBUTE,
+    SHA256_ATTRIBUTE,
+    SIZE_KNOWN_ATTRIBUTE,
+    URL_ATTRIBUTE,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -239,7 +245,9 @@ def test_a_walk_over_everything_listed_downloads_nothing(world: World) -> None:
 
 
 def test_the_attributes_say_the_url_and_why_it_failed(world: World) -> None:
-    assert world.attributes.names(PATH) == [URL_ATTRIBUTE]
+    always = [URL_ATTRIBUTE, SIZE_KNOWN_ATTRIBUTE]
+    assert world.attributes.names(PATH) == always
+    assert world.attributes.value(PATH, SIZE_KNOWN_ATTRIBUTE) == b"false"
     assert world.attributes.value(PATH, URL_ATTRIBUTE) == (
         b"http://h/api/v2/image_download/69750516?downsample=4&view=expression"
     )
@@ -250,11 +258,13 @@ def test_the_attributes_say_the_url_and_why_it_failed(world: World) -> None:
     world.service.fail_next = [CutAnswerError("17 of 33 bytes")]
     with pytest.raises(CutAnswerError):
         world.fs.open(PATH)
-    assert world.attributes.names(PATH) == [URL_ATTRIBUTE, ERROR_ATTRIBUTE]
+    assert world.attributes.names(PATH) == [*always, ERROR_ATTRIBUTE]
     assert b"17 of 33 bytes" in world.attributes.value(PATH, ERROR_ATTRIBUTE)
     world.clock.now_s += 10
     Kernel(world.fs).open(PATH, 1, looks_up=True)
-    assert world.attributes.names(PATH) == [URL_ATTRIBUTE]
+    here = [*always, SHA256_ATTRIBUTE, FETCHED_ATTRIBUTE]
+    assert world.attributes.names(PATH) == here
+    assert world.attributes.value(PATH, SIZE_KNOWN_ATTRIBUTE) == b"true"
     with pytest.raises(NoAttributeError):
         world.attributes.value(PATH, ERROR_ATTRIBUTE)
 
@@ -284,3 +294,16 @@ def test_two_paths_of_one_request_are_one_image(world: World) -> None:
         opened, _ = kernel.open(path, 1, looks_up=True)
         assert kernel.read_all(path, opened, 3) == b"region"
     assert world.service.fetches == 2
+
+
+def test_where_nothing_is_mounted_there_is_nothing_that_tells_of_it(
+    world: World,
+) -> None:
+    for path in (".allenfs", ".allenfs/status.json", ".allenfs/log"):
+        with pytest.raises(PathNotFoundError):
+            world.fs.stat(path)
+        with pytest.raises(PathNotFoundError):
+            world.fs.open(path)
+        with pytest.raises(PathNotFoundError):
+            world.fs.names(path)
+    assert ".allenfs" not in world.fs.names("")
