@@ -54,7 +54,6 @@ def run(settings: MountSettings) -> None:
     MountError
         It cannot be mounted, and why.
     """
-    verbosity.follow()
     operations = _operations_module()
     _allow_many_files()
     _give_memory_back()
@@ -62,6 +61,7 @@ def run(settings: MountSettings) -> None:
 
     with ExitStack() as stack:
         recent_log = stack.enter_context(RecentLog.of("allenfs"))
+        verbosity.follow()
         allow_nonempty = "nonempty" in settings.fuse_options
         stack.enter_context(claimed(settings.mountpoint, allow_nonempty=allow_nonempty))
         if settings.sample:
@@ -116,6 +116,7 @@ def start(mountpoint: Path, arguments: list[str]) -> None:
     MountError
         The process ended, or the mountpoint does not answer within 30 s.
     """
+    verbosity.hold()  # and in the process, from its first moment on
     with subprocess.Popen(  # noqa: S603 - this very program
         [sys.executable, "-m", "allenfs", *arguments],
         stdin=subprocess.DEVNULL,

@@ -332,6 +332,21 @@ def root(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", root], check=True)
 
 
+def test_sigusr2_before_there_is_a_mount_ends_nothing(
+    root: Path, service: SampleService
+) -> None:
+    """In the background: a process that a terminal starts is held a moment later."""
+    command = ["python3", "-m", "allenfs", "mount", "--api-url", service.url, root]
+    with subprocess.Popen(command) as mounting:
+        children = Path(f"/proc/{mounting.pid}/task/{mounting.pid}/children")
+        until(children.read_text)
+        os.kill(int(children.read_text()), signal.SIGUSR2)
+        assert mounting.wait() == 0
+    log = root / ".allenfs/log"
+    until(lambda: "level is DEBUG from now on" in log.read_text())
+    assert allenfs("umount", root).returncode == 0
+
+
 @pytest.mark.declared("HTTP 404")
 @pytest.mark.parametrize("flags", [[], ["-v"]], ids=["quiet", "verbose"])
 @pytest.mark.parametrize("where", ["background", "foreground"])
