@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from allenfs.images import request_of_url
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+TROUBLESHOOTING = (ROOT / "docs" / "troubleshooting.md").read_text()
 SEMANTICS = (ROOT / "docs" / "semantics.md").read_text()
 
 _ROW = re.compile(r"^\| `(\w+_download/[^`]+)` \| `([^`]+)` \|", re.MULTILINE)
@@ -64,3 +67,47 @@ def test_readme_names_every_flag() -> None:
         if flag.startswith("--") and flag != "--help"
     }
     assert flags - named == {"--verbose"}  # as -v
+
+
+# What a machine, and not allenfs, says; each was seen.
+_SAID_BY_OTHERS = {
+    "unknown filesystem type 'allenfs'",  # mount(8)
+    "option allow_other only allowed if 'user_allow_other' is set",  # fusermount
+    "Bus error",  # the shell
+}
+# Put together where they are said.
+_PUT_TOGETHER = {"neither libfuse 2 nor libfuse 3", "this machine has no /dev/fuse"}
+
+
+@pytest.mark.parametrize(
+    "message", re.findall(r"^\| `([^`]+)`", TROUBLESHOOTING, re.MULTILINE)
+)
+def test_troubleshooting_begins_with_what_is_really_said(message: str) -> None:
+    sources = [*ROOT.glob("allenfs/*.py"), *ROOT.glob("allenfs/prefetch/*.py")]
+    said = "".join(path.read_text() for path in sources)
+    said = re.sub(r'"\s*\n\s*f?"', "", said)  # a text of several lines
+    words = {os.strerror(number) for number in errno.errorcode}
+    literal = message.removeprefix("given up: ")
+    assert message in words | _SAID_BY_OTHERS | _PUT_TOGETHER or literal in said
+
+
+_LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)]*))?\)")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def anchor_of(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
+
+
+def test_every_link_between_the_documents_leads_somewhere() -> None:
+    links = 0
+    for document in (ROOT / "README.md", *ROOT.glob("docs/*.md")):
+        for path, anchor in _LINK.findall(document.read_text()):
+            if path.startswith("http"):
+                continue
+            there = (document.parent / path) if path else document
+            assert there.is_file(), path
+            anchors = map(anchor_of, _HEADING.findall(there.read_text()))
+            assert not anchor or anchor in anchors, anchor
+            links += 1
+    assert links > 5
