@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -35,7 +36,7 @@ TOOLS = {
     "head": ["head", "-n", "100000", "{}"],
     "sed": ["sed", "", "{}"],
     "python": [
-        "python3",
+        sys.executable,
         "-c",
         "import pathlib, sys; print(pathlib.Path(sys.argv[1]).read_text(), end='')",
         "{}",
@@ -336,7 +337,7 @@ def test_sigusr2_before_there_is_a_mount_ends_nothing(
     root: Path, service: SampleService
 ) -> None:
     """In the background: a process that a terminal starts is held a moment later."""
-    command = ["python3", "-m", "allenfs", "mount", "--api-url", service.url, root]
+    command = [sys.executable, "-m", "allenfs", "mount", "--api-url", service.url, root]
     with subprocess.Popen(command) as mounting:
         children = Path(f"/proc/{mounting.pid}/task/{mounting.pid}/children")
         until(children.read_text)
@@ -359,7 +360,7 @@ def test_sigusr2_switches_the_log_and_says_so(
         assert allenfs(*arguments).returncode == 0
     else:
         process = subprocess.Popen(
-            ["python3", "-m", "allenfs", *arguments, "--foreground"],
+            [sys.executable, "-m", "allenfs", *arguments, "--foreground"],
             stderr=subprocess.PIPE,
         )
         until(lambda: is_mounted(root))

@@ -101,6 +101,7 @@ def as_nobody(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a command as another user, who may have no access to this Python."""
     program = (
         "import os, sys; from allenfs import cli, mount_status, status_page; "
+        "cli.parser().format_help(); "  # argparse imports late
         f"os.setgid({NOBODY}); os.setuid({NOBODY}); sys.exit(cli.main(sys.argv[1:]))"
     )
     return subprocess.run(
