@@ -1,7 +1,8 @@
 """Mount tests stand on real FUSE: where it is missing they fail, not skip.
 
 Each of them runs over libfuse 2 and over libfuse 3, but for those of one_libfuse: they
-choose themselves, or end before libfuse is asked.
+choose themselves, end before libfuse is asked, or are about what a command or a program
+does with a mount.
 """
 
 from __future__ import annotations

@@ -26,6 +26,8 @@ from allenfs.sample.server import Fault, SampleService
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.one_libfuse
+
 SHEET = "contact_sheet.jpg"
 DATA_SET = "dataset/72109410"  # 60 sections
 SMALL = "dataset/71670687"  # 12, one of them marked as failed

@@ -27,6 +27,8 @@ from allenfs.trust import require_own
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.one_libfuse
+
 IMAGE = "section/69750516/ds6/image.jpg"
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from allenfs.sample.server import SampleService
 
+pytestmark = pytest.mark.one_libfuse
+
 IMAGE = "section/70679088/ds5/image.jpg"
 USAGE, SYSTEM, FAILED = 1, 2, 32
 # what fstab, systemd and desktops write, whatever the file system

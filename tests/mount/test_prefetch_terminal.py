@@ -12,6 +12,7 @@ import subprocess
 import termios
 from typing import TYPE_CHECKING
 
+import pytest
 from command import allenfs
 from mounted import STRICT_PYTHON, Mounted
 
@@ -19,6 +20,8 @@ from allenfs.sample.server import SampleService
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.one_libfuse
 
 COLUMNS = 50
 PATHS = [f"section/69750516/ds7/q{number}/image.jpg" for number in range(12)]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.one_libfuse
+
 # Above 128 KiB, the largest read of the kernel.
 PATH = "section/69750516/ds3/q98/image.jpg"
 PATIENCE_S = 60

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from allenfs.sample.server import SampleService
 
+pytestmark = pytest.mark.one_libfuse
+
 PATH = "section/69750516/ds6/image.jpg"
 STATUS = [*STRICT_PYTHON, "-m", "allenfs", "status"]
 NOBODY = 65534
