@@ -6,14 +6,13 @@ import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from allenfs.labels import in_one_readable_line
+from allenfs.wording import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _SHOWN_DOWNLOADS = 10
 _SHOWN_FAILURES = 5
-_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
-_UNIT_BYTES = 1024
 _STATES = {
     "waiting": "waits for a connection",
     "pausing": "waits to be tried again",
@@ -21,7 +20,6 @@ _STATES = {
 }
 _INDENT = "  "
 _MAX_CHARS = 300
-_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 
 
 def page(status: dict[str, Any]) -> list[str]:
@@ -165,30 +163,6 @@ def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
-
-
-def size(size_bytes: float) -> str:
-    """Return a number of bytes with its unit: ``512 bytes``, ``1.5 GiB``."""
-    if size_bytes < _UNIT_BYTES:
-        return f"{size_bytes:.0f} bytes"
-    for unit in _UNITS[1:-1]:
-        size_bytes /= _UNIT_BYTES
-        # what would be rounded to 1024.0 is one of the next unit
-        if size_bytes < _UNIT_BYTES - 0.05:
-            return f"{size_bytes:.1f} {unit}"
-    return f"{size_bytes / _UNIT_BYTES:.1f} {_UNITS[-1]}"
-
-
-def duration(seconds: float) -> str:
-    """Return a time with its units: ``4 s``, ``12 min``, ``3 h 5 min``, ``2 days``."""
-    seconds = int(max(0, seconds))
-    if seconds < _MINUTE_S:
-        return f"{seconds} s"
-    if seconds < _HOUR_S:
-        return f"{seconds // _MINUTE_S} min"
-    if seconds < _DAY_S:
-        return f"{seconds // _HOUR_S} h {seconds % _HOUR_S // _MINUTE_S} min"
-    return _count(seconds // _DAY_S, "day")
 
 
 def _ago(time: str, now: str) -> str:

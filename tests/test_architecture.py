@@ -23,7 +23,7 @@ MAX_LINES = 300
 ROWS = (
     ("__init__",),
     # pure
-    ("errors", "jpeg"),
+    ("errors", "jpeg", "wording"),
     ("prefetch.__init__", "prefetch.progress"),
     ("parameters", "config", "labels", "times"),
     ("images", "rma", "prefetch.selection"),

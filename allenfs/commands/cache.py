@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from allenfs import config
 from allenfs.arguments import add_store, store_settings
+from allenfs.wording import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -55,12 +56,8 @@ def _print_sizes(
 ) -> None:
     used_bytes = sum(records_bytes)
     used_bytes += sum(service_bytes for _, service_bytes in images.values())
-    print(f"directory  {_printable(str(settings.directory))}")
+    print(f"directory  {printable(str(settings.directory))}")
     print(f"used       {used_bytes} of {settings.capacity_bytes} bytes")
     for name, (count, service_bytes) in sorted(images.items()):
-        print(f"{_printable(name)}  {count} images, {service_bytes} bytes")
+        print(f"{printable(name)}  {count} images, {service_bytes} bytes")
     print(f"catalog    {len(records_bytes)} records, {sum(records_bytes)} bytes")
-
-
-def _printable(name: str) -> str:
-    return name.encode(errors="backslashreplace").decode()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from allenfs.errors import AllenFSError
+from allenfs.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -155,16 +156,6 @@ def run(
                 printable(_without(passwords, finding.advice)),
             ),
         )
-
-
-def printable(text: str) -> str:
-    """Escape what is no character to be seen: the words may be anybody's."""
-    return "".join(
-        char
-        if char.isprintable()
-        else char.encode("unicode_escape", "backslashreplace").decode("ascii")
-        for char in text
-    )
 
 
 def _found(check: Check, deadline_s: float) -> Finding:

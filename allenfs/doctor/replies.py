@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from allenfs.doctor.findings import Finding, fail, ok, skip, warn
-from allenfs.doctor.storage import size
 from allenfs.errors import (
     BusyError,
     CutAnswerError,
@@ -25,6 +24,7 @@ from allenfs.rma import Query
 from allenfs.service import AllenService
 from allenfs.transport import Transport, translated
 from allenfs.watchdog import Watchdog
+from allenfs.wording import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable

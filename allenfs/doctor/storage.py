@@ -17,6 +17,7 @@ from allenfs.doctor.host import existing
 from allenfs.errors import ConfigError, UnsafeStoreError
 from allenfs.layout import Layout
 from allenfs.shelf import Shelf
+from allenfs.wording import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,6 @@ _REMOTE = re.compile(
     r"|virtiofs|fuse\..*"
 )
 _TRIED_BYTES = 64 * 1024
-_KIB, _WHOLE = 1024, 100
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _CORRECT = (
     "correct --cache-dir, --cache-size, or $ALLENFS_CACHE_DIR, $ALLENFS_CACHE_SIZE"
@@ -125,16 +125,6 @@ class StoreChecks:
     def _used_bytes(self, sizes: dict[str, tuple[int, int]]) -> int:
         records_bytes = sum(used for _, used, _ in Shelf(self._settings).usage())
         return records_bytes + sum(used for _, used in sizes.values())
-
-
-def size(number_bytes: float) -> str:
-    """Write a number of bytes for people: ``1.5 GiB``."""
-    units = ["TiB", "GiB", "MiB", "KiB", "bytes"]
-    while number_bytes >= _KIB and len(units) > 1:
-        number_bytes /= _KIB
-        units.pop()
-    digits = 0 if units[-1] == "bytes" or number_bytes >= _WHOLE else 1
-    return f"{number_bytes:,.{digits}f} {units[-1]}"
 
 
 def kind_of(path: Path, table: Path = _MOUNT_TABLE) -> str:

@@ -8,6 +8,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
+from allenfs.wording import clock, printable, size
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -107,7 +109,7 @@ class Progress:
         elif bytes_a_s > 0:
             parts.append(f"{size(bytes_a_s)}/s")
         if not tally.note and tally.is_all_found and files_a_s > 0:
-            parts.append(f"{duration((tally.found - tally.done) / files_a_s)} left")
+            parts.append(f"{clock((tally.found - tally.done) / files_a_s)} left")
         line = "  ".join(parts)
         if columns is None:
             return line
@@ -136,35 +138,6 @@ class Progress:
 def is_terminal(stream: TextIO) -> bool:
     """Whether a line on it can be drawn again."""
     return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-
-
-def size(count_bytes: float) -> str:
-    """Return a number of bytes in words: ``0 B``, ``999 kB``, ``12.3 MB``."""
-    for unit in ("B", "kB", "MB", "GB"):
-        # what would be rounded to a fourth digit is of the next unit
-        if count_bytes < 999.5:
-            return f"{_three_digits(count_bytes)} {unit}"
-        count_bytes /= 1000
-    return f"{_three_digits(count_bytes)} TB"
-
-
-def _three_digits(number: float) -> str:
-    return f"{number:.0f}" if number >= 99.95 or number == 0 else f"{number:.3g}"
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words: ``0:07``, ``12:30``, ``1:02:03``."""
-    minutes, rest_s = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest_s:02}" if hours else f"{minutes}:{rest_s:02}"
-
-
-def printable(text: str) -> str:
-    """Escape what would move a cursor, end a line or is no character."""
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode()
-        for one in text
-    )
 
 
 def cut(text: str, columns: int) -> str:

@@ -9,7 +9,8 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, TextIO
 
 from allenfs.prefetch.gathering import Result, Task
-from allenfs.prefetch.progress import Progress, Tally, duration, printable, size
+from allenfs.prefetch.progress import Progress, Tally
+from allenfs.wording import clock, printable, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,7 +150,7 @@ class Report:
             parts.append(f"{untold} to go")
         found = f"{self._tally.found}{'' if self._tally.is_all_found else '+'}"
         files = "1 file" if found == "1" else f"{found} files"
-        spent = duration(self._clock() - self._started_s)
+        spent = clock(self._clock() - self._started_s)
         return f"{files} in {spent}: {', '.join(parts) or 'none'}"
 
     def _say_warnings(self) -> None:

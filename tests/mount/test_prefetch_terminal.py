@@ -58,7 +58,7 @@ def test_a_terminal_shows_one_line_that_is_drawn_again(tmp_path: Path) -> None:
     lines = [line for line in re.split(r"\r|\x1b\[K", drawn) if line]
     assert len(lines) >= 3
     assert all(line.isprintable() and len(line) < COLUMNS for line in lines)
-    assert any(re.match(r"[0-9]+ of 12 files  [0-9.]+ kB  ", line) for line in lines)
+    assert any(re.match(r"[0-9]+ of 12 files  [0-9.]+ KiB  ", line) for line in lines)
     assert any(" left" in line for line in lines)
 
 

@@ -14,16 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allenfs.prefetch.progress import (
-    Progress,
-    Tally,
-    _width,
-    cut,
-    duration,
-    end_of,
-    printable,
-    size,
-)
+from allenfs.prefetch.progress import Progress, Tally, _width, cut, end_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,38 +27,6 @@ class Clock:
         return self.now_s
 
 
-@pytest.mark.parametrize(
-    ("number", "words"),
-    [
-        (0, "0 B"),
-        (1, "1 B"),
-        (999, "999 B"),
-        (999.7, "1 kB"),
-        (1000, "1 kB"),
-        (12_345_678, "12.3 MB"),
-        (99_960_000, "100 MB"),
-        (999_600_000, "1 GB"),
-        (5.5e15, "5500 TB"),
-    ],
-)
-def test_bytes_have_three_digits_and_a_unit(number: float, words: str) -> None:
-    assert size(number) == words
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0, "0:00"),
-        (59.6, "1:00"),
-        (750, "12:30"),
-        (3599.7, "1:00:00"),
-        (1e5, "27:46:40"),
-    ],
-)
-def test_times_are_minutes_and_seconds(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
-
-
 @given(st.text(max_size=40), st.integers(1, 40))
 def test_a_text_is_cut_to_its_columns(text: str, columns: int) -> None:
     for short in (cut(text, columns), end_of(text, columns)):
@@ -76,29 +35,19 @@ def test_a_text_is_cut_to_its_columns(text: str, columns: int) -> None:
     assert text.endswith(end_of(text, columns).removeprefix("…"))
 
 
-@given(st.text(st.characters(), max_size=40))
-def test_whatever_is_printed_is_one_line_without_control(text: str) -> None:
-    assert printable(text).isprintable()
-    assert printable(printable(text)) == printable(text)
-
-
-def test_names_that_are_no_text_are_escaped() -> None:
-    assert printable("a\x1b[2J\n\udcff\u202eb") == r"a\x1b[2J\n\udcff\u202eb"
-
-
 def test_a_stream_that_is_no_terminal_gets_a_line_every_ten_seconds() -> None:
     clock, stream = Clock(), io.StringIO()
     progress = Progress(stream, clock)
     for second in range(31):
         clock.now_s = second
         progress.show(
-            Tally(60, is_all_found=True, done=second, work_bytes=second * 1000)
+            Tally(60, is_all_found=True, done=second, work_bytes=second * 1024)
         )
         progress.clear()
     assert stream.getvalue() == (
-        "10 of 60 files  10 kB  1 kB/s  0:50 left\n"
-        "20 of 60 files  20 kB  1 kB/s  0:40 left\n"
-        "30 of 60 files  30 kB  1 kB/s  0:30 left\n"
+        "10 of 60 files  10.0 KiB  1.0 KiB/s  0:50 left\n"
+        "20 of 60 files  20.0 KiB  1.0 KiB/s  0:40 left\n"
+        "30 of 60 files  30.0 KiB  1.0 KiB/s  0:30 left\n"
     )
 
 
@@ -109,7 +58,7 @@ def test_a_rate_forgets_what_was_long_ago() -> None:
         clock.now_s = second
         done = min(second, 10) * 100 + second
         progress.show(Tally(2000, is_all_found=True, done=done, work_bytes=done))
-    assert stream.getvalue().splitlines()[-1].endswith("1 B/s  15:00 left")
+    assert stream.getvalue().splitlines()[-1].endswith("1 bytes/s  15:00 left")
 
 
 def test_while_files_are_being_found_the_total_is_open_and_no_time_is_told() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from allenfs import cli, mountpoint
-from allenfs.status_page import duration, page, size
+from allenfs.status_page import page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -170,38 +170,6 @@ def test_words_of_others_stay_in_their_line_and_move_no_cursor(text: str) -> Non
     for line in lines:
         assert text[1] not in line
         line.encode()
-
-
-@pytest.mark.parametrize(
-    ("number", "shown"),
-    [
-        (0, "0 bytes"),
-        (1023, "1023 bytes"),
-        (1024, "1.0 KiB"),
-        (1536, "1.5 KiB"),
-        (2**20 - 1, "1.0 MiB"),
-        (5 * 2**30, "5.0 GiB"),
-        (2**40, "1.0 TiB"),
-        (2**62, "4194304.0 TiB"),
-    ],
-)
-def test_sizes_have_units(number: int, shown: str) -> None:
-    assert size(number) == shown
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [
-        (-5, "0 s"),  # a clock that was put back
-        (59.9, "59 s"),
-        (60, "1 min"),
-        (3600, "1 h 0 min"),
-        (86_400, "1 day"),
-        (10 * 86_400, "10 days"),
-    ],
-)
-def test_times_have_units(seconds: float, shown: str) -> None:
-    assert duration(seconds) == shown
 
 
 def mounts(folder: Path, *places: Path, user: int | None = None) -> Path:
