@@ -7,6 +7,8 @@
     ├── MountError                 exit 3        no mount, and why
     ├── UnmountError               exit 1        still mounted, and why
     ├── UnsafeStoreError           exit 1        a store that others have a hand in
+    ├── StatusError                exit 1        no status of a mount, and why
+    ├── IntegrationError           exit 1        a file of the system in the way
     ├── UrlError                   exit 1        a URL that has no path
     ├── PathNotFoundError          ENOENT        the name is outside the grammar
     ├── NotADirError               ENOTDIR
@@ -63,6 +65,10 @@ class MountError(AllenFSError):
 
 class UnmountError(AllenFSError):
     """There is nothing to unmount, or it cannot be."""
+
+
+class IntegrationError(AllenFSError):
+    """A file that cannot be put in its place, or is somebody else's."""
 
 
 class StatusError(AllenFSError):

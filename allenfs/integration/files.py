@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from allenfs import config, mount_helper
-from allenfs.errors import AllenFSError
+from allenfs.errors import IntegrationError
 from allenfs.integration import completion, manual, service_unit
 
 if TYPE_CHECKING:
@@ -28,10 +28,6 @@ _COMPLETIONS = {
 # Comments of all of them; what has it is ours, and may be replaced and removed.
 _MARK = "made by allenfs integrate"
 _ROFF_COMMENT = '.\\"'
-
-
-class IntegrationError(AllenFSError):
-    """A file that cannot be put in its place, or is somebody else's."""
 
 
 @dataclass(frozen=True, slots=True)

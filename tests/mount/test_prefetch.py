@@ -114,7 +114,8 @@ def test_a_mount_and_a_tree_path_share_a_store_and_each_request_is_made_once(
 def test_a_glob_goes_through_the_links_in_its_middle(
     tmp_path: Path, service: SampleService, without: Without
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
+    # read-ahead would have some of them first
+    with Mounted(tmp_path, service.url, readahead=0) as mounted:
         images = list(mounted.root.glob(f"{GENE}/*.jpg"))
         assert len(images) > 10
         for done in (allenfs("prefetch", mounted / GENE), without(GENE)):
