@@ -28,6 +28,7 @@ class Readers:
 
     def __init__(self, pool_folder: Path, folder: Path) -> None:
         self._pool_folder = pool_folder
+        self._folder = folder  # what a killed one leaves behind goes with the test's
         self._progress = folder / "progress"
         self._progress.write_bytes(bytes(8 * 256))
         self._processes: list[subprocess.Popen[str]] = []
@@ -43,7 +44,7 @@ class Readers:
             if may_be_gone:
                 arguments.append("gone")
             self._started.append([str(one) for one in arguments])
-            self._processes.append(_process(self._started[place]))
+            self._processes.append(_process(self._started[place], self._folder))
             self._moved.append((0, time.monotonic()))
 
     def kill_one(self, dice: random.Random) -> None:
@@ -51,7 +52,7 @@ class Readers:
         place = dice.randrange(len(self._processes))
         self._processes[place].kill()
         self._processes[place].communicate()
-        self._processes[place] = _process(self._started[place])
+        self._processes[place] = _process(self._started[place], self._folder)
         self._moved[place] = (0, time.monotonic())
 
     def __enter__(self) -> Self:
@@ -93,11 +94,15 @@ class Readers:
             assert now_s - moved_s < _STUCK_S, f"reader {place} hangs"
 
 
-def _process(arguments: list[str]) -> subprocess.Popen[str]:
+def _process(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*STRICT_PYTHON, str(_READER), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "TMPDIR": str(folder),
+        },
     )
