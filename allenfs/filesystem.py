@@ -132,6 +132,7 @@ class Filesystem:
         path: str,
         handle: int | None = None,
         *,
+        caller: Callable[[], int] = _nobody,
         interrupted: Callable[[], bool] = _never,
     ) -> Attributes:
         """Return the attributes of a path, or of an open file.
@@ -144,7 +145,7 @@ class Filesystem:
             opened = self._handles.get(handle)
             if not isinstance(opened.image, (Image, Document)):
                 return _attributes(_known(opened.image))
-            return self._told(opened.path, _known(opened.image), is_here=True)
+            return self._told(opened.path, _known(opened.image), caller)
         entry = self.entry(path, interrupted=interrupted)
         match entry:
             case Folder():
@@ -154,23 +155,29 @@ class Filesystem:
                 return Attributes(size_bytes, 0, self._started_ns, is_link=True)
             case Document():
                 live = self._live.get(path, entry)
-                return self._told(path, _known(live), is_here=True)
+                return self._told(path, _known(live), caller)
             case Changing(taken):
                 # `fstat` comes without its handle, right after `open`
                 return _attributes(_known(self._latest.get(path) or taken()))
             case Picture(request, full_px):
                 bound_bytes = request.size_bound_bytes(full_px)
-                return self._stat_image(path, request, bound_bytes)
+                return self._stat_image(path, request, bound_bytes, caller)
             case Sheet(sheet):
-                return self._stat_image(path, sheet, sheet.size_bound_bytes())
+                return self._stat_image(path, sheet, sheet.size_bound_bytes(), caller)
 
-    def _stat_image(self, path: str, request: Request, bound_bytes: int) -> Attributes:
+    def _stat_image(
+        self,
+        path: str,
+        request: Request,
+        bound_bytes: int,
+        caller: Callable[[], int],
+    ) -> Attributes:
         known_here = self._fetcher.peek(request)
         if known_here is not None:
-            return self._told(path, known_here, is_here=True)
+            return self._told(path, known_here, caller)
         remembered = self._kernel.last_told(path)
         if remembered is not None:
-            return self._told(path, remembered, is_here=False)
+            return self._told(path, remembered, caller, is_here=False)
         bound_bytes = min(bound_bytes, self._max_image_bytes)
         return Attributes(bound_bytes, 0, self._started_ns)
 
@@ -268,8 +275,15 @@ class Filesystem:
             self._activity.opened_again()
         return image
 
-    def _told(self, path: str, known: Known, *, is_here: bool) -> Attributes:
-        self._kernel.told(path, known)
+    def _told(
+        self,
+        path: str,
+        known: Known,
+        caller: Callable[[], int],
+        *,
+        is_here: bool = True,
+    ) -> Attributes:
+        self._kernel.told(path, known, caller)
         return _attributes(known, is_here=is_here)
 
 

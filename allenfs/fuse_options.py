@@ -39,6 +39,10 @@ _NEEDLESS = ("nonempty",)
 # hold up; before it, and in libfuse 2, there is no limit.
 _LIMITS_THREADS = (3, 12)
 _THREADS = {"max_threads": "10000", "max_idle_threads": "10"}
+# Since 3.17, and by some distributions before, libfuse refuses to hear of signals of
+# who waits unless it may send one of its own to the thread: SIGUSR1, that does nothing.
+_HAS_TO_BE_ASKED = (3, 15)
+_INTERRUPTS: dict[str, str | bool] = {"intr": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,8 @@ def for_libfuse(
     words = {name: value for name, value in options.items() if name not in elsewhere}
     if version >= _LIMITS_THREADS:
         words |= _THREADS
+    if version >= _HAS_TO_BE_ASKED:
+        words |= _INTERRUPTS
     unwanted = _UNWANTED | (_ASYNC_READ if "sync_read" in options else 0)
     return FuseOptions(words, Connection(numbers, unwanted))
 

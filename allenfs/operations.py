@@ -156,7 +156,7 @@ class Operations(fuse.Operations):
     def getattr(self, path: str, info: Any = None) -> Attributes:
         handle = (info.fh or None) if info else None
         return self._filesystem.stat(
-            _decoded(path), handle, interrupted=_interruption()
+            _decoded(path), handle, caller=_caller, interrupted=_interruption()
         )
 
     @_translated

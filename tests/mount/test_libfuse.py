@@ -14,7 +14,7 @@ import pytest
 from command import allenfs, fails, serving_pid, until_gone
 from mounted import STRICT_PYTHON, Mounted, image_bytes, until
 
-from allenfs import config
+from allenfs import config, libfuse
 from allenfs.mountpoint import is_mounted
 from allenfs.sample.faults import Fault
 
@@ -29,6 +29,8 @@ BINDINGS = {
     "2": r"fusepy \d[\d.]*, libfuse 2\.\d+",
     "3": r"mfusepy \d[\d.]*, libfuse 3\.\d+",
 }
+# .so.3, and .so.4 since 3.17
+LIBFUSE_3 = libfuse.chosen({"ALLENFS_FUSE": "3"}).path
 LIBRARIES = {"2": "libfuse.so.2", "3": "libfuse3.so."}
 
 # Each option of `allenfs mount -o`, in two mounts: some exclude others.
@@ -291,7 +293,7 @@ def test_missing_libfuse_is_exit_3_and_names_packages(
         ("", "libc.so.6", "FUSE_LIBRARY_PATH names no libfuse"),
         ("", "no\nlibrary\x1b[1m", "FUSE_LIBRARY_PATH names no libfuse"),
         ("3", "libfuse.so.2", "ALLENFS_FUSE asks for libfuse 3"),
-        ("2", "libfuse3.so.3", "ALLENFS_FUSE asks for libfuse 2"),
+        ("2", LIBFUSE_3, "ALLENFS_FUSE asks for libfuse 2"),
     ],
 )
 def test_a_libfuse_that_cannot_be_is_exit_3(
@@ -303,7 +305,7 @@ def test_a_libfuse_that_cannot_be_is_exit_3(
 
 @pytest.mark.one_libfuse
 def test_the_library_at_a_path_mounts(root: Path, service: SampleService) -> None:
-    environ = {"ALLENFS_FUSE": "", "FUSE_LIBRARY_PATH": "libfuse3.so.3"}
+    environ = {"ALLENFS_FUSE": "", "FUSE_LIBRARY_PATH": LIBFUSE_3}
     done = allenfs("mount", "--api-url", service.url, root, **environ)
     assert (done.returncode, done.stderr) == (0, "")
     assert loaded_by(serving_pid(root)) == {"3"}

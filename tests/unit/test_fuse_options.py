@@ -37,6 +37,8 @@ def test_libfuse_3_has_numbers_in_its_connection(version: tuple[int, int]) -> No
     words = dict(options.words)
     assert words.pop("max_read") == "65536"
     limits = {words.pop(name, None) for name in ("max_threads", "max_idle_threads")}
+    # without it, it hears of no signal since 3.17
+    assert words.pop("intr", False) == (version >= (3, 15))
     assert words == {"ro": True, "attr_timeout": "0"}
     # whose ten threads as many stalled downloads would hold up
     assert (limits == {None}) == (version < (3, 12))

@@ -1,0 +1,64 @@
+"""What an open is answered, by what the kernel may have been told by then."""
+
+from __future__ import annotations
+
+from allenfs.documents import Document
+from allenfs.kernel_view import KernelView, Opening
+from allenfs.sealed import Known
+
+PATH = "section/69750516/ds4/image.jpg"
+IMAGE = Document(b"bytes of an image", 0)
+EXACT = Known(IMAGE.facts.size_bytes, 0)
+
+
+class Clock:
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def looker() -> int:
+    return 1
+
+
+def opener() -> int:
+    return 2
+
+
+def test_who_was_told_the_size_opens_at_once() -> None:
+    view = KernelView(Clock())
+    view.told(PATH, EXACT, looker)
+    assert view.opening(PATH, looker, IMAGE) is Opening.NEW_PAGES
+
+
+def test_a_size_that_may_be_on_its_way_for_another_sends_back_once() -> None:
+    view = KernelView(Clock())
+    view.told(PATH, EXACT, looker)
+    assert view.opening(PATH, opener, IMAGE) is Opening.AGAIN
+    assert view.was_sent_back(PATH, opener)
+    assert view.opening(PATH, opener, IMAGE) is Opening.NEW_PAGES
+    assert not view.was_sent_back(PATH, opener)
+
+
+def test_a_size_that_has_long_arrived_is_everybodys() -> None:
+    clock = Clock()
+    view = KernelView(clock)
+    view.told(PATH, EXACT, looker)
+    clock.now_s += 1
+    assert view.opening(PATH, opener, IMAGE) is Opening.NEW_PAGES
+
+
+def test_who_is_told_the_same_again_keeps_nobody_waiting() -> None:
+    clock = Clock()
+    view = KernelView(clock)
+    view.told(PATH, EXACT, looker)
+    clock.now_s += 1
+    view.told(PATH, EXACT, looker)
+    assert view.opening(PATH, opener, IMAGE) is Opening.NEW_PAGES
+
+
+def test_who_was_told_nothing_is_sent_back_once_and_then_reads_past_the_pages() -> None:
+    view = KernelView(Clock())
+    assert view.opening(PATH, opener, IMAGE) is Opening.AGAIN
+    assert view.opening(PATH, opener, IMAGE) is Opening.UNTOLD
