@@ -141,6 +141,11 @@ class Layout:
                 if entry.is_file(follow_symlinks=False) and _IMAGE_NAME.fullmatch(name):
                     yield name, entry
 
+    def sheets(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """Go through the contact sheets of this service, as `files`."""
+        prefix = f"{self._service_name}/sheet/"
+        return (found for found in self.files() if found[0].startswith(prefix))
+
     def usage(self) -> Iterator[tuple[str, Use]]:
         """Go through the stored files: what they take, and their last use."""
         for name, entry in self.files():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -13,8 +14,8 @@ from allenfs.sealed import SEAL_BYTES
 from allenfs.store import READ_FLAGS
 
 if TYPE_CHECKING:
-    from allenfs.images import ImageRequest
     from allenfs.layout import Layout
+    from allenfs.sheets import Request
     from allenfs.store import Store
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def verify(layout: Layout, store: Store) -> tuple[int, int]:
     return checked, damaged
 
 
-def evict(layout: Layout, store: Store, request: ImageRequest) -> int | None:
+def evict(layout: Layout, store: Store, request: Request) -> int | None:
     """Remove one image, damaged or not; who has it open goes on reading it.
 
     Returns
@@ -72,8 +73,32 @@ def evict(layout: Layout, store: Store, request: ImageRequest) -> int | None:
     found = layout.look(request)
     if found is None:
         return None
-    store.remove(layout.name(request), found.st_ino)
-    left = layout.look(request)
-    if left is not None and left.st_ino == found.st_ino:
-        raise OSError(errno.EBUSY, "it cannot be removed from the store")
+    return _removed(layout, store, layout.name(request), found)
+
+
+def evict_sheet(layout: Layout, store: Store, sha256: str) -> int | None:
+    """Remove the contact sheet with that checksum; as `evict`.
+
+    A mount does not tell which pictures are on it, and so what it is called.
+    """
+    for name, entry in layout.sheets():
+        try:
+            fd = os.open(entry.path, READ_FLAGS)
+        except OSError:
+            continue
+        try:
+            if sealed.read_facts(fd, name).sha256 == sha256:
+                return _removed(layout, store, name, os.fstat(fd))
+        except DamagedStoreError:
+            continue
+        finally:
+            os.close(fd)
+    return None
+
+
+def _removed(layout: Layout, store: Store, name: str, found: os.stat_result) -> int:
+    store.remove(name, found.st_ino)
+    with contextlib.suppress(FileNotFoundError):
+        if os.lstat(layout.path(name)).st_ino == found.st_ino:
+            raise OSError(errno.EBUSY, "it cannot be removed from the store")
     return max(0, found.st_size - SEAL_BYTES)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from allenfs import tree, upkeep
 from allenfs.documents import Document
-from allenfs.entries import Entry, Folder, Link, Picture
+from allenfs.entries import Entry, Folder, Link, Picture, Sheet
 from allenfs.errors import IsADirError, PathNotFoundError
 from allenfs.nodes import AtlasLink, DataSetLink, SectionLink
 from allenfs.prefetch.selection import Kind
@@ -68,7 +68,7 @@ class DirectTree:
     def local_bytes(self, path: str) -> int | None:
         """Return the size of an image that is stored, or of a record."""
         match self._entry(path):
-            case Picture(request):
+            case Picture(request) | Sheet(request):
                 known = self._house.store.peek(request)
                 return None if known is None else known.size_bytes
             case Document() as document:  # to look is to ask for its record
@@ -78,7 +78,7 @@ class DirectTree:
     def fetch(self, path: str) -> int:
         """Have an image in the store."""
         match self._entry(path):
-            case Picture(request):
+            case Picture(request) | Sheet(request):
                 image = self._house.fetcher.get(request, self._interrupted)
                 return image.facts.size_bytes
             case Document() as document:
@@ -88,7 +88,7 @@ class DirectTree:
     def evict(self, path: str) -> int | None:
         """Remove an image from the store; records stay."""
         match self._entry(path):
-            case Picture(request):
+            case Picture(request) | Sheet(request):
                 return upkeep.evict(self._layout, self._house.store, request)
         return None
 

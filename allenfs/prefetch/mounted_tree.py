@@ -23,6 +23,7 @@ from allenfs.store import Store
 _STATUS = ".allenfs/status.json"
 _CONNECTIONS = 4  # of a mount that does not say
 _URL, _ERROR = "user.allenfs.url", "user.allenfs.error"
+_SHA256 = "user.allenfs.sha256"
 _OUTAGES = (errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EIO)
 _LINKS = 40  # as many as the kernel follows
 
@@ -133,13 +134,21 @@ class MountedTree:
 
     def evict(self, path: str) -> int | None:
         """Remove an image from the mount's store; records stay."""
+        url = self._attribute(path, _URL)
+        if url is not None:
+            return upkeep.evict(*self._own_store(), request_of_url(url))
+        sha256 = self._attribute(path, _SHA256)
+        if sha256 is not None:  # a contact sheet: no image of the service
+            return upkeep.evict_sheet(*self._own_store(), sha256)
+        return None
+
+    def _attribute(self, path: str, name: str) -> str | None:
         try:
-            url = os.getxattr(self._root / path, _URL).decode()
+            return os.getxattr(self._root / path, name).decode()
         except OSError as error:
             if error.errno == errno.ENODATA:
                 return None
             raise self._explained(error, path) from error
-        return upkeep.evict(*self._own_store(), request_of_url(url))
 
     def _stat(self, path: str, *, follow: bool) -> os.stat_result:
         try:

@@ -220,6 +220,33 @@ def test_evicting_takes_nothing_but_what_is_named(
     assert service.image_requests == 0
 
 
+@pytest.mark.parametrize("by_mount", [True, False])
+def test_a_contact_sheet_is_fetched_found_and_evicted_as_an_image(
+    tmp_path: Path, service: SampleService, without: Without, by_mount: bool
+) -> None:
+    with Mounted(tmp_path, service.url, cache_dir=without.store) as mounted:
+        sheet = f"{DATA_SET}/contact_sheet.jpg"
+        names = [str(mounted / sheet)] if by_mount else [*without.flags, sheet]
+
+        def told(code: int, *flags: str) -> str:
+            return said(allenfs("prefetch", *flags, *names), code)[-1]
+
+        assert "1 not here" in told(1, "--check")
+        assert service.image_requests == 0
+        assert "1 fetched" in told(0)
+        assert "1 here already" in told(0, "--check")
+        data = (mounted / sheet).read_bytes()
+        assert service.image_requests == len(IMAGE_IDS)
+        other = mounted / DATA_SET / "expression" / "contact_sheet.jpg"
+        other.read_bytes()
+        assert "1 evicted" in told(0, "--evict")
+        until(lambda: blocks([mounted / sheet]) == [0])
+        assert blocks([other]) != [0]
+        service.reset_counters()
+        assert (mounted / sheet).read_bytes() == data
+        assert service.image_requests == 0
+
+
 def test_what_fails_is_listed_at_the_end_and_the_others_are_fetched(
     tmp_path: Path, service: SampleService, without: Without
 ) -> None:
