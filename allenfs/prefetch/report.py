@@ -94,11 +94,7 @@ class Report:
         self._progress.clear()
         self._out.flush()
         self._say_warnings()
-        for failure in self._failures:
-            self._say(failure)
-        more = self._counts[Result.FAILED] - len(self._failures)
-        if more:
-            self._say(f"and {more} more failed")
+        self._say_failures()
         for reason in self._reasons:
             self._say(f"given up: {reason}")
         if not self._is_quiet:
@@ -116,6 +112,7 @@ class Report:
                 self._take(outcome)
             self._out.flush()
         self._count()
+        self._say_failures()
         self._say(f"ended by a signal: {self._summary()}; run it again to go on")
 
     def _count(self) -> None:
@@ -152,6 +149,13 @@ class Report:
         files = "1 file" if found == "1" else f"{found} files"
         spent = clock(self._clock() - self._started_s)
         return f"{files} in {spent}: {', '.join(parts) or 'none'}"
+
+    def _say_failures(self) -> None:
+        for failure in self._failures:
+            self._say(failure)
+        more = self._counts[Result.FAILED] - len(self._failures)
+        if more:
+            self._say(f"and {more} more failed")
 
     def _say_warnings(self) -> None:
         while self.warnings:

@@ -342,6 +342,18 @@ def test_a_signal_keeps_what_is_done_and_the_next_run_goes_on(
     assert len(set(service.requested)) == 20
 
 
+def test_a_signal_hides_no_failure(service: SampleService, without: Without) -> None:
+    service.pause()
+    process = without.start("section/69750516/no", *many(1))
+    until(lambda: service.image_requests == 1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    service.resume()
+    failure, line = err.splitlines()
+    assert failure.startswith("allenfs: section/69750516/no: ")
+    assert "1 failed, 1 to go" in line
+
+
 def test_a_reader_of_the_list_may_go_away(without: Without) -> None:
     process = without.start("--check", "-r", DATA_SET, *many(100) * 50)
     assert process.stdout is not None
