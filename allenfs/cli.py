@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING, Protocol
 
@@ -87,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0, or 2 for a wrong command line, 3 for a mount that failed, 1 for the
     rest, with one line on stderr.
     """
+    _open_streams()
     given = sys.argv[1:] if argv is None else argv
     if mount_helper.is_call(given) and given[0] not in COMMANDS:
         return mount_helper.main(given)
@@ -101,3 +103,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _EXIT_FAILED
     except KeyboardInterrupt:
         return _EXIT_INTERRUPTED
+
+
+def _open_streams() -> None:
+    """Let what was closed lead nowhere, so that no file takes its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            fd = os.open(os.devnull, os.O_RDWR)
+            stream = os.fdopen(fd, mode, encoding="utf-8", closefd=False)
+            setattr(sys, name, stream)

@@ -8,6 +8,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -215,3 +216,15 @@ def test_pages_that_follow_one_another_show_the_progress(
     assert "\ndownloading\n" in done.stdout
     assert f"  {PATH}  0 bytes  " in done.stdout
     assert "\ndownloading\n" not in allenfs("status", mounted.root).stdout
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", ["status", "prefetch --check"])
+def test_closed_streams_are_no_error(
+    mounted: Mounted, command: str, closed: str
+) -> None:
+    path = mounted / ".allenfs" if "prefetch" in command else mounted.root
+    text = f'exec {sys.executable} -m allenfs {command} "$0" {closed}'
+    done = subprocess.run(["sh", "-c", text, path], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
