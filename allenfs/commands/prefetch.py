@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from allenfs import arguments, config
 from allenfs.embedded import on_sample
-from allenfs.errors import ConfigError
+from allenfs.errors import ConfigError, UrlError
 from allenfs.nodes import Root
 from allenfs.prefetch.gathering import Gathering, Task
 from allenfs.prefetch.outage import Outage
@@ -174,7 +174,10 @@ def _direct_tree(
     from allenfs.layout import Layout  # noqa: PLC0415
     from allenfs.prefetch.direct_tree import DirectTree  # noqa: PLC0415
 
-    service = arguments.service_settings(parsed)
+    try:
+        service = arguments.service_settings(parsed)
+    except UrlError as error:
+        raise ConfigError(str(error)) from error
     store = arguments.store_settings(parsed, config.service_name(service.api_url))
     if parsed.sample:
         service, store = stack.enter_context(on_sample(service, store))

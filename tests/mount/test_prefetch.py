@@ -513,7 +513,13 @@ def test_the_sample_needs_neither_a_mount_nor_a_service(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("--check", "--evict", VIEW), ("--patience", "never", VIEW), ("",)],
+    [
+        (),
+        ("--check", "--evict", VIEW),
+        ("--patience", "never", VIEW),
+        ("--api-url", "ftp://localhost", VIEW),
+        ("",),
+    ],
 )
 def test_a_wrong_command_line_ends_with_2(arguments: tuple[str, ...]) -> None:
     done = allenfs("prefetch", *arguments)
