@@ -66,28 +66,29 @@ class Journal:
         self._offset = 0
 
     @contextlib.contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self, *, at_once: bool = False) -> Iterator[None]:
         """Hold the store's lock, among threads and among processes.
 
         Raises
         ------
         OSError
-            The lock cannot be had: no file, or held by somebody for 2 s.
+            The lock cannot be had: no file, or held by somebody for 2 s; where
+            `at_once`, held by somebody now.
         """
-        if not self._thread_lock.acquire(timeout=_LOCK_S):
+        if not self._thread_lock.acquire(timeout=0 if at_once else _LOCK_S):
             raise self._held()
         try:
             flags = _FLAGS | os.O_NONBLOCK
             fd = os.open(self._lock_path, flags, 0o600)
             try:
-                self._wait_for(fd)
+                self._wait_for(fd, at_once=at_once)
                 yield
             finally:
                 os.close(fd)
         finally:
             self._thread_lock.release()
 
-    def _wait_for(self, fd: int) -> None:
+    def _wait_for(self, fd: int, *, at_once: bool) -> None:
         """Lock the file; whoever comes after one that waited in vain waits little."""
         ends_s = time.monotonic() + (_STUCK_S if self._is_stuck else _LOCK_S)
         while True:
@@ -95,6 +96,8 @@ class Journal:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
+                if at_once:
+                    raise self._held() from None
                 if time.monotonic() > ends_s:
                     self._is_stuck = True
                     raise self._held() from None

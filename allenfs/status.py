@@ -49,6 +49,9 @@ class Mounted:
 class Images(Protocol):
     """Where images are kept."""
 
+    def catch_up(self) -> None:
+        """Count what other processes have done, without waiting for them."""
+
     @property
     def used_bytes(self) -> int:
         """Bytes of disk that the images take."""
@@ -165,6 +168,7 @@ class Status:
         }
 
     def _store_page(self) -> dict[str, Any]:
+        self._sources.images.catch_up()
         records, records_bytes = self._counted_records()
         return {
             "directory": str(self._store.directory),

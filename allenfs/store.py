@@ -72,6 +72,12 @@ class Store:
         """Number of the stored images; 0 until `load` has read the files."""
         return len(self._recency)
 
+    def catch_up(self) -> None:
+        """Count what other processes have added and removed; wait for none of them."""
+        if self._is_loaded:
+            with contextlib.suppress(OSError), self._journal.exclusive(at_once=True):
+                self._catch_up()
+
     def peek(self, request: Request) -> Known | None:
         """Return size and time of a stored image, by one `stat`."""
         found = self._layout.look(request)
@@ -188,7 +194,7 @@ class Store:
                 with self._exclusive():
                     self._layout.remove_litter()
                     self._journal.skip_to_end()
-                self._read_files()
+                self._recency.replace(self._layout.usage())
                 self._is_loaded = True
                 with self._exclusive():
                     self._catch_up()
@@ -284,13 +290,10 @@ class Store:
         news = self._journal.news()
         if news is None:
             self._journal.skip_to_end()
-            self._read_files()
+            self._recency.replace(self._layout.usage())
             return
         for name, cost_bytes in news:
             self._recency.remove(name)
             self._verified.forget(name)
             if cost_bytes is not None:
                 self._recency.add(name, Use(cost_bytes, self._clock_ns() // 1000))
-
-    def _read_files(self) -> None:
-        self._recency.replace(self._layout.usage())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -220,6 +221,26 @@ def test_counts_are_those_of_the_service(
         assert failure["url"] == f"{service.url}/api/v2/image_download/1"
         assert failure["errno"] == "ENOENT"
         assert failure["cause"] == "HTTP 404 Not Found"
+
+
+def test_the_store_is_told_as_other_processes_leave_it(
+    tmp_path: Path, service: SampleService
+) -> None:
+    with Mounted(tmp_path, service.url) as mounted:
+        store = ["--cache-dir", str(mounted.cache_dir)]
+        own = mounted / "section/69750516/ds8/image.jpg"
+        own.read_bytes()
+        told = [status(mounted)["store"]["images"]]
+        other = "section/69750516/ds7/image.jpg"
+        allenfs("prefetch", "--api-url", service.url, *store, other)
+        with (mounted.cache_dir / "lock").open() as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            told.append(status(mounted)["store"]["images"])
+        told.append(status(mounted)["store"]["images"])
+        allenfs("cache", "clear", *store)
+        told.append(status(mounted)["store"]["images"])
+        assert told == [1, 1, 2, 0]
+        assert status(mounted)["store"]["images_bytes"] == 0
 
 
 def test_it_answers_while_every_connection_stalls_and_tells_of_them(
