@@ -6,8 +6,7 @@ Their traps, and what stands against them here:
 - An exception whose errno is None leaves fusepy as success with no bytes, and one
   that is no Exception ends mfusepy: `_translated` wraps every operation and lets
   nothing but FuseOSError out, and `_Fuse` answers for what they do around it.
-- Names are decoded each in its way, where one that is not UTF-8 may be EINVAL:
-  both are given latin-1, which takes all bytes, and names are decoded here.
+- Names are decoded each in its way: see ``byte_paths.py``.
 - Operations that only say yes cost a call each: they are left out (None), and
   the kernel stops asking.
 """
@@ -20,7 +19,9 @@ import os
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from allenfs import libfuse
+from allenfs import byte_paths, libfuse
+from allenfs.byte_paths import decoded as _decoded
+from allenfs.byte_paths import encoded as _encoded
 from allenfs.errors import AllenFSError, NoAttributeError, ReadOnlyError
 from allenfs.fuse_options import Connection, for_libfuse
 from allenfs.interrupts import interruption
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_TRANSPORT_ENCODING = "latin-1"
 _OWN_ATTRIBUTES = b"user.allenfs."
 # What fuse_main of libfuse 3 returns
 _ENDED_WHILE_MOUNTED = 8
@@ -160,9 +160,10 @@ class Operations(fuse.Operations):
         )
 
     @_translated
-    def readdir(self, path: str, info: object) -> list[str]:
+    def readdir(self, path: str, info: object) -> list[tuple[str, dict[str, int], int]]:
         names = self._filesystem.names(_decoded(path), interrupted=_interruption())
-        return [".", "..", *map(_encoded, names)]
+        listed = [".", "..", *map(_encoded, names)]
+        return [(name, {"st_ino": byte_paths.inode(path, name)}, 0) for name in listed]
 
     @_translated
     def open(self, path: str, info: Any) -> int:
@@ -229,10 +230,10 @@ class _Fuse(fuse.FUSE):
 
     def fgetattr(self, path: bytes, buffer: Any, info: Any) -> int:
         # the binding's goes through a dictionary, and sets a field by its name
-        attributes = self.operations.getattr(
-            path.decode(_TRANSPORT_ENCODING), info.contents if info else None
-        )
+        decoded = path.decode(byte_paths.ENCODING)
+        attributes = self.operations.getattr(decoded, info.contents if info else None)
         _fill(buffer.contents, attributes, self.operations.owner)
+        buffer.contents.st_ino = byte_paths.inode(decoded)
         return 0
 
     def getxattr(self, path: bytes, name: bytes, *rest: Any) -> int:
@@ -265,14 +266,18 @@ def serve(
     check_layout(fuse.c_stat())
     sorted_options = for_libfuse(LIBFUSE.version, options)
     operations.connection = sorted_options.connection
+    words = {
+        name: byte_paths.from_system(value) if isinstance(value, str) else value
+        for name, value in sorted_options.words.items()
+    }
     try:
         _Fuse(
             operations,
-            os.fsencode(mountpoint).decode(_TRANSPORT_ENCODING),
-            encoding=_TRANSPORT_ENCODING,
+            byte_paths.from_system(str(mountpoint)),
+            encoding=byte_paths.ENCODING,
             raw_fi=True,
             foreground=True,
-            **sorted_options.words,
+            **words,
         )
     except RuntimeError as error:
         # so libfuse 3 ends after a signal, too
@@ -287,11 +292,3 @@ def _caller() -> int:
 
 def _interruption() -> Callable[[], bool]:
     return interruption(fuse._libfuse, LIBFUSE.major)  # noqa: SLF001
-
-
-def _decoded(path: str) -> str:
-    return os.fsdecode(path.encode(_TRANSPORT_ENCODING))
-
-
-def _encoded(name: str) -> str:
-    return os.fsencode(name).decode(_TRANSPORT_ENCODING)

@@ -1,0 +1,75 @@
+"""Inode numbers: of the path alone, so that backups know what they have already."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mounted import Mounted
+
+if TYPE_CHECKING:
+    from allenfs.sample.server import SampleService
+
+DATA_SET = "dataset/71670687/ds6"
+DIRECTORIES = ["", "section/71592261", "section/71592261/ds4", DATA_SET, "browse"]
+
+
+def drop_caches() -> None:
+    Path("/proc/sys/vm/drop_caches").write_text("2")
+
+
+def inodes(mounted: Mounted) -> dict[str, int]:
+    """Return the numbers that a listing and `stat` give, which must be the same."""
+    found = {}
+    for directory in DIRECTORIES:
+        found[directory] = os.stat(mounted / directory).st_ino
+        with os.scandir(mounted / directory) as entries:
+            for entry in entries:
+                found[entry.path] = entry.inode()
+                assert os.lstat(entry.path).st_ino == entry.inode()
+    return found
+
+
+def test_inode_numbers_outlast_dropped_caches_and_a_remount(
+    tmp_path: Path, service: SampleService
+) -> None:
+    with Mounted(tmp_path, service.url) as mounted:
+        before = inodes(mounted)
+        assert before[""] == 1
+        assert before[f"{mounted.root}/section/71592261/nissl"] > 1
+        assert len(set(before.values())) == len({mounted / path for path in before})
+        assert max(before.values()) < 2**63
+        drop_caches()
+        assert inodes(mounted) == before
+        for path in before:
+            assert os.lstat(mounted / path).st_ino == before[path]
+        mounted.stop()
+        mounted.start()
+        assert inodes(mounted) == before
+
+
+def archived(mounted: Mounted, archive: Path, record: Path) -> list[str]:
+    """Back up a data set incrementally; return the files that were read for it."""
+    subprocess.run(
+        # the device number is of the mount, and may be another one after a remount
+        [*("tar", "--no-check-device", "-g", record, "-cf", archive), DATA_SET],
+        cwd=mounted.root,
+        check=True,
+    )
+    names = subprocess.check_output(["tar", "-tf", archive], text=True).splitlines()
+    return [name for name in names if not name.endswith("/")]
+
+
+def test_an_incremental_backup_reads_no_unchanged_file_again(
+    tmp_path: Path, service: SampleService
+) -> None:
+    archive, record = tmp_path / "backup.tar", tmp_path / "record"
+    with Mounted(tmp_path, service.url) as mounted:
+        assert len(archived(mounted, archive, record)) == 12
+        drop_caches()
+        assert archived(mounted, archive, record) == []
+        mounted.stop()
+        mounted.start()
+        assert archived(mounted, archive, record) == []
