@@ -133,6 +133,11 @@ def add_store(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def tree_path(text: str) -> str:
+    """Return an argument as a path of the tree: UTF-8, whatever the locale is."""
+    return os.fsencode(text).decode("utf-8", "surrogateescape")
+
+
 def service_settings(parsed: argparse.Namespace) -> ServiceSettings:
     """Read what `add_service` and `add_limits` have added, and the environment.
 

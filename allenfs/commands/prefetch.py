@@ -153,7 +153,7 @@ def _by_mountpoint(paths: list[str], report: Report) -> dict[Path | None, list[s
         if place is not None:
             patterns.setdefault(place.mountpoint, []).append(place.below)
             continue
-        below = posixpath.normpath(text).lstrip("/")
+        below = arguments.tree_path(posixpath.normpath(text).lstrip("/"))
         if _is_in_tree(below):
             patterns.setdefault(None, []).append(below)
         else:

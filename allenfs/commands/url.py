@@ -26,9 +26,9 @@ def run(parsed: argparse.Namespace) -> None:
     chosen = os.environ.get(config.API_URL_VARIABLE)
     api_url = config.parse_api_url(chosen or config.DEFAULT_API_URL)
     try:
-        node = tree.parse(parsed.path.removeprefix("./"))
+        node = tree.parse(arguments.tree_path(parsed.path.removeprefix("./")))
     except PathNotFoundError:
-        node = tree.parse(_below_mountpoint(parsed.path))
+        node = tree.parse(arguments.tree_path(_below_mountpoint(parsed.path)))
     print(tree.request_of(node).url(api_url))
 
 
