@@ -107,7 +107,6 @@ class Filesystem:
         self._live: weakref.WeakValueDictionary[str, Document] = (
             weakref.WeakValueDictionary()
         )
-
         # What was opened last of files that change, as long as somebody has it open.
         self._latest: weakref.WeakValueDictionary[str, Readable] = (
             weakref.WeakValueDictionary()
@@ -186,6 +185,7 @@ class Filesystem:
         path: str,
         *,
         caller: Callable[[], int] = _nobody,
+        is_final: Callable[[], bool] = _never,
         past_cache: bool = False,
         interrupted: Callable[[], bool] = _never,
     ) -> Opened:
@@ -195,6 +195,8 @@ class Filesystem:
         ----------
         caller : callable
             Who opens, in the kernel's numbers: the one to look again.
+        is_final : callable
+            Whether the kernel would not look up and open again.
         past_cache : bool
             The caller's reads go past the kernel's pages (O_DIRECT).
         interrupted : callable
@@ -223,7 +225,7 @@ class Filesystem:
                 return Opened(number, keep_cache=False, direct_io=True)
             case _:
                 raise IsADirError(path)
-        opening = self._kernel.opening(path, caller, image)
+        opening = self._kernel.opening(path, caller, image, is_final)
         if opening is Opening.AGAIN:
             raise StaleSizeError(path)
         direct_io = past_cache or opening is Opening.UNTOLD

@@ -105,36 +105,45 @@ class KernelView:
         return bool(self._at_hand) and (path, caller()) in self._at_hand
 
     def opening(
-        self, path: str, caller: Callable[[], int], image: Image | Document
+        self,
+        path: str,
+        caller: Callable[[], int],
+        image: Image | Document,
+        is_final: Callable[[], bool] = lambda: False,
     ) -> Opening:
         """Decide on an open of `path`, which is this image, by `caller`.
 
         A caller is answered AGAIN once. Who then comes untold a second time
         opened without a look-up, as through ``/proc/self/fd``: without the page
         cache the size does not matter. AGAIN is also the answer as long as the
-        size may be on its way to the kernel for somebody else.
+        size may be on its way to the kernel for somebody else. An open that
+        `is_final`, because the kernel does not try it again, is never AGAIN.
         """
         with self._lock:
-            # most opens are of files that nobody was sent back from
-            is_second_try = bool(self._at_hand) and self._take(path, caller())
-            noted = self._path(path)
-            told = noted.told
-            if told is None or told.size_bytes != image.facts.size_bytes:
-                if is_second_try:
-                    return Opening.UNTOLD
-                return self._again(path, caller, image)
-            if not is_second_try and self._is_on_its_way(noted, caller):
-                return self._again(path, caller, image)
-            noted.told_s = -math.inf  # it has arrived
-            is_same = noted.pages_sha256 == image.facts.sha256
-            noted.pages_sha256 = image.facts.sha256
-            return Opening.SAME_PAGES if is_same else Opening.NEW_PAGES
+            opening = self._opening(path, caller, image)
+        if opening is not Opening.AGAIN:
+            return opening
+        if is_final():
+            return Opening.UNTOLD
+        with self._lock:
+            self._at_hand[path, caller()] = image, self._clock() + _AT_HAND_S
+        return opening
 
-    def _again(
+    def _opening(
         self, path: str, caller: Callable[[], int], image: Image | Document
     ) -> Opening:
-        self._at_hand[path, caller()] = image, self._clock() + _AT_HAND_S
-        return Opening.AGAIN
+        # most opens are of files that nobody was sent back from
+        is_second_try = bool(self._at_hand) and self._take(path, caller())
+        noted = self._path(path)
+        told = noted.told
+        if told is None or told.size_bytes != image.facts.size_bytes:
+            return Opening.UNTOLD if is_second_try else Opening.AGAIN
+        if not is_second_try and self._is_on_its_way(noted, caller):
+            return Opening.AGAIN
+        noted.told_s = -math.inf  # it has arrived
+        is_same = noted.pages_sha256 == image.facts.sha256
+        noted.pages_sha256 = image.facts.sha256
+        return Opening.SAME_PAGES if is_same else Opening.NEW_PAGES
 
     def _is_on_its_way(self, noted: _Path, caller: Callable[[], int]) -> bool:
         is_new = self._clock() - noted.told_s < _ON_ITS_WAY_S

@@ -26,6 +26,7 @@ from allenfs.errors import AllenFSError, NoAttributeError, ReadOnlyError
 from allenfs.fuse_options import Connection, for_libfuse
 from allenfs.interrupts import interruption
 from allenfs.lasting import LastingThreads
+from allenfs.listeners import is_listener
 from allenfs.mountpoint import PID_ATTRIBUTE
 from allenfs.stat_fields import check_layout, statfs_fields
 from allenfs.stat_fields import fill as _fill
@@ -172,6 +173,7 @@ class Operations(fuse.Operations):
         opened = self._filesystem.open(
             _decoded(path),
             caller=_caller,
+            is_final=lambda: is_listener(_caller()),
             past_cache=bool(info.flags & os.O_DIRECT),
             interrupted=_interruption(),
         )

@@ -59,7 +59,7 @@ ROWS = (
     ("prefetch.direct_tree", "prefetch.mounted_tree"),
     # adapter
     ("interrupts", "lasting", "libfuse", "fuse_options", "stat_fields", "verbosity"),
-    ("byte_paths",),
+    ("byte_paths", "listeners"),
     ("operations",),
     # shell
     ("arguments", "embedded", "prefetch.report"),

@@ -62,3 +62,23 @@ def test_who_was_told_nothing_is_sent_back_once_and_then_reads_past_the_pages() 
     view = KernelView(Clock())
     assert view.opening(PATH, opener, IMAGE) is Opening.AGAIN
     assert view.opening(PATH, opener, IMAGE) is Opening.UNTOLD
+
+
+def test_an_open_that_is_not_tried_again_is_never_sent_back() -> None:
+    view = KernelView(Clock())
+    assert view.opening(PATH, opener, IMAGE, lambda: True) is Opening.UNTOLD
+    view.told(PATH, EXACT, looker)
+    assert view.opening(PATH, opener, IMAGE, lambda: True) is Opening.UNTOLD
+    assert not view.was_sent_back(PATH, opener)
+    # which tells nothing of the others
+    assert view.opening(PATH, looker, IMAGE) is Opening.NEW_PAGES
+
+
+def test_whether_an_open_is_tried_again_is_asked_only_where_it_matters() -> None:
+    def unasked() -> bool:
+        raise AssertionError
+
+    view = KernelView(Clock())
+    view.told(PATH, EXACT, looker)
+    assert view.opening(PATH, looker, IMAGE, unasked) is Opening.NEW_PAGES
+    assert view.opening(PATH, opener, IMAGE, unasked) is Opening.SAME_PAGES

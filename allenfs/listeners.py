@@ -1,0 +1,50 @@
+"""Listeners of fanotify, as on-access virus scanners are.
+
+Before a program may open a file, such a listener gets it opened by the kernel. That
+open comes without a look-up of the name, so the kernel does not try it again after
+ESTALE (see ``kernel_view.py``): the program would get EPERM.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FANOTIFY = "anon_inode:[fanotify]"
+_CAP_SYS_ADMIN = 1 << 21
+
+
+def is_listener(thread_id: int) -> bool:
+    """Whether a thread holds a listener of fanotify.
+
+    Another user's descriptors may not be readable. Then whoever has CAP_SYS_ADMIN,
+    which a listener needs, counts as one. A thread of another PID namespace, which
+    has the number 0, does not.
+    """
+    try:
+        return _FANOTIFY in _open_files(thread_id)
+    except PermissionError:
+        return _may_listen(thread_id)
+    except OSError:
+        return False
+
+
+def _open_files(thread_id: int) -> Iterator[str]:
+    directory = f"/proc/{thread_id}/fd"
+    for number in os.listdir(directory):
+        with contextlib.suppress(FileNotFoundError):  # just closed
+            yield os.readlink(f"{directory}/{number}")
+
+
+def _may_listen(thread_id: int) -> bool:
+    try:
+        status = Path(f"/proc/{thread_id}/status").read_text()
+        fields = dict(line.split(":", 1) for line in status.splitlines())
+        return bool(int(fields["CapEff"], 16) & _CAP_SYS_ADMIN)
+    except (OSError, ValueError, KeyError):
+        return False
