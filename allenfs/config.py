@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from allenfs.errors import ConfigError, UrlError
+from allenfs.labels import file_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,7 +114,9 @@ class MountSettings:
 
         A colon in it: `df -l` and others take the file system for a remote one.
         """
-        name = "sample" if self.sample else service_name(self.service.api_url)
+        # encoded where it would end an option of libfuse, or a field of the table
+        address = quote(_address(self.service.api_url), safe=":[]/")
+        name = "sample" if self.sample else address
         return str(self.fuse_options.get("fsname", f"{SOURCE_PREFIX}{name}"))
 
 
@@ -222,11 +225,18 @@ def service_name(api_url: str) -> str:
 
     The scheme does not count: ``http`` and ``https`` are one service.
     """
+    return file_name(_address(api_url))
+
+
+def _address(api_url: str) -> str:
+    """Return host, port where it is not the scheme's own, and path, as in a URL."""
     parts = urlsplit(api_url)
     host = (parts.hostname or "").lower()
+    if ":" in host:  # IPv6: what follows the last colon would be a port
+        host = f"[{host}]"
     if parts.port and parts.port != _DEFAULT_PORTS[parts.scheme]:
         host += f":{parts.port}"
-    return quote(host + parts.path, safe=":[]")
+    return host + parts.path
 
 
 def cache_dir(flag: str | None, environ: Mapping[str, str]) -> Path:

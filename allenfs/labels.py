@@ -7,6 +7,7 @@ percent-encoded, so that each name has one spelling and none leaves its director
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from urllib.parse import quote, unquote
@@ -34,6 +35,12 @@ _CONTROLS = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 )
 _UNREADABLE = re.compile(r"[^\w.+-]+")
+# Everything but what every file system takes as it is. A capital letter is not: where
+# the file system folds case, `Abc` and `aBC` would be one file.
+_NOT_PORTABLE = re.compile(r"[^a-z0-9._~\[\]-]|\.\Z")
+_MAX_FILE_NAME_BYTES = 200
+# The hashed name of a text that is longer; no encoded one begins so.
+HASHED = "+"
 
 
 def path_name(text: str) -> str | None:
@@ -69,6 +76,21 @@ def text_of(name: str) -> str:
         msg = f"no name of the catalog: {name!r}"
         raise PathNotFoundError(msg)
     return text
+
+
+def file_name(text: str) -> str:
+    """Return a name in the store for `text`: one per text, on every file system.
+
+    It has none of the characters that exFAT, FAT, NTFS or SMB refuse, no two of these
+    names differ only in case, and `unquote` gives the text back, unless the name
+    begins with `HASHED`.
+    """
+    name = _NOT_PORTABLE.sub(
+        lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), text
+    )
+    if len(name) <= _MAX_FILE_NAME_BYTES:
+        return name
+    return HASHED + hashlib.sha256(text.encode()).hexdigest()
 
 
 def readable_name(text: str) -> str | None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import hashlib
 import json
 import logging
 import os
@@ -24,9 +23,10 @@ import time
 import zlib
 from errno import ELOOP, ENXIO
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from allenfs.journal import Journal
+from allenfs.labels import HASHED, file_name
 from allenfs.layout import Layout, disk_bytes
 from allenfs.spool import Spool
 from allenfs.trouble import Trouble
@@ -51,9 +51,6 @@ _MAX_BYTES = 64 * 2**20
 _GZIP_BITS = 31  # zlib's word for gzip's format, with its checksum
 # What only `_path` writes: nothing else is read, counted or removed.
 _KIND = re.compile(r"[a-z-]+")
-_MAX_NAME_BYTES = 200
-# The hashed name of a key that is longer; no quoted one begins so.
-_HASHED = "+"
 
 Key = tuple[str, str]
 
@@ -132,10 +129,10 @@ class Shelf:
             files = os.listdir(self._own / kind)
         except OSError:
             return []
-        quoted = (
+        encoded = (
             file.removesuffix(_SUFFIX) for file in files if file.endswith(_SUFFIX)
         )
-        return [unquote(name) for name in quoted if not name.startswith(_HASHED)]
+        return [unquote(name) for name in encoded if not name.startswith(HASHED)]
 
     def usage(self) -> Iterator[tuple[int, int, Path]]:
         """Go through the files of all services: last use (ns), bytes on disk, path."""
@@ -220,10 +217,7 @@ class Shelf:
 
     def _path(self, key: Key) -> Path:
         kind, name = key
-        quoted = quote(name, safe="")
-        if len(quoted) > _MAX_NAME_BYTES:
-            quoted = _HASHED + hashlib.sha256(quoted.encode()).hexdigest()
-        return self._own / kind / f"{quoted}{_SUFFIX}"
+        return self._own / kind / f"{file_name(name)}{_SUFFIX}"
 
     def _discard(self, path: Path) -> bool:
         try:

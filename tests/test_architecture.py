@@ -25,7 +25,8 @@ ROWS = (
     # pure
     ("errors", "jpeg", "wording"),
     ("prefetch.__init__", "prefetch.progress"),
-    ("parameters", "config", "labels", "times"),
+    ("labels",),
+    ("parameters", "config", "times"),
     ("images", "rma", "prefetch.selection"),
     ("records",),
     ("nodes",),

@@ -50,16 +50,21 @@ def envelope(body: bytes) -> bytes:
 class HostileService:
     """Says `image` to what asks for an image, `query` to a query; one a connection.
 
+    Parameters
+    ----------
+    listener : socket, optional
+        Where it listens; any free port of 127.0.0.1 without one.
+
     Attributes
     ----------
     requests : list of str
         The targets that were asked for.
     """
 
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+    def __init__(self, listener: socket.socket | None = None) -> None:
+        self._listener = listener or socket.create_server(("127.0.0.1", 0))
+        host, self.port = self._listener.getsockname()[:2]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
         self.requests: list[str] = []
         self.heal()
         self._connections: list[socket.socket] = []

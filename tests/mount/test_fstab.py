@@ -153,12 +153,21 @@ def test_fstab_may_say_what_it_says_of_others_and_every_flag(machine: Machine) -
     )
 
 
-def test_mount_all_again_leaves_the_process_that_serves(machine: Machine) -> None:
-    table = machine.fstab(f"sample {machine.place} allenfs {machine.own}")
+@pytest.mark.parametrize(
+    "source", ["sample", "allenfs:[fd99::1]:8006", "allenfs:mirror:8006/a,b/C"]
+)
+def test_mount_all_again_leaves_the_process_that_serves(
+    machine: Machine, source: str
+) -> None:
+    table = machine.fstab(f"{source} {machine.place} allenfs {machine.own}")
     assert mounts(machine.mount("-T", table, "-a"))
     pid = machine.pid(machine.place)
     assert mounts(machine.mount("-T", table, "-a"))
     assert machine.pid(machine.place) == pid
+    # as it is written there, but for what would end a field
+    shown = f"allenfs:{source.removeprefix('allenfs:')}".replace(",", "%2C")
+    assert machine.source(machine.place) == shown
+    assert shown in machine.namespace.run("df", machine.place).stdout
 
 
 def test_another_source_is_not_mounted_above_the_first(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
+import socket
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from hostile_service import HostileService
 from mounted import Mounted, errno_of_open, image_bytes
 
 from allenfs import config
@@ -54,6 +58,29 @@ def test_two_services_in_one_store_are_kept_apart(
             assert os.listdir(second / "section") == []
             assert other.image_requests == 1
         assert config.service_name(service.url) in str(mounted.stored[0])
+
+
+def _listener_on_four_digits() -> socket.socket:
+    for port in range(2000, 10_000):
+        with contextlib.suppress(OSError):
+            return socket.create_server(("::1", port), family=socket.AF_INET6)
+    raise AssertionError
+
+
+def test_an_ipv6_service_is_not_given_the_image_of_another(tmp_path: Path) -> None:
+    """A port reads as the last part of an address without brackets."""
+    store = tmp_path / "store"
+    with HostileService(_listener_on_four_digits()) as service:
+        with Mounted(tmp_path / "a", service.url, cache_dir=store) as mounted:
+            stored = (mounted / PATH).read_bytes()
+        other = f"http://[::1:{service.port}]"
+        with Mounted(tmp_path / "b", other, cache_dir=store, warnings=[PATH]) as second:
+            assert (second / PATH).stat().st_size > len(stored)
+            assert errno_of_open(second / PATH) == errno.EHOSTUNREACH
+        # and nothing is lost of the first one's
+        with Mounted(tmp_path / "a", service.url, cache_dir=store) as mounted:
+            assert (mounted / PATH).read_bytes() == stored
+        assert len(service.requests) == 1
 
 
 def test_sixteen_simultaneous_readers_make_one_request(

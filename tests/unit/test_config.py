@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from allenfs import config
 from allenfs.errors import AllenFSError, ConfigError, UrlError
+from allenfs.labels import file_name
 
 words = str.split
 any_text = st.text(alphabet=st.characters(), max_size=30)
@@ -171,11 +172,50 @@ def test_different_services_have_different_names() -> None:
         """
         http://h http://h:8080 http://h:8081 http://h/a http://h/A http://h/a/b
         http://h/a%2Fb http://[::1] http://[::1]:8080 http://h.a https://h:80
-        http://h:443 http://h8080
+        http://h:443 http://h8080 http://[fd99::1]:8006 http://[fd99::1:8006] http://h.
+        http://h:8080/A http://h/%2fa http://h/%41
         """
     )
+    addresses += [f"http://h/{'p' * length}" for length in (250, 300)]
     names = [config.service_name(config.parse_api_url(text)) for text in addresses]
     assert len(set(names)) == len(names)
+
+
+_HOSTS = st.one_of(
+    st.from_regex(r"[a-z0-9][a-z0-9.-]{0,20}", fullmatch=True),
+    st.ip_addresses(v=4).map(str),
+    st.ip_addresses(v=6).map("[{}]".format),
+)
+_PATHS = st.text(st.characters(codec="utf-8", exclude_characters="/?#@"), max_size=300)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    host=_HOSTS,
+    port=st.one_of(st.none(), st.integers(1, 65535)),
+    names=st.lists(_PATHS, max_size=3),
+)
+def test_a_service_has_a_name_on_every_file_system(
+    host: str, port: int | None, names: list[str]
+) -> None:
+    address = "/".join([f"http://{host}{f':{port}' if port else ''}", *names])
+    try:
+        api_url = config.parse_api_url(address)
+    except UrlError:
+        return
+    name = config.service_name(api_url)
+    assert not set(name) & {*'"*/:<>?\\|', *map(chr, range(32))}
+    assert name == name.rstrip(". ")
+    assert name.isascii()
+    assert 0 < len(name) <= 255
+    if api_url == f"http://{host}" and ":" not in host and not host.endswith("."):
+        assert name == host
+
+
+@settings(max_examples=300, deadline=None)
+@given(texts=st.lists(st.text("aA.%+[2fF/:", max_size=5), min_size=2, unique=True))
+def test_no_two_names_in_the_store_differ_only_in_case(texts: list[str]) -> None:
+    assert len({file_name(text).casefold() for text in texts}) == len(texts)
 
 
 @pytest.mark.parametrize(
