@@ -172,7 +172,8 @@ class Layout:
         if not os.path.lexists(self.directory / _TAG_NAME):
             if not any(self.directory.iterdir()):
                 # only of an empty one: somebody may have named /tmp
-                self.directory.chmod(0o700)
+                with contextlib.suppress(PermissionError):  # exFAT has no modes
+                    self.directory.chmod(0o700)
             require_private(self.directory)
             with (
                 contextlib.suppress(FileExistsError),  # another process did

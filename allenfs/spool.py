@@ -81,6 +81,18 @@ class Spool:
             self._move_to_memory(error)
             self._write_to_memory(chunk, self.size_bytes)
 
+    def stamp(self, used_ns: int, modified_ns: int) -> int:
+        """Set the times of the file; return the time of change as it is kept.
+
+        So a `stat` of the file says what its seal does: every file system keeps whole
+        seconds but FAT, which keeps even ones.
+        """
+        modified_ns -= modified_ns % 10**9
+        with contextlib.suppress(OSError):
+            os.utime(self.fd, ns=(used_ns, modified_ns))
+            modified_ns = os.fstat(self.fd).st_mtime_ns
+        return modified_ns
+
     def view(self) -> WindowedBytes:
         """Everything that was written, without reading it into memory."""
         return WindowedBytes(self.fd, self.size_bytes)

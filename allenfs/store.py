@@ -146,31 +146,29 @@ class Store:
 
     def spool(self, *, in_memory: bool = False) -> Spool:
         """Return a new place for the bytes of a download; in memory, where asked."""
-        if in_memory:
-            return Spool(None, self._trouble.say)
-        try:
-            self._layout.prepare()
-        except OSError as error:
-            self._trouble.say(error)
-            return Spool(None, self._trouble.say)
-        return Spool(self._layout.incoming_file(), self._trouble.say)
+        path = None
+        if not in_memory:
+            try:
+                self._layout.prepare()
+                path = self._layout.incoming_file()
+            except OSError as error:
+                self._trouble.say(error)
+        return Spool(path, self._trouble.say)
 
     def add(self, request: Request, spool: Spool, modified_ns: int | None) -> Image:
         """Keep a checked download, and return its image, kept or not."""
         name, now_ns = self._layout.name(request), self._clock_ns()
-        facts = Facts(
-            spool.size_bytes,
-            spool.sha256.hexdigest(),
-            now_ns if modified_ns is None else modified_ns,
-            now_ns,
-        )
+        if modified_ns is None:
+            modified_ns = now_ns
+        modified_ns = spool.stamp(now_ns, modified_ns)
+        facts = Facts(spool.size_bytes, spool.sha256.hexdigest(), modified_ns, now_ns)
         cost_bytes = disk_bytes(facts.size_bytes + SEAL_BYTES)
         try:
             if cost_bytes > self.capacity_bytes:
                 log.info("larger than the whole store, not kept: %s", name)
             else:
                 spool.append(seal(name, facts, spool.sha256))
-                os.utime(spool.fd, ns=(now_ns, facts.modified_ns))
+                spool.stamp(now_ns, modified_ns)
                 self._commit(name, spool, facts, Use(cost_bytes, now_ns // 1000))
         except OSError as error:
             self._trouble.say(error)

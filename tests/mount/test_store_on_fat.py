@@ -1,0 +1,95 @@
+"""A store on a disk of other systems: no modes, coarse times, names of one case."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from command import allenfs
+from mounted import Mounted, image_bytes, until
+
+from allenfs.sample.content import sample_database
+from allenfs.sample.faults import Fault
+from allenfs.sample.inventing import add_data_set, add_genes
+from allenfs.sample.server import SampleService
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.one_libfuse
+
+FAT = Path(__file__).with_name("fat.py")
+# changed in an odd second; of no time that the service tells
+ODD, UNTIMED = "section/102146163/ds6/image.jpg", "section/69750516/ds6/image.jpg"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (tmp_path / "behind").mkdir()
+    with on_fat(tmp_path / "behind", disk):
+        yield disk
+
+
+@contextlib.contextmanager
+def on_fat(directory: Path, disk: Path) -> Iterator[subprocess.Popen[bytes]]:
+    serving = subprocess.Popen([sys.executable, FAT, directory, disk])
+    try:
+        until(lambda: f" {disk} " in Path("/proc/self/mountinfo").read_text())
+        yield serving
+    finally:
+        serving.kill()
+        serving.wait()
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def times(mounted: Mounted) -> list[int]:
+    return [(mounted / path).stat().st_mtime_ns for path in (ODD, UNTIMED)]
+
+
+def test_a_store_on_fat_keeps_images_and_their_times(
+    tmp_path: Path, disk: Path, service: SampleService
+) -> None:
+    with Mounted(tmp_path, service.url, cache_dir=disk / "store") as mounted:
+        (mounted / ODD).read_bytes()
+        service.fail(Fault.WITH_CONTENT_LENGTH)
+        (mounted / UNTIMED).read_bytes()
+        first = times(mounted)
+        assert len(mounted.stored) == 2
+        mounted.stop()
+        mounted.start()
+        assert times(mounted) == first
+        for path in (ODD, UNTIMED):
+            with (mounted / path).open("rb") as file:
+                assert file.read() == image_bytes(service.url, path)
+                assert os.fstat(file.fileno()).st_mtime_ns in first
+        assert times(mounted) == first
+        mounted.stop()
+        done = allenfs("cache", "verify", "--cache-dir", disk / "store")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "2 images checked, 0 damaged" in done.stdout
+
+
+def test_genes_that_differ_in_case_are_both_kept_on_fat(
+    tmp_path: Path, disk: Path
+) -> None:
+    database = sample_database().copy()
+    for number, gene in enumerate(add_genes(database, ["Abc", "aBC"]), 5):
+        add_data_set(database, number, genes=[gene])
+    genes = "browse/product/Mouse/gene"
+    with (
+        SampleService(database=database) as service,
+        Mounted(tmp_path, service.url, cache_dir=disk / "store") as mounted,
+    ):
+        for _ in range(2):
+            assert os.listdir(mounted / genes / "Abc/sagittal") == ["5"]
+            assert os.listdir(mounted / genes / "aBC/sagittal") == ["6"]
+            mounted.stop()
+            service.close()
+            mounted.start()
