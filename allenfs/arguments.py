@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from allenfs import config, trust
+from allenfs import config, network, trust
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import ConfigError
 from allenfs.layout import own_directory
@@ -76,6 +77,20 @@ def add_service(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help=f"default: ${config.API_URL_VARIABLE}, or {config.DEFAULT_API_URL}",
     )
+    parser.add_argument(
+        "--proxy",
+        metavar="URL",
+        help="ask the service through this proxy, as in http://HOST:PORT or "
+        'socks5h://HOST:PORT, and "" through none, whatever HTTPS_PROXY and NO_PROXY '
+        "say; a URL with a password is better kept in "
+        f"${network.PROXY_VARIABLE}, where other users do not see it",
+    )
+    parser.add_argument(
+        "--ca-bundle",
+        metavar="FILE",
+        help="trust these certificates, too: a PEM file, or a directory as "
+        f"openssl-rehash(1) makes it (also ${network.CA_BUNDLE_VARIABLE})",
+    )
 
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
@@ -138,19 +153,44 @@ def tree_path(text: str) -> str:
     return os.fsencode(text).decode("utf-8", "surrogateescape")
 
 
-def service_settings(parsed: argparse.Namespace) -> ServiceSettings:
-    """Read what `add_service` and `add_limits` have added, and the environment.
+def service_address(parsed: argparse.Namespace) -> ServiceSettings:
+    """Read what `add_service` has added, and the environment.
 
     Raises
     ------
     UrlError
         The service's address is none.
+    NetworkSettingError
+        The proxy's address is none.
+    ConfigError
+        The bundle is relative, and the current directory is gone.
     """
-    chosen = parsed.api_url
-    if chosen is None:
-        chosen = os.environ.get(config.API_URL_VARIABLE) or config.DEFAULT_API_URL
+    api_url = parsed.api_url
+    if api_url is None:
+        api_url = os.environ.get(config.API_URL_VARIABLE) or config.DEFAULT_API_URL
+    proxy, source = parsed.proxy, "--proxy"
+    if proxy is None:
+        proxy, source = (
+            os.environ.get(network.PROXY_VARIABLE) or None,
+            network.PROXY_VARIABLE,
+        )
+    ca_bundle = parsed.ca_bundle
     return ServiceSettings(
-        config.parse_api_url(config.DEFAULT_API_URL if parsed.sample else chosen),
+        config.parse_api_url(config.DEFAULT_API_URL if parsed.sample else api_url),
+        proxy=network.checked_proxy(proxy, source) if proxy else proxy,
+        ca_bundle=config.absolute(os.path.expanduser(ca_bundle)) if ca_bundle else None,
+    )
+
+
+def service_settings(parsed: argparse.Namespace) -> ServiceSettings:
+    """Read what `add_service` and `add_limits` have added, and the environment.
+
+    Raises
+    ------
+    ConfigError, UrlError
+    """
+    return replace(
+        service_address(parsed),
         connections=parsed.connections,
         max_image_bytes=parsed.max_image_size,
         connect_timeout_s=parsed.connect_timeout,

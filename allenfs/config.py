@@ -6,13 +6,14 @@ import math
 import os
 import pwd
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from allenfs.errors import ConfigError, UrlError
 from allenfs.labels import file_name
+from allenfs.wording import without_user
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +58,15 @@ _FUSE_OPTIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
-    """How the service is asked."""
+    """How the service is asked.
+
+    Attributes
+    ----------
+    proxy : str or None
+        Its URL, perhaps with a password; empty for none, None for the environment's.
+    ca_bundle : Path or None
+        Certificates to trust besides the machine's and the environment's.
+    """
 
     api_url: str
     connections: int = 4
@@ -71,6 +80,8 @@ class ServiceSettings:
     failure_memory_s: float = 10
     not_found_memory_s: float = 60
     catalog_ttl_s: float = 7 * _DAY_S
+    proxy: str | None = field(default=None, repr=False)
+    ca_bundle: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +212,11 @@ def parse_api_url(text: str) -> str:
     Raises
     ------
     UrlError
-        No ``http`` or ``https`` address of a host.
+        No ``http`` or ``https`` address of a host, or one with a password in it.
     """
     try:
         parts = urlsplit(text)
+        has_user = parts.username is not None
         usable = (
             parts.scheme in _DEFAULT_PORTS
             and _HOST.fullmatch(parts.hostname or "") is not None
@@ -213,9 +225,16 @@ def parse_api_url(text: str) -> str:
             and text.isprintable()  # a lone surrogate is not, nor any control
         )
     except ValueError:
-        usable = False
+        usable = has_user = False
+    shown = without_user(text)
+    if has_user:
+        msg = (
+            f"{shown!r}: put user and password into ~/.netrc (machine HOST login USER "
+            "password PASSWORD), not into an address, which is shown and logged"
+        )
+        raise UrlError(msg)
     if not usable:
-        msg = f"not a service's address: {text!r} (example: {DEFAULT_API_URL})"
+        msg = f"not a service's address: {shown!r} (example: {DEFAULT_API_URL})"
         raise UrlError(msg)
     return text.rstrip("/")
 

@@ -4,6 +4,7 @@
 
     AllenFSError                   EIO, exit 1
     ├── ConfigError                exit 2        a setting that cannot be
+    │   └── NetworkSettingError    exit 2        a proxy, certificates or .netrc
     ├── MountError                 exit 3        no mount, and why
     ├── UnmountError               exit 1        still mounted, and why
     ├── UnsafeStoreError           exit 1        a store that others have a hand in
@@ -55,6 +56,10 @@ class ConfigError(AllenFSError):
     """A setting has a value that it cannot have."""
 
     exit_code = 2
+
+
+class NetworkSettingError(ConfigError):
+    """A proxy, a bundle of certificates or a ``.netrc`` that cannot be used."""
 
 
 class MountError(AllenFSError):

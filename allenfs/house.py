@@ -46,9 +46,14 @@ def assemble(
     readahead_images: int = 0,
     mounted: Mounted | None = None,
 ) -> House:
-    """Put it together; nothing is read, asked or started yet.
+    """Put it together; only certificates and passwords are read, nothing is asked yet.
 
     Only what is `mounted` has files that tell of itself.
+
+    Raises
+    ------
+    NetworkSettingError
+        The proxy, a bundle of certificates or ``.netrc`` cannot be used.
     """
     activity, handles = Activity(service_settings.api_url), Handles()
     trouble = Trouble(store_settings.directory)
@@ -77,7 +82,9 @@ def assemble(
     own_files = None
     if mounted is not None:
         sources = Sources(activity, turns, store, shelf, handles)
-        status = Status(mounted, service_settings, store_settings, sources)
+        status = Status(
+            mounted, service_settings, store_settings, sources, proxy=service.proxy
+        )
         own_files = OwnFiles({STATUS_FILE: status.taken, LOG_FILE: mounted.log.taken})
     filesystem = Filesystem(
         fetcher,

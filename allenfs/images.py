@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 from allenfs.errors import PathNotFoundError, UrlError
 from allenfs.labels import in_one_line
 from allenfs.parameters import PARAMETERS, Parameter, Roi
+from allenfs.wording import without_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -210,17 +211,18 @@ def request_of_url(url: str) -> ImageRequest:
         pairs = parse_qsl(parts.query, keep_blank_values=True)
     except ValueError as error:
         # its words quote the URL as it is, line ends of all alphabets included
-        msg = f"not a URL: {url!r}: {in_one_line(str(error), 200)}"
+        why = in_one_line(without_user(str(error)), 200)
+        msg = f"not a URL: {without_user(url)!r}: {why}"
         raise UrlError(msg) from error
     found = _URL_PATH.fullmatch(parts.path)
     service = _ENDPOINTS.get(found[1]) if found else None
     if parts.scheme not in ("http", "https") or found is None or service is None:
-        msg = f"not a download URL of an image service: {url!r}"
+        msg = f"not a download URL of an image service: {without_user(url)!r}"
         raise UrlError(msg)
     try:
         return _request_of_query(ImageRequest(service, int(found[2])), pairs)
     except PathNotFoundError as error:
-        msg = f"no path stands for {url!r}: {error}"
+        msg = f"no path stands for {without_user(url)!r}: {error}"
         raise UrlError(msg) from error
 
 

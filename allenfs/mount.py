@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from allenfs import notify, verbosity
 from allenfs.embedded import on_sample
-from allenfs.errors import AllenFSError, ConfigError, MountError
+from allenfs.errors import AllenFSError, ConfigError, MountError, NetworkSettingError
 from allenfs.mountpoint import (
     SUBTYPE,
     claimed,
@@ -72,12 +72,15 @@ def run(settings: MountSettings) -> None:
             log=recent_log,
             readahead_images=settings.readahead_images,
         )
-        house = assemble(
-            settings.service,
-            settings.store,
-            readahead_images=settings.readahead_images,
-            mounted=mounted,
-        )
+        try:
+            house = assemble(
+                settings.service,
+                settings.store,
+                readahead_images=settings.readahead_images,
+                mounted=mounted,
+            )
+        except NetworkSettingError as error:
+            raise MountError(str(error)) from error
         store = house.store
         stack.callback(notify.stopping)
 

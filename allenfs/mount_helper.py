@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 from allenfs import arguments, config, mountpoint
 from allenfs.commands import mount
 from allenfs.errors import AllenFSError, ConfigError, MountError
+from allenfs.wording import without_user
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -222,7 +223,7 @@ def _source_arguments(source: str) -> list[str]:
     if name in DEFAULTS:
         return []
     if "://" not in source and not source.startswith(config.SOURCE_PREFIX):
-        msg = f"not a source: {source!r} (there are {SOURCES})"
+        msg = f"not a source: {without_user(source)!r} (there are {SOURCES})"
         raise ConfigError(msg)
     return ["--api-url", name if "://" in name else f"https://{name}"]
 

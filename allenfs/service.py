@@ -87,6 +87,8 @@ class AllenService:
         self._sleep = sleep
         self._jitter = jitter
         self._transport = Transport(settings)
+        # what it is asked through, without a password
+        self.proxy = self._transport.shown_proxy
 
     def fetch(
         self,

@@ -89,6 +89,8 @@ class Status:
     service, store : settings
         As they were given.
     sources : Sources
+    proxy : str or None
+        What the service is asked through, without a password.
     clock, clock_ns : callable
         Monotonic seconds; nanoseconds since the epoch.
     """
@@ -100,6 +102,7 @@ class Status:
         store: StoreSettings,
         sources: Sources,
         *,
+        proxy: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -107,6 +110,7 @@ class Status:
         self._service = service
         self._store = store
         self._sources = sources
+        self._proxy = proxy
         self._clock = clock
         self._clock_ns = clock_ns
         self._started_ns = clock_ns()
@@ -156,6 +160,7 @@ class Status:
             "url": self._service.api_url,
             "name": self._store.service_name,
             "is_sample": self._mounted.is_sample,
+            "proxy": self._proxy,
             "connections": self._service.connections,
             "connections_in_use": turns.taken,
             "waiting": turns.waiting,

@@ -39,6 +39,7 @@ def page(status: dict[str, Any]) -> list[str]:
     what = "the sample service" if service["is_sample"] else service["url"]
     rows = [
         ("service", _service(service, status["time"])),
+        *([("proxy", _plain(service["proxy"]))] if service.get("proxy") else []),
         ("connections", _connections(service)),
         ("store", _store(store)),
         ("", _plain(store["directory"])),

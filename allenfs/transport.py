@@ -8,6 +8,7 @@ is told to follow none, and keeps cookies.
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import logging
 import os
@@ -16,21 +17,22 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import requests
-import requests.adapters
 import urllib3
 import urllib3.connection
 import urllib3.exceptions
 
-from allenfs import __version__
+from allenfs import __version__, certificates, credentials, tls
 from allenfs.errors import (
     AllenFSError,
     CutAnswerError,
+    NetworkSettingError,
     ServiceError,
     ServiceTimeoutError,
     UnreachableError,
     WrongAnswerError,
 )
 from allenfs.labels import in_one_line
+from allenfs.network import checked_proxy, shown_proxy
 from allenfs.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -108,35 +110,66 @@ class Reply:
 
 
 class Transport:
-    """GETs from one service. Safe to use from many threads."""
+    """GETs from one service. Safe to use from many threads.
+
+    Environment, certificates and ``.netrc`` are read once, not with every request.
+
+    Raises
+    ------
+    NetworkSettingError
+        The proxy, a bundle of certificates or ``.netrc`` cannot be used.
+
+    Attributes
+    ----------
+    context : ssl.SSLContext
+        Trusts what `certificates` says.
+    shown_proxy : str or None
+        The proxy that the service is asked through, without a password.
+    """
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._connect_timeout_s = settings.connect_timeout_s
         self._stall_timeout_s = settings.stall_timeout_s
-        self._adapter = _WatchedAdapter(
-            pool_connections=2, pool_maxsize=settings.connections, max_retries=0
-        )
-        # The environment is read once, not with every request, and no proxy is
-        # asked for a service on this machine: it could not reach it.
+        self._service = urlsplit(settings.api_url)
+        # What is said for all programs is not meant for a service on this machine:
+        # no proxy could reach it.
+        is_near = _is_loopback(settings.api_url)
         self._proxies: dict[str, str] = {}
-        if not _is_loopback(settings.api_url):
+        if settings.proxy:
+            self._proxies = {"all": settings.proxy}
+        elif settings.proxy is None and not is_near:
             self._proxies = requests.utils.get_environ_proxies(settings.api_url)
-        bundle = os.environ.get("REQUESTS_CA_BUNDLE", os.environ.get("CURL_CA_BUNDLE"))
-        self._verify = bundle or True
+        self.shown_proxy = shown_proxy(self.proxy_of(settings.api_url))
+        self.context = tls.new_context()
+        environ: Mapping[str, str] = {}
+        if not is_near or self._service.scheme == "https":
+            environ = os.environ
+            bundle = requests.utils.DEFAULT_CA_BUNDLE_PATH
+            certificates.trust_machine(self.context, bundle)
+        bundles = certificates.named(settings.ca_bundle, environ)
+        certificates.trust_named(self.context, bundles)
+        host = self._service.hostname or ""
+        self._authorization = credentials.of_host(host, os.environ)
+        self._adapter = _WatchedAdapter(
+            self.context,
+            pool_connections=2,
+            pool_maxsize=settings.connections,
+            max_retries=0,
+        )
         # It warns of heads that it cannot read, with all their 6 MB and a
         # traceback; what becomes of a request is a line of our own.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
 
-    @property
-    def ca_bundle(self) -> str:
-        """File, or directory, of the certificates that are trusted."""
-        if isinstance(self._verify, str):
-            return self._verify
-        return requests.utils.DEFAULT_CA_BUNDLE_PATH
-
     def proxy_of(self, url: str) -> str | None:
-        """Return the proxy that is asked for `url`, as the environment spells it."""
-        return requests.utils.select_proxy(url, self._proxies)
+        """Return the proxy that is asked for `url`, perhaps with a password in it.
+
+        Raises
+        ------
+        NetworkSettingError
+            It cannot be a proxy.
+        """
+        proxy = requests.utils.select_proxy(url, self._proxies)
+        return checked_proxy(proxy, _variable_of(url, proxy)) if proxy else None
 
     def get(self, url: str, remaining_s: float) -> Reply:
         """Ask for `url` and wait for the answer's head; follow no redirect."""
@@ -144,15 +177,39 @@ class Transport:
         connect_s, stall_s = (
             max(_SHORTEST_S, min(timeout_s, remaining_s)) for timeout_s in timeouts_s
         )
+        try:
+            proxy = self.proxy_of(url)
+        except NetworkSettingError as error:  # a redirect led to the other scheme
+            raise UnreachableError(str(error)) from error
         return Reply(
             self._adapter.send(
-                requests.Request("GET", url, headers=_HEADERS).prepare(),
+                requests.Request("GET", url, headers=self._headers(url)).prepare(),
                 stream=True,
                 timeout=(connect_s, stall_s),
-                verify=self._verify,
-                proxies=self._proxies,
+                proxies={"all": proxy} if proxy else {},
             )
         )
+
+    def _headers(self, url: str) -> dict[str, str]:
+        """Return what is sent; the password only where it was meant to be sent."""
+        asked, service = urlsplit(url), self._service
+        is_as_safe = asked.scheme == "https" or service.scheme == "http"
+        if self._authorization and asked.hostname == service.hostname and is_as_safe:
+            return _HEADERS | {"Authorization": self._authorization}
+        return _HEADERS
+
+
+def _variable_of(url: str, proxy: str) -> str:
+    """Return the name of the environment's variable that says this of `url`."""
+    names = (f"{urlsplit(url).scheme}_proxy", "all_proxy")
+    return next(
+        (
+            name
+            for name, value in os.environ.items()
+            if name.lower() in names and value == proxy
+        ),
+        "--proxy",
+    )
 
 
 def _is_loopback(url: str) -> bool:
@@ -163,7 +220,7 @@ def _is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-class _WatchedConnection(urllib3.connection.HTTPConnection):
+class _Watched(urllib3.connection.HTTPConnection):
     """Awaits its answers, from their first header byte on, under a watchdog."""
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
@@ -179,11 +236,17 @@ class _WatchedConnection(urllib3.connection.HTTPConnection):
             raise
 
 
-class _WatchedTlsConnection(_WatchedConnection, urllib3.connection.HTTPSConnection):
-    pass
+@functools.cache
+def _watched(
+    kind: type[urllib3.connection.HTTPConnection],
+) -> type[urllib3.connection.HTTPConnection]:
+    """Return a watched kind of connection: plain, TLS, or either through SOCKS."""
+    if issubclass(kind, _Watched):
+        return kind
+    return type(f"Watched{kind.__name__}", (_Watched, kind), {})
 
 
-class _WatchedAdapter(requests.adapters.HTTPAdapter):
+class _WatchedAdapter(tls.TrustingAdapter):
     def get_connection_with_tls_context(
         self,
         request: requests.PreparedRequest,
@@ -192,8 +255,7 @@ class _WatchedAdapter(requests.adapters.HTTPAdapter):
         cert: str | tuple[str, str] | None = None,
     ) -> urllib3.HTTPConnectionPool:
         pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
-        is_tls = isinstance(pool, urllib3.HTTPSConnectionPool)
-        pool.ConnectionCls = _WatchedTlsConnection if is_tls else _WatchedConnection
+        pool.ConnectionCls = _watched(pool.ConnectionCls)
         return pool
 
 

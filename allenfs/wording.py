@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 _UNIT_BYTES = 1024
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
+# up to the last @: a password may have one, or a slash or a blank
+_USER = re.compile(r"^((?:.*?://)?).*@", re.DOTALL)
 
 
 def size(size_bytes: float) -> str:
@@ -45,3 +49,8 @@ def printable(text: str) -> str:
         one if one.isprintable() else one.encode("unicode_escape").decode()
         for one in text
     )
+
+
+def without_user(url: str) -> str:
+    """Return a URL, or what was meant as one, without its user and password."""
+    return _USER.sub(r"\1***@", url)

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from allenfs.network import CA_BUNDLE_VARIABLES, NETRC_VARIABLE, PROXY_VARIABLE
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 _NOWHERE = "http://127.0.0.1:9"
+_OF_THE_MACHINE = (PROXY_VARIABLE, *CA_BUNDLE_VARIABLES, NETRC_VARIABLE)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,5 +45,5 @@ def isolation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # of every Python below: also of a daemon that the command starts
     monkeypatch.setenv("PYTHONDEVMODE", "1")
     monkeypatch.setenv("PYTHONWARNINGS", "error")
-    for name in ("no_proxy", "NO_PROXY"):
+    for name in ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY", *_OF_THE_MACHINE):
         monkeypatch.delenv(name, raising=False)

@@ -27,14 +27,15 @@ ROWS = (
     ("prefetch.__init__", "prefetch.progress"),
     ("labels",),
     ("parameters", "config", "times"),
-    ("images", "rma", "prefetch.selection"),
+    ("images", "rma", "network", "prefetch.selection"),
     ("records",),
     ("nodes",),
     ("sheets",),
     ("tree",),
     # mechanism
     ("answers", "watchdog", "sealed", "journal", "recency", "mountpoint", "trouble"),
-    ("windowed", "trust", "notify"),
+    ("certificates", "credentials"),
+    ("windowed", "trust", "notify", "tls"),
     ("layout", "spool"),
     ("turns", "single_flight", "compared", "recent_log"),
     ("prefetch.outage",),
@@ -92,8 +93,8 @@ SAMPLE_USERS = {"embedded"}
 IMPORTERS = {
     "fuse": {"operations"},
     "mfusepy": {"operations"},
-    "requests": {"transport"},
-    "urllib3": {"transport"},
+    "requests": {"transport", "tls"},
+    "urllib3": {"transport", "tls"},
     "shtab": {"integration.completion"},
     "cachetools": {"recency", "failures", "stock", "archive", "glance"},
 }

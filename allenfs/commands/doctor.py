@@ -10,9 +10,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from allenfs import __version__, config
-from allenfs.arguments import add_service, add_store, store_settings
+from allenfs.arguments import add_service, add_store, service_address, store_settings
 from allenfs.config import ServiceSettings
-from allenfs.errors import AllenFSError, UrlError
+from allenfs.errors import AllenFSError, ConfigError, UrlError
 
 if TYPE_CHECKING:
     import argparse
@@ -104,7 +104,7 @@ def _network_checks(settings: ServiceSettings) -> Iterable[Check]:
     from allenfs.transport import Transport  # noqa: PLC0415
 
     transport, url = Transport(settings), settings.api_url
-    way = Way(url, transport.proxy_of(url), transport.ca_bundle)
+    way = Way(url, transport.proxy_of(url), transport.context)
     service = ServiceChecks(settings)
     return (
         Check("proxy", way.find_proxy),
@@ -125,16 +125,16 @@ def _service(
     if parsed.sample:
         from allenfs.embedded import sample_service  # noqa: PLC0415 - an extra
 
-        return ServiceSettings(stack.enter_context(sample_service()).url)
-    chosen = parsed.api_url
-    if chosen is None:
-        chosen = os.environ.get(config.API_URL_VARIABLE) or config.DEFAULT_API_URL
-    return ServiceSettings(config.parse_api_url(chosen))
+        url = stack.enter_context(sample_service()).url
+        return ServiceSettings(url, proxy="")  # a proxy could not reach it
+    return service_address(parsed)
 
 
 def _advice(error: AllenFSError) -> str:
     if isinstance(error, UrlError):
         return f"correct --api-url or ${config.API_URL_VARIABLE}"
+    if isinstance(error, ConfigError):
+        return "correct it, or unset it where nothing needs it"
     return f"{sys.executable} -m pip install 'allenfs[sample]'"
 
 

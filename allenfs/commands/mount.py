@@ -9,9 +9,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from allenfs import arguments, config, verbosity
+from allenfs import arguments, config, network, verbosity
 from allenfs.config import MountSettings
-from allenfs.errors import ConfigError, MountError, UnsafeStoreError, UrlError
+from allenfs.errors import (
+    ConfigError,
+    MountError,
+    NetworkSettingError,
+    UnsafeStoreError,
+    UrlError,
+)
 
 if TYPE_CHECKING:
     import argparse
@@ -65,7 +71,12 @@ def run(parsed: argparse.Namespace) -> None:
 
     if parsed.foreground:
         verbosity.hold()
+    # what serves does so in another directory
+    os.environ.update(network.absolute_variables(os.environ))
     settings = settings_of(parsed)
+    if settings.service.proxy:
+        # not an argument: everybody could read its password there
+        os.environ[network.PROXY_VARIABLE] = settings.service.proxy
     if parsed.foreground:
         _set_up_log(parsed.log_file, verbose=parsed.verbose)
         os.chdir("/")  # a mount must not keep the current directory busy
@@ -88,7 +99,7 @@ def settings_of(parsed: argparse.Namespace) -> MountSettings:
     try:
         service = arguments.service_settings(parsed)
         store = arguments.store_settings(parsed, config.service_name(service.api_url))
-    except (UrlError, UnsafeStoreError) as error:
+    except (NetworkSettingError, UrlError, UnsafeStoreError) as error:
         raise MountError(str(error)) from error
     options = config.parse_fuse_options(parsed.fuse_options)
     if parsed.allow_other:
@@ -112,6 +123,8 @@ def _daemon_arguments(
         *("mount", "--foreground", "--log-file", str(log_file)),
         *(["--verbose"] if parsed.verbose else []),
         *(["--sample"] if parsed.sample else ["--api-url", service.api_url]),
+        *(["--proxy="] if service.proxy == "" else []),
+        *(["--ca-bundle", str(service.ca_bundle)] if service.ca_bundle else []),
         *("--cache-dir", str(store.directory)),
         *("--cache-size", str(store.capacity_bytes)),
         *("--connections", str(service.connections)),

@@ -5,17 +5,16 @@ By plain sockets, a step at a time, so that the first one that fails has the nam
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import socket
 import ssl
-import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from allenfs.doctor.findings import Finding, fail, ok, skip, warn
+from allenfs.network import shown_proxy
 
 if TYPE_CHECKING:
     from typing import Any
@@ -34,12 +33,12 @@ _DAY_S = 86_400
 _SOON_DAYS = 14
 _SHOWN_ADDRESSES = 3
 _NO_NETWORK = (
-    "is there a network? behind a proxy, set HTTPS_PROXY=http://HOST:PORT; images that "
+    "is there a network? behind a proxy, say --proxy http://HOST:PORT; images that "
     "are in the store can be read without"
 )
 _INSPECTED = (
-    "a proxy that reads along has a certificate of its own: ask for its file, and set "
-    "REQUESTS_CA_BUNDLE=/path/to/it.pem; on a guest network, log in first"
+    "a proxy that reads along has a certificate of its own: ask for its file, and say "
+    "--ca-bundle /path/to/it.pem; on a guest network, log in first"
 )
 
 
@@ -51,13 +50,13 @@ class Way:
     ----------
     proxy : str or None
         The proxy's URL, perhaps with a password.
-    ca_bundle : str
-        File or directory of the certificates that are trusted.
+    context : ssl.SSLContext
+        Has the certificates that are trusted.
     """
 
     api_url: str
     proxy: str | None
-    ca_bundle: str
+    context: ssl.SSLContext
 
     @property
     def place(self) -> tuple[str, int]:
@@ -71,20 +70,11 @@ class Way:
             but = f" for this address ({', '.join(is_set)} set)" if is_set else ""
             return ok(f"none{but}")
         advice = (
-            "correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, or unset it where there is "
-            "none; NO_PROXY names hosts that need none"
+            "correct HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, ALLENFS_PROXY or --proxy, or "
+            "unset it where there is none; NO_PROXY names hosts that need none"
         )
-        url = self.proxy if "://" in self.proxy else f"http://{self.proxy}"
-        scheme = urlsplit(url).scheme
-        try:
-            host, port = _place(url)
-        except (KeyError, ValueError):  # what they say may be of a password
-            host, port = "", 0
-        if not host or scheme not in _PORTS:
-            return fail(f"not a proxy's address: {url}", advice)
-        if scheme.startswith("socks") and importlib.util.find_spec("socks") is None:
-            install = f"{sys.executable} -m pip install PySocks"
-            return fail(f"{url} needs the package PySocks", install)
+        host, port = _place(self.proxy)
+        url = shown_proxy(self.proxy)
         try:
             seconds = _connect(host, port)
         except (OSError, UnicodeError) as error:
@@ -122,16 +112,11 @@ class Way:
         """Whether it is the service that answers, and not somebody in between."""
         if urlsplit(self.api_url).scheme != "https":
             return skip("the address is http")
-        if not os.path.exists(self.ca_bundle):
-            return fail(
-                f"no such file: {self.ca_bundle}",
-                "correct REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, or unset it",
-            )
         if self.proxy is not None:
-            return skip(f"asked for through the proxy; trusted: {self.ca_bundle}")
+            return skip("asked for through the proxy")
         host, port = self.place
         try:
-            version, certificate = _handshake(host, port, self.ca_bundle)
+            version, certificate = _handshake(host, port, self.context)
         except ssl.SSLCertVerificationError as error:
             wrong = error.verify_message
             if "expired" in wrong or "not yet valid" in wrong:
@@ -163,12 +148,9 @@ def _connect(host: str, port: int) -> float:
         return time.monotonic() - started_s
 
 
-def _handshake(host: str, port: int, ca_bundle: str) -> tuple[str, dict[str, Any]]:
-    is_directory = os.path.isdir(ca_bundle)
-    context = ssl.create_default_context(
-        cafile=None if is_directory else ca_bundle,
-        capath=ca_bundle if is_directory else None,
-    )
+def _handshake(
+    host: str, port: int, context: ssl.SSLContext
+) -> tuple[str, dict[str, Any]]:
     with (
         socket.create_connection((host, port), _CONNECT_S) as sock,
         context.wrap_socket(sock, server_hostname=host) as tls,

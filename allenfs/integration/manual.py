@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from allenfs import __version__, config, mount_helper
+from allenfs import __version__, config, mount_helper, network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,7 +25,10 @@ _ENVIRONMENT = (
     (config.API_URL_VARIABLE, "the service, where no flag says one"),
     (config.CACHE_DIR_VARIABLE, "the folder of the stored images"),
     (config.CACHE_SIZE_VARIABLE, "how large it may become, as in 500MB or 10GiB"),
+    (network.PROXY_VARIABLE, "the proxy, before those of all programs"),
     ("HTTPS_PROXY, HTTP_PROXY, NO_PROXY", "the proxy, as curl(1) reads them"),
+    (", ".join(network.CA_BUNDLE_VARIABLES), "certificates that are trusted, too"),
+    (network.NETRC_VARIABLE, "passwords of services, where not in ~/.netrc"),
     ("NOTIFY_SOCKET", "in the foreground: who is told that the mount answers"),
 )
 _FILES = (

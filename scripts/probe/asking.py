@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 import requests
-import requests.adapters
 
 from allenfs import __version__
 from allenfs.config import ServiceSettings
+from allenfs.tls import TrustingAdapter
 from allenfs.transport import Transport
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Asker:
         self._say = say
         self._silences = 0
         self._transport = Transport(ServiceSettings(api_url))
-        self._adapter = requests.adapters.HTTPAdapter(max_retries=0)
+        self._adapter = TrustingAdapter(self._transport.context, max_retries=0)
 
     @property
     def has_proxy(self) -> bool:
@@ -183,8 +183,7 @@ class Asker:
             request.prepare(),
             stream=True,
             timeout=_TIMEOUT_S,
-            verify=self._transport.ca_bundle,
-            proxies={"http": proxy, "https": proxy} if proxy else {},
+            proxies={"all": proxy} if proxy else {},
         )
 
     def _read(self, response: requests.Response, body: bytearray, ends_s: float) -> str:

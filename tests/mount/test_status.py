@@ -73,6 +73,7 @@ def test_a_mount_says_what_it_is(tmp_path: Path, service: SampleService) -> None
             "url": service.url,
             "name": config.service_name(service.url),
             "is_sample": False,
+            "proxy": None,
             "connections": 4,
             "connections_in_use": 0,
             "waiting": 0,

@@ -79,6 +79,7 @@ def test_what_happened_is_the_errno_of_the_table(
 def test_every_error_is_in_the_table_or_ends_a_command() -> None:
     of_commands = {
         errors.ConfigError: 2,
+        errors.NetworkSettingError: 2,
         errors.MountError: 3,
         errors.UnmountError: 1,
         errors.UrlError: 1,

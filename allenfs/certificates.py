@@ -1,0 +1,101 @@
+"""Which authorities a TLS connection trusts: the machine's, certifi's, and the user's.
+
+Everything is read once, at the start: files that vanish later harm no connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from allenfs import network
+from allenfs.errors import NetworkSettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# A Python that was not built by the distribution may look elsewhere.
+_SYSTEM_FILES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # Fedora, RHEL
+    "/etc/pki/tls/certs/ca-bundle.crt",  # older ones of these
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # Alpine
+)
+_SYSTEM_DIRECTORY = "/etc/ssl/certs"
+# `openssl rehash` names certificates so, and OpenSSL looks at no others.
+_HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+
+
+def named(flag: Path | None, environ: Mapping[str, str]) -> dict[Path, str]:
+    """Return the files and directories that the user names, and by what.
+
+    Parameters
+    ----------
+    flag : Path or None
+        The value of ``--ca-bundle``.
+    """
+    found = {flag: "--ca-bundle"} if flag else {}
+    for variable in network.CA_BUNDLE_VARIABLES:
+        value = environ.get(variable, "")
+        is_list = variable == network.CA_DIRECTORIES_VARIABLE
+        for path in value.split(os.pathsep) if is_list else [value]:
+            if path:
+                found.setdefault(Path(path), variable)
+    return found
+
+
+def trust_machine(context: ssl.SSLContext, fallback: str) -> None:
+    """Let `context` trust the system's store, as far as there is one.
+
+    Parameters
+    ----------
+    fallback : str
+        A bundle that came with a package: trusted, too, if it is there.
+    """
+    defaults = ssl.get_default_verify_paths()
+    files = (defaults.openssl_cafile, *_SYSTEM_FILES, fallback)
+    for file in dict.fromkeys(map(os.path.realpath, files)):
+        with contextlib.suppress(OSError):
+            context.load_verify_locations(file)
+    # OpenSSL looks into these when it meets an authority that it does not know.
+    for directory in (defaults.openssl_capath, _SYSTEM_DIRECTORY):
+        context.load_verify_locations(capath=directory)
+
+
+def trust_named(context: ssl.SSLContext, bundles: Mapping[Path, str]) -> None:
+    """Let `context` trust what `named` has returned.
+
+    Raises
+    ------
+    NetworkSettingError
+        One of them cannot be read, or holds no certificate.
+    """
+    for path, name in bundles.items():
+        _trust(context, path, name)
+        # Python 3.13 refuses authorities that lack extensions of RFC 5280, as those
+        # of older inspecting proxies do.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+
+
+def _trust(context: ssl.SSLContext, path: Path, name: str) -> None:
+    try:
+        files = [path]
+        if path.is_dir():
+            files = [one for one in path.iterdir() if _HASHED_NAME.fullmatch(one.name)]
+        for file in files:
+            context.load_verify_locations(file)
+    except ssl.SSLError:
+        why = "holds no certificate in PEM form, or a damaged one"
+    except OSError as error:
+        why = f"cannot be read ({error.strerror})"
+    else:
+        if files:
+            return
+        why = "holds no certificate under its hashed name (see openssl-rehash(1))"
+    msg = f"{name} names {str(path)!r}, which {why}: correct it, or leave it out"
+    raise NetworkSettingError(msg)
