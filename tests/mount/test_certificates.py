@@ -1,0 +1,222 @@
+"""Which certificates are trusted, and what becomes of a mount when they vanish."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+from importlib import util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from command import allenfs, fails
+from mount_namespace import MountNamespace
+from mounted import STRICT_PYTHON, Mounted, errno_of_open, image_bytes
+from networks import Authority, TlsFront
+
+from allenfs.mountpoint import is_mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from allenfs.sample.server import SampleService
+
+pytestmark = pytest.mark.one_libfuse
+
+PATH = "section/69750516/ds6/image.jpg"
+OTHER = "section/69750516/ds7/image.jpg"
+UNTRUSTED = ["certificate verify failed", "SSLError"]
+VARIABLES = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]
+VARIABLES += ["ALLENFS_CA_BUNDLE"]
+
+
+@pytest.fixture
+def campus(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "campus")
+
+
+@pytest.fixture
+def front(service: SampleService, campus: Authority) -> Iterator[TlsFront]:
+    """The service, by https, with a certificate of the campus."""
+    port = int(service.url.rpartition(":")[2])
+    with TlsFront(port, campus.certify("127.0.0.1")) as running:
+        yield running
+
+
+@pytest.fixture
+def url(front: TlsFront) -> str:
+    return f"https://127.0.0.1:{front.port}"
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A mountpoint in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "mnt"
+    root.mkdir()
+    yield root
+    if is_mounted(root):
+        subprocess.run(["umount", "-l", root], check=True)
+
+
+def read_through_a_mount(root: Path, *flags: str, **environ: str) -> bytes:
+    done = allenfs("mount", *flags, root, **environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    data = (root / PATH).read_bytes()
+    assert allenfs("umount", root).returncode == 0
+    return data
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_a_bundle_is_trusted_by_whatever_variable_it_is_named(
+    root: Path, campus: Authority, service: SampleService, url: str, variable: str
+) -> None:
+    bundle = os.path.relpath(campus.bundle)  # the shell's directory is not the mount's
+    others = dict.fromkeys(VARIABLES, "") | {variable: bundle}  # empty: hides no other
+    data = read_through_a_mount(root, "--api-url", url, **others)
+    assert data == image_bytes(service.url, PATH)
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"])
+def test_a_directory_of_certificates_is_trusted(
+    root: Path,
+    tmp_path: Path,
+    campus: Authority,
+    service: SampleService,
+    url: str,
+    variable: str,
+) -> None:
+    directory = campus.hashed(tmp_path / "hashed").name
+    if variable == "SSL_CERT_DIR":  # a list
+        second = Authority(tmp_path / "second").hashed(tmp_path / "more").name
+        directory = f"{second}:{directory}"
+    data = read_through_a_mount(root, "--api-url", url, **{variable: directory})
+    assert data == image_bytes(service.url, PATH)
+
+
+def test_the_flag_adds_to_what_the_environment_names(
+    root: Path, tmp_path: Path, campus: Authority, service: SampleService, url: str
+) -> None:
+    other = Authority(tmp_path / "other")
+    flags = ["--api-url", url, "--ca-bundle", os.path.relpath(campus.bundle)]
+    data = read_through_a_mount(root, *flags, SSL_CERT_FILE=str(other.bundle))
+    assert data == image_bytes(service.url, PATH)
+
+
+def test_who_is_not_trusted_is_ehostunreach_until_named(
+    tmp_path: Path,
+    campus: Authority,
+    service: SampleService,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Mounted(tmp_path / "1", url, warnings=UNTRUSTED) as mounted:
+        assert errno_of_open(mounted / PATH) == errno.EHOSTUNREACH
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(campus.bundle))
+    with Mounted(tmp_path / "2", url) as mounted:
+        assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
+
+
+def test_the_name_in_the_certificate_counts_also_with_a_bundle(
+    tmp_path: Path,
+    campus: Authority,
+    service: SampleService,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    port = int(service.url.rpartition(":")[2])
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(campus.bundle))
+    with TlsFront(port, campus.certify("another.example")) as front:
+        url = f"https://127.0.0.1:{front.port}"
+        with Mounted(tmp_path, url, warnings=UNTRUSTED) as mounted:
+            assert errno_of_open(mounted / PATH) == errno.EHOSTUNREACH
+
+
+@pytest.mark.parametrize("kind", ["a file", "a directory"])
+def test_the_systems_store_is_trusted_also_beside_ssl_cert_file(
+    tmp_path: Path, campus: Authority, service: SampleService, url: str, kind: str
+) -> None:
+    store = tmp_path / "certs"
+    if kind == "a file":
+        store.mkdir()
+        (store / "ca-certificates.crt").write_bytes(campus.bundle.read_bytes())
+    else:
+        campus.hashed(store)
+    other = Authority(tmp_path / "other")
+    environ = {**os.environ, "SSL_CERT_FILE": str(other.bundle)}
+    command = [*STRICT_PYTHON, "-m", "allenfs", "prefetch", "--api-url", url, PATH]
+    with MountNamespace(tmp_path) as namespace:
+        assert namespace.run(*command, environ=environ).returncode == 1
+        bound = namespace.run("mount", "--bind", store, "/etc/ssl/certs")
+        assert bound.returncode == 0, bound.stderr
+        done = namespace.run(*command, environ=environ)
+    assert done.returncode == 0, done.stderr
+    assert service.image_requests == 1
+
+
+@pytest.mark.parametrize("variable", [*VARIABLES, "SSL_CERT_DIR", "--ca-bundle"])
+def test_a_bundle_that_cannot_be_used_is_exit_3_and_named(
+    root: Path, tmp_path: Path, variable: str
+) -> None:
+    def refused(what: str) -> str:
+        if variable == "--ca-bundle":
+            said = fails(3, "mount", "--ca-bundle", what, root)
+        else:
+            said = fails(3, "mount", root, **{variable: what})
+        assert not is_mounted(root)
+        return said.removeprefix(
+            f"allenfs: {variable} names '{tmp_path / what}', which "
+        )
+
+    assert refused("missing").startswith("cannot be read (No such file or directory)")
+    if variable in ("SSL_CERT_DIR", "--ca-bundle"):
+        (tmp_path / "a-directory").mkdir()
+        assert refused("a-directory").startswith("holds no certificate under its hash")
+    if variable in ("SSL_CERT_FILE", "--ca-bundle"):
+        (tmp_path / "text.pem").write_text("no certificate\n")
+        assert refused("text.pem").startswith("holds no certificate in PEM form")
+
+
+def test_a_broken_bundle_of_the_environment_is_none_of_the_samples_business(
+    root: Path,
+) -> None:
+    flags = ["--sample"]
+    assert read_through_a_mount(root, *flags, REQUESTS_CA_BUNDLE="/missing")
+
+
+def test_every_command_that_asks_the_service_names_a_broken_bundle(
+    tmp_path: Path,
+) -> None:
+    missing = str(tmp_path / "missing")
+    said = fails(2, "prefetch", "--ca-bundle", missing, PATH)
+    assert f"--ca-bundle names '{missing}'" in said
+    done = allenfs("doctor", SSL_CERT_FILE=missing)
+    assert done.returncode == 1
+    assert f"SSL_CERT_FILE names '{missing}'" in done.stdout
+
+
+def test_bundles_and_packages_that_vanish_under_a_mount_harm_nothing(
+    tmp_path: Path,
+    campus: Authority,
+    service: SampleService,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    packages, directory = tmp_path / "packages", campus.hashed(tmp_path / "hashed")
+    packages.mkdir()
+    for name in ("requests", "urllib3", "certifi", "idna", "charset_normalizer"):
+        found = util.find_spec(name)
+        assert found is not None
+        assert found.origin is not None
+        shutil.copytree(Path(found.origin).parent, packages / name)
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(directory))
+    monkeypatch.setenv("SSL_CERT_FILE", str(campus.bundle))
+    with Mounted(tmp_path, url, warnings=["HTTP 404"]) as mounted:
+        shutil.rmtree(packages)
+        shutil.rmtree(directory)
+        campus.bundle.unlink()
+        assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
+        assert errno_of_open(mounted / "section/1/image.jpg") == errno.ENOENT
+        assert os.readlink(mounted / "section/71592261/nissl") == "../71592412"

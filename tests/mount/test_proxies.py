@@ -1,0 +1,379 @@
+"""Proxies, and passwords of proxies and of mirrors: used, and shown to nobody."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from command import allenfs, fails, serving_pid
+from mounted import STRICT_PYTHON, Mounted, errno_of_open, image_bytes
+from networks import Authority, LogIn, Proxy, SocksProxy, TlsFront, basic
+
+from allenfs.mountpoint import is_mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from allenfs.sample.server import SampleService
+
+pytestmark = pytest.mark.one_libfuse
+
+PATH = "section/69750516/ds6/image.jpg"
+NISSL = "section/71592261/nissl"  # a query
+LIVE = "api.brain-map.org"
+USER, PASSWORD = "joe", "s3cret/ł"
+SPELLED = "joe:s3cret%2F%C5%82"
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A mountpoint, where no proxy is set."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name)
+    root = tmp_path / "mnt"
+    root.mkdir()
+    yield root
+    if is_mounted(root):
+        subprocess.run(["umount", "-l", root], check=True)
+
+
+@pytest.fixture
+def port(service: SampleService) -> int:
+    return int(service.url.rpartition(":")[2])
+
+
+@pytest.fixture
+def proxy(port: int) -> Iterator[Proxy]:
+    """A proxy that wants a password, and leads to the service."""
+    with Proxy(port, f"{USER}:{PASSWORD}") as running:
+        yield running
+
+
+def url_of(proxy: Proxy) -> str:
+    return f"http://{SPELLED}@127.0.0.1:{proxy.port}"
+
+
+def look(root: Path, api_url: str) -> None:
+    """Look at an image and a list through a mount."""
+    assert (root / PATH).read_bytes() == image_bytes(api_url, PATH)
+    assert os.readlink(root / NISSL) == "../71592412"
+
+
+def nowhere(secret: str, root: Path, home: Path) -> None:
+    """Nothing that a mount shows or writes has `secret` in it, nor has its command."""
+    process = Path(f"/proc/{serving_pid(root)}")
+    shown = [process.joinpath("cmdline").read_bytes()]
+    shown += [
+        (root / f".allenfs/{name}").read_bytes() for name in ("status.json", "log")
+    ]
+    shown.append(allenfs("status", root).stdout.encode())
+    shown += [file.read_bytes() for file in home.rglob("*.log")]
+    assert len(shown) == 5
+    for text in shown:
+        assert secret.encode() not in text
+
+
+@pytest.mark.parametrize("way", ["--proxy", "ALLENFS_PROXY", "fstab"])
+def test_a_proxy_is_asked_for_everything_and_its_password_is_nowhere_to_be_seen(
+    tmp_path: Path, root: Path, service: SampleService, proxy: Proxy, way: str
+) -> None:
+    """Also for a service on this machine, and whatever NO_PROXY says."""
+    flags, environ, module = ["mount", "--api-url", service.url], {}, "allenfs"
+    if way == "--proxy":
+        flags += ["--proxy", url_of(proxy)]
+    elif way == "ALLENFS_PROXY":
+        environ = {"ALLENFS_PROXY": url_of(proxy)}
+    else:
+        flags, module = [service.url], "allenfs.mount_helper"
+        environ = {"ALLENFS_PROXY": "http://127.0.0.1:9"}
+    options = ["-o", f"proxy={url_of(proxy)}"] if way == "fstab" else []
+    subprocess.run(
+        [*STRICT_PYTHON, "-m", module, *flags, root, *options],
+        check=True,
+        env={**os.environ, **environ, "NO_PROXY": "*"},
+    )
+    look(root, service.url)
+    shown = f"http://127.0.0.1:{proxy.port}"
+    status = json.loads((root / ".allenfs/status.json").read_bytes())
+    assert status["service"]["proxy"] == shown
+    assert f"  proxy        {shown}\n" in allenfs("status", root).stdout
+    for secret in (PASSWORD, SPELLED, "s3cret"):
+        nowhere(secret, root, tmp_path / "home")
+    asked = [head.split(" ")[1] for head in proxy.heads]
+    assert {target.startswith(service.url) for target in asked} == {True}
+    assert any("image_download" in target for target in asked)
+    assert any("query.json" in target for target in asked)
+    assert allenfs("umount", root).returncode == 0
+
+
+@pytest.mark.declared("407")
+def test_a_wrong_password_of_a_proxy_is_an_errno_and_shown_nowhere(
+    tmp_path: Path, root: Path, service: SampleService, proxy: Proxy
+) -> None:
+    wrong = url_of(proxy).replace("s3cret", "wr0ng")
+    flags = ["--api-url", service.url, "--proxy", wrong]
+    assert allenfs("mount", *flags, root).returncode == 0
+    assert errno_of_open(root / PATH) in errno.errorcode
+    assert service.image_requests == 0
+    nowhere("wr0ng", root, tmp_path / "home")
+    assert allenfs("umount", root).returncode == 0
+    done = allenfs("prefetch", *flags, "section/69750516/ds7/image.jpg")
+    assert done.returncode == 1
+    doctor = allenfs("doctor", *flags)
+    assert f"http://127.0.0.1:{proxy.port}, connected" in doctor.stdout
+    for text in (done.stderr, done.stdout, doctor.stdout, doctor.stderr):
+        assert "wr0ng" not in text
+
+
+@pytest.mark.parametrize("kind", ["http", "https"])
+@pytest.mark.parametrize("variable", ["--proxy", "HTTPS_PROXY", "ALL_PROXY"])
+def test_https_goes_through_a_proxy_that_opens_tls(
+    tmp_path: Path,
+    root: Path,
+    service: SampleService,
+    port: int,
+    kind: str,
+    variable: str,
+) -> None:
+    """The live service's name, with a certificate of the proxy's own authority."""
+    campus = Authority(tmp_path / "campus")
+    own = campus.certify("127.0.0.1") if kind == "https" else None
+    with (
+        TlsFront(port, campus.certify(LIVE)) as front,
+        Proxy(front.port, f"{USER}:{PASSWORD}", own) as proxy,
+    ):
+        url = url_of(proxy).replace("http:", f"{kind}:")
+        flags = ["--ca-bundle", str(campus.bundle)]
+        environ = {}
+        if variable == "--proxy":
+            flags += [variable, url]
+        else:
+            environ[variable] = url
+        done = allenfs("mount", *flags, root, **environ)
+        assert (done.returncode, done.stderr) == (0, "")
+        look(root, service.url)
+        nowhere("s3cret", root, tmp_path / "home")
+        assert {head.split(" ")[1] for head in proxy.heads} == {f"{LIVE}:443"}
+        assert allenfs("umount", root).returncode == 0
+
+
+@pytest.mark.parametrize("scheme", ["socks5h", "socks5"])
+@pytest.mark.parametrize("tls", [True, False])
+def test_a_socks_proxy_leads_to_the_service(
+    tmp_path: Path,
+    root: Path,
+    service: SampleService,
+    port: int,
+    scheme: str,
+    tls: bool,
+) -> None:
+    """socks5h lets the proxy look the name up."""
+    campus = Authority(tmp_path / "campus")
+    host = "no-such-host.invalid" if scheme == "socks5h" else "127.0.0.1"
+    with TlsFront(port, campus.certify(host)) as front:
+        api_url = f"https://{host}:{front.port}" if tls else f"http://{host}:{port}"
+        with SocksProxy(front.port if tls else port) as proxy:
+            flags = ["--api-url", api_url, "--ca-bundle", str(campus.bundle)]
+            flags += ["--proxy", f"{scheme}://127.0.0.1:{proxy.port}"]
+            done = allenfs("mount", *flags, root)
+            assert (done.returncode, done.stderr) == (0, "")
+            look(root, service.url)
+            assert allenfs("umount", root).returncode == 0
+    assert set(proxy.asked) == {(host, front.port if tls else port)}
+
+
+def test_an_empty_proxy_is_none_whatever_the_environment_says(
+    root: Path, service: SampleService, port: int
+) -> None:
+    api_url = f"http://127.1:{port}"  # this machine, though it does not look like it
+    environ = {
+        "http_proxy": "http://127.0.0.1:9",
+        "ALLENFS_PROXY": "http://127.0.0.1:9",
+    }
+    done = allenfs("mount", "--api-url", api_url, "--proxy", "", root, **environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    status = json.loads((root / ".allenfs/status.json").read_bytes())
+    assert status["service"]["proxy"] is None
+    assert os.readlink(root / NISSL) == "../71592412"
+    assert allenfs("umount", root).returncode == 0
+
+
+def test_the_sample_is_asked_itself_whatever_the_environment_says(root: Path) -> None:
+    done = allenfs("mount", "--sample", root, ALLENFS_PROXY="http://127.0.0.1:9")
+    assert done.returncode == 0
+    assert (root / PATH).read_bytes()
+    assert allenfs("umount", root).returncode == 0
+
+
+@pytest.mark.parametrize("variable", ["--proxy", "ALLENFS_PROXY", "HTTPS_PROXY"])
+def test_a_proxy_that_cannot_work_is_exit_3_and_one_line_without_its_password(
+    root: Path, variable: str
+) -> None:
+    proxy = " http://joe:s3cret@proxy.example:3128"
+    if variable == "--proxy":
+        said = fails(3, "mount", variable, proxy, root)
+    else:
+        said = fails(3, "mount", root, **{variable: proxy})
+    assert said.startswith(f"allenfs: {variable}=")
+    assert "proxy.example:3128' cannot be a proxy: there is a blank" in said
+    assert "s3cret" not in said
+    assert not is_mounted(root)
+
+
+def test_a_broken_proxy_of_the_other_scheme_is_no_obstacle(root: Path) -> None:
+    done = allenfs("mount", root, HTTP_PROXY="ftp://x")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert allenfs("umount", root).returncode == 0
+
+
+def test_socks_without_its_package_is_exit_3_and_names_it(
+    tmp_path: Path, root: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nsys.modules['socks'] = None\n"
+    )
+    environ = {"PYTHONPATH": str(tmp_path)}
+    socks = "socks5h://127.0.0.1:9"
+    for said in (
+        fails(3, "mount", "--proxy", socks, root, **environ),
+        fails(3, "mount", root, **environ, HTTPS_PROXY=socks),
+        fails(2, "prefetch", "--proxy", socks, PATH, **environ),
+    ):
+        assert f"{sys.executable} -m pip install 'allenfs[socks]'" in said
+
+
+# A mirror that wants a password
+
+
+@pytest.fixture
+def mirror(port: int) -> Iterator[LogIn]:
+    with LogIn(port, f"{USER}:{PASSWORD}") as running:
+        yield running
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_password_of_a_mirror_is_read_from_netrc(
+    tmp_path: Path,
+    service: SampleService,
+    mirror: LogIn,
+    monkeypatch: pytest.MonkeyPatch,
+    named: bool,
+) -> None:
+    api_url = f"http://127.0.0.1:{mirror.port}"
+    with Mounted(tmp_path / "1", api_url, warnings=["401"]) as mounted:
+        assert errno_of_open(mounted / PATH) == errno.EACCES
+    netrc = tmp_path / "passwords" if named else tmp_path / "home" / ".netrc"
+    netrc.write_text(f"machine 127.0.0.1 login {USER} password {PASSWORD}\n")
+    if named:
+        monkeypatch.setenv("NETRC", str(netrc))
+    with Mounted(tmp_path / "2", api_url) as mounted:
+        look(mounted.root, service.url)
+        assert "s3cret" not in mounted.log
+
+
+def test_netrc_s_relative_name_is_of_the_shells_directory(
+    tmp_path: Path,
+    root: Path,
+    service: SampleService,
+    mirror: LogIn,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "passwords").write_text(
+        f"machine 127.0.0.1\n  login {USER}\n  password {PASSWORD}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    api_url = f"http://127.0.0.1:{mirror.port}"
+    done = allenfs("mount", "--api-url", api_url, root, NETRC="passwords")
+    assert (done.returncode, done.stderr) == (0, "")
+    look(root, service.url)
+    nowhere("s3cret", root, tmp_path / "home")
+    assert allenfs("umount", root).returncode == 0
+
+
+def test_a_password_goes_to_the_host_that_netrc_names_and_to_no_other(
+    tmp_path: Path, service: SampleService, port: int
+) -> None:
+    (tmp_path / "home" / ".netrc").write_text(
+        f"machine localhost login {USER} password {PASSWORD}\n"
+        "default login anyone password anything\n"
+    )
+    with Mounted(tmp_path / "1", f"http://127.0.0.1:{port}") as mounted:
+        look(mounted.root, service.url)
+    assert service.headers
+    for headers in (*service.headers, *service.query_headers):
+        assert "Authorization" not in headers
+    service.reset_counters()
+    with Mounted(tmp_path / "2", f"http://localhost:{port}") as mounted:
+        os.readlink(mounted / NISSL)
+    assert service.query_headers[0]["Authorization"] == basic(f"{USER}:{PASSWORD}")
+
+
+def test_a_password_of_the_service_is_not_shown_to_the_proxy_of_an_https_service(
+    tmp_path: Path, root: Path, service: SampleService, port: int
+) -> None:
+    campus = Authority(tmp_path / "campus")
+    netrc = tmp_path / "home" / ".netrc"
+    netrc.write_text(f"machine {LIVE} login {USER} password {PASSWORD}\n")
+    with TlsFront(port, campus.certify(LIVE)) as front, Proxy(front.port) as proxy:
+        flags = ["--ca-bundle", str(campus.bundle)]
+        flags += ["--proxy", f"127.0.0.1:{proxy.port}"]
+        assert allenfs("mount", *flags, root).returncode == 0
+        look(root, service.url)
+        assert allenfs("umount", root).returncode == 0
+    assert service.headers[0]["Authorization"] == basic(f"{USER}:{PASSWORD}")
+    assert "authorization" not in "".join(proxy.heads).lower()
+
+
+BROKEN = [
+    "machine 127.0.0.1 login joe password s3 cret\n",
+    "machine 127.0.0.1 login joe s3cret\n",
+    "s3cret machine 127.0.0.1\n",
+]
+
+
+def test_a_broken_netrc_is_exit_3_and_one_line_without_its_words(
+    tmp_path: Path, root: Path, service: SampleService
+) -> None:
+    netrc = tmp_path / "home" / ".netrc"
+    for text in BROKEN:
+        netrc.write_text(text)
+        said = fails(3, "mount", "--api-url", service.url, root)
+        assert f"{netrc}, line " in said
+        assert "cret" not in said
+    # and of no other service's business
+    done = allenfs("mount", "--api-url", "http://localhost:9", root)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert allenfs("umount", root).returncode == 0
+    said = fails(3, "mount", root, NETRC="/missing")
+    assert "NETRC names '/missing', which cannot be read" in said
+
+
+def test_an_address_with_a_password_is_refused_and_the_password_not_shown(
+    root: Path,
+) -> None:
+    address = "https://joe:s3cret@mirror.example"
+    image = f"{address}/api/v2/image_download/x"
+    said = [
+        fails(3, "mount", "--api-url", address, root),
+        fails(3, "mount", root, ALLENFS_API_URL=address),
+        fails(2, "prefetch", "--api-url", address, PATH),
+        fails(1, "url", PATH, ALLENFS_API_URL=address),
+        fails(1, "path", image),
+        allenfs("doctor", "--api-url", address).stdout,
+    ]
+    for source in (address, f"allenfs:{address.rpartition('://')[2]}"):
+        helper = [*STRICT_PYTHON, "-m", "allenfs.mount_helper", source, root]
+        done = subprocess.run(helper, capture_output=True, text=True, check=False)
+        assert done.returncode in (1, 32)
+        assert len(done.stderr.splitlines()) == 1
+        said.append(done.stderr)
+    for text in said:
+        assert "s3cret" not in text
+        assert "mirror.example" in text
+    assert "~/.netrc (machine HOST login USER password PASSWORD)" in said[0]
