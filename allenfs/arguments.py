@@ -201,7 +201,7 @@ def service_settings(parsed: argparse.Namespace) -> ServiceSettings:
 
 
 def store_settings(parsed: argparse.Namespace, service_name: str) -> StoreSettings:
-    """Read what `add_store` has added, and the environment.
+    """Read what `add_store` has added, and the environment; find the directory.
 
     Raises
     ------
@@ -209,15 +209,33 @@ def store_settings(parsed: argparse.Namespace, service_name: str) -> StoreSettin
     UnsafeStoreError
         Others have a hand in that directory.
     """
+    return found_store(chosen_store(parsed, service_name))
+
+
+def chosen_store(parsed: argparse.Namespace, service_name: str) -> StoreSettings:
+    """Read what `add_store` has added, and the environment, without a look at the disk.
+
+    Raises
+    ------
+    ConfigError
+    """
     capacity_bytes = parsed.cache_size or config.parse_size(
         os.environ.get(config.CACHE_SIZE_VARIABLE) or config.DEFAULT_CACHE_SIZE
     )
-    chosen = config.cache_dir(parsed.cache_dir, os.environ)
+    directory = config.cache_dir(parsed.cache_dir, os.environ)
+    return StoreSettings(directory, capacity_bytes, service_name)
+
+
+def found_store(chosen: StoreSettings) -> StoreSettings:
+    """Find where the directory that was chosen is; raises as `store_settings` does.
+
+    It may wait for ever, where a file system does not answer.
+    """
     # a link of the user's own: nobody's that takes its place later
     try:
-        directory = own_directory(chosen.resolve())
+        directory = own_directory(chosen.directory.resolve())
     except RuntimeError as error:  # a loop of links, before Python 3.13
-        msg = f"a link that leads to itself: {str(chosen)!r}"
+        msg = f"a link that leads to itself: {str(chosen.directory)!r}"
         raise ConfigError(msg) from error
     trust.require_own(directory)
-    return StoreSettings(directory, capacity_bytes, service_name)
+    return replace(chosen, directory=directory)

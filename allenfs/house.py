@@ -37,6 +37,7 @@ class House:
     fetcher: Fetcher
     filesystem: Filesystem
     attributes: ExtendedAttributes
+    trouble: Trouble
 
 
 def assemble(
@@ -81,7 +82,7 @@ def assemble(
     )
     own_files = None
     if mounted is not None:
-        sources = Sources(activity, turns, store, shelf, handles)
+        sources = Sources(activity, turns, store, shelf, handles, trouble)
         status = Status(
             mounted, service_settings, store_settings, sources, proxy=service.proxy
         )
@@ -98,4 +99,4 @@ def assemble(
     attributes = ExtendedAttributes(
         filesystem, fetcher, catalog, api_url=service_settings.api_url
     )
-    return House(store, fetcher, filesystem, attributes)
+    return House(store, fetcher, filesystem, attributes, trouble)

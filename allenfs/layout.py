@@ -19,6 +19,7 @@ import operator
 import os
 import re
 import stat
+import tempfile
 import uuid
 from typing import TYPE_CHECKING
 
@@ -132,11 +133,11 @@ class Layout:
     def files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
         """Go through the stored files of all services: name and entry."""
         prefix = len(self._images_prefix)
-        services = _entries(self.images)
-        trees = (tree for service in services for tree in _entries(service))
-        ids = (image_id for tree in trees for image_id in _entries(tree))
+        services = entries(self.images)
+        trees = (tree for service in services for tree in entries(service))
+        ids = (image_id for tree in trees for image_id in entries(tree))
         for image_id in ids:
-            for entry in _entries(image_id):
+            for entry in entries(image_id):
                 name = entry.path[prefix:]
                 if entry.is_file(follow_symlinks=False) and _IMAGE_NAME.fullmatch(name):
                     yield name, entry
@@ -184,13 +185,18 @@ class Layout:
         for directory in (self.images, self.incoming):
             make_private(directory)
 
+    def try_out(self, size_bytes: int) -> None:
+        """Try whether so much could be kept; raises OSError where it could not."""
+        self.prepare()
+        try_file(self.incoming, size_bytes)
+
     def incoming_file(self) -> Path:
         """Return a new name for a download."""
         return self.incoming / uuid.uuid4().hex
 
     def remove_litter(self) -> None:
         """Remove the downloads of processes that were killed."""
-        for entry in _entries(self.incoming):
+        for entry in entries(self.incoming):
             is_ours = _INCOMING_NAME.fullmatch(entry.name)
             if is_ours and entry.is_file(follow_symlinks=False):
                 with contextlib.suppress(OSError), open(entry.path, "rb") as file:
@@ -199,7 +205,29 @@ class Layout:
                     os.unlink(entry.path)
 
 
-def _entries(directory: Path | os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:
+def try_file(directory: Path, size_bytes: int) -> None:
+    """Do what keeping an image of that size does, with a file that has no name.
+
+    Raises
+    ------
+    OSError
+    """
+    with tempfile.TemporaryFile(dir=directory) as file:
+        os.posix_fallocate(file.fileno(), 0, size_bytes)
+        os.fsync(file.fileno())
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        again = os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_NOATIME)
+        os.close(again)
+
+
+def entries(directory: Path | os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:
+    """Go through a directory of the store: empty where it is missing, or a link.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
     if directory.is_symlink():
         return  # what it leads to is not the store's
     try:

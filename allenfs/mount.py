@@ -31,6 +31,7 @@ from allenfs.recent_log import RecentLog
 from allenfs.status import Mounted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
     from allenfs.config import MountSettings
@@ -44,10 +45,18 @@ _M_MMAP_THRESHOLD, _MMAP_BYTES = -3, 2**20
 _M_ARENA_MAX, _ARENAS = -8, 2
 # A mount takes 0.3 s; a machine under load may need much longer.
 _START_S = 30.0
+_KILL_S = 2.0
+# How the process that serves begins the lines that are for whoever mounts.
+WARNING = "allenfs: warning: "
 
 
-def run(settings: MountSettings) -> None:
+def run(settings: MountSettings, *, warn: Callable[[str], None] | None = None) -> None:
     """Mount, and serve until unmounted.
+
+    Parameters
+    ----------
+    warn : callable, optional
+        Told, before it is mounted, why the store cannot be written, if so.
 
     Raises
     ------
@@ -82,6 +91,12 @@ def run(settings: MountSettings) -> None:
         except NetworkSettingError as error:
             raise MountError(str(error)) from error
         store = house.store
+        failure = house.trouble.check()
+        if failure and warn is not None:
+            warn(
+                f"the store cannot be written: {failure}: images are read, but not "
+                "kept, and each open downloads anew; see allenfs doctor"
+            )
         stack.callback(notify.stopping)
 
         def started() -> None:
@@ -106,13 +121,18 @@ def run(settings: MountSettings) -> None:
             raise MountError(msg) from error
 
 
-def start(mountpoint: Path, arguments: list[str]) -> None:
+def start(mountpoint: Path, arguments: list[str]) -> list[str]:
     """Mount in the background; return when the mountpoint answers.
 
     Parameters
     ----------
     arguments : list of str
         Of ``allenfs``, for the process that serves in the foreground.
+
+    Returns
+    -------
+    list of str
+        What that process warns of.
 
     Raises
     ------
@@ -133,11 +153,16 @@ def start(mountpoint: Path, arguments: list[str]) -> None:
     ) as process:
         try:
             _wait_until_mounted(mountpoint, process)
+            return _warnings(process)
         except BaseException:
             process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_KILL_S)
             raise
-        # it lives on; leaving the block must neither wait for it nor warn
-        process.returncode = 0
+        finally:
+            # it lives on, or hangs in a file system that does not answer; leaving the
+            # block must neither wait for it nor warn
+            process.returncode = 0
 
 
 def _python_path() -> str:
@@ -154,18 +179,30 @@ def _wait_until_mounted(mountpoint: Path, process: subprocess.Popen[bytes]) -> N
     ends_s = time.monotonic() + _START_S
     while process.poll() is None:
         if time.monotonic() > ends_s:
-            msg = f"{mountpoint} does not answer after {_START_S:.0f} s"
+            msg = (
+                f"{mountpoint} does not answer after {_START_S:.0f} s: is the store on "
+                "a file system that does not answer? See allenfs doctor"
+            )
             raise MountError(msg)
         if is_mounted(mountpoint) and serving_pid(mountpoint) == process.pid:
             return
         time.sleep(_LOOK_S)
     assert process.stderr is not None
     said = process.stderr.read().decode(errors="replace").strip().splitlines()
+    said = [line for line in said if not line.startswith(WARNING)]
     if any(line.startswith("Traceback") for line in said):
         said = said[-1:]
     words = "; ".join(line.removeprefix("allenfs: ") for line in said if line.strip())
     kind = ConfigError if process.returncode == ConfigError.exit_code else MountError
     raise kind(words or f"the process ended with {process.returncode}")
+
+
+def _warnings(process: subprocess.Popen[bytes]) -> list[str]:
+    """Return what a process that serves has warned of before it did."""
+    assert process.stderr is not None
+    os.set_blocking(process.stderr.fileno(), False)
+    said = (process.stderr.read() or b"").decode(errors="replace").splitlines()
+    return [line for line in said if line.startswith(WARNING)]
 
 
 def _operations_module() -> ModuleType:

@@ -22,19 +22,19 @@ import stat
 import time
 import zlib
 from errno import ELOOP, ENXIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 from allenfs.journal import Journal
 from allenfs.labels import HASHED, file_name
-from allenfs.layout import Layout, disk_bytes
+from allenfs.layout import Layout, disk_bytes, entries
 from allenfs.spool import Spool
 from allenfs.trouble import Trouble
 from allenfs.trust import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from allenfs.config import StoreSettings
 
@@ -135,14 +135,23 @@ class Shelf:
         return [unquote(name) for name in encoded if not name.startswith(HASHED)]
 
     def usage(self) -> Iterator[tuple[int, int, Path]]:
-        """Go through the files of all services: last use (ns), bytes on disk, path."""
-        for kind in self._all.glob("*/*"):
+        """Go through the files of all services: last use (ns), bytes on disk, path.
+
+        Raises
+        ------
+        OSError
+            A directory cannot be read.
+        """
+        kinds = (kind for service in entries(self._all) for kind in entries(service))
+        for kind in kinds:
             if not _KIND.fullmatch(kind.name):
                 continue
-            for path in kind.glob(f"*{_SUFFIX}"):
-                with contextlib.suppress(OSError):
-                    found = path.lstat()
-                    yield found.st_mtime_ns, disk_bytes(found.st_size), path
+            for entry in entries(kind):
+                if entry.name.endswith(_SUFFIX):
+                    with contextlib.suppress(OSError):
+                        found = entry.stat(follow_symlinks=False)
+                        size_bytes = disk_bytes(found.st_size)
+                        yield found.st_mtime_ns, size_bytes, Path(entry.path)
 
     def clear(self) -> int:
         """Remove the answers of every service; return how many there were."""

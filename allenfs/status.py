@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from allenfs.config import ServiceSettings, StoreSettings
     from allenfs.downloads import Download
     from allenfs.recent_log import RecentLog
+    from allenfs.trouble import Trouble
     from allenfs.turns import Turns
 
 # 20 000 records take 170 ms.
@@ -76,6 +78,7 @@ class Sources(NamedTuple):
     images: Images
     records: Records
     handles: Sized
+    trouble: Trouble
 
 
 class Status:
@@ -175,6 +178,9 @@ class Status:
     def _store_page(self) -> dict[str, Any]:
         self._sources.images.catch_up()
         records, records_bytes = self._counted_records()
+        trouble = self._sources.trouble
+        # it may be over, and nothing was kept since
+        failure = trouble.failure and trouble.check(at_once=True)
         return {
             "directory": str(self._store.directory),
             "capacity_bytes": self._store.capacity_bytes,
@@ -183,13 +189,16 @@ class Status:
             "images_bytes": self._sources.images.used_bytes,
             "records": records,
             "records_bytes": records_bytes,
+            "failure": failure,
         }
 
     def _counted_records(self) -> tuple[int, int]:
         count, used_bytes, good_until_s = self._records
         if self._clock() >= good_until_s:
-            sizes = [size_bytes for _, size_bytes, _ in self._sources.records.usage()]
-            count, used_bytes = len(sizes), sum(sizes)
+            with contextlib.suppress(OSError):  # not to be read: as it was before
+                usage = self._sources.records.usage()
+                sizes = [size_bytes for _, size_bytes, _ in usage]
+                count, used_bytes = len(sizes), sum(sizes)
             self._records = count, used_bytes, self._clock() + _RECORDS_COUNTED_S
         return count, used_bytes
 

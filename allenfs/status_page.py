@@ -81,7 +81,9 @@ def _store(store: dict[str, Any]) -> str:
     used, capacity = store["used_bytes"], store["capacity_bytes"]
     words = f"{size(used)} of {size(capacity)} used ({_percent(used, capacity)})"
     images = _count(store["images"], "image")
-    return f"{words}: {images}, {_count(store['records'], 'record')}"
+    words = f"{words}: {images}, {_count(store['records'], 'record')}"
+    failure = store.get("failure")  # an older allenfs says nothing
+    return f"CANNOT BE WRITTEN: {_plain(failure)}; {words}" if failure else words
 
 
 def _opened(images: dict[str, Any]) -> str:

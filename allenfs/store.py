@@ -199,6 +199,9 @@ class Store:
                     self._make_room(0)
             except OSError as error:
                 self._trouble.say(error)
+                if not self.image_count:  # a store that is read-only is still read
+                    with contextlib.suppress(OSError):
+                        self._recency.replace(self._layout.usage())
 
     def remove(self, name: str, inode: int) -> None:
         """Remove a damaged file, unless another one has taken its name."""

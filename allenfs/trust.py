@@ -64,7 +64,7 @@ def require_private(directory: Path) -> None:
     if not stat.S_ISDIR(found.st_mode):
         raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR), str(directory))
     if found.st_uid != os.geteuid() or found.st_mode & stat.S_IWOTH:
-        raise PermissionError(EPERM, "others have a hand in it", str(directory))
+        raise PermissionError(EPERM, "others own it, or can write it", str(directory))
 
 
 def make_private(directory: Path) -> None:
@@ -78,8 +78,16 @@ def _parts(directory: Path) -> Iterator[Path]:
     """Name what the store consists of, down to what thousands of files are in."""
     yield from (directory / name for name in _FILES + _TREES)
     for tree in ("images", "records"):
-        yield from (directory / tree).glob("*")
-        yield from (directory / tree).glob("*/*")
+        for path in _listed(directory / tree):
+            yield path
+            yield from _listed(path)
+
+
+def _listed(directory: Path) -> list[Path]:
+    # pathlib's glob and is_dir raise where a folder above is not to be read
+    with contextlib.suppress(OSError):
+        return list(directory.iterdir())
+    return []
 
 
 def _is_empty(directory: Path) -> bool:

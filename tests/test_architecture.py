@@ -33,11 +33,11 @@ ROWS = (
     ("sheets",),
     ("tree",),
     # mechanism
-    ("answers", "watchdog", "sealed", "journal", "recency", "mountpoint", "trouble"),
+    ("answers", "watchdog", "sealed", "journal", "recency", "mountpoint"),
     ("certificates", "credentials"),
     ("windowed", "trust", "notify", "tls"),
     ("layout", "spool"),
-    ("turns", "single_flight", "compared", "recent_log"),
+    ("turns", "single_flight", "compared", "recent_log", "trouble"),
     ("prefetch.outage",),
     ("prefetch.gathering",),
     ("transport", "store", "shelf"),

@@ -6,6 +6,7 @@ import logging
 import logging.handlers
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from allenfs.errors import (
     UnsafeStoreError,
     UrlError,
 )
+from allenfs.wording import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -78,19 +80,27 @@ def run(parsed: argparse.Namespace) -> None:
         # not an argument: everybody could read its password there
         os.environ[network.PROXY_VARIABLE] = settings.service.proxy
     if parsed.foreground:
+        settings = _with_store(settings)
         _set_up_log(parsed.log_file, verbose=parsed.verbose)
         os.chdir("/")  # a mount must not keep the current directory busy
-        mount.run(settings)
+        # a log that is no file is on stderr, and says it there
+        mount.run(settings, warn=_warn if parsed.log_file else None)
         return
     log_file = parsed.log_file or _default_log_file()
+    daemon_arguments = _daemon_arguments(parsed, settings, log_file)
     try:
-        mount.start(settings.mountpoint, _daemon_arguments(parsed, settings, log_file))
+        warnings = mount.start(settings.mountpoint, daemon_arguments)
     except OSError as error:
         raise MountError(str(error)) from error
+    for warning in warnings:
+        print(warning, file=sys.stderr)
 
 
 def settings_of(parsed: argparse.Namespace) -> MountSettings:
     """Read what `add_arguments` has added, and the environment.
+
+    The store's directory is not looked at: it may be on a file system that does not
+    answer, and only the process that serves can be left waiting for it.
 
     Raises
     ------
@@ -98,9 +108,9 @@ def settings_of(parsed: argparse.Namespace) -> MountSettings:
     """
     try:
         service = arguments.service_settings(parsed)
-        store = arguments.store_settings(parsed, config.service_name(service.api_url))
-    except (NetworkSettingError, UrlError, UnsafeStoreError) as error:
+    except (NetworkSettingError, UrlError) as error:
         raise MountError(str(error)) from error
+    store = arguments.chosen_store(parsed, config.service_name(service.api_url))
     options = config.parse_fuse_options(parsed.fuse_options)
     if parsed.allow_other:
         options["allow_other"] = True
@@ -112,6 +122,19 @@ def settings_of(parsed: argparse.Namespace) -> MountSettings:
         fuse_options=options,
         readahead_images=parsed.readahead,
     )
+
+
+def _with_store(settings: MountSettings) -> MountSettings:
+    try:
+        return replace(settings, store=arguments.found_store(settings.store))
+    except UnsafeStoreError as error:
+        raise MountError(str(error)) from error
+
+
+def _warn(text: str) -> None:
+    from allenfs.mount import WARNING  # noqa: PLC0415 - as above
+
+    print(f"{WARNING}{printable(text)}", file=sys.stderr)
 
 
 def _daemon_arguments(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -62,11 +63,12 @@ def _state(place: Path) -> str:
 def log_file() -> Finding:
     """Whether a mount in the background can write its log."""
     path = config.default_log_file(os.environ)
-    if path.exists():
-        if os.access(path, os.W_OK) and path.is_file():
-            return ok(f"{path}, {path.stat().st_size:,} bytes")
-    elif os.access(existing(path), os.W_OK | os.X_OK):
-        return ok(f"{path}, not there yet")
+    with contextlib.suppress(OSError):  # a folder above it cannot be read
+        if path.exists():
+            if os.access(path, os.W_OK) and path.is_file():
+                return ok(f"{path}, {path.stat().st_size:,} bytes")
+        elif os.access(existing(path), os.W_OK | os.X_OK):
+            return ok(f"{path}, not there yet")
     return warn(
         f"{path} cannot be written: a mount in the background has no log",
         "make it writable, or mount with --log-file FILE",
@@ -74,9 +76,17 @@ def log_file() -> Finding:
 
 
 def existing(path: Path) -> Path:
-    """Return `path`, or what is there of the way to it."""
-    while not os.path.lexists(path) and path != path.parent:
-        path = path.parent
+    """Return `path`, or what is there of the way to it.
+
+    Raises
+    ------
+    OSError
+        That cannot be said: a folder is not to be read, or its file system is dead.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return existing(path.parent)
     return path
 
 

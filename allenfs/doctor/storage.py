@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
-import tempfile
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +13,9 @@ from allenfs import upkeep
 from allenfs.doctor.findings import Finding, fail, ok, warn
 from allenfs.doctor.host import existing
 from allenfs.errors import ConfigError, UnsafeStoreError
-from allenfs.layout import Layout
+from allenfs.layout import Layout, try_file
 from allenfs.shelf import Shelf
+from allenfs.trouble import NO_ROOM, TRIED_BYTES, reason_of
 from allenfs.wording import size
 
 if TYPE_CHECKING:
@@ -30,12 +29,11 @@ _REMOTE = re.compile(
     r"nfs\d?|cifs|smb3|smbfs|9p|afs|ceph|lustre|gpfs|beegfs|pvfs2|orangefs|glusterfs"
     r"|virtiofs|fuse\..*"
 )
-_TRIED_BYTES = 64 * 1024
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _CORRECT = (
     "correct --cache-dir, --cache-size, or $ALLENFS_CACHE_DIR, $ALLENFS_CACHE_SIZE"
 )
 _ELSEWHERE = "use another directory with --cache-dir or $ALLENFS_CACHE_DIR"
+_REPAIR = f"make it yours to read and write (chmod u+rwx), or {_ELSEWHERE}"
 
 
 class StoreChecks:
@@ -62,16 +60,20 @@ class StoreChecks:
             return fail(str(error), f"mend it as said, or {_ELSEWHERE}")
         except ConfigError as error:
             return fail(str(error), _CORRECT)
-        except OSError as error:
-            return fail(f"{error.filename}: {error.strerror}", _ELSEWHERE)
         directory = settings.directory
-        if not os.path.lexists(directory):
-            return ok(f"{directory}, not there yet")
-        if not directory.is_dir():
-            return fail(f"{directory} is no directory", _ELSEWHERE)
-        sizes = upkeep.sizes(Layout(directory, settings.service_name))
+        try:
+            place = existing(directory)
+            if not place.is_dir():
+                return fail(f"{place} is no directory", _ELSEWHERE)
+            if place != directory:
+                return ok(f"{directory}, not there yet")
+            sizes = upkeep.sizes(Layout(directory, settings.service_name))
+            used = size(self._used_bytes(sizes))
+        except OSError as error:
+            advice = _REPAIR if error.errno == errno.EACCES else _ELSEWHERE
+            return fail(f"the store cannot be read: {reason_of(error)}", advice)
         count = sum(number for number, _ in sizes.values())
-        return ok(f"{directory}, {count:,} images, {size(self._used_bytes(sizes))}")
+        return ok(f"{directory}, {count:,} images, {used}")
 
     def room(self) -> Finding:
         """Whether the disk has room for what the limit allows."""
@@ -82,7 +84,7 @@ class StoreChecks:
         sizes = upkeep.sizes(Layout(settings.directory, settings.service_name))
         wanted_bytes = max(0, settings.capacity_bytes - self._used_bytes(sizes))
         limit = size(settings.capacity_bytes)
-        if free_bytes < _TRIED_BYTES:
+        if free_bytes < TRIED_BYTES:
             return fail(
                 "the disk is full: images are read, but not kept",
                 f"make room, or {_ELSEWHERE}; see allenfs cache clear",
@@ -98,22 +100,25 @@ class StoreChecks:
     def files(self) -> Finding:
         """Whether a file can be made, written and locked there."""
         directory = self._settings.directory
-        place = existing(directory)
+        incoming = Layout(directory, "").incoming
+        place = existing(incoming)
         kind = kind_of(place)
         try:
-            if place == directory:
-                _try_file(directory)
-            elif not os.access(place, os.W_OK | os.X_OK) or is_read_only(place):
-                raise PermissionError(errno.EACCES, "not to be written", str(place))
+            if place in (incoming, directory):
+                try_file(place, TRIED_BYTES)
+            elif is_read_only(place):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+            elif not os.access(place, os.W_OK | os.X_OK):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
-            if error.errno in _NO_ROOM:
+            if error.errno in NO_ROOM:
                 return fail(
                     f"nothing can be written: {error.strerror}",
                     f"make room (a quota?), or {_ELSEWHERE}",
                 )
             return fail(
                 f"{place} ({kind}): {error.strerror}: images are read, but not kept",
-                _ELSEWHERE,
+                _REPAIR if error.errno == errno.EACCES else _ELSEWHERE,
             )
         if _REMOTE.fullmatch(kind):
             return warn(
@@ -141,14 +146,3 @@ def kind_of(path: Path, table: Path = _MOUNT_TABLE) -> str:
 def is_read_only(path: Path) -> bool:
     """Whether its file system is mounted so; root's permissions do not tell."""
     return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
-
-
-def _try_file(directory: Path) -> None:
-    """Do what storing an image does, with a file that has no name."""
-    with tempfile.TemporaryFile(dir=directory) as file:
-        file.write(bytes(_TRIED_BYTES))
-        file.flush()
-        os.fsync(file.fileno())
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        again = os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_NOATIME)
-        os.close(again)

@@ -92,6 +92,10 @@ class DirectTree:
                 return upkeep.evict(self._layout, self._house.store, request)
         return None
 
+    def store_failure(self) -> str | None:
+        """Try whether something can be kept."""
+        return self._house.trouble.check()
+
     def _entry(self, path: str) -> Entry:
         return self._at(self._resolved(path))
 

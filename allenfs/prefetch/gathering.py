@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import errno
+import functools
 import queue
 import threading
 from typing import TYPE_CHECKING, NamedTuple
@@ -206,6 +207,8 @@ class Gathering:
                 self._first = self._first or path
             # compared with its checksum, and used now: not the next one to go
             return Outcome(Result.LOCAL, shown, self._tree.fetch(path))
+        if self._failure_at_first:
+            self._give_up(self._failure_at_first)
         while self._outage.may_ask():
             try:
                 size_bytes = self._tree.fetch(path)
@@ -227,12 +230,23 @@ class Gathering:
         is_kept = self._tree.local_bytes(path) is not None
         self._unkept = 0 if is_kept else self._unkept + 1
         is_first_gone = path != first and self._tree.local_bytes(first) is None
-        if is_first_gone or self._unkept >= _UNKEPT_IN_A_ROW:
+        failure = None if is_kept else self._tree.store_failure()
+        if failure:
+            self._give_up(failure)
+        elif is_first_gone or self._unkept >= _UNKEPT_IN_A_ROW:
             self._outage.give_up("the store has no room for all of it")
         if is_kept:
             return Outcome(Result.FETCHED, shown, size_bytes)
-        cause = "downloaded, and not kept: the store has no room for it"
+        cause = f"downloaded, and not kept: {failure or 'the store has no room for it'}"
         return Outcome(Result.FAILED, shown, cause=cause)
+
+    @functools.cached_property
+    def _failure_at_first(self) -> str | None:
+        """Why nothing can be kept, asked once: before the first download."""
+        return self._tree.store_failure()
+
+    def _give_up(self, failure: str) -> None:
+        self._outage.give_up(f"the store cannot be written: {failure}")
 
 
 def cause_of(error: AllenFSError | OSError) -> str:

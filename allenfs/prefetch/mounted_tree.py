@@ -142,6 +142,11 @@ class MountedTree:
             return upkeep.evict_sheet(*self._own_store(), sha256)
         return None
 
+    def store_failure(self) -> str | None:
+        """Ask the mount, which tries it where it failed before."""
+        failure = _read_status(self._root / _STATUS).get("store", {}).get("failure")
+        return None if failure is None else str(failure)
+
     def _attribute(self, path: str, name: str) -> str | None:
         try:
             return os.getxattr(self._root / path, name).decode()

@@ -59,6 +59,9 @@ class Tree(Protocol):
     def evict(self, path: str) -> int | None:
         """Remove an image from the store; return its size, None if it is not there."""
 
+    def store_failure(self) -> str | None:
+        """Return why nothing can be kept at present, None where it can."""
+
 
 class Named(NamedTuple):
     """A file that was named, or what could not be looked at, and why."""

@@ -27,6 +27,9 @@ from store_helpers import (
 )
 
 from allenfs import journal
+from allenfs.config import StoreSettings
+from allenfs.store import Store
+from allenfs.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -140,6 +143,23 @@ def test_a_disk_without_one_free_byte_costs_no_read(
     ballast.unlink()
     put(store, 1, DATA)
     assert found(store_at(place / "store"), 1) == DATA
+
+
+def test_that_small_files_fit_is_no_end_of_a_full_disk(
+    small_disk: Callable[[int], Path],
+) -> None:
+    directory = small_disk(8192) / "store"
+    trouble = Trouble(directory)
+    store = Store(StoreSettings(directory, 32 * MIB, "test"), trouble)
+    put(store, 1, b"before")
+    assert trouble.check() is None
+    ballast = fill(directory.parent, leave_pages=40)
+    put(store, 2, image_bytes(2, 50 * PAGE))
+    assert trouble.failure == "No space left on device"
+    assert trouble.check() == trouble.failure
+    assert store.used_bytes == PAGE
+    ballast.unlink()
+    assert trouble.check() is None
 
 
 def test_a_disk_that_becomes_read_only_still_gives_what_it_has(

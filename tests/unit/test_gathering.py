@@ -72,6 +72,9 @@ class FlatTree:
         with self._lock:
             return self.here.pop(path, None)
 
+    def store_failure(self) -> str | None:
+        return None
+
 
 def done(tree: FlatTree, task: Task = Task.FETCH) -> list[Outcome]:
     outage = Outage(pause_s=0.001, patience_s=0.01)

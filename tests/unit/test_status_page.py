@@ -122,6 +122,13 @@ def test_a_page_is_aligned_and_has_units() -> None:
     assert page(STATUS) == PAGE.splitlines()
 
 
+def test_a_store_that_cannot_be_written_says_so_first() -> None:
+    lines = page(changed(store={"failure": "Read-only file system: /x"}))
+    begin = "  store        CANNOT BE WRITTEN: Read-only file system: /x; 3.0 GiB of "
+    assert sum(line.startswith(begin) for line in lines) == 1
+    assert page(changed(store={"failure": None})) == page(STATUS)
+
+
 def test_a_mount_that_has_done_nothing_has_a_short_page() -> None:
     quiet = changed(
         downloads=[],
@@ -161,7 +168,7 @@ def test_words_of_others_stay_in_their_line_and_move_no_cursor(text: str) -> Non
         mountpoint=text,
         version=text,
         service={"url": text, "reachable": False, "last_failure_cause": text},
-        store={"directory": text},
+        store={"directory": text, "failure": text},
         failures=[STATUS["failures"][0] | {"path": text, "cause": text, "errno": text}],
         downloads=[STATUS["downloads"][0] | {"path": text, "state": text}],
     )

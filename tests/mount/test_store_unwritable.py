@@ -1,0 +1,255 @@
+"""A store that cannot be written says so, once, and says when it can be again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from command import allenfs
+from mounted import STRICT_PYTHON, image_bytes, until
+from test_store_on_fat import on_fat
+
+from allenfs.mountpoint import is_mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from allenfs.sample.server import SampleService
+
+HANGING = Path(__file__).with_name("hanging.py")
+PATH = "section/69750516/ds6/image.jpg"
+INFO = "section/69750516/info.json"
+OTHERS = "section/69750516/ds7"
+WARNING = "allenfs: warning: the store cannot be written: "
+# who mounts owns the files; root, too, has to ask for permission then
+PLAIN = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+
+
+@contextlib.contextmanager
+def without_permission(folder: Path) -> Iterator[str]:
+    """As a home directory that was copied from read-only media."""
+    folder.chmod(0o555)
+    try:
+        yield f"Permission denied: {folder / 'store'}"
+    finally:
+        folder.chmod(0o755)
+
+
+@contextlib.contextmanager
+def unreadable(folder: Path) -> Iterator[str]:
+    (folder / "store").mkdir()
+    folder.chmod(0)
+    try:
+        yield f"Permission denied: {folder / 'store'}"
+    finally:
+        folder.chmod(0o755)
+
+
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[str]:
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+    try:
+        yield f"Read-only file system: {folder / 'store'}"
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+@contextlib.contextmanager
+def below_a_file(folder: Path) -> Iterator[str]:
+    folder.rmdir()
+    folder.touch()
+    try:
+        yield f"Not a directory: {folder / 'store'}"
+    finally:
+        folder.unlink()
+
+
+@contextlib.contextmanager
+def full(folder: Path) -> Iterator[str]:
+    options = "size=32m,mode=700"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
+    with (folder / "filler").open("wb", buffering=0) as file:
+        with contextlib.suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        try:
+            yield "No space left on device"
+        finally:
+            file.truncate(0)
+
+
+@contextlib.contextmanager
+def dead(folder: Path) -> Iterator[str]:
+    """As a network disk whose process has ended."""
+    behind = folder.with_name("behind")
+    behind.mkdir()
+    with on_fat(behind, folder) as serving:
+        serving.kill()
+        serving.wait()
+        yield f"Transport endpoint is not connected: {folder / 'store'}"
+
+
+TROUBLES = [without_permission, unreadable, read_only, below_a_file, full, dead]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    yield folder
+    table = Path("/proc/self/mountinfo")
+    while f" {folder} " in table.read_text():
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    root = tmp_path / "mnt"
+    root.mkdir()
+    yield root
+    if is_mounted(root):
+        allenfs("umount", root)
+
+
+def plain(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PLAIN, *STRICT_PYTHON, "-m", "allenfs", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def store_of(root: Path) -> dict[str, Any]:
+    page: dict[str, Any] = json.loads((root / ".allenfs/status.json").read_bytes())
+    store: dict[str, Any] = page["store"]
+    return store
+
+
+def log_of(root: Path) -> str:
+    return (root / ".allenfs/log").read_text()
+
+
+@pytest.mark.declared("trouble with the store")
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_store_that_cannot_be_written_is_said_once_and_recovers(
+    folder: Path,
+    root: Path,
+    service: SampleService,
+    trouble: Callable[[Path], AbstractContextManager[str]],
+) -> None:
+    expected = image_bytes(service.url, PATH)
+    service.reset_counters()
+    own = ("--api-url", service.url, "--cache-dir", folder / "store")
+    with trouble(folder) as reason:
+        done = plain("mount", *own, root)
+        assert (done.returncode, done.stdout) == (0, "")
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"{WARNING}{reason}")
+        assert store_of(root)["failure"].startswith(reason)
+        shown = plain("status", root).stdout
+        assert f"CANNOT BE WRITTEN: {reason}" in shown
+        assert (root / PATH).read_bytes() == expected
+        assert os.statvfs(root).f_blocks
+        assert log_of(root).count("trouble with the store") == 1
+        service.reset_counters()
+        for where in ((root / OTHERS,), (*own, OTHERS)):
+            done = plain("prefetch", *where)
+            assert done.returncode == 1
+            why = f"given up: the store cannot be written: {reason}"
+            assert f"allenfs: {why}" in done.stderr
+            assert "not tried" in done.stderr
+        assert service.image_requests == 0
+        assert "--cache-dir" in advice_of(plain("doctor", *own).stdout)
+        for action in ("info", "verify", "clear"):
+            done = plain("cache", action, "--cache-dir", folder / "store")
+            assert len(done.stderr.splitlines()) == done.returncode
+    # without a restart, and before anything is stored
+    assert store_of(root)["failure"] is None
+    assert "CANNOT" not in plain("status", root).stdout
+    (root / PATH).read_bytes()
+    assert store_of(root)["images"] == 1
+    assert log_of(root).count("trouble with the store") == 1
+    done = plain("prefetch", root / OTHERS)
+    assert (done.returncode, "fetched" in done.stderr) == (0, True)
+
+
+def advice_of(page: str) -> str:
+    """Return what the doctor advises of the store."""
+    lines = iter(page.splitlines())
+    next(line for line in lines if line.startswith(("FAIL  store", "FAIL  room")))
+    return next(lines)
+
+
+@pytest.mark.one_libfuse
+@pytest.mark.declared("trouble with the store")
+def test_a_store_that_is_merely_read_only_gives_what_it_has(
+    folder: Path, root: Path, service: SampleService
+) -> None:
+    own = ("--api-url", service.url, "--cache-dir", folder / "store")
+    assert plain("prefetch", *own, PATH).returncode == 0
+    service.reset_counters()
+    with read_only(folder):
+        assert WARNING in plain("mount", *own, root).stderr
+        assert (root / PATH).read_bytes()
+        until(lambda: store_of(root)["images"] == 1)
+        # what is here needs no room
+        assert plain("prefetch", root / PATH).returncode == 0
+    assert service.image_requests == 0
+
+
+@pytest.mark.one_libfuse
+@pytest.mark.declared("trouble with the store")
+def test_a_folder_that_becomes_unreadable_under_a_mount_takes_nothing_away(
+    folder: Path, root: Path, service: SampleService
+) -> None:
+    own = ("--api-url", service.url, "--cache-dir", folder / "store")
+    assert plain("mount", *own, root).stderr == ""
+    (root / PATH).read_bytes()
+    assert (root / INFO).read_bytes()
+    before = store_of(root)
+    assert (before["images"], before["failure"]) == (1, None)
+    other = f"{OTHERS}/image.jpg"
+    folder.chmod(0)
+    for path in (PATH, other):
+        assert (root / path).read_bytes() == image_bytes(service.url, path)
+    assert (root / INFO).read_bytes()
+    assert store_of(root)["failure"].startswith("Permission denied: ")
+    assert store_of(root)["images"] == 1
+    assert plain("status", root).returncode == 0
+    assert os.statvfs(root).f_blocks
+    assert "Permission denied" in plain("doctor", *own).stdout
+    folder.chmod(0o755)
+    assert store_of(root) == before
+
+
+@pytest.mark.one_libfuse
+def test_a_mount_is_given_up_while_its_store_hangs(
+    folder: Path, root: Path, service: SampleService
+) -> None:
+    """What waits for the file system cannot be ended: it is not the command itself."""
+    command = [*STRICT_PYTHON, "-m", "allenfs", "mount", "--api-url", service.url]
+    with subprocess.Popen(
+        [sys.executable, HANGING, folder], stdout=subprocess.PIPE, text=True
+    ) as hanging:
+        try:
+            until(lambda: f" {folder} " in Path("/proc/self/mountinfo").read_text())
+            mounting = subprocess.Popen(
+                [*command, "--cache-dir", folder / "store", root]
+            )
+            assert hanging.stdout is not None
+            assert hanging.stdout.readline() == "asked\n"
+            mounting.send_signal(signal.SIGINT)
+            assert mounting.wait(60) == 130
+            assert not is_mounted(root)
+        finally:
+            hanging.kill()
