@@ -11,7 +11,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from allenfs.downloads import UnderWay
-from allenfs.errors import ServiceError, ServiceTimeoutError, UnreachableError
+from allenfs.errors import (
+    PortalError,
+    ServiceError,
+    ServiceTimeoutError,
+    UnreachableError,
+    WebPageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,7 +81,7 @@ class Contact(NamedTuple):
     Attributes
     ----------
     is_reachable : bool or None
-        None where it was not asked yet.
+        Whether the service itself answered; None where it was not asked yet.
     answered_ns, failed_ns : int or None
         Times of the last answer and of the last request that failed.
     cause : str or None
@@ -114,6 +120,7 @@ class Activity:
         self._lock = threading.Lock()
         self._counts: dict[str, int] = dict.fromkeys(Counts.__slots__, 0)
         self._contact = Contact()
+        self._page_url: str | None = None  # got a web page since the last answer
         self._failures: deque[Failure] = deque(maxlen=_REMEMBERED_FAILURES)
         self._under_way: dict[UnderWay, None] = {}  # the oldest first
         self._unused: dict[Request, None] = {}  # downloaded ahead
@@ -147,18 +154,28 @@ class Activity:
         with self._lock:
             self._counts["requests"] += 1
             if error is None:
+                self._page_url = None
                 self._contact = self._contact._replace(
                     is_reachable=True, answered_ns=now_ns
                 )
                 return
             self._counts["failed_requests"] += 1
-            is_silent = isinstance(error, (UnreachableError, ServiceTimeoutError))
+            is_away = self._is_away(error)
             self._contact = Contact(
-                is_reachable=not is_silent,
-                answered_ns=self._contact.answered_ns if is_silent else now_ns,
+                is_reachable=not is_away,
+                answered_ns=self._contact.answered_ns if is_away else now_ns,
                 failed_ns=now_ns,
                 cause=error.cause,
             )
+
+    def _is_away(self, error: ServiceError) -> bool:
+        """Whether nothing answered, or something else in the service's place."""
+        if isinstance(error, WebPageError) and self._contact.is_reachable:
+            # of a single image, it may be that image's trouble
+            self._page_url = self._page_url or error.url
+            return error.url != self._page_url
+        away = UnreachableError, ServiceTimeoutError, PortalError
+        return isinstance(error, away)
 
     def failed(self, path: str, error: ServiceError) -> None:
         """Note what somebody has asked for and does not get."""

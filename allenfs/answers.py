@@ -12,8 +12,12 @@ from allenfs.errors import (
     BusyError,
     ForbiddenError,
     ImageNotFoundError,
+    PortalError,
+    ProxyLoginError,
+    ProxyRefusalError,
     RejectedError,
     ServiceError,
+    UnreachableError,
     WrongAnswerError,
 )
 from allenfs.labels import in_one_line
@@ -22,14 +26,17 @@ if TYPE_CHECKING:
     from allenfs import jpeg
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+WEB_PAGE = "a web page instead of {}: does this network want a log-in with a browser?"
 
 _REFUSALS: dict[int, type[ServiceError]] = {
     400: RejectedError,
     401: ForbiddenError,
     403: ForbiddenError,
     404: ImageNotFoundError,
+    511: PortalError,
 }
-BUSY = frozenset({408, 429, *range(500, 600)})
+BUSY = frozenset({408, 429, *range(500, 600)}) - {511}
+_PROXY_LOGIN = 407
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -73,11 +80,32 @@ def error_of_status(status: int, reason: str, retry_after: str) -> ServiceError:
         The status line's words and the header Retry-After, as they came.
     """
     cause = f"HTTP {status} {in_one_line(reason, 80)}".rstrip()
+    if status == _PROXY_LOGIN:
+        return error_of_proxy(status, reason)
     if status in _REFUSALS:
         return _REFUSALS[status](cause)
     if status in BUSY:
         return BusyError(cause, retry_after_s=_retry_after_s(retry_after))
     return WrongAnswerError(cause)
+
+
+def error_of_proxy(status: int, reason: str) -> UnreachableError:
+    """Return the error for a proxy that does not connect to the service.
+
+    Parameters
+    ----------
+    reason : str
+        The words of its status line.
+    """
+    cause = f"proxy: {status} {in_one_line(reason, 80)}".rstrip()
+    if status == _PROXY_LOGIN:
+        return ProxyLoginError(cause)
+    return (UnreachableError if status in BUSY else ProxyRefusalError)(cause)
+
+
+def is_web_page(content_type: str) -> bool:
+    """Whether a Content-Type is that of a page for people."""
+    return content_type.strip().lower().startswith(("text/html", "application/xhtml"))
 
 
 def modified_ns(last_modified: str) -> int | None:
@@ -95,7 +123,9 @@ def next_url(url: str, location: str | None) -> str:
     Raises
     ------
     WrongAnswerError
-        No Location, or one of another place.
+        No Location.
+    PortalError
+        One of another place.
     """
     if not location:
         msg = "a redirect without Location"
@@ -107,8 +137,24 @@ def next_url(url: str, location: str | None) -> str:
         is_same = False
     if not is_same:
         msg = f"a redirect to another place: {in_one_line(location, 200)}"
-        raise WrongAnswerError(msg)
+        raise PortalError(msg)
     return target
+
+
+def is_upgrade(url: str, target: str) -> bool:
+    """Whether a redirect that `next_url` allows changes only http to https."""
+    here, there = urlsplit(url), urlsplit(target)
+    is_secured = (here.scheme, there.scheme) == ("http", "https")
+    return is_secured and (here.path, here.query) == (there.path, there.query)
+
+
+def upgraded(url: str) -> str:
+    """Return the same URL by https."""
+    parts = urlsplit(url)
+    netloc = parts.netloc
+    if parts.scheme == "http":
+        netloc = netloc.removesuffix(":80")
+    return parts._replace(scheme="https", netloc=netloc).geturl()
 
 
 def _place(url: str) -> tuple[str | None, int | None]:

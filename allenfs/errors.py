@@ -25,10 +25,15 @@
     ├── DamagedStoreError          EIO           a stored file is not what was stored
     └── ServiceError               EIO           carries url, attempts, elapsed_s
         ├── UnreachableError       EHOSTUNREACH  transient: connect, DNS
+        │   ├── CertificateError   EHOSTUNREACH  a certificate is not trusted
+        │   └── ProxyRefusalError  EHOSTUNREACH  the proxy opens no tunnel
+        │       └── ProxyLoginError              407
         ├── ServiceTimeoutError    ETIMEDOUT     transient: a stall; or the deadline
         ├── BusyError              EIO           transient: 429 and 5xx
         ├── CutAnswerError         EIO           transient: reset, cut, empty
         ├── WrongAnswerError       EIO           wrong type, status or redirect
+        │   └── PortalError        EIO           a log-in page: 511, another host
+        │       └── WebPageError                 a web page instead of an image
         ├── QueryError             EIO           a query that was not answered
         ├── RejectedError          EINVAL        400
         ├── ForbiddenError         EACCES        401, 403
@@ -196,6 +201,22 @@ class UnreachableError(ServiceError):
     transient = True
 
 
+class CertificateError(UnreachableError):
+    """The certificate of the service, or of the proxy, is not trusted."""
+
+    transient = False
+
+
+class ProxyRefusalError(UnreachableError):
+    """The proxy refuses to connect to the service."""
+
+    transient = False
+
+
+class ProxyLoginError(ProxyRefusalError):
+    """407: the proxy wants a user and a password, or other ones."""
+
+
 class ServiceTimeoutError(ServiceError):
     """Connected, but no byte for the stall time, or the deadline is over."""
 
@@ -227,6 +248,14 @@ class CutAnswerError(ServiceError):
 
 class WrongAnswerError(ServiceError):
     """An answer that is no image and will not become one by asking again."""
+
+
+class PortalError(WrongAnswerError):
+    """Something else answered, such as the log-in page of a guest network."""
+
+
+class WebPageError(PortalError):
+    """A web page came instead of an image: from a portal, or for this image alone."""
 
 
 class QueryError(ServiceError):

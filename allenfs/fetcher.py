@@ -223,6 +223,7 @@ class Fetcher:
                 image = self._downloaded(request, turn, goes_on, is_ahead=is_ahead)
             return _Landing(self._landed(request, image), was_here)
         except ServiceError as error:
+            self._failures.note(error)
             if is_given_up or not is_asked_for():
                 log.info("not read ahead: %s: %s", request.path, error)
             else:

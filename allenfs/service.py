@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import random
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from allenfs import answers, jpeg, rma
 from allenfs.answers import Answer, Sink
 from allenfs.errors import (
-    BusyError,
     CutAnswerError,
     ForbiddenError,
     ImageNotFoundError,
     ImageTooLargeError,
+    PortalError,
     QueryError,
     RejectedError,
     ServiceError,
+    UnreachableError,
+    WebPageError,
     WrongAnswerError,
 )
+from allenfs.foreign_errors import translated
 from allenfs.labels import in_one_line
-from allenfs.transport import Reply, Transport, translated
+from allenfs.retry import Retry
+from allenfs.transport import Reply, Transport
 from allenfs.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -33,9 +36,6 @@ if TYPE_CHECKING:
     from allenfs.images import ImageRequest
     from allenfs.rma import Query, Row
 
-log = logging.getLogger(__name__)
-
-RETRIES = 3
 _MAX_REDIRECTS = 5
 _CHUNK_BYTES = 256 * 1024
 # An error page or a redirect's body is read to its end, up to this size, so
@@ -48,8 +48,6 @@ _OK = 200
 # Which status comes with success: false is not known; this one may.
 _INTERNAL_ERROR = 500
 _AT_ONCE: AbstractContextManager[None] = contextlib.nullcontext()
-
-_Result = TypeVar("_Result")
 
 
 def _always(_: ServiceError) -> bool:
@@ -82,13 +80,15 @@ class AllenService:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
-        self._heard = heard
         self._clock = clock
-        self._sleep = sleep
-        self._jitter = jitter
+        self._retry = Retry(
+            settings, heard=heard, clock=clock, sleep=sleep, jitter=jitter
+        )
         self._transport = Transport(settings)
         # what it is asked through, without a password
         self.proxy = self._transport.shown_proxy
+        # The service redirects from http to https: it is asked by https at once.
+        self._is_upgraded = False
 
     def fetch(
         self,
@@ -123,7 +123,7 @@ class AllenService:
             return Answer(answers.modified_ns(last_modified), _check(sink))
 
         url = request.url(self._settings.api_url)
-        return self._tried(url, attempt, turn, goes_on)
+        return self._retry.run(url, attempt, turn, goes_on)
 
     def page(
         self,
@@ -151,55 +151,22 @@ class AllenService:
         def attempt(url: str, ends_s: float) -> list[Row | None]:
             with self._answer(url, ends_s, _raise_refusal) as reply:
                 data = _read_rows(reply)
-            return rma.read_page(data)
+                content_type = reply.headers.get("Content-Type", "")
+            try:
+                return rma.read_page(data)
+            except WrongAnswerError as error:
+                if answers.is_web_page(content_type):
+                    raise PortalError(answers.WEB_PAGE.format("an answer")) from error
+                raise
 
         url = query.url(self._settings.api_url, start_row=start_row, num_rows=num_rows)
         try:
-            return self._tried(url, attempt, turn, lambda _: not once)
+            return self._retry.run(url, attempt, turn, lambda _: not once)
         except (ForbiddenError, ImageNotFoundError, RejectedError) as error:
             refused = QueryError(error.cause)
             refused.url, refused.attempts = error.url, error.attempts
             refused.elapsed_s = error.elapsed_s
             raise refused from error
-
-    def _tried(
-        self,
-        url: str,
-        attempt: Callable[[str, float], _Result],
-        turn: AbstractContextManager[object],
-        goes_on: Callable[[ServiceError], bool],
-    ) -> _Result:
-        started_s = ends_s = 0.0
-        attempts = 0
-        while True:
-            attempts += 1
-            with turn:
-                if attempts == 1:
-                    started_s = self._clock()
-                    ends_s = started_s + self._settings.deadline_s
-                try:
-                    result = attempt(url, ends_s)
-                except ServiceError as error:
-                    self._heard(error)
-                    error.url, error.attempts = url, attempts
-                    error.elapsed_s = self._clock() - started_s
-                    # still in the turn: who gets it next shall know
-                    if not error.transient or not goes_on(error):
-                        raise
-                    delay_s = self._delay_s(error, attempts)
-                    if attempts > RETRIES or self._clock() + delay_s >= ends_s:
-                        raise
-                    log.info("trying again in %.1f s: %s", delay_s, error)
-                else:
-                    self._heard(None)
-                    return result
-            self._sleep(delay_s)
-
-    def _delay_s(self, error: ServiceError, attempt: int) -> float:
-        backoff_s = self._settings.first_backoff_s * float(2 ** (attempt - 1))
-        backoff_s *= 0.5 + self._jitter()
-        asked_s = error.retry_after_s if isinstance(error, BusyError) else None
-        return max(backoff_s, asked_s or 0)
 
     @contextlib.contextmanager
     def _answer(
@@ -213,7 +180,13 @@ class AllenService:
         `refused` may raise a better error than that of the status.
         """
         remaining_s = ends_s - self._clock()
-        with Watchdog(remaining_s) as watchdog, translated(watchdog):
+        if self._is_upgraded:
+            url = answers.upgraded(url)
+        with (
+            self._upgrade_ends_without_a_connection(),
+            Watchdog(remaining_s) as watchdog,
+            translated(watchdog),
+        ):
             for _ in range(_MAX_REDIRECTS + 1):
                 with self._transport.get(url, remaining_s) as reply:
                     if reply.status == _OK:
@@ -227,17 +200,30 @@ class AllenService:
                         raise answers.error_of_status(
                             reply.status, reply.reason, retry_after
                         )
-                    url = answers.next_url(url, reply.headers.get("Location"))
+                    target = answers.next_url(url, reply.headers.get("Location"))
+                    if answers.is_upgrade(url, target):
+                        self._is_upgraded = True
+                    url = target
             else:
                 msg = f"more than {_MAX_REDIRECTS} redirects"
                 raise WrongAnswerError(msg)
         # a connection that the watchdog shut looks like one that ended in peace
         watchdog.raise_if_expired()
 
+    @contextlib.contextmanager
+    def _upgrade_ends_without_a_connection(self) -> Iterator[None]:
+        try:
+            yield
+        except UnreachableError:
+            self._is_upgraded = False
+            raise
+
     def _read_image(self, reply: Reply, sink: Sink) -> None:
         content_type = reply.headers.get("Content-Type", "")
         if not content_type.lower().startswith("image/"):
             _drain(reply)
+            if answers.is_web_page(content_type):
+                raise WebPageError(answers.WEB_PAGE.format("an image"))
             msg = f"no image: Content-Type {in_one_line(content_type, 80)!r}"
             raise WrongAnswerError(msg)
         limit_bytes = self._settings.max_image_bytes

@@ -1,48 +1,31 @@
-"""The door to the network: one GET, and whatever it raises as our own errors.
+"""The door to the network: one GET over HTTP.
 
-The only module that knows requests, and urllib3, which it downloads with. Not
-requests.Session: it reads the body of every redirect into memory, also where it
+Not by requests.Session: it reads the body of every redirect into memory, also where it
 is told to follow none, and keeps cookies.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import ipaddress
 import logging
 import os
-import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import requests
-import urllib3
-import urllib3.connection
-import urllib3.exceptions
 
-from allenfs import __version__, certificates, credentials, tls
-from allenfs.errors import (
-    AllenFSError,
-    CutAnswerError,
-    NetworkSettingError,
-    ServiceError,
-    ServiceTimeoutError,
-    UnreachableError,
-    WrongAnswerError,
-)
+from allenfs import __version__, certificates, credentials
+from allenfs.connections import WatchedAdapter, new_context
+from allenfs.errors import NetworkSettingError, UnreachableError, WrongAnswerError
 from allenfs.labels import in_one_line
 from allenfs.network import checked_proxy, shown_proxy
-from allenfs.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from typing_extensions import Self
 
     from allenfs.config import ServiceSettings
-
-log = logging.getLogger(__name__)
 
 _HEADERS = {
     "User-Agent": f"allenfs/{__version__} (read-only image mount; python-requests)",
@@ -54,22 +37,6 @@ _HEADERS = {
 _GZIP = frozenset({"gzip", "x-gzip"})
 _PLAIN = frozenset({"", "identity"})
 _SHORTEST_S = 0.001  # a socket's timeout of 0 would be none
-
-# Most specific first, and total: every requests exception is an OSError without
-# errno, so that none of them may leave this module.
-_FOREIGN: tuple[tuple[type[Exception], type[ServiceError]], ...] = (
-    (requests.exceptions.ConnectTimeout, UnreachableError),
-    (requests.exceptions.ProxyError, UnreachableError),
-    (requests.exceptions.SSLError, UnreachableError),
-    (requests.exceptions.Timeout, ServiceTimeoutError),
-    (requests.exceptions.ConnectionError, CutAnswerError),
-    (requests.exceptions.RequestException, WrongAnswerError),
-    (urllib3.exceptions.TimeoutError, ServiceTimeoutError),
-    (urllib3.exceptions.DecodeError, CutAnswerError),
-    (urllib3.exceptions.ProtocolError, CutAnswerError),
-    (urllib3.exceptions.SSLError, CutAnswerError),
-    (urllib3.exceptions.HTTPError, WrongAnswerError),
-)
 
 
 class Reply:
@@ -140,7 +107,7 @@ class Transport:
         elif settings.proxy is None and not is_near:
             self._proxies = requests.utils.get_environ_proxies(settings.api_url)
         self.shown_proxy = shown_proxy(self.proxy_of(settings.api_url))
-        self.context = tls.new_context()
+        self.context = new_context()
         environ: Mapping[str, str] = {}
         if not is_near or self._service.scheme == "https":
             environ = os.environ
@@ -150,7 +117,7 @@ class Transport:
         certificates.trust_named(self.context, bundles)
         host = self._service.hostname or ""
         self._authorization = credentials.of_host(host, os.environ)
-        self._adapter = _WatchedAdapter(
+        self._adapter = WatchedAdapter(
             self.context,
             pool_connections=2,
             pool_maxsize=settings.connections,
@@ -218,75 +185,3 @@ def _is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-class _Watched(urllib3.connection.HTTPConnection):
-    """Awaits its answers, from their first header byte on, under a watchdog."""
-
-    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-        sock = self.sock
-        if sock is not None:
-            Watchdog.look_after(sock)
-        try:
-            return super().getresponse()
-        except urllib3.exceptions.InvalidHeader:
-            # urllib3 drops an answer with two lengths without closing it
-            if sock is not None:
-                socket.close(sock.detach())
-            raise
-
-
-@functools.cache
-def _watched(
-    kind: type[urllib3.connection.HTTPConnection],
-) -> type[urllib3.connection.HTTPConnection]:
-    """Return a watched kind of connection: plain, TLS, or either through SOCKS."""
-    if issubclass(kind, _Watched):
-        return kind
-    return type(f"Watched{kind.__name__}", (_Watched, kind), {})
-
-
-class _WatchedAdapter(tls.TrustingAdapter):
-    def get_connection_with_tls_context(
-        self,
-        request: requests.PreparedRequest,
-        verify: bool | str,  # noqa: FBT001 - requests' signature
-        proxies: dict[str, str] | None = None,
-        cert: str | tuple[str, str] | None = None,
-    ) -> urllib3.HTTPConnectionPool:
-        pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
-        pool.ConnectionCls = _watched(pool.ConnectionCls)
-        return pool
-
-
-@contextlib.contextmanager
-def translated(watchdog: Watchdog) -> Iterator[None]:
-    """Let nothing but our errors out of a download."""
-    try:
-        yield
-    except (CutAnswerError, WrongAnswerError):
-        # a connection shut in time looks like a broken answer
-        watchdog.raise_if_expired()
-        raise
-    except AllenFSError:  # of the sink, too
-        raise
-    except Exception as error:
-        watchdog.raise_if_expired()
-        raise translate(error) from error
-
-
-def translate(error: Exception) -> ServiceError:
-    """Return our error for whatever a download raised."""
-    if isinstance(error, requests.ConnectionError):
-        reason = getattr(error.args[0], "reason", None) if error.args else None
-        if isinstance(reason, urllib3.exceptions.NewConnectionError):
-            return UnreachableError(_in_one_line(reason))
-    for foreign, own in _FOREIGN:
-        if isinstance(error, foreign):
-            return own(_in_one_line(error))
-    log.error("a bug, or an answer that nobody thought of", exc_info=error)
-    return WrongAnswerError(_in_one_line(error))
-
-
-def _in_one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {in_one_line(str(error), 300)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -37,20 +38,20 @@ class Watchdog:
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
         self._of_thread.watchdog = None
-        with self._lock:
-            self._socket = None
+        self._hold(None)
 
     @classmethod
-    def look_after(cls, sock: socket.socket) -> None:
-        """Let this thread's watchdog, if it has one, shut `sock` in time."""
+    def look_after(cls, descriptor: int) -> None:
+        """Let this thread's watchdog, if it has one, shut a socket in time."""
         watchdog: Watchdog | None = getattr(cls._of_thread, "watchdog", None)
         if watchdog is not None:
-            watchdog.guard(sock)
+            watchdog.guard(descriptor)
 
-    def guard(self, sock: socket.socket) -> None:
-        """Shut `sock` when the time is over."""
-        with self._lock:
-            self._socket = sock
+    def guard(self, descriptor: int) -> None:
+        """Shut the socket when the time is over."""
+        # A duplicate stays valid: a TLS handshake moves the descriptor to another
+        # object, and a closed descriptor's number is soon another connection's.
+        self._hold(socket.socket(fileno=os.dup(descriptor)))
         self.raise_if_expired()
 
     def raise_if_expired(self) -> None:
@@ -64,6 +65,10 @@ class Watchdog:
             self._expired = True
             if self._socket is not None:
                 with contextlib.suppress(OSError):
-                    # the plain socket's method: SSLSocket's own would pull its
-                    # session from under the thread that reads
-                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _hold(self, duplicate: socket.socket | None) -> None:
+        with self._lock:
+            previous, self._socket = self._socket, duplicate
+        if previous is not None:
+            previous.close()

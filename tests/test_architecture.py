@@ -35,7 +35,7 @@ ROWS = (
     # mechanism
     ("answers", "watchdog", "sealed", "journal", "recency", "mountpoint"),
     ("certificates", "credentials"),
-    ("windowed", "trust", "notify", "tls"),
+    ("windowed", "trust", "notify", "connections", "foreign_errors", "retry"),
     ("layout", "spool"),
     ("turns", "single_flight", "compared", "recent_log", "trouble"),
     ("prefetch.outage",),
@@ -93,8 +93,8 @@ SAMPLE_USERS = {"embedded"}
 IMPORTERS = {
     "fuse": {"operations"},
     "mfusepy": {"operations"},
-    "requests": {"transport", "tls"},
-    "urllib3": {"transport", "tls"},
+    "requests": {"transport", "connections", "foreign_errors"},
+    "urllib3": {"connections", "foreign_errors"},
     "shtab": {"integration.completion"},
     "cachetools": {"recency", "failures", "stock", "archive", "glance"},
 }

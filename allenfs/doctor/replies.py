@@ -8,21 +8,28 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from allenfs import answers
 from allenfs.doctor.findings import Finding, fail, ok, skip, warn
+from allenfs.doctor.wire import certificate_advice
 from allenfs.errors import (
     BusyError,
+    CertificateError,
     CutAnswerError,
     ForbiddenError,
     ImageNotFoundError,
+    PortalError,
+    ProxyLoginError,
+    ProxyRefusalError,
     ServiceError,
     ServiceTimeoutError,
     UnreachableError,
     WrongAnswerError,
 )
+from allenfs.foreign_errors import translated
 from allenfs.images import request_of_url
 from allenfs.rma import Query
 from allenfs.service import AllenService
-from allenfs.transport import Transport, translated
+from allenfs.transport import Reply, Transport
 from allenfs.watchdog import Watchdog
 from allenfs.wording import size
 
@@ -39,7 +46,19 @@ QUICKLY_S = 7.0  # for connect, silence and the whole answer alike
 _OK = 200
 _FIRST_YEAR = 2024
 _TOGETHER_S, _APART_S = 2, 180
+# The first that fits: more special errors come first.
 _ADVICE: tuple[tuple[type[ServiceError], str], ...] = (
+    (
+        ProxyLoginError,
+        "the proxy wants a user and a password, or other ones: set "
+        "HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT, special characters "
+        "percent-encoded; too many failed log-ins may lock the account",
+    ),
+    (
+        ProxyRefusalError,
+        "the proxy lets nobody reach this host: ask whoever runs it to allow it, or "
+        "use another proxy",
+    ),
     (
         UnreachableError,
         "is there a network? is the proxy right? what it says is above",
@@ -57,6 +76,11 @@ _ADVICE: tuple[tuple[type[ServiceError], str], ...] = (
     ),
     (ImageNotFoundError, "is it the right address? see --api-url and $ALLENFS_API_URL"),
     (CutAnswerError, "the answer broke off: a firewall, or the service: try again"),
+    (
+        PortalError,
+        "something else answers in the service's place: on a guest network, log in "
+        "with a web browser; otherwise correct the proxy, or --api-url",
+    ),
     (
         WrongAnswerError,
         "something else answers in the service's place (the log-in page of a guest "
@@ -112,30 +136,42 @@ class ServiceChecks:
         self._ahead_s: float | None = None
 
     def answer(self) -> Finding:
-        """Whether anything answers that speaks HTTP."""
-        settings = self._settings
-        url = _QUERY.url(settings.api_url, start_row=0, num_rows=1)
+        """Whether anything answers that speaks HTTP, and is no log-in page."""
+        url = _QUERY.url(self._settings.api_url, start_row=0, num_rows=1)
+        how = ""
         started_s = time.monotonic()
         try:
-            with (
-                Watchdog(QUICKLY_S) as watchdog,
-                translated(watchdog),
-                Transport(settings).get(url, QUICKLY_S) as reply,
-            ):
-                took_s = time.monotonic() - started_s
-                status, headers = reply.status, dict(reply.headers)
+            reply = self._asked(url)
+            if reply.status in answers.REDIRECTS:
+                target = answers.next_url(url, reply.headers.get("Location"))
+                if answers.is_upgrade(url, target):
+                    how = ", by https as the service redirects"
+                    started_s = time.monotonic()
+                    reply = self._asked(target)
+            _raise_if_barred(reply)
         except ServiceError as error:
             return _failure(error)
+        took_s = time.monotonic() - started_s
         self._ahead_s = _ahead_s(
-            headers.get("Date", ""),
-            headers.get("Age", ""),
+            reply.headers.get("Date", ""),
+            reply.headers.get("Age", ""),
             self._wall_clock() - took_s / 2,
         )
-        server = headers.get("Server", "")[:40]
-        said = f"HTTP {status} in {took_s:.2f} s{f' from {server}' if server else ''}"
-        if status == _OK:
+        server = reply.headers.get("Server", "")[:40]
+        said = f"HTTP {reply.status} in {took_s:.2f} s"
+        said += f"{f' from {server}' if server else ''}{how}"
+        if reply.status == _OK:
             return ok(said)
         return warn(said, "not what a query is answered with: see the checks below")
+
+    def _asked(self, url: str) -> Reply:
+        """Return an answer's head."""
+        with (
+            Watchdog(QUICKLY_S) as watchdog,
+            translated(watchdog),
+            Transport(self._settings).get(url, QUICKLY_S) as reply,
+        ):
+            return reply
 
     def clock(self) -> Finding:
         """Whether it is the same time here and there: certificates need that."""
@@ -189,7 +225,20 @@ class ServiceChecks:
         )
 
 
+def _raise_if_barred(reply: Reply) -> None:
+    """Raise what every other check would fail of, too."""
+    if reply.status == _OK:
+        if answers.is_web_page(reply.headers.get("Content-Type", "")):
+            raise PortalError(answers.WEB_PAGE.format("an answer"))
+        return
+    error = answers.error_of_status(reply.status, reply.reason, "")
+    if isinstance(error, (PortalError, ProxyLoginError)):
+        raise error
+
+
 def _failure(error: ServiceError) -> Finding:
+    if isinstance(error, CertificateError):
+        return fail(error.cause, certificate_advice(error.cause))
     for kind, advice in _ADVICE:
         if isinstance(error, kind):
             return fail(error.cause, advice)

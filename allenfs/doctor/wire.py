@@ -36,9 +36,10 @@ _NO_NETWORK = (
     "is there a network? behind a proxy, say --proxy http://HOST:PORT; images that "
     "are in the store can be read without"
 )
-_INSPECTED = (
-    "a proxy that reads along has a certificate of its own: ask for its file, and say "
-    "--ca-bundle /path/to/it.pem; on a guest network, log in first"
+_AUTHORITY = (
+    "where a proxy inspects TLS, its authority must be trusted: ask for the file, and "
+    "name it with --ca-bundle or REQUESTS_CA_BUNDLE, or add it to the system's store; "
+    "on a guest network, log in with a web browser first"
 )
 
 
@@ -119,9 +120,7 @@ class Way:
             version, certificate = _handshake(host, port, self.context)
         except ssl.SSLCertVerificationError as error:
             wrong = error.verify_message
-            if "expired" in wrong or "not yet valid" in wrong:
-                return fail(wrong, "is this machine's clock right? else the service's")
-            return fail(wrong, _INSPECTED)
+            return fail(wrong, certificate_advice(wrong))
         except OSError as error:
             return fail(
                 f"no TLS with {host}: {_words(error)}",
@@ -134,6 +133,21 @@ class Way:
         if days < _SOON_DAYS:
             return warn(said, "the service renews it, or images will fail then")
         return ok(said)
+
+
+def certificate_advice(wrong: str) -> str:
+    """Say what to do about a certificate, by OpenSSL's words for what is wrong."""
+    if "expired" in wrong or "not yet valid" in wrong:
+        return (
+            "is this machine's clock right? set it with timedatectl; if it is, whoever "
+            "runs the service, or the proxy, has to renew the certificate"
+        )
+    if "not valid for" in wrong:
+        return (
+            "another host answers under this name: on a guest network, log in with a "
+            "web browser; otherwise correct --api-url, or the proxy"
+        )
+    return _AUTHORITY
 
 
 def _place(url: str) -> tuple[str, int]:

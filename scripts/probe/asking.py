@@ -13,7 +13,7 @@ import requests
 
 from allenfs import __version__
 from allenfs.config import ServiceSettings
-from allenfs.tls import TrustingAdapter
+from allenfs.connections import TrustingAdapter
 from allenfs.transport import Transport
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -115,6 +115,24 @@ class HostileService:
             # a close with unread bytes would be a reset
             connection.shutdown(socket.SHUT_WR)
             connection.recv(_REQUEST_BYTES)
+
+
+@contextlib.contextmanager
+def black_hole() -> Iterator[str]:
+    """Give an address whose backlog is full: a connection is never made."""
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.socket())
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        address = listening.getsockname()
+        while True:
+            filler = stack.enter_context(socket.socket())
+            filler.settimeout(0.2)
+            try:
+                filler.connect(address)
+            except TimeoutError:
+                break
+        yield f"http://127.0.0.1:{address[1]}"
 
 
 class Elsewhere:

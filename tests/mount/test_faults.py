@@ -152,7 +152,7 @@ def test_failed_downloads_leave_no_descriptor_and_no_thread(
     with Mounted(
         tmp_path,
         service.url,
-        warnings=["HTTP 404", "no image"],
+        warnings=["HTTP 404", "a web page"],
         failure_memory_s=600,
         not_found_memory_s=600,
     ) as mounted:

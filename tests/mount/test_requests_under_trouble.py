@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hostile_service import black_hole
 from mounted import Mounted, errno_of_open, image_bytes, until
 
 from allenfs.sample.faults import Fault
@@ -182,24 +183,6 @@ class Port:
                     connection.close()
                 else:
                     self._held.append(connection)
-
-
-@contextlib.contextmanager
-def black_hole() -> Iterator[str]:
-    """Give an address whose backlog is full: a connection is never made."""
-    with contextlib.ExitStack() as stack:
-        listening = stack.enter_context(socket.socket())
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        address = listening.getsockname()
-        while True:
-            filler = stack.enter_context(socket.socket())
-            filler.settimeout(0.2)
-            try:
-                filler.connect(address)
-            except TimeoutError:
-                break
-        yield f"http://127.0.0.1:{address[1]}"
 
 
 @contextlib.contextmanager

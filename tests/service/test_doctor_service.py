@@ -12,12 +12,12 @@ import sys
 import threading
 import time
 from email.utils import formatdate
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from campus import CERTIFICATES, HOST, Campus
 from command import allenfs
-from hostile_service import HostileService, head, whole
+from hostile_service import HostileService, head, rows, whole
 from mounted import STRICT_PYTHON
 
 from allenfs.config import ServiceSettings
@@ -30,8 +30,6 @@ from allenfs.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-CERTIFICATES = Path(__file__).parent / "certificates"
 
 
 def worked(finding: Finding) -> str:
@@ -290,9 +288,9 @@ def test_a_silent_service_fails_in_every_check_in_time() -> None:
         (Fault.STATUS_404, "--api-url"),
         (Fault.STATUS_503, "try again later"),
         (Fault.STATUS_429_RETRY_AFTER, "try again later"),
-        (Fault.HTML_200, "the log-in page"),
+        (Fault.HTML_200, "log in with a web browser"),
         (Fault.NOT_A_JPEG, "something else answers"),
-        (Fault.REDIRECT_OTHER_HOST, "the log-in page"),
+        (Fault.REDIRECT_OTHER_HOST, "log in with a web browser"),
         (Fault.RESET_BEFORE, "broke off"),
         (Fault.CUT_CHUNKED, "broke off"),
         (Fault.STATUS_400, "please report"),
@@ -327,20 +325,83 @@ def test_a_query_that_fails_tells_what_to_do_and_recovers(
     worked(checks.query())
 
 
+def test_a_refused_log_in_fails_at_the_first_check(hostile: HostileService) -> None:
+    hostile.query = lambda _: [head("407 Proxy Authentication Required")]
+    said = failed(ServiceChecks(ServiceSettings(hostile.url)).answer())
+    assert said.startswith("proxy: 407 Proxy Authentication Required -> ")
+    assert "USER:PASSWORD" in said
+    assert len(hostile.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("put", "reason", "advice"),
+    [
+        (
+            {"tunnel": lambda: [head("407 Proxy Authentication Required")]},
+            "proxy: 407 Proxy Authentication Required",
+            "HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT",
+        ),
+        (
+            {"tunnel": lambda: [head("403 Forbidden")]},
+            "proxy: 403 Forbidden",
+            "ask whoever runs it",
+        ),
+        (
+            {"certificate": "good"},
+            "certificate verify failed: self",
+            "REQUESTS_CA_BUNDLE",
+        ),
+    ],
+)
+def test_behind_a_proxy_the_answer_tells_what_to_do_and_recovers(
+    put: dict[str, object], reason: str, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATES / "campus.pem"))
+    with Campus() as campus:
+        with_proxy(monkeypatch, f"http://joe:s3cret@127.0.0.1:{campus.port}")
+        checks = ServiceChecks(ServiceSettings(f"https://{HOST}"))
+        vars(campus).update(put)
+        said = failed(checks.answer())
+        assert said.startswith(reason)
+        assert advice in said
+        assert campus.tunnels == 1
+        campus.heal()
+        assert "HTTP 200" in worked(checks.answer())
+
+
+def test_a_redirect_to_https_is_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATES / "campus.pem"))
+    there = replies._QUERY.url(f"https://{HOST}", start_row=0, num_rows=1)
+    moved = head("301 Moved Permanently", f"Location: {there}")
+    with Campus() as campus:
+        campus.query = lambda _: [rows("[]") if campus.is_tls else moved]
+        for name in ("HTTP_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{campus.port}")
+        with_proxy(monkeypatch, f"http://127.0.0.1:{campus.port}")
+        said = worked(ServiceChecks(ServiceSettings(f"http://{HOST}")).answer())
+        assert said.startswith("HTTP 200 in")
+        assert said.endswith(", by https as the service redirects")
+
+
 def test_a_captive_portal_is_told_from_the_service(hostile: HostileService) -> None:
     page = whole(
         b"<html>log in", "Date: Sun, 22 Nov 2026 12:00:00 GMT", kind="text/html"
     )
     hostile.query = hostile.image = lambda _: [page]
     checks = ServiceChecks(ServiceSettings(hostile.url))
-    worked(checks.answer())
-    assert "something else answers" in failed(checks.query())
-    assert "the log-in page" in failed(checks.image())
-    portal = head("302 Found", "Location: http://portal.invalid/", "Content-Length: 0")
-    hostile.query = hostile.image = lambda _: [portal]
-    assert "HTTP 302" in warned(checks.answer())
-    assert "a redirect to another place" in failed(checks.query())
-    assert "a redirect to another place" in failed(checks.image())
+    redirect = head(
+        "302 Found", "Location: http://portal.invalid/", "Content-Length: 0"
+    )
+    for portal, words in (
+        (page, "a web page instead of"),
+        (redirect, "a redirect to another place"),
+        (head("511 Network Authentication Required"), "HTTP 511"),
+    ):
+        hostile.query = hostile.image = lambda _, portal=portal: [portal]
+        for find in (checks.answer, checks.query, checks.image):
+            said = failed(find())
+            assert words in said
+            assert "log in with a web browser" in said
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_senseless_location_is_followed_or_an_error_of_ours(
         try:
             assert _fetch(says) == jpeg
         except ServiceError as error:
-            assert type(error) is WrongAnswerError
+            assert isinstance(error, WrongAnswerError)
             assert str(error).isprintable()
 
 

@@ -13,6 +13,7 @@ from allenfs.config import ServiceSettings
 from allenfs.errors import (
     BusyError,
     CutAnswerError,
+    PortalError,
     QueryError,
     ServiceError,
     ServiceTimeoutError,
@@ -39,7 +40,7 @@ FAULTS = [
     (Fault.STATUS_429, BusyError, 4),
     (Fault.STATUS_500, BusyError, 4),
     (Fault.STATUS_503, BusyError, 4),
-    (Fault.HTML_200, WrongAnswerError, 1),
+    (Fault.HTML_200, PortalError, 1),
     (Fault.NOT_A_JPEG, WrongAnswerError, 1),
     (Fault.NOT_JSON, WrongAnswerError, 1),
     (Fault.SUCCESS_FALSE, QueryError, 1),
@@ -51,9 +52,9 @@ FAULTS = [
     (Fault.RESET_BEFORE, CutAnswerError, 4),
     (Fault.RESET_MID_BODY, CutAnswerError, 4),
     (Fault.REDIRECT_LOOP, WrongAnswerError, 1),
-    (Fault.REDIRECT_OTHER_HOST, WrongAnswerError, 1),
-    (Fault.REDIRECT_OTHER_PORT, WrongAnswerError, 1),
-    (Fault.REDIRECT_FILE, WrongAnswerError, 1),
+    (Fault.REDIRECT_OTHER_HOST, PortalError, 1),
+    (Fault.REDIRECT_OTHER_PORT, PortalError, 1),
+    (Fault.REDIRECT_FILE, PortalError, 1),
     (Fault.REDIRECT_NO_LOCATION, WrongAnswerError, 1),
 ]
 ABSENCES = {errno.ENOENT, errno.EINVAL, errno.EACCES}

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import time
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
+from hostile_service import JPEG, HostileService, black_hole, head, whole
 
 from allenfs import tree
 from allenfs.config import ServiceSettings
@@ -13,9 +17,12 @@ from allenfs.errors import (
     BusyError,
     CutAnswerError,
     ImageNotFoundError,
+    ProxyLoginError,
     ServiceError,
+    ServiceTimeoutError,
 )
 from allenfs.nodes import ImageFile
+from allenfs.rma import Query
 from allenfs.sample.faults import Fault
 from allenfs.sample.server import SampleService
 from allenfs.service import AllenService
@@ -210,3 +217,67 @@ def test_a_final_failure_is_not_asked_about(
         _service(sample, clock).fetch(
             _request(), Bytes(), goes_on=lambda _: pytest.fail("asked")
         )
+
+
+def test_a_refused_log_in_is_answered_to_everybody_for_ten_seconds(
+    clock: Clock,
+) -> None:
+    """Of images and queries alike: many failed log-ins lock an account."""
+    query = Query("Product")
+    with HostileService() as proxy:
+        proxy.image = lambda _: [head("407 Proxy Authentication Required")]
+        heard: list[ServiceError | None] = []
+        service = AllenService(
+            ServiceSettings(proxy.url),
+            clock=clock,
+            sleep=clock.sleep,
+            heard=heard.append,
+        )
+        for attempts in (1, 0, 0):
+            with pytest.raises(ProxyLoginError) as raised:
+                service.fetch(_request(), Bytes())
+            assert raised.value.attempts == attempts
+            assert raised.value.url == _request().url(proxy.url)
+        with pytest.raises(ProxyLoginError, match="proxy: 407"):
+            service.page(query, start_row=0, num_rows=1)
+        assert len(proxy.requests) == len(heard) == 1
+        clock.now_s += 10
+        meanwhile: list[Exception] = []
+
+        def says(_: str) -> list[bytes]:
+            try:
+                service.page(query, start_row=0, num_rows=1)
+            except ServiceError as error:
+                meanwhile.append(error)
+            return [whole(JPEG)]
+
+        proxy.image = says
+        service.fetch(_request(), Bytes())
+        assert [type(error) for error in meanwhile] == [ProxyLoginError]
+        assert service.page(query, start_row=0, num_rows=1) == []
+        assert len(proxy.requests) == 1 + 2
+
+
+def test_a_host_of_many_addresses_is_given_up_at_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with black_hole() as url, SampleService() as sample:
+        found = [socket.getaddrinfo(*_place(one))[0] for one in (url, sample.url)]
+        addresses = [found[0]] * 100
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+        service = AllenService(ServiceSettings(sample.url, deadline_s=0.5))
+        began_s = time.monotonic()
+        with pytest.raises(ServiceTimeoutError, match="deadline"):
+            service.fetch(_request(), Bytes())
+        assert time.monotonic() - began_s < 20  # and not 50
+        # as long as there is time, the last address is as good as the first
+        addresses[:] = found
+        settings = ServiceSettings(sample.url, connect_timeout_s=0.2)
+        AllenService(settings).fetch(_request(), Bytes())
+
+
+def _place(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    assert parts.hostname
+    assert parts.port
+    return parts.hostname, parts.port

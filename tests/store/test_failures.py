@@ -9,6 +9,7 @@ from allenfs.errors import (
     BusyError,
     CutAnswerError,
     ImageNotFoundError,
+    ProxyLoginError,
     WrongAnswerError,
 )
 from allenfs.failures import Failures
@@ -77,6 +78,10 @@ def test_trouble_is_the_services_not_an_images() -> None:
         world.failures.note(error)
         assert world.failures.is_calm
     world.failures.note(BusyError("busy"))
+    assert not world.failures.is_calm
+    world.now_s += 10
+    assert world.failures.is_calm
+    world.failures.note(ProxyLoginError("407"))
     assert not world.failures.is_calm
     world.now_s += 10
     assert world.failures.is_calm

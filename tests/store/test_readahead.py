@@ -21,6 +21,7 @@ from allenfs.errors import (
     ExhaustedError,
     ForbiddenError,
     ImageNotFoundError,
+    ProxyLoginError,
     RejectedError,
     ServiceError,
     ServiceTimeoutError,
@@ -42,6 +43,7 @@ STRAINS = [
     BusyError("HTTP 429"),
     BusyError("HTTP 503"),
     UnreachableError("refused"),
+    ProxyLoginError("proxy: 407"),
     ServiceTimeoutError("stalled"),
 ]
 

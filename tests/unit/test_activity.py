@@ -14,8 +14,10 @@ from allenfs.downloads import DOWNLOADING, PAUSING, STORING, WAITING
 from allenfs.errors import (
     BusyError,
     ImageNotFoundError,
+    PortalError,
     ServiceTimeoutError,
     UnreachableError,
+    WebPageError,
 )
 from allenfs.images import ImageRequest, ImageService
 from allenfs.spool import Spool
@@ -198,6 +200,8 @@ def test_what_was_evicted_and_downloaded_again_is_no_use_of_reading_ahead() -> N
         (BusyError("HTTP 503"), True),
         (UnreachableError("refused"), False),
         (ServiceTimeoutError("no byte for 30 s"), False),
+        (PortalError("HTTP 511"), False),
+        (WebPageError("a web page"), False),
     ],
 )
 def test_an_answer_is_an_answer_whatever_it_says(

@@ -7,6 +7,7 @@ import errno
 import http.client
 import importlib
 import pkgutil
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,7 @@ import urllib3.exceptions
 import allenfs
 from allenfs import errors
 from allenfs.errors import AllenFSError, ServiceError
-from allenfs.transport import translate
+from allenfs.foreign_errors import translate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,10 +29,15 @@ TABLE = {
     errors.RejectedError: errno.EINVAL,
     errors.ForbiddenError: errno.EACCES,
     errors.UnreachableError: errno.EHOSTUNREACH,
+    errors.CertificateError: errno.EHOSTUNREACH,
+    errors.ProxyRefusalError: errno.EHOSTUNREACH,
+    errors.ProxyLoginError: errno.EHOSTUNREACH,
     errors.ServiceTimeoutError: errno.ETIMEDOUT,
     errors.BusyError: errno.EIO,
     errors.CutAnswerError: errno.EIO,
     errors.WrongAnswerError: errno.EIO,
+    errors.PortalError: errno.EIO,
+    errors.WebPageError: errno.EIO,
     errors.QueryError: errno.EIO,
     errors.ImageTooLargeError: errno.EFBIG,
     errors.InterruptedWaitError: errno.EINTR,
@@ -211,6 +217,87 @@ def test_a_cut_or_stalled_connection_is_worth_another_attempt(
     foreign: Exception,
 ) -> None:
     assert translate(foreign).transient
+
+
+def as_requests_raises(reason: Exception) -> requests.ConnectionError:
+    """Wrap it in a URL, as long as a query's."""
+    url = "/api/v2/data/query.json?criteria=" + "x" * 400
+    return requests.ConnectionError(urllib3.exceptions.MaxRetryError(None, url, reason))
+
+
+def new_connection(reason: OSError) -> urllib3.exceptions.NewConnectionError:
+    error = urllib3.exceptions.NewConnectionError(None, "Failed")
+    error.__cause__ = reason
+    return error
+
+
+REFUSED_BY_PEER = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+RESET = ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+
+class SocksError(OSError):
+    """As PySocks', which need not be installed, and loses the reason it has."""
+
+    __module__ = "socks"
+
+
+def socks(reason: Exception) -> urllib3.exceptions.NewConnectionError:
+    error = urllib3.exceptions.NewConnectionError(None, f"Failed: {reason}")
+    error.__context__ = SocksError("Socket error", reason)
+    return error
+
+
+NO_TUNNEL = OSError("Tunnel connection failed: 407 Log in\n\x1b[31m")
+REASONS = [
+    (new_connection(REFUSED_BY_PEER), "Connection refused"),
+    (new_connection(TimeoutError("timed out")), "no connection in time"),
+    (
+        new_connection(socket.gaierror(socket.EAI_NONAME, "Name not known")),
+        "host name lookup failed: Name not known",
+    ),
+    (
+        urllib3.exceptions.ProxyError("Cannot", new_connection(REFUSED_BY_PEER)),
+        "proxy: Connection refused",
+    ),
+    (
+        urllib3.exceptions.ProxyError("Cannot", NO_TUNNEL),
+        "proxy: 407 Log in\\n\\x1b[31m",
+    ),
+    (socks(REFUSED_BY_PEER), "proxy: Connection refused"),
+    (
+        socks(SocksError("SOCKS5 authentication failed")),
+        "proxy: SocksError: SOCKS5 authentication failed",
+    ),
+    (urllib3.exceptions.ProtocolError("Aborted", RESET), "Connection reset by peer"),
+    (
+        urllib3.exceptions.LocationParseError("http://joe:p/w@d@proxy:port/x"),
+        "LocationParseError: Failed to parse: http://***@proxy:port/x",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"), REASONS, ids=[words for _, words in REASONS]
+)
+def test_the_innermost_reason_is_said_and_no_password(
+    reason: Exception, words: str
+) -> None:
+    assert translate(as_requests_raises(reason)).cause == words
+    assert translate(reason).cause == words
+
+
+@pytest.mark.parametrize(
+    ("words", "own"),
+    [
+        ("SOCKS5 authentication failed", errors.ProxyLoginError),
+        ("0x02: Connection not allowed by ruleset", errors.ProxyRefusalError),
+        ("0x05: Connection refused", errors.UnreachableError),
+    ],
+)
+def test_a_refusal_by_socks_is_as_one_by_http(
+    words: str, own: type[ServiceError]
+) -> None:
+    assert type(translate(as_requests_raises(socks(SocksError(words))))) is own
 
 
 def test_a_servers_words_do_not_forge_log_lines() -> None:
