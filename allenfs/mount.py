@@ -72,7 +72,9 @@ def run(settings: MountSettings, *, warn: Callable[[str], None] | None = None) -
         recent_log = stack.enter_context(RecentLog.of("allenfs"))
         verbosity.follow()
         allow_nonempty = "nonempty" in settings.fuse_options
-        stack.enter_context(claimed(settings.mountpoint, allow_nonempty=allow_nonempty))
+        let_go = stack.enter_context(
+            claimed(settings.mountpoint, allow_nonempty=allow_nonempty)
+        )
         if settings.sample:
             settings = _with_sample(settings, stack)
         mounted = Mounted(
@@ -101,6 +103,7 @@ def run(settings: MountSettings, *, warn: Callable[[str], None] | None = None) -
 
         def started() -> None:
             url, place = settings.service.api_url, settings.mountpoint
+            let_go()
             log.info("mounted %s on %s (%s)", url, place, operations.versions())
             threading.Thread(target=store.load, daemon=True).start()
             notify.ready(settings.mountpoint, settings.source)

@@ -8,7 +8,6 @@ import errno
 import fcntl
 import logging
 import os
-import re
 import shutil
 import subprocess
 import threading
@@ -16,17 +15,20 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from allenfs import mount_table
 from allenfs.errors import MountError
+from allenfs.serving import PID_ATTRIBUTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from allenfs.mount_table import Mount
 
 log = logging.getLogger(__name__)
 
 _Answer = TypeVar("_Answer")
 
 SUBTYPE = "allenfs"
-PID_ATTRIBUTE = "user.allenfs.pid"
 
 _KIND = f"fuse.{SUBTYPE}"
 _ANSWER_S = 2.0
@@ -34,13 +36,18 @@ _ANSWER_S = 2.0
 _LOCK_S, _LOOK_S = 2.0, 0.01
 _MNT_DETACH = 2  # umount(2)
 
-_MOUNT_TABLE = Path("/proc/self/mountinfo")
 
+class Refusal(NamedTuple):
+    """Why a mount could not be detached.
 
-class _Mount(NamedTuple):
-    kind: str
-    source: str
-    owner: int | None  # the user who mounted it, where it is FUSE
+    Attributes
+    ----------
+    is_busy : bool
+        Somebody uses it: it can be detached lazily.
+    """
+
+    said: str
+    is_busy: bool
 
 
 def is_mounted(mountpoint: Path) -> bool:
@@ -48,7 +55,13 @@ def is_mounted(mountpoint: Path) -> bool:
 
     Reads the mount table: touching a dead mount fails, or hangs.
     """
-    return resolved(mountpoint) in mounted()
+    return mount_at(mountpoint) is not None
+
+
+def mount_at(mountpoint: Path) -> Mount | None:
+    """Return the allenfs that is mounted there last, alive or dead."""
+    mount = _table().get(resolved(mountpoint))
+    return mount if mount is not None and mount.kind == _KIND else None
 
 
 def mounted() -> list[Path]:
@@ -67,8 +80,8 @@ def is_automount(mountpoint: Path) -> bool:
 
 def source(mountpoint: Path) -> str | None:
     """Return what the mount table calls the allenfs that is mounted there, if any."""
-    mount = _table().get(resolved(mountpoint))
-    return mount.source if mount and mount.kind == _KIND else None
+    mount = mount_at(mountpoint)
+    return mount.source if mount else None
 
 
 def own_mounts() -> list[Path]:
@@ -77,44 +90,19 @@ def own_mounts() -> list[Path]:
     return sorted(place for place in mounted() if table[place].owner == os.geteuid())
 
 
-def _table() -> dict[Path, _Mount]:
-    """Read proc_pid_mountinfo(5): what is mounted where last."""
-    mounts: dict[Path, _Mount] = {}
-    for line in _MOUNT_TABLE.read_bytes().splitlines():
-        fields, _, rest = line.partition(b" - ")
-        place = _unescaped(fields.split()[4])
-        kind, source, *_, options = rest.split(b" ")
-        owner = re.search(rb"\buser_id=(\d+)", options)
-        mounts[Path(place)] = _Mount(
-            kind.decode("latin-1"),
-            _unescaped(source),
-            int(owner[1]) if owner else None,
-        )
-    return mounts
-
-
-def _unescaped(field: bytes) -> str:
-    return os.fsdecode(
-        re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), field)
-    )
+def _table() -> dict[Path, Mount]:
+    """Return what is mounted where last."""
+    return {mount.place: mount for mount in mount_table.mounts()}
 
 
 def serving_pid(mountpoint: Path) -> int | None:
-    """Ask the mount for the process that serves it.
+    """Ask the mount for the process that serves it, by its number there.
 
-    None where it says nothing within 2 s: it is dead, or stopped. None, too, where it
-    names a process of another user than who mounted it: that one would be ended by
-    whoever unmounts.
+    None where it says nothing within 2 s: it is dead, or stopped. The number is of the
+    PID namespace of that process, and may be another process here.
     """
     said = _answer(mountpoint)
-    if not isinstance(said, int):
-        return None
-    mount = _table().get(resolved(mountpoint))
-    try:
-        owner = os.stat(f"/proc/{said}").st_uid
-    except OSError:
-        return None
-    return said if mount is not None and owner == mount.owner else None
+    return said if isinstance(said, int) else None
 
 
 def is_dead(mountpoint: Path) -> bool:
@@ -150,7 +138,7 @@ def in_time(ask: Callable[[], _Answer]) -> _Answer | Exception | None:
     return answers[0] if answers else None
 
 
-def detach(mountpoint: Path, *, lazily: bool = False) -> str | None:
+def detach(mountpoint: Path, *, lazily: bool = False) -> Refusal | None:
     """Take the mount out of the tree; return what was said against it."""
     place = resolved(mountpoint)
     if os.geteuid() == 0:
@@ -159,24 +147,34 @@ def detach(mountpoint: Path, *, lazily: bool = False) -> str | None:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.umount2(os.fsencode(place), _MNT_DETACH if lazily else 0) == 0:
             return None
-        return f"{mountpoint}: {os.strerror(ctypes.get_errno())}"
+        error = ctypes.get_errno()
+        return Refusal(f"{mountpoint}: {os.strerror(error)}", error == errno.EBUSY)
     helper = shutil.which("fusermount3") or shutil.which("fusermount")
     if helper is None:
-        return "neither fusermount3 nor fusermount is installed"
+        return Refusal("neither fusermount3 nor fusermount is installed", is_busy=False)
     done = subprocess.run(  # noqa: S603 - no shell
         [helper, "-uz" if lazily else "-u", str(place)],
         capture_output=True,
         text=True,
         check=False,
     )
-    return None if done.returncode == 0 else done.stderr.strip() or "it cannot be"
+    if done.returncode == 0:
+        return None
+    said = done.stderr.strip() or f"{mountpoint} cannot be unmounted"
+    return Refusal(said, is_busy=os.strerror(errno.EBUSY) in said)
 
 
 @contextlib.contextmanager
-def claimed(mountpoint: Path, *, allow_nonempty: bool) -> Iterator[None]:
+def claimed(mountpoint: Path, *, allow_nonempty: bool) -> Iterator[Callable[[], None]]:
     """Hold a mountpoint that can be mounted on, against others that want to.
 
     What a process that was killed has left mounted there is cleared away.
+
+    Yields
+    ------
+    callable
+        Lets go of it once it is mounted: a process that outlives its mount there, for
+        one elsewhere, keeps nobody from mounting again.
 
     Raises
     ------
@@ -187,13 +185,7 @@ def claimed(mountpoint: Path, *, allow_nonempty: bool) -> Iterator[None]:
     if is_mounted(mountpoint):
         with _alone(mountpoint):
             _clear_dead(mountpoint)
-    if is_mounted(mountpoint):
-        answers = serving_pid(mountpoint) is not None
-        but = (
-            "" if answers else f", and does not answer: see allenfs umount {mountpoint}"
-        )
-        msg = f"{mountpoint} is mounted already{but}"
-        raise MountError(msg)
+    _require_unmounted(mountpoint)
     try:
         directory = os.open(mountpoint, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError as error:
@@ -205,14 +197,24 @@ def claimed(mountpoint: Path, *, allow_nonempty: bool) -> Iterator[None]:
     except OSError as error:
         msg = f"mountpoint {mountpoint}: {error.strerror}"
         raise MountError(msg) from error
-    try:
+    with contextlib.ExitStack() as held:
+        held.callback(os.close, directory)
         if os.listdir(directory) and not allow_nonempty:
             msg = f"mountpoint {mountpoint} is not empty"
             raise MountError(msg)
         _lock(directory, mountpoint)
-        yield
-    finally:
-        os.close(directory)
+        _require_unmounted(mountpoint)  # by who held it a moment ago
+        yield held.close
+
+
+def _require_unmounted(mountpoint: Path) -> None:
+    if is_mounted(mountpoint):
+        answers = serving_pid(mountpoint) is not None
+        but = (
+            "" if answers else f", and does not answer: see allenfs umount {mountpoint}"
+        )
+        msg = f"{mountpoint} is mounted already{but}"
+        raise MountError(msg)
 
 
 def _clear_dead(mountpoint: Path) -> None:
@@ -222,7 +224,7 @@ def _clear_dead(mountpoint: Path) -> None:
         if refusal:
             msg = (
                 f"{mountpoint} is a dead mount (Transport endpoint is not connected), "
-                f"and cannot be cleared away: {refusal}"
+                f"and cannot be cleared away: {refusal.said}"
             )
             raise MountError(msg)
         log.info("cleared a dead mount away from %s", mountpoint)
@@ -259,10 +261,7 @@ def _lock(directory: int, mountpoint: Path) -> None:
     try:
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        msg = (
-            f"{mountpoint} is held by another allenfs: it just mounts there, or was "
-            "stopped before it ended"
-        )
+        msg = f"another allenfs is just mounting on {mountpoint}"
         raise MountError(msg) from error
 
 

@@ -19,7 +19,7 @@ import os
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from allenfs import byte_paths, libfuse
+from allenfs import byte_paths, libfuse, serving
 from allenfs.byte_paths import decoded as _decoded
 from allenfs.byte_paths import encoded as _encoded
 from allenfs.errors import AllenFSError, NoAttributeError, ReadOnlyError
@@ -27,7 +27,6 @@ from allenfs.fuse_options import Connection, for_libfuse
 from allenfs.interrupts import interruption
 from allenfs.lasting import LastingThreads
 from allenfs.listeners import is_listener
-from allenfs.mountpoint import PID_ATTRIBUTE
 from allenfs.stat_fields import check_layout, statfs_fields
 from allenfs.stat_fields import fill as _fill
 
@@ -199,14 +198,14 @@ class Operations(fuse.Operations):
 
     @_translated
     def getxattr(self, path: str, name: str, *_: int) -> bytes:
-        if (path, name) == ("/", PID_ATTRIBUTE):
-            return str(os.getpid()).encode()
+        if path == "/" and name in serving.ATTRIBUTES:
+            return serving.attribute(name).encode()
         return self._attributes.value(_decoded(path), name, _interruption())
 
     @_translated
     def listxattr(self, path: str) -> list[str]:
-        own = [PID_ATTRIBUTE] if path == "/" else []
-        return own + self._attributes.names(_decoded(path), _interruption())
+        own = serving.ATTRIBUTES if path == "/" else ()
+        return [*own, *self._attributes.names(_decoded(path), _interruption())]
 
     @_translated
     def statfs(self, path: str) -> dict[str, int]:

@@ -2,72 +2,118 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import os
 import select
 import signal
 from typing import TYPE_CHECKING
 
 from allenfs.errors import UnmountError
-from allenfs.mountpoint import detach, is_mounted, serving_pid
+from allenfs.mount_table import mounts, other_mount_of
+from allenfs.mountpoint import detach, in_time, mount_at
+from allenfs.serving import PROCESS_ATTRIBUTE, Process
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-log = logging.getLogger(__name__)
+    from allenfs.mount_table import Mount
 
-# Unmounting ends within 5 s: 2 for the daemon to say its process id, 2 to end.
+# Unmounting ends within 5 s: 2 for the daemon to say which process it is, 2 to end.
 _END_S = 2.0
 
 
-def unmount(mountpoint: Path) -> None:
+def unmount(mountpoint: Path) -> str | None:
     """Unmount, and wait until the process that served, if it answers, is gone.
 
-    Downloads under way are given up: who waits for them gets EINTR.
+    Downloads under way are given up: who waits for them gets EINTR. A process that
+    serves another mount of it too, or that is not known to be this mount's, is not
+    ended: the mount is only detached.
+
+    Returns
+    -------
+    What goes on, and why; None where nothing does.
 
     Raises
     ------
     UnmountError
         Nothing of allenfs is mounted there, or it cannot be unmounted.
     """
-    if not is_mounted(mountpoint):
+    mount = mount_at(mountpoint)
+    if mount is None:
         msg = f"no allenfs is mounted on {mountpoint}"
         raise UnmountError(msg)
-    pid = serving_pid(mountpoint)
-    refusal = detach(mountpoint)
-    if refusal and pid is not None:
-        # busy: readers wait for downloads, or hold files open; on SIGTERM the
-        # daemon wakes the first and detaches from the others
-        _signal(pid, signal.SIGTERM)
-    elif refusal:
-        refusal = detach(mountpoint, lazily=True)
+    told = _told(mountpoint)
+    with _opened(told, mount.owner) as process:
+        other = other_mount_of(mount)
+        refusal = detach(mountpoint)
+        if refusal and not refusal.is_busy:
+            raise UnmountError(refusal.said)
+        if refusal and (process is None or other is not None):
+            _detach_lazily(mountpoint)
+            return _what_goes_on(mountpoint, told, other, was_busy=True)
+        if process is None:
+            return _what_goes_on(mountpoint, told, other, was_busy=False)
         if refusal:
-            raise UnmountError(refusal)
-    if pid is not None and not _has_ended(pid, _END_S):
-        _signal(pid, signal.SIGKILL)
-        _has_ended(pid, _END_S)
-        if is_mounted(mountpoint):
-            detach(mountpoint, lazily=True)
-    if is_mounted(mountpoint):
-        raise UnmountError(refusal or f"{mountpoint} is still mounted")
+            # readers wait for downloads, or hold files open; on SIGTERM the daemon
+            # wakes the first and detaches from the others
+            _signal(process, signal.SIGTERM)
+        if not _has_ended(process, _END_S):
+            other = other_mount_of(mount)  # namespaces come and go
+            if other is not None:
+                return _what_goes_on(mountpoint, told, other, was_busy=False)
+            _signal(process, signal.SIGKILL)
+            _has_ended(process, _END_S)
+    left = mount_at(mountpoint)
+    if left is not None and left.number == mount.number:
+        _detach_lazily(mountpoint)
+    return None
 
 
-def _signal(pid: int, number: signal.Signals) -> None:
+def _told(mountpoint: Path) -> Process | None:
+    """Ask the mount which process serves it; None where it does not answer."""
+    said = in_time(
+        lambda: Process.told(os.getxattr(mountpoint, PROCESS_ATTRIBUTE).decode("ascii"))
+    )
+    return said if isinstance(said, Process) else None
+
+
+@contextlib.contextmanager
+def _opened(told: Process | None, owner: int | None) -> Iterator[int | None]:
+    process = told.opened(owner) if told is not None else None
     try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        log.debug("process %d had ended", pid)
-    except PermissionError as error:
-        msg = f"process {pid} serves the mount and is somebody else's"
-        raise UnmountError(msg) from error
-
-
-def _has_ended(pid: int, timeout_s: float) -> bool:
-    try:
-        process = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([process], [], [], timeout_s)[0])
+        yield process
     finally:
-        os.close(process)
+        if process is not None:
+            os.close(process)
+
+
+def _detach_lazily(mountpoint: Path) -> None:
+    refusal = detach(mountpoint, lazily=True)
+    if refusal:
+        raise UnmountError(refusal.said)
+
+
+def _what_goes_on(
+    mountpoint: Path, told: Process | None, other: Mount | None, *, was_busy: bool
+) -> str | None:
+    who = "its process"
+    if told is not None:
+        who = f"process {told.pid}"
+        if not told.is_visible():
+            who = "a process of another PID namespace"
+    if other is not None:
+        where = "" if other in mounts() else " in another mount namespace"
+        return f"detached {mountpoint}; {who} still serves it on {other.place}{where}"
+    if told is not None and (was_busy or not told.is_visible()):
+        return f"detached {mountpoint}; {who} serves it until nobody uses it any more"
+    return None
+
+
+def _signal(process: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has just ended
+        signal.pidfd_send_signal(process, number)
+
+
+def _has_ended(process: int, timeout_s: float) -> bool:
+    return bool(select.select([process], [], [], timeout_s)[0])

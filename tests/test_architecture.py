@@ -33,6 +33,7 @@ ROWS = (
     ("sheets",),
     ("tree",),
     # mechanism
+    ("mount_table", "serving"),
     ("answers", "watchdog", "sealed", "journal", "recency", "mountpoint"),
     ("certificates", "credentials"),
     ("windowed", "trust", "notify", "connections", "foreign_errors", "retry"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from allenfs.arguments import add_mountpoint
@@ -21,4 +22,6 @@ def run(parsed: argparse.Namespace) -> None:
     """Unmount."""
     from allenfs.unmount import unmount  # noqa: PLC0415 - `url` does without it
 
-    unmount(parsed.mountpoint)
+    goes_on = unmount(parsed.mountpoint)
+    if goes_on is not None:
+        print(f"allenfs: {goes_on}", file=sys.stderr)

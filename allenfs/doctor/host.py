@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from allenfs import config
 from allenfs.doctor.findings import Finding, LateError, fail, ok, skip, warn, within
-from allenfs.mountpoint import PID_ATTRIBUTE, SUBTYPE, mounted
+from allenfs.mountpoint import SUBTYPE, mounted
+from allenfs.serving import PID_ATTRIBUTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

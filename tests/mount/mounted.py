@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from allenfs import tree
-from allenfs.mountpoint import PID_ATTRIBUTE, is_mounted
+from allenfs.mountpoint import is_mounted
 from allenfs.nodes import ImageFile
+from allenfs.serving import PID_ATTRIBUTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -81,7 +82,8 @@ class Mounted:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [*STRICT_PYTHON, str(_DAEMON), json.dumps(self._settings)],
+            # the last two for `umount`, which ends nothing that is not called so
+            [*STRICT_PYTHON, _DAEMON, json.dumps(self._settings), "allenfs", "mount"],
             stderr=subprocess.PIPE,
         )
         ends_s = time.monotonic() + _START_S

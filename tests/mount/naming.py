@@ -1,6 +1,7 @@
 """Serves an empty mount that calls itself allenfs, and names whatever process.
 
-Arguments: mountpoint, process id; an empty one is no answer but an error.
+Arguments: mountpoint, process id; an empty one is no answer but an error. A third one
+is what else a mount tells of its process.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import fuse
 class Naming(fuse.Operations):
     use_ns = True
 
-    def __init__(self, pid: bytes) -> None:
-        self._pid = pid
+    def __init__(self, pid: bytes, process: bytes) -> None:
+        self._told = {"user.allenfs.pid": pid, "user.allenfs.process": process}
 
     def getattr(self, path: str, fh: object = None) -> dict[str, int]:
         if path != "/":
@@ -24,11 +25,12 @@ class Naming(fuse.Operations):
         return {"st_mode": stat.S_IFDIR | 0o555, "st_nlink": 2}
 
     def getxattr(self, path: str, name: str, position: int = 0) -> bytes:
-        if not self._pid:
+        if not self._told.get(name):
             raise fuse.FuseOSError(errno.ENODATA)
-        return self._pid
+        return self._told[name]
 
 
 if __name__ == "__main__":
-    root, pid = sys.argv[1:]
-    fuse.FUSE(Naming(pid.encode()), root, foreground=True, ro=True, subtype="allenfs")
+    root, *told = map(str.encode, sys.argv[1:])
+    naming = Naming(*told, *[b""] * (2 - len(told)))
+    fuse.FUSE(naming, root.decode(), foreground=True, ro=True, subtype="allenfs")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from command import allenfs, fails
@@ -39,10 +40,10 @@ def mounts(root: Path) -> int:
 
 
 @contextlib.contextmanager
-def strange(root: Path, names: str) -> Iterator[subprocess.Popen[bytes]]:
+def strange(root: Path, *names: str) -> Iterator[subprocess.Popen[bytes]]:
     """A mount of another program, that names a process."""
     before = mounts(root)
-    serving = subprocess.Popen([sys.executable, NAMING, root, names])
+    serving = subprocess.Popen([sys.executable, NAMING, root, *names])
     try:
         until(lambda: mounts(root) > before)
         yield serving
@@ -77,6 +78,62 @@ def test_umount_ends_no_process_that_a_strange_mount_names(root: Path) -> None:
             assert victim.poll() is None
     finally:
         kill(victim)
+
+
+def told_of(pid: int, *, ticks: int = 0, namespace: str | None = None) -> str:
+    """Return what a mount tells of its process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    if namespace is None:
+        namespace = os.readlink("/proc/self/ns/pid")
+    return f"{pid} {int(fields[19]) + ticks} {namespace}"
+
+
+@contextlib.contextmanager
+def sleeping(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process with these arguments, of the user who unmounts."""
+    script = "print(flush=True); import time; time.sleep(60)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told", "is_ended"),
+    [
+        pytest.param(["allenfs", "mount"], {}, True, id="allenfs mount"),
+        pytest.param(["allenfs", "prefetch"], {}, False, id="another command"),
+        pytest.param(["allenfs", "mount"], {"ticks": -1}, False, id="an older process"),
+        pytest.param(
+            ["allenfs", "mount"],
+            {"namespace": "pid:[4026531000]"},
+            False,
+            id="another PID namespace",
+        ),
+    ],
+)
+def test_umount_ends_only_the_very_process_that_the_mount_tells_of(
+    root: Path, arguments: list[str], told: dict[str, Any], is_ended: bool
+) -> None:
+    with sleeping(*arguments) as process:
+        pid = str(process.pid)
+        with strange(root, pid, told_of(process.pid, **told)), busy(root):
+            done = allenfs("umount", root)
+        assert done.returncode == 0
+        assert not is_mounted(root)
+        if is_ended:
+            assert process.wait(30) == -signal.SIGTERM
+            assert done.stderr == ""
+        else:
+            assert process.poll() is None
+            assert "serves it until nobody uses it any more" in done.stderr
+            assert len(done.stderr.splitlines()) == 1
 
 
 def test_umount_where_the_process_that_is_named_has_ended(root: Path) -> None:

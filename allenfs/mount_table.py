@@ -1,0 +1,139 @@
+"""The kernel's mount table, read without touching a mount that may be dead."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PROC = Path("/proc")
+_OWN_TABLE = _PROC / "self/mountinfo"
+# Optional fields of a mount that mounts and unmounts what another peer group does.
+_FOLLOWERS = ("master", "propagate_from")
+
+
+class Mount(NamedTuple):
+    """A line of the table: see proc_pid_mountinfo(5).
+
+    Attributes
+    ----------
+    number, parent : int
+        Mount IDs, which no two mounts of the machine share.
+    device : str
+        The superblock, as ``0:57``. Bind mounts share it, and those that a new mount
+        namespace begins with.
+    root : str
+        The directory of the superblock that is mounted.
+    peers, leaders : frozenset of str
+        The peer group that it is in, whose mounts are mounted on and unmounted from
+        together; and the groups that it follows in that.
+    owner : int or None
+        The user who mounted it, where it is FUSE.
+    """
+
+    number: int
+    parent: int
+    device: str
+    root: str
+    place: Path
+    peers: frozenset[str]
+    leaders: frozenset[str]
+    kind: str
+    source: str
+    owner: int | None
+
+
+def mounts() -> list[Mount]:
+    """Return the mounts of this process' mount namespace, the oldest first."""
+    return _parsed(_OWN_TABLE.read_bytes())
+
+
+def other_mount_of(mount: Mount) -> Mount | None:
+    """Return another mount of the same superblock, in any mount namespace.
+
+    Those that are unmounted together with `mount` do not count: system services have
+    them in their namespaces.
+    """
+    below = _below(mount, mounts())
+    for table in _tables():
+        # most namespaces have none
+        if mount.device.encode() in table:
+            found = _parsed(table)
+            for other in found:
+                is_other = other.device == mount.device and other.number != mount.number
+                if is_other and not _follows(other, _below(other, found), mount, below):
+                    return other
+    return None
+
+
+def _below(mount: Mount, table: list[Mount]) -> Mount | None:
+    """Return what it is mounted on, None where that is out of sight, as in a chroot."""
+    return next((one for one in table if one.number == mount.parent), None)
+
+
+def _follows(
+    other: Mount, below_other: Mount | None, mount: Mount, below: Mount | None
+) -> bool:
+    """Whether the kernel unmounts another mount together with this one."""
+    if below is None or below_other is None:
+        return False
+    is_same_directory = _spot(other, below_other) == _spot(mount, below)
+    is_told = below.peers & (below_other.peers | below_other.leaders)
+    return is_same_directory and bool(is_told)
+
+
+def _spot(mount: Mount, below: Mount) -> tuple[str, str]:
+    """Return the directory that is mounted on: its superblock, and its path in it."""
+    name = os.path.relpath(mount.place, below.place)
+    return below.device, os.path.normpath(os.path.join(below.root, name))
+
+
+def _tables() -> Iterator[bytes]:
+    """Read the table of each mount namespace that a process is in."""
+    seen = set()
+    for process in _PROC.iterdir():
+        if process.name.isdecimal():
+            try:
+                namespace: object = os.stat(process / "ns/mnt").st_ino
+            except OSError:  # of another user, and its table can be read all the same
+                namespace = process
+            if namespace not in seen:
+                seen.add(namespace)
+                try:
+                    yield (process / "mountinfo").read_bytes()
+                except OSError:  # it has ended
+                    seen.discard(namespace)
+
+
+def _parsed(table: bytes) -> list[Mount]:
+    return [_mount(line) for line in table.splitlines()]
+
+
+def _mount(line: bytes) -> Mount:
+    fields, _, rest = line.partition(b" - ")
+    number, parent, device, root, place, _, *optional = fields.split()
+    kind, source, *_, options = rest.split(b" ")
+    tags = [tag.decode().partition(":") for tag in optional]
+    owner = re.search(rb"\buser_id=(\d+)", options)
+    return Mount(
+        int(number),
+        int(parent),
+        device.decode(),
+        _unescaped(root),
+        Path(_unescaped(place)),
+        frozenset(group for name, _, group in tags if name == "shared"),
+        frozenset(group for name, _, group in tags if name in _FOLLOWERS),
+        kind.decode("latin-1"),
+        _unescaped(source),
+        int(owner[1]) if owner else None,
+    )
+
+
+def _unescaped(field: bytes) -> str:
+    return os.fsdecode(
+        re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), field)
+    )

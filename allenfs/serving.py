@@ -1,0 +1,102 @@
+"""The process that serves a mount: named by the mount, and recognised by its files.
+
+A number alone may be another process: one of another PID namespace, or a later one
+with the same number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+from pathlib import Path
+from typing import NamedTuple
+
+PID_ATTRIBUTE = "user.allenfs.pid"
+PROCESS_ATTRIBUTE = "user.allenfs.process"
+ATTRIBUTES = (PID_ATTRIBUTE, PROCESS_ATTRIBUTE)
+
+_STARTED_FIELD = 22  # proc_pid_stat(5)
+_PROGRAM, _COMMAND = b"allenfs", b"mount"
+
+
+class Process(NamedTuple):
+    """A process that no other one can be taken for.
+
+    Attributes
+    ----------
+    pid : int
+        In its own PID namespace.
+    started_ticks : int
+        From the start of the machine on.
+    pid_namespace : str
+        As ``/proc/PID/ns/pid`` links to it.
+    """
+
+    pid: int
+    started_ticks: int
+    pid_namespace: str
+
+    @classmethod
+    def told(cls, text: str) -> Process:
+        """Read what a mount tells; raises ValueError."""
+        pid, started_ticks, pid_namespace = text.split()
+        return cls(int(pid), int(started_ticks), pid_namespace)
+
+    def is_visible(self) -> bool:
+        """Whether its number is that of a process here."""
+        return self.pid_namespace == _pid_namespace()
+
+    def opened(self, owner: int | None) -> int | None:
+        """Return a descriptor of the process, to signal it: see pidfd_open(2).
+
+        None where it is not visible or has ended, where it may not be signalled, and
+        where it is no ``allenfs mount`` of this user: the mount may lie.
+        """
+        try:
+            process = os.pidfd_open(self.pid)
+        except (OSError, OverflowError):
+            return None
+        with contextlib.suppress(OSError):
+            # what has this start has had this number since then, and so a moment ago
+            if self._is_mount_of(owner):
+                signal.pidfd_send_signal(process, 0)
+                return process
+        os.close(process)
+        return None
+
+    def _is_mount_of(self, owner: int | None) -> bool:
+        directory = Path(f"/proc/{self.pid}")
+        return (
+            self.is_visible()
+            and _started_ticks(directory) == self.started_ticks
+            and directory.stat().st_uid == owner
+            and _is_mount((directory / "cmdline").read_bytes().split(b"\0"))
+        )
+
+
+def attribute(name: str) -> str:
+    """Return one of `ATTRIBUTES` of a mount that this process serves."""
+    pid = str(os.getpid())
+    if name == PID_ATTRIBUTE:
+        return pid
+    return f"{pid} {_started_ticks(Path('/proc/self'))} {_pid_namespace()}"
+
+
+def _started_ticks(directory: Path) -> int:
+    # the name of the program, in parentheses, may be anything
+    _, _, rest = (directory / "stat").read_text(errors="replace").rpartition(") ")
+    return int(rest.split()[_STARTED_FIELD - 3])
+
+
+def _pid_namespace() -> str:
+    return os.readlink("/proc/self/ns/pid")
+
+
+def _is_mount(arguments: list[bytes]) -> bool:
+    """Whether it is ``allenfs mount`` or ``python -m allenfs mount``."""
+    return any(
+        os.path.basename(program) == _PROGRAM and command == _COMMAND
+        for program, command in itertools.pairwise(arguments)
+    )
