@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 
 ENCODING = "latin-1"
 # Whatever the locale is: an 8-bit one cannot spell every gene.
 _NAME_ENCODING = "utf-8", "surrogateescape"
-_ROOT_INODE = 1
+_ROOT_INODE, _OTHERS = 1, 1 << 62
+# The images of a listing: section number and id.
+_NUMBERED = re.compile("([0-9]{4})_")
 
 
 def decoded(path: str) -> str:
@@ -35,10 +38,22 @@ def inode(path: str, name: str = ".") -> int:
 
     It depends on the path alone, and so outlasts the kernel's caches and the mount:
     a backup program reads a file again that has another number than before.
+
+    `cp -r` and file managers open the files of a directory in the order of their
+    numbers. So the images of a listing have ascending ones, which all other names are
+    above: images that are opened in order are read ahead.
     """
-    whole = os.path.normpath(os.path.join(path, name))
-    if whole == "/":
+    directory, last = os.path.split(os.path.normpath(os.path.join(path, name)))
+    if not last:
         return _ROOT_INODE
-    digest = hashlib.blake2b(whole.encode(ENCODING), digest_size=8).digest()
-    # 63 bits, as not every program takes the number as unsigned
-    return max(_ROOT_INODE + 1, int.from_bytes(digest, "big") >> 1)
+    numbered = _NUMBERED.match(last)
+    if numbered is None:
+        return _OTHERS | _digest(os.path.join(directory, last), bits=62)
+    # 62 bits, too; and 63 are positive in programs that take the number as signed
+    number = int(numbered[1]) << 17 | _digest(last, bits=17)
+    return max(_ROOT_INODE + 1, _digest(directory, bits=31) << 31 | number)
+
+
+def _digest(text: str, *, bits: int) -> int:
+    digest = hashlib.blake2b(text.encode(ENCODING), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 64 - bits

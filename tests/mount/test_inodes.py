@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -73,3 +74,16 @@ def test_an_incremental_backup_reads_no_unchanged_file_again(
         mounted.stop()
         mounted.start()
         assert archived(mounted, archive, record) == []
+
+
+def test_cp_copies_a_listing_in_its_order_and_so_reads_ahead(
+    tmp_path: Path, service: SampleService
+) -> None:
+    with Mounted(tmp_path, service.url) as mounted:
+        with os.scandir(mounted / DATA_SET) as entries:
+            in_listing_order = [entry for entry in entries if "_" in entry.name]
+        in_inode_order = sorted(in_listing_order, key=os.DirEntry.inode)
+        assert in_inode_order == in_listing_order
+        subprocess.run(["cp", "-r", mounted / DATA_SET, tmp_path / "out"], check=True)
+        page = json.loads((mounted / ".allenfs/status.json").read_bytes())
+        assert page["readahead"]["used"] > 0
