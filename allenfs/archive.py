@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import copy
-import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cachetools import TTLCache
 
+from allenfs import safe_log
 from allenfs.errors import (
     BusyError,
     InterruptedWaitError,
     PathNotFoundError,
+    ProcessLimitError,
     ServiceError,
     ServiceTimeoutError,
     UnreachableError,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
             """Return one page of rows in `turn`, or raise a ServiceError."""
 
 
-log = logging.getLogger(__name__)
+log = safe_log.logger(__name__)
 
 _Record = TypeVar("_Record")
 
@@ -196,8 +197,8 @@ class Archive:
             return None
         try:
             return self._asked_in_time(question, _PATIENCE_FOR_NEWS_S, interrupted)
-        except ServiceError:
-            return None  # logged
+        except (ServiceError, ProcessLimitError):
+            return None  # the older answer is used
 
     def _extended(
         self, question: Question[_Record], held: Held[_Record]

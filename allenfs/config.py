@@ -259,11 +259,22 @@ def _address(api_url: str) -> str:
 
 
 def cache_dir(flag: str | None, environ: Mapping[str, str]) -> Path:
-    """Directory of the store: the flag, the environment, or XDG's cache folder."""
+    """Directory of the store: the flag, the environment, or XDG's cache folder.
+
+    Raises
+    ------
+    ConfigError
+        It would be in a home folder, and none is known.
+    """
     chosen = flag or environ.get(CACHE_DIR_VARIABLE)
-    if chosen:
-        return absolute(os.path.expanduser(chosen))
-    return _xdg(environ, "XDG_CACHE_HOME", ".cache") / "allenfs"
+    if not chosen:
+        instead = f"--cache-dir DIR or ${CACHE_DIR_VARIABLE}"
+        return _xdg(environ, "XDG_CACHE_HOME", ".cache", instead) / "allenfs"
+    expanded = os.path.expanduser(chosen)
+    if expanded.startswith("~"):
+        msg = f"{chosen!r} begins with a home folder that is not known: spell it out"
+        raise ConfigError(msg)
+    return absolute(expanded)
 
 
 def absolute(text: str) -> Path:
@@ -283,17 +294,31 @@ def absolute(text: str) -> Path:
 
 def default_log_file(environ: Mapping[str, str]) -> Path:
     """Log of a mount in the background, in XDG's state folder."""
-    return _xdg(environ, "XDG_STATE_HOME", ".local/state") / "allenfs" / "allenfs.log"
+    folder = _xdg(environ, "XDG_STATE_HOME", ".local/state", "--log-file FILE")
+    return folder / "allenfs" / "allenfs.log"
 
 
 def data_home(environ: Mapping[str, str]) -> Path:
     """Where the user's own completions, manual pages and units are."""
-    return _xdg(environ, "XDG_DATA_HOME", ".local/share")
+    return _xdg(environ, "XDG_DATA_HOME", ".local/share", "--system, as root")
 
 
-def _xdg(environ: Mapping[str, str], variable: str, fallback: str) -> Path:
+def _xdg(
+    environ: Mapping[str, str], variable: str, fallback: str, instead: str
+) -> Path:
+    """Return a folder of the user's; raises ConfigError where there is no home."""
     chosen = Path(environ.get(variable, ""))
     # XDG base directory specification: a relative path is to be ignored
     if chosen.is_absolute():
         return chosen
-    return Path(environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir) / fallback
+    home = environ.get("HOME")
+    if not home:
+        try:
+            home = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:  # a container, often
+            msg = (
+                f"no home folder: $HOME is not set, and user {os.getuid()} has no "
+                f"entry in passwd: use {instead}, or set $HOME or ${variable}"
+            )
+            raise ConfigError(msg) from None
+    return Path(home) / fallback

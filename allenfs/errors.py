@@ -22,6 +22,7 @@
     ├── StaleSizeError             ESTALE        the kernel must ask the size again
     ├── VanishedError              ESTALE        a directory that was there a moment ago
     ├── ExhaustedError             ENFILE        this process can open no more files
+    ├── ProcessLimitError          EAGAIN        no thread or process can be started
     ├── DamagedStoreError          EIO           a stored file is not what was stored
     └── ServiceError               EIO           carries url, attempts, elapsed_s
         ├── UnreachableError       EHOSTUNREACH  transient: connect, DNS
@@ -161,6 +162,18 @@ class ExhaustedError(AllenFSError):
     """No place for a download: neither a file nor memory could be opened."""
 
     errno = errno.ENFILE
+
+
+class ProcessLimitError(AllenFSError):
+    """No thread or process can be started; EAGAIN, as fork(2) says."""
+
+    errno = errno.EAGAIN
+
+    def __str__(self) -> str:
+        return (
+            f"no more processes or threads can be started ({self.args[0]}): end some, "
+            "or raise the limit (ulimit -u; in a container, its limit of pids)"
+        )
 
 
 class DamagedStoreError(AllenFSError):

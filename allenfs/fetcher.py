@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, NamedTuple
 
+from allenfs import safe_log
 from allenfs.activity import Activity
-from allenfs.errors import DamagedStoreError, ExhaustedError, ServiceError
+from allenfs.errors import (
+    DamagedStoreError,
+    ExhaustedError,
+    ProcessLimitError,
+    ServiceError,
+)
 from allenfs.failures import Failures
 from allenfs.images import ImageRequest, ImageService
 from allenfs.sealed import Known
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
     from allenfs.turns import SpareTurn
 
 
-log = logging.getLogger(__name__)
+log = safe_log.logger(__name__)
 
 
 class _Landing(NamedTuple):
@@ -149,8 +154,8 @@ class Fetcher:
         def work() -> _Landing:
             try:
                 return self._fly(request, turn, is_asked_for)
-            except (ServiceError, ExhaustedError):
-                raise  # logged
+            except (ServiceError, ExhaustedError, ProcessLimitError):
+                raise  # no bug
             except Exception:
                 log.exception("%s: a bug", request.path)
                 raise

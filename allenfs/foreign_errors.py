@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import re
 import socket
 import ssl
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import requests
 import urllib3.exceptions
 
-from allenfs import answers
+from allenfs import answers, safe_log
 from allenfs.errors import (
     AllenFSError,
     CertificateError,
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from allenfs.watchdog import Watchdog
 
-log = logging.getLogger(__name__)
+log = safe_log.logger(__name__)
 
 # Most specific first, and total: every requests exception is an OSError without
 # errno, so that none of them may get past this module.

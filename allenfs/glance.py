@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cachetools import TTLCache
 
-from allenfs.errors import InterruptedWaitError, ServiceError
+from allenfs.errors import InterruptedWaitError, ProcessLimitError, ServiceError
 from allenfs.single_flight import Patience
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ class Glance:
             if interrupted():
                 raise
             self._archive.set_out_of_reach()
-        except ServiceError:
-            pass  # logged, and kept for `last_failure`
+        except (ServiceError, ProcessLimitError):
+            pass  # a listing does without
         return None
 
     def _may_ask(self, image_id: int) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib
-import logging
 import os
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -17,12 +17,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from allenfs import notify, verbosity
+from allenfs import notify, safe_log, threads, verbosity
 from allenfs.embedded import on_sample
-from allenfs.errors import AllenFSError, ConfigError, MountError, NetworkSettingError
+from allenfs.errors import (
+    AllenFSError,
+    ConfigError,
+    MountError,
+    NetworkSettingError,
+    ProcessLimitError,
+)
 from allenfs.mountpoint import (
     SUBTYPE,
     claimed,
+    clear_dead,
     is_automount,
     is_mounted,
     serving_pid,
@@ -35,8 +42,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from allenfs.config import MountSettings
+    from allenfs.log_output import LogOutput
 
-log = logging.getLogger(__name__)
+log = safe_log.logger(__name__)
 
 _DEVICE = Path("/dev/fuse")
 _LOOK_S = 0.01
@@ -45,16 +53,23 @@ _M_MMAP_THRESHOLD, _MMAP_BYTES = -3, 2**20
 _M_ARENA_MAX, _ARENAS = -8, 2
 # A mount takes 0.3 s; a machine under load may need much longer.
 _START_S = 30.0
-_KILL_S = 2.0
+_END_S = 2.0
 # How the process that serves begins the lines that are for whoever mounts.
 WARNING = "allenfs: warning: "
 
 
-def run(settings: MountSettings, *, warn: Callable[[str], None] | None = None) -> None:
+def run(
+    settings: MountSettings,
+    log_output: LogOutput | None = None,
+    *,
+    warn: Callable[[str], None] | None = None,
+) -> None:
     """Mount, and serve until unmounted.
 
     Parameters
     ----------
+    log_output : LogOutput, optional
+        What the status tells about the log.
     warn : callable, optional
         Told, before it is mounted, why the store cannot be written, if so.
 
@@ -62,12 +77,15 @@ def run(settings: MountSettings, *, warn: Callable[[str], None] | None = None) -
     ------
     MountError
         It cannot be mounted, and why.
+    ProcessLimitError
     """
     operations = _operations_module()
     _allow_many_files()
     _give_memory_back()
     from allenfs.house import assemble  # noqa: PLC0415 - after what fails early
 
+    # libfuse 2 gives this signal its deadly meaning back before it has ended
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
     with ExitStack() as stack:
         recent_log = stack.enter_context(RecentLog.of("allenfs"))
         verbosity.follow()
@@ -81,6 +99,7 @@ def run(settings: MountSettings, *, warn: Callable[[str], None] | None = None) -
             settings.mountpoint,
             is_sample=settings.sample,
             log=recent_log,
+            log_output=log_output,
             readahead_images=settings.readahead_images,
         )
         try:
@@ -100,13 +119,15 @@ def run(settings: MountSettings, *, warn: Callable[[str], None] | None = None) -
                 "kept, and each open downloads anew; see allenfs doctor"
             )
         stack.callback(notify.stopping)
+        has_started = threading.Event()
 
         def started() -> None:
+            has_started.set()
             url, place = settings.service.api_url, settings.mountpoint
             let_go()
             log.info("mounted %s on %s (%s)", url, place, operations.versions())
-            threading.Thread(target=store.load, daemon=True).start()
             notify.ready(settings.mountpoint, settings.source)
+            threads.start(threading.Thread(target=store.load, daemon=True))
 
         try:
             operations.serve(
@@ -122,6 +143,10 @@ def run(settings: MountSettings, *, warn: Callable[[str], None] | None = None) -
         except RuntimeError as error:
             msg = f"libfuse could not mount on {settings.mountpoint} ({error})"
             raise MountError(msg) from error
+        if not has_started.is_set():
+            # libfuse 3 ends so, without an error, where it can start no thread
+            msg = f"libfuse ended before it served {settings.mountpoint}"
+            raise MountError(msg)
 
 
 def start(mountpoint: Path, arguments: list[str]) -> list[str]:
@@ -141,31 +166,47 @@ def start(mountpoint: Path, arguments: list[str]) -> list[str]:
     ------
     MountError
         The process ended, or the mountpoint does not answer within 30 s.
+    ProcessLimitError
     """
     verbosity.hold()  # and in the process, from its first moment on
-    with subprocess.Popen(  # noqa: S603 - this very program
-        [sys.executable, "-m", "allenfs", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        # what is to be mounted on an automount can look at it in this group alone
-        start_new_session=not is_automount(mountpoint),
-        # neither keep the current directory busy, nor take its modules for ours
-        cwd="/",
-        env={**os.environ, "PYTHONPATH": _python_path()},
-    ) as process:
+    with _started(mountpoint, arguments) as process:
         try:
             _wait_until_mounted(mountpoint, process)
             return _warnings(process)
         except BaseException:
-            process.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_KILL_S)
+            _give_up(mountpoint, process)
             raise
         finally:
             # it lives on, or hangs in a file system that does not answer; leaving the
             # block must neither wait for it nor warn
             process.returncode = 0
+
+
+def _started(mountpoint: Path, arguments: list[str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(  # noqa: S603 - this very program
+            [sys.executable, "-m", "allenfs", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            # what is to be mounted on an automount can look at it in this group alone
+            start_new_session=not is_automount(mountpoint),
+            # neither keep the current directory busy, nor take its modules for ours
+            cwd="/",
+            env={**os.environ, "PYTHONPATH": _python_path()},
+        )
+    except BlockingIOError as error:
+        raise ProcessLimitError(error.strerror) from error
+
+
+def _give_up(mountpoint: Path, process: subprocess.Popen[bytes]) -> None:
+    """End the process, and leave no dead mount behind."""
+    for end in (process.terminate, process.kill):  # on the first it unmounts
+        end()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_END_S)
+            break
+    clear_dead(mountpoint)
 
 
 def _python_path() -> str:

@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import errno
 import fcntl
-import logging
 import os
 import shutil
 import subprocess
@@ -15,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from allenfs import mount_table
+from allenfs import mount_table, safe_log, threads
 from allenfs.errors import MountError
 from allenfs.serving import PID_ATTRIBUTE
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from allenfs.mount_table import Mount
 
-log = logging.getLogger(__name__)
+log = safe_log.logger(__name__)
 
 _Answer = TypeVar("_Answer")
 
@@ -122,6 +121,10 @@ def in_time(ask: Callable[[], _Answer]) -> _Answer | Exception | None:
     Returns
     -------
     What `ask` returned, or the OSError or ValueError that it raised.
+
+    Raises
+    ------
+    ProcessLimitError
     """
     answers: list[_Answer | Exception] = []
 
@@ -133,7 +136,7 @@ def in_time(ask: Callable[[], _Answer]) -> _Answer | Exception | None:
 
     # in a thread that may be left behind: a stopped daemon never answers
     asking = threading.Thread(target=answer, daemon=True)
-    asking.start()
+    threads.start(asking)
     asking.join(_ANSWER_S)
     return answers[0] if answers else None
 
@@ -152,12 +155,16 @@ def detach(mountpoint: Path, *, lazily: bool = False) -> Refusal | None:
     helper = shutil.which("fusermount3") or shutil.which("fusermount")
     if helper is None:
         return Refusal("neither fusermount3 nor fusermount is installed", is_busy=False)
-    done = subprocess.run(  # noqa: S603 - no shell
-        [helper, "-uz" if lazily else "-u", str(place)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 - no shell
+            [helper, "-uz" if lazily else "-u", str(place)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError as error:
+        said = f"{helper} cannot be started: {error.strerror}"
+        return Refusal(said, is_busy=False)
     if done.returncode == 0:
         return None
     said = done.stderr.strip() or f"{mountpoint} cannot be unmounted"
@@ -182,9 +189,7 @@ def claimed(mountpoint: Path, *, allow_nonempty: bool) -> Iterator[Callable[[], 
         It is missing, no directory, not empty, mounted already, or being
         mounted on by somebody else.
     """
-    if is_mounted(mountpoint):
-        with _alone(mountpoint):
-            _clear_dead(mountpoint)
+    clear_dead(mountpoint)
     _require_unmounted(mountpoint)
     try:
         directory = os.open(mountpoint, os.O_RDONLY | os.O_DIRECTORY)
@@ -217,17 +222,27 @@ def _require_unmounted(mountpoint: Path) -> None:
         raise MountError(msg)
 
 
-def _clear_dead(mountpoint: Path) -> None:
-    # one may lie below another
-    while is_mounted(mountpoint) and is_dead(mountpoint):
-        refusal = detach(mountpoint, lazily=True)
-        if refusal:
-            msg = (
-                f"{mountpoint} is a dead mount (Transport endpoint is not connected), "
-                f"and cannot be cleared away: {refusal.said}"
-            )
-            raise MountError(msg)
-        log.info("cleared a dead mount away from %s", mountpoint)
+def clear_dead(mountpoint: Path) -> None:
+    """Take what a process that has ended left mounted there out of the tree.
+
+    Raises
+    ------
+    MountError
+        It cannot be.
+    """
+    if not is_mounted(mountpoint):
+        return
+    with _alone(mountpoint):
+        # one may lie below another
+        while is_mounted(mountpoint) and is_dead(mountpoint):
+            refusal = detach(mountpoint, lazily=True)
+            if refusal:
+                msg = (
+                    f"{mountpoint} is a dead mount (Transport endpoint is not "
+                    f"connected), and cannot be cleared away: {refusal.said}"
+                )
+                raise MountError(msg)
+            log.info("cleared a dead mount away from %s", mountpoint)
 
 
 @contextlib.contextmanager

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import threading
 import time
 from typing import TYPE_CHECKING
 
+from allenfs import safe_log, threads
 from allenfs.mountpoint import serving_pid
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-log = logging.getLogger(__name__)
+log = safe_log.logger(__name__)
 
 SOCKET_VARIABLE = "NOTIFY_SOCKET"
 
@@ -35,6 +35,10 @@ def ready(mountpoint: Path, source: str) -> None:
     ----------
     source : str
         What is mounted, as the mount table says it.
+
+    Raises
+    ------
+    ProcessLimitError
     """
 
     def say_so() -> None:
@@ -47,7 +51,7 @@ def ready(mountpoint: Path, source: str) -> None:
         send(f"READY=1\nSTATUS={source} on {_in_one_line(str(mountpoint))}")
 
     if os.environ.get(SOCKET_VARIABLE):
-        threading.Thread(target=say_so, daemon=True).start()
+        threads.start(threading.Thread(target=say_so, daemon=True))
 
 
 def stopping() -> None:

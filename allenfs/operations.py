@@ -14,21 +14,21 @@ Their traps, and what stands against them here:
 from __future__ import annotations
 
 import functools
-import logging
 import os
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from allenfs import byte_paths, libfuse, serving
+from allenfs import byte_paths, libfuse, safe_log, serving
 from allenfs.byte_paths import decoded as _decoded
 from allenfs.byte_paths import encoded as _encoded
-from allenfs.errors import AllenFSError, NoAttributeError, ReadOnlyError
+from allenfs.errors import NoAttributeError, ReadOnlyError
 from allenfs.fuse_options import Connection, for_libfuse
 from allenfs.interrupts import interruption
 from allenfs.lasting import LastingThreads
 from allenfs.listeners import is_listener
 from allenfs.stat_fields import check_layout, statfs_fields
 from allenfs.stat_fields import fill as _fill
+from allenfs.translator import Translator
 
 LIBFUSE = libfuse.chosen(os.environ)
 with libfuse.named_to_bindings(LIBFUSE):
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from allenfs.filesystem import Filesystem
     from allenfs.xattrs import ExtendedAttributes
 
-log = logging.getLogger(__name__)
+log = safe_log.logger(__name__)
+_translator = Translator(log)
 
 _OWN_ATTRIBUTES = b"user.allenfs."
 # What fuse_main of libfuse 3 returns
@@ -61,12 +62,9 @@ def _translated(operation: Callable[..., Any]) -> Callable[..., Any]:
             return operation(*args)
         except fuse.FuseOSError:
             raise
-        except AllenFSError as error:
-            log.debug("%s %r: %s", operation.__name__, args[1:], error)
-            raise fuse.FuseOSError(error.errno) from error
         except BaseException as error:
-            log.exception("%s %r: a bug", operation.__name__, args[1:])
-            raise fuse.FuseOSError(AllenFSError.errno) from error
+            number = _translator.errno_of(error, operation.__name__, args[1:])
+            raise fuse.FuseOSError(number) from error
 
     return translated
 
@@ -220,14 +218,13 @@ class _Fuse(fuse.FUSE):
     @staticmethod
     def _wrapper(function: Callable[..., Any], *args: object) -> Any:
         # every call comes this way; the bindings' own let some exceptions through
-        _Fuse._threads.add_this()
         try:
+            _Fuse._threads.add_this()
             return function(*args) or 0
         except fuse.FuseOSError as error:
             return -error.errno
-        except BaseException:
-            log.exception("%s %r: a bug", function.__name__, args)
-            return -AllenFSError.errno
+        except BaseException as error:
+            return -_translator.errno_of(error, function.__name__, args)
 
     def fgetattr(self, path: bytes, buffer: Any, info: Any) -> int:
         # the binding's goes through a dictionary, and sets a field by its name

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from allenfs import tree
+from allenfs import safe_log, threads, tree
+from allenfs.errors import ProcessLimitError
 from allenfs.layout import disk_bytes
 from allenfs.nodes import CollectionFile
 from allenfs.runs import Run
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from allenfs.sealed import Known
     from allenfs.turns import SpareTurn, Turns
 
-log = logging.getLogger(__name__)
+log = safe_log.logger(__name__)
 
 # Listings that are being read at once. Of more, some begin anew at each open.
 _LISTINGS = 32
@@ -170,8 +170,8 @@ class ReadAhead:
 
     def _start(self) -> None:
         try:
-            threading.Thread(target=self._work, daemon=True).start()
-        except RuntimeError:  # no more threads: nobody waits for this one
+            threads.start(threading.Thread(target=self._work, daemon=True))
+        except ProcessLimitError:  # nobody waits for this one
             with self._lock:
                 self._workers -= 1
 

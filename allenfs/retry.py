@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from allenfs import safe_log
 from allenfs.errors import (
     BusyError,
     ProxyLoginError,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from allenfs.config import ServiceSettings
 
-log = logging.getLogger(__name__)
+log = safe_log.logger(__name__)
 
 RETRIES = 3
 

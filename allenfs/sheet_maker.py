@@ -6,13 +6,14 @@ import copy
 import threading
 from typing import TYPE_CHECKING
 
-from allenfs import jpeg
+from allenfs import jpeg, threads
 from allenfs.answers import Answer
 from allenfs.errors import (
     DamagedStoreError,
     ImageNotFoundError,
     ImageTooLargeError,
     InterruptedWaitError,
+    ProcessLimitError,
     WrongAnswerError,
 )
 
@@ -104,8 +105,8 @@ class _Work:
             # a daemon: an unmounted filesystem's process waits for no sheet
             other = threading.Thread(target=self._work, daemon=True)
             try:
-                other.start()
-            except RuntimeError:  # no more threads: with fewer, it takes longer
+                threads.start(other)
+            except ProcessLimitError:  # with fewer, it takes longer
                 break
             others.append(other)
         self._work()

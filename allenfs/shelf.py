@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-import logging
 import os
 import re
 import stat
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
+from allenfs import safe_log
 from allenfs.journal import Journal
 from allenfs.labels import HASHED, file_name
 from allenfs.layout import Layout, disk_bytes, entries
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from allenfs.config import StoreSettings
 
-log = logging.getLogger(__name__)
+log = safe_log.logger(__name__)
 
 _FORMAT = 1
 _DAMAGE = (

@@ -6,7 +6,8 @@ import concurrent.futures
 import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from allenfs.errors import InterruptedWaitError
+from allenfs import threads
+from allenfs.errors import InterruptedWaitError, ProcessLimitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -98,8 +99,8 @@ class SingleFlight(Generic[_Key, _Value]):
             target=self._fly, args=(key, work, flight), daemon=True
         )
         try:
-            thread.start()
-        except RuntimeError as error:  # no more threads: the next one may try again
+            threads.start(thread)
+        except ProcessLimitError as error:  # the next one may try again
             self._land(key, flight)
             flight.set_exception(error)
         return flight

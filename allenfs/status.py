@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from allenfs.activity import Activity, Counts, Failure
     from allenfs.config import ServiceSettings, StoreSettings
     from allenfs.downloads import Download
+    from allenfs.log_output import LogOutput
     from allenfs.recent_log import RecentLog
     from allenfs.trouble import Trouble
     from allenfs.turns import Turns
@@ -38,6 +39,8 @@ class Mounted:
         Its service is the embedded sample.
     log : RecentLog
         Its newest lines.
+    log_output : LogOutput or None
+        Where they are written.
     readahead_images : int
         How many images of a listing are downloaded ahead, at the most.
     """
@@ -46,6 +49,7 @@ class Mounted:
     is_sample: bool
     log: RecentLog
     readahead_images: int = 0
+    log_output: LogOutput | None = None
 
 
 class Images(Protocol):
@@ -155,6 +159,15 @@ class Status:
             },
             "failures": [_failure_page(one) for one in activity.failures],
             "open_files": len(self._sources.handles),
+            "log": self._log_page(),
+        }
+
+    def _log_page(self) -> dict[str, Any]:
+        output = self._mounted.log_output
+        file = output.file if output else None
+        return {
+            "file": str(file) if file else None,
+            "failure": output.failure if output else None,
         }
 
     def _service_page(self, counts: Counts) -> dict[str, Any]:

@@ -46,6 +46,7 @@ def page(status: dict[str, Any]) -> list[str]:
         ("opened", _opened(status["images"])),
         ("downloaded", _downloaded(status["images"])),
         ("read ahead", _readahead(status["readahead"])),
+        ("log", _log(status["log"])),
         ("running", _running(status)),
     ]
     lines = [f"{_plain(status['mountpoint'])}: {_plain(what)}"]
@@ -103,6 +104,14 @@ def _readahead(readahead: dict[str, Any]) -> str:
     words = f"{_count(readahead['downloaded'], 'image')}, {readahead['used']:d} used"
     under_way = readahead["under_way"]
     return f"{words}, {under_way:d} under way" if under_way else words
+
+
+def _log(log: dict[str, Any]) -> str:
+    place = _plain(log["file"] or "stderr")
+    failure = log["failure"]
+    if failure is None:
+        return place
+    return f"{place} CANNOT be written: {_plain(failure)}"
 
 
 def _running(status: dict[str, Any]) -> str:

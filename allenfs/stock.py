@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import threading
 import time
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from cachetools import TTLCache
 
+from allenfs import safe_log
 from allenfs.labels import in_one_line
 from allenfs.shelf import Kept, Key
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from allenfs.config import ServiceSettings
     from allenfs.questions import Question
 
-log = logging.getLogger(__name__)
+log = safe_log.logger(__name__)
 
 _Record = TypeVar("_Record")
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import threading
 import time
 from typing import TYPE_CHECKING
 
+from allenfs import safe_log
 from allenfs.compared import Compared
 from allenfs.errors import DamagedStoreError
 from allenfs.journal import Journal
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from allenfs.images import ImageService
     from allenfs.sheets import Request
 
-log = logging.getLogger(__name__)
+log = safe_log.logger(__name__)
 
 # Access times are set at each open, not by whoever reads.
 READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME | os.O_NOFOLLOW | os.O_NONBLOCK

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import time
 from typing import TYPE_CHECKING
 
+from allenfs import safe_log
 from allenfs.journal import Journal
 from allenfs.layout import Layout
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-log = logging.getLogger(__name__)
+log = safe_log.logger(__name__)
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # What is tried; and what there must be room for, where there was none. That is more

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 from typing import TYPE_CHECKING
 
-from allenfs import sealed
+from allenfs import safe_log, sealed
 from allenfs.errors import DamagedStoreError
 from allenfs.sealed import SEAL_BYTES
 from allenfs.store import READ_FLAGS
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from allenfs.sheets import Request
     from allenfs.store import Store
 
-log = logging.getLogger(__name__)
+log = safe_log.logger(__name__)
 
 
 def sizes(layout: Layout) -> dict[str, tuple[int, int]]:

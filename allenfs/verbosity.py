@@ -9,9 +9,11 @@ import logging
 import signal
 import threading
 
+from allenfs import safe_log, threads
+
 _SWITCH = signal.SIGUSR2
 
-log = logging.getLogger(__name__)
+log = safe_log.logger(__name__)
 
 
 def hold() -> None:
@@ -20,9 +22,14 @@ def hold() -> None:
 
 
 def follow() -> None:
-    """Switch at each signal from now on; to be called before other threads start."""
+    """Switch at each signal from now on; to be called before other threads start.
+
+    Raises
+    ------
+    ProcessLimitError
+    """
     hold()
-    threading.Thread(target=_follow, daemon=True).start()
+    threads.start(threading.Thread(target=_follow, daemon=True))
 
 
 def _follow() -> None:

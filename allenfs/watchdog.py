@@ -8,6 +8,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+from allenfs import threads
 from allenfs.errors import ServiceTimeoutError
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ class Watchdog:
         self._timer.daemon = True
 
     def __enter__(self) -> Self:
+        threads.start(self._timer)
         self._of_thread.watchdog = self
-        self._timer.start()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -73,6 +73,7 @@ def test_readme_names_every_flag() -> None:
 _SAID_BY_OTHERS = {
     "unknown filesystem type 'allenfs'",  # mount(8)
     "option allow_other only allowed if 'user_allow_other' is set",  # fusermount
+    "could not determine username",  # fusermount
     "Bus error",  # the shell
 }
 # Put together where they are said.

@@ -76,6 +76,7 @@ def _checks(parsed: argparse.Namespace, stack: contextlib.ExitStack) -> Iterator
     yield Check("allow-other", fuse.allow_other)
     yield Check("mounts", host.mounts)
     yield Check("open files", host.open_files)
+    yield Check("processes", host.processes)
     yield Check("crawlers", host.crawlers)
     yield Check("log", host.log_file)
     name = config.service_name(config.DEFAULT_API_URL)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import logging.handlers
 import os
 import sys
 from dataclasses import replace
@@ -16,9 +15,11 @@ from allenfs.errors import (
     ConfigError,
     MountError,
     NetworkSettingError,
+    ProcessLimitError,
     UnsafeStoreError,
     UrlError,
 )
+from allenfs.log_output import LogOutput
 from allenfs.wording import printable
 
 if TYPE_CHECKING:
@@ -79,21 +80,27 @@ def run(parsed: argparse.Namespace) -> None:
     if settings.service.proxy:
         # not an argument: everybody could read its password there
         os.environ[network.PROXY_VARIABLE] = settings.service.proxy
-    if parsed.foreground:
-        settings = _with_store(settings)
-        _set_up_log(parsed.log_file, verbose=parsed.verbose)
-        os.chdir("/")  # a mount must not keep the current directory busy
-        # a log that is no file is on stderr, and says it there
-        mount.run(settings, warn=_warn if parsed.log_file else None)
-        return
-    log_file = parsed.log_file or _default_log_file()
-    daemon_arguments = _daemon_arguments(parsed, settings, log_file)
     try:
+        if parsed.foreground:
+            _serve(parsed, settings)
+            return
+        log_file = parsed.log_file or _default_log_file()
+        daemon_arguments = _daemon_arguments(parsed, settings, log_file)
         warnings = mount.start(settings.mountpoint, daemon_arguments)
-    except OSError as error:
+    except (OSError, ProcessLimitError) as error:
         raise MountError(str(error)) from error
     for warning in warnings:
         print(warning, file=sys.stderr)
+
+
+def _serve(parsed: argparse.Namespace, settings: MountSettings) -> None:
+    from allenfs import mount  # noqa: PLC0415 - as above
+
+    settings = _with_store(settings)
+    log_output = _set_up_log(parsed.log_file, verbose=parsed.verbose)
+    os.chdir("/")  # a mount must not keep the current directory busy
+    # a log that is no file is on stderr, and says it there
+    mount.run(settings, log_output, warn=_warn if parsed.log_file else None)
 
 
 def settings_of(parsed: argparse.Namespace) -> MountSettings:
@@ -165,28 +172,24 @@ def _daemon_arguments(
 
 def _default_log_file() -> Path:
     """Return the log of a mount in the background; no log is no reason not to mount."""
-    log_file = config.default_log_file(os.environ)
     try:
+        log_file = config.default_log_file(os.environ)
         log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         log_file.open("a").close()
-    except OSError as error:
+    except (OSError, ConfigError) as error:
         print(f"allenfs: mounting without a log: {error}", file=sys.stderr)
         return Path(os.devnull)
     return log_file
 
 
-def _set_up_log(log_file: Path | None, *, verbose: bool) -> None:
-    handler: logging.Handler = logging.StreamHandler()
-    if log_file is not None:
-        try:
-            log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handler = logging.handlers.WatchedFileHandler(log_file)
-        except OSError as error:
-            msg = f"cannot write the log file: {error}"
-            raise ConfigError(msg) from error
-    handler.setFormatter(
-        logging.Formatter("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
-    )
+def _set_up_log(log_file: Path | None, *, verbose: bool) -> LogOutput:
+    output = LogOutput(log_file)
+    try:
+        output.prepare()
+    except OSError as error:
+        msg = f"cannot write the log file: {error}"
+        raise ConfigError(msg) from error
     root = logging.getLogger("allenfs")
-    root.addHandler(handler)
+    root.addHandler(output)
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
+    return output

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from allenfs import threads
 from allenfs.errors import AllenFSError
 from allenfs.wording import printable
 
@@ -116,7 +117,7 @@ def within(deadline_s: float, function: Callable[[], _Result]) -> _Result:
             raised.append(error)
 
     thread = threading.Thread(target=call, daemon=True)
-    thread.start()
+    threads.start(thread)
     thread.join(deadline_s)
     if raised:
         raise raised[0]

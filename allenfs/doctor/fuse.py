@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import pwd
 import re
 import shutil
 import stat
@@ -161,6 +162,15 @@ def helper(
             return fail(
                 f"{place} {trouble}", f"sudo chmod u+s {place}; or re-install it"
             )
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        return fail(
+            f"{places[0]} mounts for no user without an entry in passwd, as "
+            f"{os.getuid()} is",
+            "add one: sudo useradd --uid NUMBER NAME; or start the container as a "
+            "user that its image has",
+        )
     if found["fusermount"] is None:
         return warn(
             f"{_version(places[0])}, but no fusermount, which libfuse 2 calls",

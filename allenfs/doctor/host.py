@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from allenfs import config
 from allenfs.doctor.findings import Finding, LateError, fail, ok, skip, warn, within
+from allenfs.errors import ConfigError, ProcessLimitError
 from allenfs.mountpoint import SUBTYPE, mounted
 from allenfs.serving import PID_ATTRIBUTE
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _ANSWER_S = 3.0
 _AT_ONCE = 8
 _FEW_FILES = 1024
+# A download takes two threads of the mount's process, whoever waits for it a third.
+_FEW_PROCESSES = 100
 _SHOWN = 5
 
 
@@ -33,8 +36,11 @@ def mounts(places: Callable[[], list[Path]] = mounted) -> Finding:
     found = places()
     if not found:
         return ok("none now")
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        states = dict(zip(found, pool.map(_state, found), strict=True))
+    try:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            states = dict(zip(found, pool.map(_state, found), strict=True))
+    except RuntimeError as error:
+        raise ProcessLimitError(str(error)) from error
     bad = [place for place in found if states[place] in ("dead", "silent")]
     if not bad:
         foreign = sum(state == "foreign" for state in states.values())
@@ -63,7 +69,10 @@ def _state(place: Path) -> str:
 
 def log_file() -> Finding:
     """Whether a mount in the background can write its log."""
-    path = config.default_log_file(os.environ)
+    try:
+        path = config.default_log_file(os.environ)
+    except ConfigError as error:
+        return warn(str(error), "without it, a mount in the background has no log")
     with contextlib.suppress(OSError):  # a folder above it cannot be read
         if path.exists():
             if os.access(path, os.W_OK) and path.is_file():
@@ -116,5 +125,18 @@ def open_files() -> Finding:
         return warn(
             f"at most {most:,}, one for each image that is open",
             "raise it: ulimit -Hn 4096, or nofile in /etc/security/limits.conf",
+        )
+    return ok(f"at most {most:,}")
+
+
+def processes() -> Finding:
+    """Say how many processes, threads included, this user may have."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    if most == resource.RLIM_INFINITY or os.geteuid() == 0:
+        return ok("no limit")
+    if most < _FEW_PROCESSES:
+        return warn(
+            f"at most {most:,}, threads included: opening files may fail",
+            "raise it: ulimit -u 1000, or nproc in /etc/security/limits.conf",
         )
     return ok(f"at most {most:,}")

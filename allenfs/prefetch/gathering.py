@@ -14,7 +14,8 @@ import queue
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
-from allenfs.errors import AllenFSError, InterruptedWaitError
+from allenfs import threads
+from allenfs.errors import AllenFSError, InterruptedWaitError, ProcessLimitError
 from allenfs.prefetch import selection
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 # take 10 MB.
 _FOUND_AHEAD = 100_000
 _HEARD_LATER = 1000
+# One finds, one works.
+_FEWEST_THREADS = 2
 # A full disk is not the matter of one image that is too large.
 _UNKEPT_IN_A_ROW = 4
 # The service's trouble, or what may be.
@@ -121,10 +124,16 @@ class Gathering:
 
     def outcomes(self, look_s: float) -> Iterator[Outcome | None]:
         """Do it; go through what became of each file, and None every `look_s`."""
-        targets = [self._find] + [self._work_off] * self._workers
-        for target in targets:
-            threading.Thread(target=self._run, args=(target,), daemon=True).start()
-        under_way = len(targets)
+        under_way = 0
+        for target in [self._find] + [self._work_off] * self._workers:
+            thread = threading.Thread(target=self._run, args=(target,), daemon=True)
+            try:
+                threads.start(thread)
+            except ProcessLimitError:
+                if under_way < _FEWEST_THREADS:
+                    raise
+                break  # with fewer, it takes longer
+            under_way += 1
         while under_way:
             try:
                 outcome = self._outcomes.get(timeout=look_s)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import gzip
-import logging
 import re
 import time
 from datetime import datetime, timedelta, timezone
@@ -12,6 +11,7 @@ from email.utils import format_datetime, formatdate
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Final, cast
 
+from allenfs import safe_log
 from allenfs.sample import faults
 from allenfs.sample.drawing import draw
 from allenfs.sample.envelope import CONTENT_TYPES, answer_body, error_body
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from allenfs.sample.rma_targets import QueryTarget
     from allenfs.sample.stage import Stage
 
-logger = logging.getLogger(__name__)
+logger = safe_log.logger(__name__)
 
 _YEAR: Final = timedelta(days=365)
 _SMALL_PX: Final = 1 << 21

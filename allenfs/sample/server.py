@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
 import socketserver
 import sys
@@ -11,6 +10,8 @@ import threading
 from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Final, cast
 
+from allenfs import safe_log
+from allenfs.errors import ProcessLimitError
 from allenfs.sample.faults import Fault
 from allenfs.sample.handler import Handler
 from allenfs.sample.rma import Rules
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fault", "SampleService"]
 
-logger = logging.getLogger(__name__)
+logger = safe_log.logger(__name__)
 
 _Request = socket.socket | tuple[bytes, socket.socket]
 
@@ -85,16 +86,24 @@ class SampleService:
         self._server: _Server | None = None
 
     def start(self) -> None:
-        """Listen, and serve from daemon threads; OSError if the port is taken."""
+        """Listen, and serve from daemon threads.
+
+        OSError if the port is taken, ProcessLimitError if no thread can be started.
+        """
         server = _Server((_HOST, self._port), self._stage)
-        self._server = server
-        self._stage.open(f"http://{_HOST}:{server.server_address[1]}")
-        threading.Thread(
+        serving = threading.Thread(
             target=server.serve_forever,
             args=(_POLL_S,),
             name="sample-service",
             daemon=True,
-        ).start()
+        )
+        try:
+            serving.start()
+        except RuntimeError as error:
+            server.server_close()
+            raise ProcessLimitError(str(error)) from error
+        self._server = server
+        self._stage.open(f"http://{_HOST}:{server.server_address[1]}")
 
     def close(self) -> None:
         """Stop listening, cut every connection, and wait for their threads."""
@@ -221,6 +230,7 @@ class _Server(ThreadingHTTPServer):
         self._traffic = stage.traffic
         self._open: set[socket.socket] = set()
         self._changed = threading.Condition()
+        self._has_warned = False
         handler = type("SampleHandler", (Handler,), {"backstage": stage})
         super().__init__(address, handler)
 
@@ -235,7 +245,14 @@ class _Server(ThreadingHTTPServer):
         connection = cast("socket.socket", request)
         with self._changed:
             self._open.add(connection)
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError as error:
+            # no more threads: the client is not answered, and may come again
+            if not self._has_warned:
+                logger.warning("a connection is closed at once: %s", error)
+            self._has_warned = True
+            self.shutdown_request(request)
 
     def shutdown_request(self, request: _Request) -> None:
         """Close the connection and forget it."""

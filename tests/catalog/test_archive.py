@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from archive_bench import DAY_S, FAILURES, PATIENCE_S, Bench, never, thing, warnings
+from no_threads import no_threads
 
 from allenfs.errors import (
     InterruptedWaitError,
     PathNotFoundError,
+    ProcessLimitError,
     ServiceError,
     ServiceTimeoutError,
     UnreachableError,
@@ -89,6 +91,18 @@ def test_an_older_answer_is_better_than_a_failure(
     bench.now_s += 1
     assert bench.version("Gene") == 4
     assert bench.archive.last_failure() is None
+
+
+def test_while_no_thread_can_be_started_an_older_answer_is_used(bench: Bench) -> None:
+    with no_threads():
+        with pytest.raises(ProcessLimitError):
+            bench.get("Gene")
+    assert bench.version("Gene") == 1
+    bench.now_s += 30 * DAY_S
+    with no_threads():
+        assert bench.version("Gene") == 1
+    bench.now_s += 10
+    assert bench.version("Gene") == 2
 
 
 @pytest.mark.parametrize("error", FAILURES[:3], ids=["unreachable", "stalled", "busy"])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from archive_bench import DAY_S, FAILURES, PATIENCE_S, Bench, never, thing, warnings
+from no_threads import no_threads
 
 from allenfs.errors import (
     InterruptedWaitError,
@@ -137,3 +138,9 @@ def test_a_failed_glance_is_remembered_as_any_other(bench: Bench) -> None:
     assert [bench.glance("Gene") for _ in range(5)] == [None] * 5
     assert bench.service.asked == {"Gene": 1}
     assert bench.glance("Atlas") == 1
+
+
+def test_a_glance_does_without_where_no_thread_can_be_started(bench: Bench) -> None:
+    with no_threads():
+        assert bench.glance("Gene") is None
+    assert bench.glance("Gene") == 1

@@ -10,16 +10,19 @@ import logging
 import sys
 from pathlib import Path
 
+from raising_log import break_logging
+
 from allenfs import config, mount
+from allenfs.log_output import LogOutput
 
 
 def main() -> None:
     given = json.loads(sys.argv[1])
-    logging.basicConfig(
-        filename=given["log_file"],
-        format="%(levelname)s %(name)s: %(message)s",
-        level=logging.INFO,
-    )
+    log_output = LogOutput(Path(given["log_file"]))
+    log_output.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    log_output.prepare()
+    logging.basicConfig(handlers=[log_output], level=logging.INFO)
+    break_logging(given["log_raises"])
     service = config.ServiceSettings(given["api_url"], **given["service"])
     store = config.StoreSettings(
         Path(given["cache_dir"]),
@@ -29,7 +32,8 @@ def main() -> None:
     mount.run(
         config.MountSettings(
             Path(given["mountpoint"]), service, store, False, {}, given["readahead"]
-        )
+        ),
+        log_output,
     )
 
 

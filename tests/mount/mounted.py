@@ -53,12 +53,14 @@ class Mounted:
         capacity_bytes: int = 2**30,
         readahead: int = 8,
         warnings: Iterable[str] = (),
+        log_file: Path | None = None,
+        log_raises: str = "",
         **service: float,
     ) -> None:
         self.root = folder / "mnt"
         self.root.mkdir(parents=True, exist_ok=True)
         self.cache_dir = cache_dir or folder / "store"
-        self._log_file = folder / "daemon.log"
+        self._log_file = log_file or folder / "daemon.log"
         self._warnings = tuple(warnings)
         self._settings = {
             "mountpoint": str(self.root),
@@ -67,6 +69,7 @@ class Mounted:
             "capacity_bytes": capacity_bytes,
             "readahead": readahead,
             "log_file": str(self._log_file),
+            "log_raises": log_raises,  # of raising_log.EXCEPTIONS
             "service": _QUICK | service,
         }
         self.process: subprocess.Popen[bytes] | None = None

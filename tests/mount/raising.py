@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import requests
+from raising_log import break_logging
 
 from allenfs import operations
 from allenfs.entries import Attributes
@@ -97,8 +98,9 @@ class RaisingAttributes(Raising):
 
 
 def main() -> None:
-    mountpoint, name = sys.argv[1:]
+    mountpoint, name, log_raises = sys.argv[1:]
     exception = EXCEPTIONS[name]
+    break_logging(log_raises)
 
     def usage() -> tuple[int, int]:
         raise exception

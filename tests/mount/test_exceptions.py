@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import raising_log
 from raising import CONTENT, EXCEPTIONS
 
 from allenfs.mountpoint import is_mounted
@@ -30,9 +31,9 @@ _EXPECTED = {"ServiceTimeoutError": errno.ETIMEDOUT}
 
 
 @contextlib.contextmanager
-def _raising_mount(root: Path, exception: str) -> Iterator[None]:
+def _raising_mount(root: Path, exception: str, log_raises: str) -> Iterator[None]:
     process = subprocess.Popen(
-        [sys.executable, str(_RAISING), str(root), exception],
+        [sys.executable, str(_RAISING), str(root), exception, log_raises],
         stderr=subprocess.DEVNULL,
     )
     try:
@@ -78,11 +79,22 @@ _REACHED_BY: dict[str, Callable[[Path], object]] = {
 def test_every_exception_in_every_operation_is_an_errno(
     tmp_path: Path, exception: str
 ) -> None:
+    _check_every_operation(tmp_path / "mnt", exception, log_raises="")
+
+
+@pytest.mark.parametrize("log_raises", raising_log.EXCEPTIONS)
+@pytest.mark.parametrize("exception", ["OSError without errno", "ServiceTimeoutError"])
+def test_a_log_that_raises_changes_no_errno(
+    tmp_path: Path, exception: str, log_raises: str
+) -> None:
+    _check_every_operation(tmp_path / "mnt", exception, log_raises)
+
+
+def _check_every_operation(root: Path, exception: str, log_raises: str) -> None:
     expected = _EXPECTED.get(exception, errno.EIO)
     # the exception is raised in init, too: that the mount answers is the test
-    root = tmp_path / "mnt"
     root.mkdir()
-    with _raising_mount(root, exception):
+    with _raising_mount(root, exception, log_raises):
         for operation, reach in _REACHED_BY.items():
             for _ in range(3):  # the mount goes on
                 with pytest.raises(OSError) as caught:

@@ -11,8 +11,10 @@ from contextlib import closing
 from urllib.parse import urlsplit
 
 import pytest
+from no_threads import no_threads
 from PIL import Image
 
+from allenfs.errors import ProcessLimitError
 from allenfs.sample.records import RECORDS
 from allenfs.sample.server import Fault, SampleService
 
@@ -395,3 +397,24 @@ def test_every_record_is_downloadable(client):
     for image_id in RECORDS:
         answer, _ = client.ask(f"/api/v2/image_download/{image_id}")
         assert answer.status == 302
+
+
+def test_a_connection_without_a_thread_is_closed_and_the_next_one_is_answered(
+    service, caplog
+):
+    for _ in range(3):
+        with closing(Client(service)) as client, no_threads():
+            with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+                client.ask(THUMB)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    with closing(Client(service)) as client:
+        assert client.ask(THUMB)[0].status == 302
+
+
+def test_a_start_without_a_thread_is_an_error_and_leaves_the_port():
+    service = SampleService()
+    with no_threads(), pytest.raises(ProcessLimitError):
+        service.start()
+    service.close()
+    with service:
+        assert service.url

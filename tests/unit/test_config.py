@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import pwd
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -294,3 +296,28 @@ def test_settings_cannot_be_changed_under_a_running_mount() -> None:
 def test_a_setting_that_cannot_be_ends_a_command_with_2() -> None:
     assert ConfigError.exit_code == 2
     assert issubclass(ConfigError, AllenFSError)
+
+
+def test_without_a_home_the_error_names_the_flag_and_the_variables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unknown(_: int) -> None:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.delenv("HOME")
+    for ask, names in (
+        (partial(config.cache_dir, None), "--cache-dir $ALLENFS_CACHE_DIR $XDG_CACHE_"),
+        (config.default_log_file, "--log-file $XDG_STATE_HOME"),
+        (config.data_home, "--system $XDG_DATA_HOME"),
+    ):
+        for environ in ({}, {"HOME": ""}):
+            with pytest.raises(ConfigError) as raised:
+                ask(environ)
+            said = str(raised.value)
+            assert all(name in said for name in ["no home folder", *names.split()])
+    for folder in ("~", "~/images", "~nobody-of-all/images"):
+        with pytest.raises(ConfigError, match="home folder that is not known"):
+            config.cache_dir(folder, {})
+    assert config.cache_dir(None, {"XDG_CACHE_HOME": "/xdg"}) == Path("/xdg/allenfs")
+    assert config.cache_dir("./~", {}).name == "~"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import resource
 import stat
 import subprocess
@@ -381,3 +382,37 @@ def test_a_log_that_cannot_be_written_is_warned_of(
     log.write_text("12345")
     assert "5 bytes" in worked(host.log_file())
     assert stat.S_ISREG(log.stat().st_mode)
+
+
+@pytest.mark.usefixtures("user")
+def test_few_processes_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = {"most": 50}
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limits["most"], 96_000))
+    assert "ulimit -u" in warned(host.processes())
+    limits["most"] = 4096
+    assert "4,096" in worked(host.processes())
+    limits["most"] = resource.RLIM_INFINITY
+    assert worked(host.processes()) == "no limit"
+
+
+@pytest.mark.usefixtures("user")
+def test_a_user_without_an_entry_in_passwd_has_no_mount_by_fusermount_and_no_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(_: int) -> None:
+        raise KeyError("uid not found")
+
+    for name in ("fusermount3", "fusermount"):
+        place = script(tmp_path / name, "echo fusermount3 version: 3.14.0")
+        os.chown(place, 0, 0)
+        place.chmod(0o4755)
+    assert "setuid root" in worked(fuse.helper(str(tmp_path), status(tmp_path)))
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    said = failed(fuse.helper(str(tmp_path), status(tmp_path)))
+    assert "without an entry in passwd" in said
+    assert "useradd" in said
+    for name in ("HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name)
+    said = warned(host.log_file())
+    assert "no home folder" in said
+    assert "--log-file" in said

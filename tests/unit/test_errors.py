@@ -52,6 +52,7 @@ TABLE = {
     errors.NoAttributeError: errno.ENODATA,
     errors.DamagedStoreError: errno.EIO,
     errors.ExhaustedError: errno.ENFILE,
+    errors.ProcessLimitError: errno.EAGAIN,
 }
 
 

@@ -8,8 +8,9 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from no_threads import no_threads
 
-from allenfs.errors import InterruptedWaitError
+from allenfs.errors import InterruptedWaitError, ProcessLimitError
 from allenfs.prefetch.gathering import Gathering, Outcome, Result, Task
 from allenfs.prefetch.outage import Outage
 from allenfs.prefetch.report import Report
@@ -199,3 +200,13 @@ def test_paths_that_the_output_cannot_encode_are_escaped() -> None:
     assert report.ended() == 1
     out.seek(0)
     assert out.read() == "d/d\\xe9.jpg\nd/e\\udcff.jpg\n"
+
+
+def test_with_few_threads_all_is_done_and_with_too_few_it_is_an_error() -> None:
+    for threads in (2, 3):
+        with no_threads(after=threads):
+            outcomes = done(FlatTree(20))
+        assert results(outcomes) == [Result.FETCHED] * 20
+    for threads in (0, 1):
+        with no_threads(after=threads), pytest.raises(ProcessLimitError):
+            done(FlatTree(20))

@@ -8,8 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from no_threads import no_threads
 
-from allenfs.errors import InterruptedWaitError, WrongAnswerError
+from allenfs.errors import (
+    InterruptedWaitError,
+    ProcessLimitError,
+    WrongAnswerError,
+)
 from allenfs.single_flight import Patience, SingleFlight
 
 if TYPE_CHECKING:
@@ -159,18 +164,13 @@ def test_work_that_is_done_is_not_interrupted(
 
 
 def test_a_thread_that_cannot_start_is_an_error_and_the_next_one_tries(
-    flights: SingleFlight[str, object], monkeypatch: pytest.MonkeyPatch
+    flights: SingleFlight[str, object],
 ) -> None:
     work = Work()
     work.gate.set()
-
-    def start(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", start)
+    with no_threads():
         for _ in range(2):
-            with pytest.raises(RuntimeError, match="can't start"):
+            with pytest.raises(ProcessLimitError, match="can't start"):
                 flights.run("key", work, lambda: False)
     assert work.done == 0
     assert flights.run("key", work, lambda: False) is not None

@@ -86,6 +86,7 @@ STATUS: dict[str, Any] = {
         }
     ],
     "open_files": 5,
+    "log": {"file": "/home/me/.local/state/allenfs/allenfs.log", "failure": None},
 }
 PAGE = """\
 /home/me/Gehirn für мозг: https://api.brain-map.org
@@ -96,6 +97,7 @@ PAGE = """\
   opened       60 images: 40 at once, 20 after a download; 2 failed
   downloaded   30 images, 32.0 MiB
   read ahead   10 images, 9 used, 1 under way
+  log          /home/me/.local/state/allenfs/allenfs.log
   running      for 2 h 3 min: process 4711, allenfs 0.1.0
 
 downloading
@@ -137,7 +139,7 @@ def test_a_mount_that_has_done_nothing_has_a_short_page() -> None:
         readahead={"images": 0},
     )
     lines = page(quiet)
-    assert len(lines) == 9
+    assert len(lines) == 10
     assert "  service      not asked yet" in lines
     assert "  connections  0 of 4 in use" in lines
     assert "  read ahead   off" in lines
@@ -147,6 +149,15 @@ def test_a_service_that_is_away_is_said_so_with_the_cause() -> None:
     away = changed(service={"reachable": False, "last_failure": TIME})
     said = page(away)[1]
     assert said.startswith("  service      NOT reachable, 0 s ago: HTTP 503; ")
+
+
+def test_a_log_that_cannot_be_written_is_shown_with_the_cause() -> None:
+    full = changed(log={"file": "/log", "failure": "No space left on device"})
+    assert "  log          /log CANNOT be written: No space left on device" in page(
+        full
+    )
+    closed = changed(log={"file": None, "failure": "Broken pipe"})
+    assert "  log          stderr CANNOT be written: Broken pipe" in page(closed)
 
 
 def test_the_sample_goes_by_its_name() -> None:
@@ -171,9 +182,10 @@ def test_words_of_others_stay_in_their_line_and_move_no_cursor(text: str) -> Non
         store={"directory": text, "failure": text},
         failures=[STATUS["failures"][0] | {"path": text, "cause": text, "errno": text}],
         downloads=[STATUS["downloads"][0] | {"path": text, "state": text}],
+        log={"file": text, "failure": text},
     )
     lines = page(hostile)
-    assert len(lines) == 15
+    assert len(lines) == 16
     for line in lines:
         assert text[1] not in line
         line.encode()

@@ -1,0 +1,193 @@
+"""The log of a mount: what happens to it never changes what an operation answers."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+import raising_log
+from command import allenfs
+from mounted import STRICT_PYTHON, Mounted, errno_of_open, image_bytes, until
+
+from allenfs.mountpoint import is_mounted
+from allenfs.sample.server import Fault, SampleService
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+NOWHERE = "http://127.0.0.1:9"
+PATH = "section/69750516/ds6/image.jpg"
+OTHER = "section/69750516/ds7/image.jpg"
+DATA_SET = "dataset/71670687"
+
+
+def _replace_by_file(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.touch()
+
+
+def _replace_log_by_folder(folder: Path) -> None:
+    (folder / "allenfs.log").unlink()
+    (folder / "allenfs.log").mkdir()
+
+
+def _fill_disk(folder: Path) -> None:
+    (folder / "allenfs.log").unlink()
+    (folder / "allenfs.log").symlink_to("/dev/full")
+
+
+def _remove_with_parent(folder: Path) -> None:
+    shutil.rmtree(folder.parent)
+
+
+TROUBLES = {
+    "Not a directory": _replace_by_file,
+    "Is a directory": _replace_log_by_folder,
+    "No space left on device": _fill_disk,
+    "No such file or directory": _remove_with_parent,
+}
+
+
+def _log_status(root: Path) -> dict[str, str | None]:
+    status: dict[str, dict[str, str | None]]
+    status = json.loads((root / ".allenfs/status.json").read_bytes())
+    return status["log"]
+
+
+def _check_tools_say_no_route(root: Path, folder: Path) -> None:
+    for command in (
+        ["ls", root / "browse/product"],
+        ["cat", root / PATH],
+        ["cp", "-r", root / DATA_SET, folder / "copy"],
+        ["getfattr", "-n", "user.allenfs.url", root / DATA_SET],
+    ):
+        done = subprocess.run(command, capture_output=True, check=False)
+        assert done.returncode != 0, command
+        assert b"No route to host" in done.stderr, command
+        assert done.stdout == b"", command
+    assert not (folder / "copy").exists()
+
+
+@pytest.mark.parametrize(("cause", "trouble"), TROUBLES.items(), ids=TROUBLES)
+def test_a_log_that_cannot_be_written_leaves_each_errno_and_is_in_the_status(
+    tmp_path: Path, cause: str, trouble: Callable[[Path], None]
+) -> None:
+    folder = tmp_path / "state" / "allenfs"
+    folder.mkdir(parents=True)
+    log = folder / "allenfs.log"
+    with Mounted(
+        tmp_path, NOWHERE, log_file=log, warnings=["Connection refused"]
+    ) as mounted:
+        assert _log_status(mounted.root) == {"file": str(log), "failure": None}
+        trouble(folder)
+        _check_tools_say_no_route(mounted.root, tmp_path)
+        assert _log_status(mounted.root) == {"file": str(log), "failure": cause}
+        page = allenfs("status", mounted.root).stdout
+        assert f"{log} CANNOT be written: {cause}" in page
+        assert f"{PATH}: NewConnectionError" in (mounted / ".allenfs/log").read_text()
+
+        shutil.rmtree(tmp_path / "state", ignore_errors=True)
+        (tmp_path / "state").mkdir()
+        assert errno_of_open(mounted / OTHER) == errno.EHOSTUNREACH
+        assert f"{OTHER}: NewConnectionError" in mounted.log
+        assert _log_status(mounted.root)["failure"] is None
+
+
+def test_a_closed_stderr_of_a_foreground_mount_leaves_each_errno(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "mnt"
+    root.mkdir()
+    command = [*STRICT_PYTHON, "-m", "allenfs", "mount", "--foreground"]
+    command += ["--api-url", NOWHERE, str(root)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        try:
+            until(lambda: is_mounted(root))
+            os.listdir(root)
+            assert process.stderr is not None
+            process.stderr.close()
+            assert errno_of_open(root / PATH) == errno.EHOSTUNREACH
+            assert _log_status(root) == {"file": None, "failure": "Broken pipe"}
+        finally:
+            process.send_signal(signal.SIGTERM)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("log_raises", raising_log.EXCEPTIONS)
+def test_while_every_logging_call_raises_each_answer_is_right(
+    tmp_path: Path, service: SampleService, log_raises: str
+) -> None:
+    with Mounted(tmp_path, service.url, log_raises=log_raises) as mounted:
+        for fault, number in (
+            (Fault.STATUS_404, errno.ENOENT),
+            (Fault.STATUS_403, errno.EACCES),
+            (Fault.STATUS_400, errno.EINVAL),
+            (Fault.STATUS_503, errno.EIO),
+            (Fault.NOT_A_JPEG, errno.EIO),
+            (Fault.CUT_CHUNKED, errno.EIO),
+        ):
+            service.fail(fault)
+            assert errno_of_open(mounted / PATH) == number, fault
+            assert os.getxattr(mounted / PATH, "user.allenfs.error")
+            service.heal()
+        service.fail_queries(Fault.STATUS_500)
+        for ask in (os.listdir, os.stat, os.listxattr):
+            with pytest.raises(OSError) as caught:
+                ask(mounted / DATA_SET)
+            assert caught.value.errno == errno.EIO
+        service.heal()
+        _check_what_needs_no_service(mounted)
+        _check_bytes(mounted, service)
+        _check_damaged_store(mounted, service)
+        assert mounted.log == "", "a logging call did not raise"
+
+
+def _check_what_needs_no_service(mounted: Mounted) -> None:
+    calls: dict[Callable[[], object], int] = {
+        lambda: os.stat(mounted / "section/x"): errno.ENOENT,
+        lambda: os.listdir(mounted / PATH): errno.ENOTDIR,
+        lambda: os.readlink(mounted / "section"): errno.EINVAL,
+        lambda: os.mkdir(mounted / "new"): errno.EROFS,
+        lambda: os.open(mounted / PATH, os.O_WRONLY): errno.EROFS,
+        lambda: os.getxattr(mounted / PATH, "user.allenfs.no"): errno.ENODATA,
+    }
+    for call, number in calls.items():
+        with pytest.raises(OSError) as caught:
+            call()
+        assert caught.value.errno == number
+    assert os.statvfs(mounted.root).f_blocks > 0
+
+
+def _check_bytes(mounted: Mounted, service: SampleService) -> None:
+    for _ in range(2):  # cold, then warm
+        assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
+    os.kill(mounted.pid, signal.SIGUSR2)  # which logs in a thread of its own
+    names = [name for name in os.listdir(mounted / DATA_SET / "ds6") if name[0] == "0"]
+    assert names
+    for name in names:  # read ahead
+        image = f"section/{name.removesuffix('.jpg').partition('_')[2]}/ds6/image.jpg"
+        data = (mounted / DATA_SET / "ds6" / name).read_bytes()
+        assert data == image_bytes(service.url, image)
+    assert os.readlink(mounted / "section/69750516/dataset")
+    info = json.loads((mounted / DATA_SET / "info.json").read_bytes())
+    assert info["id"] == int(DATA_SET.rpartition("/")[2])
+    sheet = (mounted / DATA_SET / "contact_sheet.jpg").read_bytes()
+    assert (sheet[:2], sheet[-2:]) == (b"\xff\xd8", b"\xff\xd9")
+
+
+def _check_damaged_store(mounted: Mounted, service: SampleService) -> None:
+    mounted.stop()
+    for stored in mounted.stored:
+        stored.write_bytes(stored.read_bytes()[:-1])
+    mounted.start()
+    assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
+    shutil.rmtree(mounted.cache_dir)
+    mounted.cache_dir.touch()
+    assert (mounted / OTHER).read_bytes() == image_bytes(service.url, OTHER)

@@ -1,0 +1,190 @@
+"""Few processes allowed (`ulimit -u`), which count threads: an errno, and it recovers.
+
+Of a user who is not root: root's are not counted.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from mounted import image_bytes, is_bad
+from plain_user import PlainUser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from allenfs.sample.server import SampleService
+
+WARM = "section/69750516/ds7/image.jpg"
+COLD = [f"section/69750516/ds7/q{quality}/image.jpg" for quality in range(30)]
+LISTING = "dataset/71670687/ds6"
+SHEET = "dataset/71670687/contact_sheet.jpg"
+_MANY = 1000
+# of each path: an errno, or the SHA-256 of what it is
+_READ_ALL = """
+import concurrent.futures, hashlib, json, os, sys
+def read(path):
+    try:
+        if os.path.isdir(path):
+            return hashlib.sha256("".join(os.listdir(path)).encode()).hexdigest()
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except OSError as error:
+        return error.errno
+root, *paths = sys.argv[1:]
+with concurrent.futures.ThreadPoolExecutor(len(paths)) as pool:
+    print(json.dumps(list(pool.map(read, (os.path.join(root, one) for one in paths)))))
+"""
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that everybody can enter; pytest's own are closed to others."""
+    place = Path(tempfile.mkdtemp(prefix="allenfs-place-"))
+    place.chmod(0o755)
+    yield place
+    shutil.rmtree(place)
+
+
+@pytest.fixture
+def user(place: Path) -> Iterator[PlainUser]:
+    with PlainUser(place, is_known=True) as user:
+        yield user
+
+
+class Mount:
+    """A mount of the user's, whose process gets a limit while it runs."""
+
+    def __init__(self, user: PlainUser, service: SampleService) -> None:
+        self._user = user
+        self._service = service
+        self._log = user.home / "log"
+
+    def start(self) -> None:
+        done = self._user.allenfs(
+            *("mount", "--api-url", self._service.url, "--log-file", self._log),
+            *("--cache-dir", self._user.home / "store", self._user.root),
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def stop(self) -> None:
+        done = self._user.allenfs("umount", self._user.root)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert not self._user.is_mounted()
+
+    def limit(self, processes: int) -> None:
+        """Allow the process so many; threads that it has are not ended."""
+        done = self._user.run("prlimit", f"--pid={self.pid}", f"--nproc={processes}:")
+        assert done.returncode == 0, done.stderr
+
+    @property
+    def pid(self) -> int:
+        status = self._user.run("cat", self._user.root / ".allenfs/status.json")
+        return int(json.loads(status.stdout)["pid"])
+
+    def read(self, *paths: str) -> list[int | str]:
+        done = self._user.python(_READ_ALL, self._user.root, *paths)
+        assert done.returncode == 0, done.stderr
+        answers: list[int | str] = json.loads(done.stdout)
+        return answers
+
+    @property
+    def bad_lines(self) -> list[str]:
+        return [line for line in self._log.read_text().splitlines() if is_bad(line)]
+
+
+@pytest.fixture
+def mount(user: PlainUser, service: SampleService) -> Iterator[Mount]:
+    mount = Mount(user, service)
+    mount.start()
+    yield mount
+    mount.stop()
+
+
+def _expected(service: SampleService, path: str) -> str:
+    return hashlib.sha256(image_bytes(service.url, path)).hexdigest()
+
+
+def test_no_thread_is_eagain_and_one_warning_and_then_every_file_is_right(
+    mount: Mount, service: SampleService
+) -> None:
+    warm = _expected(service, WARM)
+    assert mount.read(WARM) == [warm]
+    mount.limit(1)
+    cold = [*COLD, LISTING, SHEET]
+    assert mount.read(*cold) == [errno.EAGAIN] * len(cold)
+    assert mount.read(WARM) == [warm]
+    (line,) = mount.bad_lines
+    assert "no more processes or threads can be started" in line
+    assert "ulimit -u" in line
+
+    mount.limit(_MANY)
+    assert mount.read(*COLD) == [_expected(service, path) for path in COLD]
+    assert all(isinstance(one, str) for one in mount.read(LISTING, SHEET))
+    assert mount.bad_lines == [line]
+
+
+def test_with_a_few_threads_thirty_opens_are_right_or_eagain(
+    mount: Mount, service: SampleService
+) -> None:
+    threads = len(os.listdir(f"/proc/{mount.pid}/task"))
+    # those of the reader count, too
+    mount.limit(threads + 1 + len(COLD) + 6)
+    for path, answer in zip(COLD, mount.read(*COLD), strict=True):
+        assert answer in (errno.EAGAIN, _expected(service, path))
+    assert [line for line in mount.bad_lines if "ulimit -u" not in line] == []
+
+    mount.limit(_MANY)
+    assert mount.read(*COLD) == [_expected(service, path) for path in COLD]
+
+
+def test_a_mount_without_enough_processes_is_one_line_and_leaves_nothing(
+    user: PlainUser, service: SampleService
+) -> None:
+    flags = ("--cache-dir", user.home / "store", "--log-file", user.home / "log")
+    mount = ("mount", "--api-url", service.url, *flags, user.root)
+    codes = []
+    for processes in range(1, 13):
+        done = user.allenfs(*mount, processes=processes)
+        codes.append(done.returncode)
+        if done.returncode == 0:
+            names = user.run("ls", user.root).stdout.split()
+            assert "section" in names
+            assert user.allenfs("umount", user.root).returncode == 0
+        else:
+            assert done.returncode == 3
+            (line,) = done.stderr.splitlines()
+            assert line.startswith("allenfs: ")
+        assert not user.is_mounted(), f"{processes} allowed: {done.stderr}"
+    assert codes[0] == 3
+    assert codes[-1] == 0
+
+
+@pytest.mark.one_libfuse
+def test_commands_that_can_start_nothing_are_one_line(
+    mount: Mount, user: PlainUser, service: SampleService
+) -> None:
+    store = ("--cache-dir", user.home / "other")
+    for command in (
+        ["status", user.root],
+        ["umount", user.root],
+        ["prefetch", user.root / WARM],
+        ["prefetch", "--api-url", service.url, *store, WARM],
+    ):
+        assert "ulimit -u" in user.fails(1, *command, processes=1), command
+    doctor = ("doctor", "--api-url", service.url, *store)
+    done = user.allenfs(*doctor, processes=1)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "no more processes or threads can be started" in done.stdout
+    assert "bug" not in done.stdout
+    done = user.allenfs(*doctor, processes=50)
+    assert "warn  processes   at most 50" in done.stdout
+    assert mount.read(WARM) == [_expected(service, WARM)]

@@ -1,0 +1,117 @@
+"""A user without an entry in passwd and without HOME: often so in a container."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from mounted import image_bytes
+from plain_user import PlainUser
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from allenfs.sample.server import SampleService
+
+PATH = "section/69750516/ds6/image.jpg"
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that everybody can enter; pytest's own are closed to others."""
+    place = Path(tempfile.mkdtemp(prefix="allenfs-place-"))
+    place.chmod(0o755)
+    yield place
+    shutil.rmtree(place)
+
+
+@pytest.fixture
+def user(place: Path) -> Iterator[PlainUser]:
+    with PlainUser(place, is_known=False, may_mount=True) as user:
+        yield user
+
+
+NO_HOME = "no home folder: $HOME is not set, and user {} has no entry in passwd"
+CACHE = "use --cache-dir DIR or $ALLENFS_CACHE_DIR, or set $HOME or $XDG_CACHE_HOME"
+DATA = "use --system, as root, or set $HOME or $XDG_DATA_HOME"
+
+
+@pytest.mark.one_libfuse
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        (["mount", "--sample", "/mnt"], CACHE),
+        (["cache", "info"], CACHE),
+        (["cache", "verify"], CACHE),
+        (["cache", "clear"], CACHE),
+        (["prefetch", "section/5/ds6"], CACHE),
+        (["integrate"], DATA),
+        (["integrate", "--uninstall"], DATA),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_command_that_needs_a_folder_says_how_to_name_it(
+    user: PlainUser, command: list[str], advice: str
+) -> None:
+    said = user.fails(2, *command)
+    assert said == f"allenfs: {NO_HOME.format(user.number)}: {advice}"
+
+
+@pytest.mark.one_libfuse
+def test_a_home_that_is_not_known_is_no_folder_of_that_name(user: PlainUser) -> None:
+    for folder in ("~", "~/images", "~nobody-of-all"):
+        said = f"allenfs: {folder!r} begins with a home folder that is not known"
+        assert user.fails(2, "cache", "info", "--cache-dir", folder).startswith(said)
+        assert user.fails(2, "cache", "info", ALLENFS_CACHE_DIR=folder).startswith(said)
+
+
+@pytest.mark.one_libfuse
+def test_other_commands_do_without_a_folder(user: PlainUser) -> None:
+    for command in (
+        ["url", "section/5/image.jpg"],
+        ["path", "https://api.brain-map.org/api/v2/image_download/5"],
+        ["cache", "info", "--cache-dir", user.home / "store"],
+    ):
+        done = user.allenfs(*command)
+        assert (done.returncode, done.stderr) == (0, ""), command
+    assert "nothing is mounted by this user" in user.fails(1, "status")
+    assert "no allenfs is mounted" in user.fails(1, "umount", user.root)
+    done = user.allenfs("doctor", "--api-url", "http://127.0.0.1:9")
+    assert f"warn  log         {NO_HOME.format(user.number)}" in done.stdout
+    assert f"FAIL  store       {NO_HOME.format(user.number)}" in done.stdout
+    assert "the check broke" not in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.one_libfuse
+def test_the_helper_of_mount_says_it_in_one_line(user: PlainUser) -> None:
+    helper = [sys.executable, "-m", "allenfs.mount_helper", "sample", user.root]
+    done = user.run(*helper, "-o", "rw")
+    assert (done.returncode, done.stdout) == (1, "")
+    said = f"mount.allenfs: {NO_HOME.format(user.number)}: {CACHE}"
+    assert done.stderr.splitlines() == [said]
+
+
+def test_with_a_store_named_it_mounts_and_says_that_there_is_no_log(
+    user: PlainUser, service: SampleService
+) -> None:
+    store = user.home / "store"
+    mount = ("mount", "--api-url", service.url, "--cache-dir", store, user.root)
+    done = user.allenfs(*mount)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("allenfs: mounting without a log: no home folder: ")
+    assert "use --log-file FILE" in line
+    assert (done.returncode, done.stdout) == (0, "")
+    try:
+        copy = user.home / "copy.jpg"
+        assert user.run("cp", user.root / PATH, copy).returncode == 0
+        assert copy.read_bytes() == image_bytes(service.url, PATH)
+        assert "\n  log          /dev/null\n" in user.allenfs("status").stdout
+    finally:
+        done = user.allenfs("umount", user.root)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not user.is_mounted()

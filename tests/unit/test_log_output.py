@@ -1,0 +1,147 @@
+"""The file of a log: renamed, removed, full, and written again."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from allenfs.log_output import LogOutput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "allenfs" / "allenfs.log"
+
+
+@pytest.fixture
+def output(file: Path) -> Iterator[LogOutput]:
+    output = LogOutput(file)
+    output.prepare()
+    output.setFormatter(logging.Formatter("%(message)s"))
+    yield output
+    output.close()
+
+
+def say(output: LogOutput, message: str, *arguments: object) -> str | None:
+    record = logging.LogRecord("x", logging.INFO, "", 1, message, arguments, None)
+    output.handle(record)
+    return output.failure
+
+
+def test_a_line_is_in_the_file_at_once(output: LogOutput, file: Path) -> None:
+    assert say(output, "%s, %s", "мозг", "a\udcffb") is None
+    assert file.read_text() == "мозг, a\\udcffb\n"
+
+
+def test_a_renamed_log_begins_anew_and_a_truncated_one_goes_on(
+    output: LogOutput, file: Path
+) -> None:
+    say(output, "one")
+    file.rename(file.with_name("allenfs.log.1"))
+    say(output, "two")
+    assert file.with_name("allenfs.log.1").read_text() == "one\n"
+    assert file.read_text() == "two\n"
+    os.truncate(file, 0)
+    say(output, "three")
+    assert file.read_text() == "three\n"
+
+
+def test_a_removed_folder_is_made_again(output: LogOutput, file: Path) -> None:
+    shutil.rmtree(file.parent)
+    assert say(output, "one") is None
+    assert file.read_text() == "one\n"
+    assert file.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_folders_above_it_are_not_made_but_waited_for(
+    output: LogOutput, file: Path
+) -> None:
+    shutil.rmtree(file.parent.parent)
+    assert say(output, "lost") == "No such file or directory"
+    assert not file.parent.parent.exists()
+    file.parent.parent.mkdir()
+    assert say(output, "one") is None
+    assert file.read_text() == "one\n"
+
+
+def test_a_full_disk_loses_lines_until_there_is_room(
+    output: LogOutput, file: Path
+) -> None:
+    file.unlink()
+    file.symlink_to("/dev/full")
+    for _ in range(2):
+        assert say(output, "lost") == "No space left on device"
+    file.unlink()
+    assert say(output, "one") is None
+    assert file.read_text() == "one\n"
+
+
+def test_a_pipe_without_a_reader_is_not_waited_for(
+    output: LogOutput, file: Path
+) -> None:
+    file.unlink()
+    os.mkfifo(file)
+    assert say(output, "lost") == "No such device or address"
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise KeyError("bug")
+
+
+def test_a_message_that_cannot_be_formatted_is_noted(
+    output: LogOutput, file: Path
+) -> None:
+    assert say(output, "%s", Unprintable()) == "KeyError: 'bug'"
+    assert (
+        say(output, "%d %d", 1) == "TypeError: not enough arguments for format string"
+    )
+    assert say(output, "one") is None
+    assert file.read_text() == "one\n"
+
+
+def test_a_closed_log_is_opened_by_the_next_line(output: LogOutput, file: Path) -> None:
+    output.close()
+    assert say(output, "one") is None
+    assert file.read_text() == "one\n"
+
+
+def test_a_log_that_cannot_be_made_is_an_error_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        LogOutput(tmp_path / "file" / "log").prepare()
+    with pytest.raises(IsADirectoryError):
+        LogOutput(tmp_path).prepare()
+
+
+def test_lines_of_many_threads_are_whole_while_the_log_is_renamed(
+    output: LogOutput, file: Path
+) -> None:
+    rotated = []
+
+    def write(number: int) -> None:
+        say(output, f"{number:04}" * 50)
+
+    with ThreadPoolExecutor(8) as pool:
+        written = pool.map(write, range(400))
+        for number in range(20):
+            rotated.append(file.with_name(f"log.{number}"))
+            if file.exists():
+                file.rename(rotated[-1])
+        assert list(written)
+    lines = [
+        line
+        for path in [*rotated, file]
+        if path.exists()
+        for line in path.read_text().splitlines()
+    ]
+    assert sorted(lines) == [f"{number:04}" * 50 for number in range(400)]

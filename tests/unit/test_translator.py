@@ -1,0 +1,72 @@
+"""What an operation raised becomes an errno, whatever the log does."""
+
+from __future__ import annotations
+
+import errno
+import logging
+
+import pytest
+
+from allenfs import safe_log
+from allenfs.errors import (
+    AllenFSError,
+    PathNotFoundError,
+    ProcessLimitError,
+    ServiceTimeoutError,
+)
+from allenfs.translator import Translator
+
+LOGGER = "allenfs.test_translator"
+
+
+@pytest.mark.parametrize(
+    ("error", "number"),
+    [
+        (PathNotFoundError("x"), errno.ENOENT),
+        (ServiceTimeoutError("x"), errno.ETIMEDOUT),
+        (ProcessLimitError("x"), errno.EAGAIN),
+        (AllenFSError("x"), errno.EIO),
+        (OSError("no errno"), errno.EIO),
+        (KeyError("bug"), errno.EIO),
+        (SystemExit(0), errno.EIO),
+    ],
+)
+@pytest.mark.parametrize("raised", [None, OSError(), KeyError(), KeyboardInterrupt()])
+def test_the_errno_is_right_also_where_logging_raises(
+    error: BaseException,
+    number: int,
+    raised: BaseException | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def handle(*_: object) -> None:
+        if raised is not None:
+            raise raised
+
+    logger = logging.getLogger(LOGGER)
+    logger.setLevel(logging.DEBUG)
+    monkeypatch.setattr(logger, "handle", handle)
+    translator = Translator(safe_log.logger(LOGGER))
+    assert translator.errno_of(error, "open", ("/x",)) == number
+
+
+def test_a_limit_is_one_warning_a_minute_and_a_bug_has_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now_s = 1000.0
+    translator = Translator(safe_log.logger(LOGGER), clock=lambda: now_s)
+    for _ in range(30):
+        translator.errno_of(ProcessLimitError("can't start"), "open", ("/x",))
+    now_s += 60
+    translator.errno_of(ProcessLimitError("can't start"), "open", ("/x",))
+    translator.errno_of(PathNotFoundError("x"), "open", ("/x",))
+    try:
+        raise KeyError("bug")
+    except KeyError as error:
+        translator.errno_of(error, "open", ("/x",))
+    records = [one for one in caplog.records if one.levelno > logging.DEBUG]
+    first, second, bug = (record.getMessage() for record in records)
+    assert first == second
+    assert "can't start" in first
+    assert "ulimit -u" in first
+    assert bug == "open ('/x',): a bug"
+    assert records[-1].exc_info is not None
