@@ -144,7 +144,8 @@ class _Watched(urllib3.connection.HTTPConnection):
         except urllib3.exceptions.InvalidHeader:
             # urllib3 drops an answer with two lengths without closing it
             if sock is not None:
-                socket.close(sock.detach())
+                # TLS in TLS has its socket inside
+                socket.close(getattr(sock, "socket", sock).detach())
             raise
 
 

@@ -178,7 +178,7 @@ def test_a_bundle_that_cannot_be_used_is_exit_3_and_named(
         assert refused("text.pem").startswith("holds no certificate in PEM form")
 
 
-def test_a_broken_bundle_of_the_environment_is_none_of_the_samples_business(
+def test_the_sample_ignores_a_broken_bundle_in_the_environment(
     root: Path,
 ) -> None:
     flags = ["--sample"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from command import allenfs, fails, serving_pid
+from hostile_service import HostileService, head
 from mounted import STRICT_PYTHON, Mounted, errno_of_open, image_bytes
 from networks import Authority, LogIn, Proxy, SocksProxy, TlsFront, basic
 
@@ -161,6 +162,24 @@ def test_https_goes_through_a_proxy_that_opens_tls(
         nowhere("s3cret", root, tmp_path / "home")
         assert {head.split(" ")[1] for head in proxy.heads} == {f"{LIVE}:443"}
         assert allenfs("umount", root).returncode == 0
+
+
+def test_an_answer_of_two_lengths_through_tls_in_tls_is_eio_and_not_a_bug(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campus = Authority(tmp_path / "campus")
+    monkeypatch.setenv("SSL_CERT_FILE", str(campus.bundle))
+    with HostileService() as hostile:
+        hostile.image = lambda _: [head("200 OK", "Content-Length: 1, 2")]
+        port = int(hostile.url.rpartition(":")[2])
+        with (
+            TlsFront(port, campus.certify(LIVE)) as front,
+            Proxy(front.port, "", campus.certify("127.0.0.1")) as proxy,
+        ):
+            monkeypatch.setenv("HTTPS_PROXY", f"https://127.0.0.1:{proxy.port}")
+            warnings = ["Content-Length"]
+            with Mounted(tmp_path, f"https://{LIVE}", warnings=warnings) as mounted:
+                assert errno_of_open(mounted / PATH) == errno.EIO
 
 
 @pytest.mark.parametrize("scheme", ["socks5h", "socks5"])
