@@ -40,8 +40,8 @@ def inode(path: str, name: str = ".") -> int:
     a backup program reads a file again that has another number than before.
 
     `cp -r` and file managers open the files of a directory in the order of their
-    numbers. So the images of a listing have ascending ones, which all other names are
-    above: images that are opened in order are read ahead.
+    numbers. So the images of a listing have ascending numbers, below those of all other
+    names: what is opened in order is read ahead.
     """
     directory, last = os.path.split(os.path.normpath(os.path.join(path, name)))
     if not last:

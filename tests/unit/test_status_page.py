@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from allenfs import cli, mountpoint
+from allenfs import cli, mount_table
 from allenfs.status_page import page
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def told(
         if text is not None:
             (place / ".allenfs").mkdir()
             (place / ".allenfs" / "status.json").write_text(text)
-    monkeypatch.setattr(mountpoint, "_MOUNT_TABLE", mounts(folder, *places))
+    monkeypatch.setattr(mount_table, "_OWN_TABLE", mounts(folder, *places))
     return places
 
 
@@ -250,7 +250,7 @@ def test_with_no_mount_of_this_user_there_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     strange = mounts(tmp_path, tmp_path, user=os.geteuid() + 1)
-    monkeypatch.setattr(mountpoint, "_MOUNT_TABLE", strange)
+    monkeypatch.setattr(mount_table, "_OWN_TABLE", strange)
     for arguments in (["status"], ["status", "--json"], ["status", "--watch"]):
         assert cli.main(arguments) == 1
         said = capsys.readouterr()
