@@ -201,7 +201,7 @@ def service_settings(parsed: argparse.Namespace) -> ServiceSettings:
 
 
 def store_settings(parsed: argparse.Namespace, service_name: str) -> StoreSettings:
-    """Read what `add_store` has added, and the environment; find the directory.
+    """Read what `add_store` has added, and the environment; check the directory.
 
     Raises
     ------
@@ -209,11 +209,11 @@ def store_settings(parsed: argparse.Namespace, service_name: str) -> StoreSettin
     UnsafeStoreError
         Others have a hand in that directory.
     """
-    return found_store(chosen_store(parsed, service_name))
+    return checked_store(chosen_store(parsed, service_name))
 
 
 def chosen_store(parsed: argparse.Namespace, service_name: str) -> StoreSettings:
-    """Read what `add_store` has added, and the environment, without a look at the disk.
+    """Read what `add_store` has added, and the environment; do not touch the disk.
 
     Raises
     ------
@@ -226,10 +226,10 @@ def chosen_store(parsed: argparse.Namespace, service_name: str) -> StoreSettings
     return StoreSettings(directory, capacity_bytes, service_name)
 
 
-def found_store(chosen: StoreSettings) -> StoreSettings:
-    """Find where the directory that was chosen is; raises as `store_settings` does.
+def checked_store(chosen: StoreSettings) -> StoreSettings:
+    """Resolve the chosen directory; raises as `store_settings` does.
 
-    It may wait for ever, where a file system does not answer.
+    May block forever on a file system that hangs.
     """
     # a link of the user's own: nobody's that takes its place later
     try:

@@ -35,11 +35,11 @@ _CONTROLS = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 )
 _UNREADABLE = re.compile(r"[^\w.+-]+")
-# Everything but what every file system takes as it is. A capital letter is not: where
-# the file system folds case, `Abc` and `aBC` would be one file.
+# All that some file system refuses, strips or folds: where it ignores case, `Abc` and
+# `aBC` would be one file.
 _NOT_PORTABLE = re.compile(r"[^a-z0-9._~\[\]-]|\.\Z")
 _MAX_FILE_NAME_BYTES = 200
-# The hashed name of a text that is longer; no encoded one begins so.
+# First character of the hashed name of a longer text; no encoded name begins with it.
 HASHED = "+"
 
 
@@ -79,11 +79,11 @@ def text_of(name: str) -> str:
 
 
 def file_name(text: str) -> str:
-    """Return a name in the store for `text`: one per text, on every file system.
+    """Return the name for `text` in the store: unique, and valid on every file system.
 
-    It has none of the characters that exFAT, FAT, NTFS or SMB refuse, no two of these
-    names differ only in case, and `unquote` gives the text back, unless the name
-    begins with `HASHED`.
+    It contains no character that exFAT, FAT, NTFS or SMB refuses, and no two names
+    differ only in case. `unquote` returns the text, unless the name begins with
+    `HASHED`.
     """
     name = _NOT_PORTABLE.sub(
         lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), text

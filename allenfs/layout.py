@@ -186,7 +186,7 @@ class Layout:
             make_private(directory)
 
     def try_out(self, size_bytes: int) -> None:
-        """Try whether so much could be kept; raises OSError where it could not."""
+        """Check that an image of that size could be stored; raises OSError if not."""
         self.prepare()
         try_file(self.incoming, size_bytes)
 
@@ -206,14 +206,15 @@ class Layout:
 
 
 def try_file(directory: Path, size_bytes: int) -> None:
-    """Do what keeping an image of that size does, with a file that has no name.
+    """Do what storing an image of that size does, with an unnamed temporary file.
 
     Raises
     ------
     OSError
     """
     with tempfile.TemporaryFile(dir=directory) as file:
-        os.posix_fallocate(file.fileno(), 0, size_bytes)
+        file.write(bytes(size_bytes))
+        file.flush()
         os.fsync(file.fileno())
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         again = os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_NOATIME)
@@ -221,7 +222,7 @@ def try_file(directory: Path, size_bytes: int) -> None:
 
 
 def entries(directory: Path | os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:
-    """Go through a directory of the store: empty where it is missing, or a link.
+    """Iterate over a directory of the store; a missing one or a link has no entries.
 
     Raises
     ------

@@ -54,7 +54,7 @@ _M_ARENA_MAX, _ARENAS = -8, 2
 # A mount takes 0.3 s; a machine under load may need much longer.
 _START_S = 30.0
 _END_S = 2.0
-# How the process that serves begins the lines that are for whoever mounts.
+# Prefix of the daemon's lines that are meant for the user who mounts.
 WARNING = "allenfs: warning: "
 
 
@@ -71,7 +71,7 @@ def run(
     log_output : LogOutput, optional
         What the status tells about the log.
     warn : callable, optional
-        Told, before it is mounted, why the store cannot be written, if so.
+        Called with a message, before mounting, if the store cannot be written.
 
     Raises
     ------
@@ -160,7 +160,7 @@ def start(mountpoint: Path, arguments: list[str]) -> list[str]:
     Returns
     -------
     list of str
-        What that process warns of.
+        The warnings of that process, one line each.
 
     Raises
     ------
@@ -177,8 +177,8 @@ def start(mountpoint: Path, arguments: list[str]) -> list[str]:
             _give_up(mountpoint, process)
             raise
         finally:
-            # it lives on, or hangs in a file system that does not answer; leaving the
-            # block must neither wait for it nor warn
+            # it lives on, or hangs in a file system that does; leaving the block must
+            # neither wait for it nor warn
             process.returncode = 0
 
 
@@ -225,7 +225,7 @@ def _wait_until_mounted(mountpoint: Path, process: subprocess.Popen[bytes]) -> N
         if time.monotonic() > ends_s:
             msg = (
                 f"{mountpoint} does not answer after {_START_S:.0f} s: is the store on "
-                "a file system that does not answer? See allenfs doctor"
+                "a file system that hangs? See allenfs doctor"
             )
             raise MountError(msg)
         if is_mounted(mountpoint) and serving_pid(mountpoint) == process.pid:
@@ -242,7 +242,7 @@ def _wait_until_mounted(mountpoint: Path, process: subprocess.Popen[bytes]) -> N
 
 
 def _warnings(process: subprocess.Popen[bytes]) -> list[str]:
-    """Return what a process that serves has warned of before it did."""
+    """Return the warnings that the daemon printed before it was ready."""
     assert process.stderr is not None
     os.set_blocking(process.stderr.fileno(), False)
     said = (process.stderr.read() or b"").decode(errors="replace").splitlines()

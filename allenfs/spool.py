@@ -82,10 +82,10 @@ class Spool:
             self._write_to_memory(chunk, self.size_bytes)
 
     def stamp(self, used_ns: int, modified_ns: int) -> int:
-        """Set the times of the file; return the time of change as it is kept.
+        """Set the file's times; return the modification time that it has then.
 
-        So a `stat` of the file says what its seal does: every file system keeps whole
-        seconds but FAT, which keeps even ones.
+        With it in the seal, `stat` and the seal agree: every file system stores whole
+        seconds, except FAT, which stores even ones.
         """
         modified_ns -= modified_ns % 10**9
         with contextlib.suppress(OSError):

@@ -192,7 +192,7 @@ class Status:
         self._sources.images.catch_up()
         records, records_bytes = self._counted_records()
         trouble = self._sources.trouble
-        # it may be over, and nothing was kept since
+        # the store may have recovered, with nothing stored since
         failure = trouble.failure and trouble.check(at_once=True)
         return {
             "directory": str(self._store.directory),
@@ -208,7 +208,7 @@ class Status:
     def _counted_records(self) -> tuple[int, int]:
         count, used_bytes, good_until_s = self._records
         if self._clock() >= good_until_s:
-            with contextlib.suppress(OSError):  # not to be read: as it was before
+            with contextlib.suppress(OSError):  # unreadable: keep the last count
                 usage = self._sources.records.usage()
                 sizes = [size_bytes for _, size_bytes, _ in usage]
                 count, used_bytes = len(sizes), sum(sizes)

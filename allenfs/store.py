@@ -199,7 +199,7 @@ class Store:
                     self._make_room(0)
             except OSError as error:
                 self._trouble.say(error)
-                if not self.image_count:  # a store that is read-only is still read
+                if not self.image_count:  # a read-only store is still readable
                     with contextlib.suppress(OSError):
                         self._recency.replace(self._layout.usage())
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 log = safe_log.logger(__name__)
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-# What is tried; and what there must be room for, where there was none. That is more
-# than nearly all images have: where small ones fit and others do not, it is not over.
+# Written as a check; the larger one after a lack of room, which does not end as long as
+# small images fit and others do not. Nearly all images are smaller.
 TRIED_BYTES, _ROOM_BYTES = 64 * 2**10, 16 * 2**20
 # On a disk that is almost full small images fit and large ones do not: a success
 # between two failures is no end of it.
@@ -40,22 +40,24 @@ class Trouble:
 
     @property
     def failure(self) -> str | None:
-        """Why nothing could be kept the last time; None where it could."""
-        return None if self._error is None else reason_of(self._error)
+        """Why the store could not be written last time; None if it could."""
+        error = self._error
+        return None if error is None else reason_of(error)
 
     def check(self, *, at_once: bool = False) -> str | None:
-        """Try whether something can be kept; return why not, None where it can.
+        """Check that the store can be written; return why not, None if it can.
 
-        Unless `at_once`, it waits for the store's lock as whoever keeps something does.
+        Waits for the store's lock as long as a download would, unless `at_once`.
         """
-        lacked_room = self._error is not None and self._error.errno in NO_ROOM
+        error = self._error
+        lacked_room = error is not None and error.errno in NO_ROOM
         try:
             layout = Layout(self._directory, "")
             layout.try_out(_ROOM_BYTES if lacked_room else TRIED_BYTES)
             with self._journal.exclusive(at_once=at_once):
                 pass
-        except OSError as error:
-            self.say(error)
+        except OSError as failure:
+            self.say(failure)
         else:
             self.over()
         return self.failure
@@ -76,10 +78,10 @@ class Trouble:
 
 
 def reason_of(error: OSError) -> str:
-    """Return what the system says, and of which file or directory."""
+    """Return the system's message and the file or directory that it is about."""
     if error.strerror is None or not isinstance(error.filename, str):
         return error.strerror or str(error)
     directory = os.path.dirname(error.filename)
-    # downloads have random names
+    # the names of downloads are random
     is_download = os.path.basename(directory) == "incoming"
     return f"{error.strerror}: {directory if is_download else error.filename}"

@@ -64,7 +64,7 @@ def require_private(directory: Path) -> None:
     if not stat.S_ISDIR(found.st_mode):
         raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR), str(directory))
     if found.st_uid != os.geteuid() or found.st_mode & stat.S_IWOTH:
-        raise PermissionError(EPERM, "others own it, or can write it", str(directory))
+        raise PermissionError(EPERM, "others own or can write it", str(directory))
 
 
 def make_private(directory: Path) -> None:
@@ -84,7 +84,7 @@ def _parts(directory: Path) -> Iterator[Path]:
 
 
 def _listed(directory: Path) -> list[Path]:
-    # pathlib's glob and is_dir raise where a folder above is not to be read
+    # pathlib's glob raises below a folder that cannot be read
     with contextlib.suppress(OSError):
         return list(directory.iterdir())
     return []

@@ -99,15 +99,15 @@ def _serve(parsed: argparse.Namespace, settings: MountSettings) -> None:
     settings = _with_store(settings)
     log_output = _set_up_log(parsed.log_file, verbose=parsed.verbose)
     os.chdir("/")  # a mount must not keep the current directory busy
-    # a log that is no file is on stderr, and says it there
+    # without a log file the log goes to stderr, and has the warning already
     mount.run(settings, log_output, warn=_warn if parsed.log_file else None)
 
 
 def settings_of(parsed: argparse.Namespace) -> MountSettings:
     """Read what `add_arguments` has added, and the environment.
 
-    The store's directory is not looked at: it may be on a file system that does not
-    answer, and only the process that serves can be left waiting for it.
+    The store's directory is not touched: its file system may hang, and the command
+    must not hang with it as the daemon does.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def settings_of(parsed: argparse.Namespace) -> MountSettings:
 
 def _with_store(settings: MountSettings) -> MountSettings:
     try:
-        return replace(settings, store=arguments.found_store(settings.store))
+        return replace(settings, store=arguments.checked_store(settings.store))
     except UnsafeStoreError as error:
         raise MountError(str(error)) from error
 

@@ -86,12 +86,12 @@ def log_file() -> Finding:
 
 
 def existing(path: Path) -> Path:
-    """Return `path`, or what is there of the way to it.
+    """Return `path`, or its nearest parent that exists.
 
     Raises
     ------
     OSError
-        That cannot be said: a folder is not to be read, or its file system is dead.
+        A folder on the way cannot be read, or its file system is dead.
     """
     try:
         path.lstat()

@@ -93,7 +93,7 @@ class DirectTree:
         return None
 
     def store_failure(self) -> str | None:
-        """Try whether something can be kept."""
+        """Check that the store can be written; return why not."""
         return self._house.trouble.check()
 
     def _entry(self, path: str) -> Entry:

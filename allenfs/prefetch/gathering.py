@@ -251,7 +251,7 @@ class Gathering:
 
     @functools.cached_property
     def _failure_at_first(self) -> str | None:
-        """Why nothing can be kept, asked once: before the first download."""
+        """Why the store cannot be written; asked once, before the first download."""
         return self._tree.store_failure()
 
     def _give_up(self, failure: str) -> None:

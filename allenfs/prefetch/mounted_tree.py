@@ -143,7 +143,7 @@ class MountedTree:
         return None
 
     def store_failure(self) -> str | None:
-        """Ask the mount, which tries it where it failed before."""
+        """Ask the mount, which checks a store that failed before."""
         failure = _read_status(self._root / _STATUS).get("store", {}).get("failure")
         return None if failure is None else str(failure)
 

@@ -60,7 +60,7 @@ class Tree(Protocol):
         """Remove an image from the store; return its size, None if it is not there."""
 
     def store_failure(self) -> str | None:
-        """Return why nothing can be kept at present, None where it can."""
+        """Return why the store cannot be written, None if it can."""
 
 
 class Named(NamedTuple):

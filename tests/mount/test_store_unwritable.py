@@ -1,4 +1,4 @@
-"""A store that cannot be written says so, once, and says when it can be again."""
+"""A store that cannot be written: reported once, and until it can be written again."""
 
 from __future__ import annotations
 
@@ -29,13 +29,12 @@ PATH = "section/69750516/ds6/image.jpg"
 INFO = "section/69750516/info.json"
 OTHERS = "section/69750516/ds7"
 WARNING = "allenfs: warning: the store cannot be written: "
-# who mounts owns the files; root, too, has to ask for permission then
+# root without its exemption from permissions
 PLAIN = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 
 
 @contextlib.contextmanager
 def without_permission(folder: Path) -> Iterator[str]:
-    """As a home directory that was copied from read-only media."""
     folder.chmod(0o555)
     try:
         yield f"Permission denied: {folder / 'store'}"
@@ -173,7 +172,7 @@ def test_a_store_that_cannot_be_written_is_said_once_and_recovers(
         for action in ("info", "verify", "clear"):
             done = plain("cache", action, "--cache-dir", folder / "store")
             assert len(done.stderr.splitlines()) == done.returncode
-    # without a restart, and before anything is stored
+    # without a restart, and before anything was stored
     assert store_of(root)["failure"] is None
     assert "CANNOT" not in plain("status", root).stdout
     (root / PATH).read_bytes()
@@ -202,7 +201,7 @@ def test_a_store_that_is_merely_read_only_gives_what_it_has(
         assert WARNING in plain("mount", *own, root).stderr
         assert (root / PATH).read_bytes()
         until(lambda: store_of(root)["images"] == 1)
-        # what is here needs no room
+        # a stored image needs no room
         assert plain("prefetch", root / PATH).returncode == 0
     assert service.image_requests == 0
 
@@ -236,7 +235,7 @@ def test_a_folder_that_becomes_unreadable_under_a_mount_takes_nothing_away(
 def test_a_mount_is_given_up_while_its_store_hangs(
     folder: Path, root: Path, service: SampleService
 ) -> None:
-    """What waits for the file system cannot be ended: it is not the command itself."""
+    """What waits for it cannot be killed: that must be the daemon, not the command."""
     command = [*STRICT_PYTHON, "-m", "allenfs", "mount", "--api-url", service.url]
     with subprocess.Popen(
         [sys.executable, HANGING, folder], stdout=subprocess.PIPE, text=True
