@@ -97,15 +97,15 @@ def _detach_lazily(mountpoint: Path) -> None:
 def _what_goes_on(
     mountpoint: Path, told: Process | None, other: Mount | None, *, was_busy: bool
 ) -> str | None:
-    who = "its process"
-    if told is not None:
-        who = f"process {told.pid}"
-        if not told.is_visible():
-            who = "a process of another PID namespace"
+    if told is None:  # dead, as all its mounts are; or stopped
+        return None
+    who = f"process {told.pid}"
+    if not told.is_visible():
+        who = "a process of another PID namespace"
     if other is not None:
         where = "" if other in mounts() else " in another mount namespace"
         return f"detached {mountpoint}; {who} still serves it on {other.place}{where}"
-    if told is not None and (was_busy or not told.is_visible()):
+    if was_busy or not told.is_visible():
         return f"detached {mountpoint}; {who} serves it until nobody uses it any more"
     return None
 
