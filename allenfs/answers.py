@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from allenfs import jpeg
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-WEB_PAGE = "a web page instead of {}: does this network want a log-in with a browser?"
+WEB_PAGE = (
+    "a web page instead of {}: if this network has a login page, log in with a browser"
+)
 
 _REFUSALS: dict[int, type[ServiceError]] = {
     400: RejectedError,
@@ -90,7 +92,7 @@ def error_of_status(status: int, reason: str, retry_after: str) -> ServiceError:
 
 
 def error_of_proxy(status: int, reason: str) -> UnreachableError:
-    """Return the error for a proxy that does not connect to the service.
+    """Return the error for a proxy that refuses to connect to the service.
 
     Parameters
     ----------

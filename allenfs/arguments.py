@@ -80,16 +80,16 @@ def add_service(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--proxy",
         metavar="URL",
-        help="ask the service through this proxy, as in http://HOST:PORT or "
-        'socks5h://HOST:PORT, and "" through none, whatever HTTPS_PROXY and NO_PROXY '
-        "say; a URL with a password is better kept in "
-        f"${network.PROXY_VARIABLE}, where other users do not see it",
+        help="connect through this proxy, such as http://HOST:PORT or "
+        'socks5h://HOST:PORT; overrides HTTPS_PROXY and NO_PROXY; "" disables proxies. '
+        f"Put a URL with a password in ${network.PROXY_VARIABLE} instead: other users "
+        "can see command lines",
     )
     parser.add_argument(
         "--ca-bundle",
         metavar="FILE",
-        help="trust these certificates, too: a PEM file, or a directory as "
-        f"openssl-rehash(1) makes it (also ${network.CA_BUNDLE_VARIABLE})",
+        help="also trust these certificates: a PEM file, or a directory prepared by "
+        f"openssl-rehash(1) (default: ${network.CA_BUNDLE_VARIABLE})",
     )
 
 
@@ -150,7 +150,10 @@ def add_store(parser: argparse.ArgumentParser) -> None:
 
 def tree_path(text: str) -> str:
     """Return an argument as a path of the tree: UTF-8, whatever the locale is."""
-    return os.fsencode(text).decode("utf-8", "surrogateescape")
+    try:
+        return os.fsencode(text).decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # no command line holds it, and no path is called so
+        return text
 
 
 def service_address(parsed: argparse.Namespace) -> ServiceSettings:

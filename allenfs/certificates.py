@@ -1,6 +1,6 @@
-"""Which authorities a TLS connection trusts: the machine's, certifi's, and the user's.
+"""Which CAs a TLS connection trusts: the system's, certifi's and the user's.
 
-Everything is read once, at the start: files that vanish later harm no connection.
+Files are read once, at the start: removing them later harms no connection.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 
 
 def named(flag: Path | None, environ: Mapping[str, str]) -> dict[Path, str]:
-    """Return the files and directories that the user names, and by what.
+    """Map each path that the user named to the flag or variable that names it.
 
     Parameters
     ----------
@@ -50,25 +50,25 @@ def named(flag: Path | None, environ: Mapping[str, str]) -> dict[Path, str]:
 
 
 def trust_machine(context: ssl.SSLContext, fallback: str) -> None:
-    """Let `context` trust the system's store, as far as there is one.
+    """Let `context` trust the system's CAs.
 
     Parameters
     ----------
     fallback : str
-        A bundle that came with a package: trusted, too, if it is there.
+        A bundle from a package, trusted as well if it exists.
     """
     defaults = ssl.get_default_verify_paths()
     files = (defaults.openssl_cafile, *_SYSTEM_FILES, fallback)
     for file in dict.fromkeys(map(os.path.realpath, files)):
         with contextlib.suppress(OSError):
             context.load_verify_locations(file)
-    # OpenSSL looks into these when it meets an authority that it does not know.
+    # OpenSSL searches these when it meets an unknown CA.
     for directory in (defaults.openssl_capath, _SYSTEM_DIRECTORY):
         context.load_verify_locations(capath=directory)
 
 
 def trust_named(context: ssl.SSLContext, bundles: Mapping[Path, str]) -> None:
-    """Let `context` trust what `named` has returned.
+    """Let `context` trust the bundles that `named` returned.
 
     Raises
     ------
@@ -77,8 +77,8 @@ def trust_named(context: ssl.SSLContext, bundles: Mapping[Path, str]) -> None:
     """
     for path, name in bundles.items():
         _trust(context, path, name)
-        # Python 3.13 refuses authorities that lack extensions of RFC 5280, as those
-        # of older inspecting proxies do.
+        # Python 3.13's strict check rejects CAs that lack extensions of RFC 5280, as
+        # those of older inspecting proxies do.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
 
 
@@ -90,12 +90,12 @@ def _trust(context: ssl.SSLContext, path: Path, name: str) -> None:
         for file in files:
             context.load_verify_locations(file)
     except ssl.SSLError:
-        why = "holds no certificate in PEM form, or a damaged one"
+        why = "contains no valid PEM certificate"
     except OSError as error:
         why = f"cannot be read ({error.strerror})"
     else:
         if files:
             return
-        why = "holds no certificate under its hashed name (see openssl-rehash(1))"
-    msg = f"{name} names {str(path)!r}, which {why}: correct it, or leave it out"
+        why = "contains no hashed certificate files: run openssl rehash on it"
+    msg = f"{name} names {str(path)!r}, which {why}; correct or unset it"
     raise NetworkSettingError(msg)

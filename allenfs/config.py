@@ -229,8 +229,9 @@ def parse_api_url(text: str) -> str:
     shown = without_user(text)
     if has_user:
         msg = (
-            f"{shown!r}: put user and password into ~/.netrc (machine HOST login USER "
-            "password PASSWORD), not into an address, which is shown and logged"
+            f"{shown!r} contains a user or password, which would appear in logs and "
+            "process lists: put them in ~/.netrc instead (machine HOST login USER "
+            "password PASSWORD)"
         )
         raise UrlError(msg)
     if not usable:
@@ -272,7 +273,7 @@ def cache_dir(flag: str | None, environ: Mapping[str, str]) -> Path:
         return _xdg(environ, "XDG_CACHE_HOME", ".cache", instead) / "allenfs"
     expanded = os.path.expanduser(chosen)
     if expanded.startswith("~"):
-        msg = f"{chosen!r} begins with a home folder that is not known: spell it out"
+        msg = f"cannot expand {chosen!r}: unknown home folder; give the full path"
         raise ConfigError(msg)
     return absolute(expanded)
 
@@ -315,10 +316,10 @@ def _xdg(
     if not home:
         try:
             home = pwd.getpwuid(os.getuid()).pw_dir
-        except KeyError:  # a container, often
+        except KeyError:  # common in containers
             msg = (
-                f"no home folder: $HOME is not set, and user {os.getuid()} has no "
-                f"entry in passwd: use {instead}, or set $HOME or ${variable}"
+                f"cannot find a home folder: $HOME is not set and user {os.getuid()} "
+                f"has no passwd entry; use {instead}, or set $HOME or ${variable}"
             )
             raise ConfigError(msg) from None
     return Path(home) / fallback

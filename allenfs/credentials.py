@@ -34,7 +34,9 @@ def of_host(host: str, environ: Mapping[str, str]) -> str | None:
         if not named:
             return None
         why = f"cannot be read ({error.strerror})"
-        msg = f"{network.NETRC_VARIABLE} names {file!r}, which {why}"
+        msg = (
+            f"{network.NETRC_VARIABLE} names {file!r}, which {why}; correct or unset it"
+        )
         raise NetworkSettingError(msg) from error
     if host.lower().encode() not in text.lower():
         return None
@@ -44,7 +46,7 @@ def of_host(host: str, environ: Mapping[str, str]) -> str | None:
         # its own words quote what it could not read, which may be the password
         line = getattr(error, "lineno", None)
         where = f"{file}, line {line}" if line else file
-        msg = f"{where}: it names {host}, but is not what netrc(5) describes"
+        msg = f"{where}: the entry for {host} is not valid netrc(5) syntax; correct it"
         raise NetworkSettingError(msg) from None
     for name, (login, account, password) in hosts.items():
         if name.lower() == host.lower():

@@ -65,7 +65,7 @@ class ConfigError(AllenFSError):
 
 
 class NetworkSettingError(ConfigError):
-    """A proxy, a bundle of certificates or a ``.netrc`` that cannot be used."""
+    """An unusable proxy, CA bundle or ``.netrc``."""
 
 
 class MountError(AllenFSError):
@@ -165,14 +165,14 @@ class ExhaustedError(AllenFSError):
 
 
 class ProcessLimitError(AllenFSError):
-    """No thread or process can be started; EAGAIN, as fork(2) says."""
+    """The limit of processes or threads is reached; EAGAIN, as from fork(2)."""
 
     errno = errno.EAGAIN
 
     def __str__(self) -> str:
         return (
-            f"no more processes or threads can be started ({self.args[0]}): end some, "
-            "or raise the limit (ulimit -u; in a container, its limit of pids)"
+            f"cannot start a thread or process ({self.args[0]}): end other processes, "
+            "or raise the limit (ulimit -u; in a container, the pids limit)"
         )
 
 

@@ -1,8 +1,9 @@
-"""Whatever a download raises, as one of our own errors: the innermost reason first."""
+"""Exceptions of requests, urllib3 and ssl become our errors, root cause first."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 import socket
 import ssl
@@ -16,6 +17,7 @@ from allenfs.errors import (
     AllenFSError,
     CertificateError,
     CutAnswerError,
+    ExhaustedError,
     ProxyLoginError,
     ProxyRefusalError,
     ServiceError,
@@ -74,6 +76,9 @@ def translated(watchdog: Watchdog) -> Iterator[None]:
         raise
     except Exception as error:
         watchdog.raise_if_expired()
+        reason = _chain(error)[-1]
+        if isinstance(reason, OSError) and reason.errno in (errno.EMFILE, errno.ENFILE):
+            raise ExhaustedError(reason.strerror) from error
         raise translate(error) from error
 
 
@@ -86,7 +91,7 @@ def translate(error: Exception) -> ServiceError:
         return answers.error_of_proxy(int(refusal[1]), refusal[2])
     own = _SOCKS_REFUSALS.get(str(reason)) or _own_kind(chain)
     if own is None:
-        log.error("a bug, or an answer that nobody thought of", exc_info=error)
+        log.error("unexpected error in a download", exc_info=error)
         own = WrongAnswerError
     words = _words(reason, own)
     if any(map(_is_of_proxy, chain)):
@@ -108,7 +113,7 @@ def _is_of_proxy(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """Go from an error to the one that it wraps, as far as it is known."""
+    """Return an error and its causes, the outermost first."""
     chain: list[BaseException] = []
     inner: BaseException | None = error
     while inner is not None and inner not in chain:
@@ -123,10 +128,10 @@ def _words(reason: BaseException, own: type[ServiceError]) -> str:
     if isinstance(reason, ssl.SSLCertVerificationError):
         return f"certificate verify failed: {reason.verify_message}"
     if isinstance(reason, socket.gaierror):
-        return f"host name lookup failed: {reason.strerror}"
+        return f"cannot resolve host name: {reason.strerror}"
     if isinstance(reason, TimeoutError):
         is_connected = own is not UnreachableError
-        return "nothing received in time" if is_connected else "no connection in time"
+        return "timed out waiting for data" if is_connected else "connection timed out"
     if isinstance(reason, OSError) and reason.strerror:
         return reason.strerror
     name, text = type(reason).__name__, str(reason)

@@ -1,15 +1,24 @@
-"""Where a mount writes its log: a file, or stderr. It raises nothing."""
+"""The log of a mount: a file or stderr. It never raises, and never blocks for long."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
+import queue
 import sys
+import threading
 from typing import TYPE_CHECKING
+
+from allenfs import threads
+from allenfs.errors import ProcessLimitError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+# A line takes microseconds. A file system that hangs, as a network one may, costs one
+# caller this long; then lines wait for it, and of too many the newest are lost.
+_PATIENCE_S, _WAITING = 1.0, 1000
 
 # Not to wait for a reader of a pipe, nor become the terminal of the process.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
@@ -17,7 +26,7 @@ _FLAGS |= os.O_NONBLOCK | os.O_NOCTTY
 
 
 class LogOutput(logging.Handler):
-    """Writes each line at once; a line that cannot be written is lost.
+    """Writes each line at once; drops lines that cannot be written.
 
     Each line goes to the file that has the name at that moment: a log that was
     renamed (logrotate) or removed, alone or with its directory, begins anew.
@@ -41,6 +50,9 @@ class LogOutput(logging.Handler):
         self.file = file
         self.failure: str | None = None
         self._fd: int | None = None
+        self._lines: queue.Queue[tuple[bytes, threading.Event]] = queue.Queue(_WAITING)
+        self._writer: threading.Thread | None = None
+        self._is_stuck = False
         self.setFormatter(
             logging.Formatter(
                 "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
@@ -54,21 +66,52 @@ class LogOutput(logging.Handler):
             self._opened()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line, or note why it cannot be written."""
+        """Write a line; where that takes long, let it be written in the background."""
         try:
             line = f"{self.format(record)}\n".encode(errors="backslashreplace")
-            self._write(line)
-        except OSError as error:
-            self.failure = error.strerror or str(error)
-            self._close()  # a network file system may be back under the same name
-        except Exception as error:  # noqa: BLE001 - whatever a message is made of
+            written = threading.Event()
+            self._lines.put_nowait((line, written))
+            self._start_writer()
+            if not self._is_stuck and not written.wait(_PATIENCE_S):
+                self._is_stuck = True
+                self.failure = "it does not respond"
+        except queue.Full:
+            pass  # it is stuck, and `failure` is set
+        except Exception as error:  # noqa: BLE001 - any message may fail to format
             self.failure = f"{type(error).__name__}: {error}"
+
+    def _start_writer(self) -> None:
+        if self._writer is None:
+            # a daemon: a write that hangs must not keep the process alive
+            writer = threading.Thread(target=self._write_all, daemon=True)
+            try:
+                threads.start(writer)
+            except ProcessLimitError:
+                self._write_next()  # here; the next line may find a thread
+            else:
+                self._writer = writer
+
+    def _write_all(self) -> None:
+        while True:
+            self._write_next()
+
+    def _write_next(self) -> None:
+        line, written = self._lines.get()
+        try:
+            self._write(line)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else None
+            self.failure = reason or str(error)
+            self._close()  # a network file system may have come back
         else:
             self.failure = None
+        self._is_stuck = False
+        written.set()
 
     def close(self) -> None:
         """Close the file; the next line opens it again."""
-        self._close()
+        if not self._is_stuck:
+            self._close()
         super().close()
 
     def _write(self, line: bytes) -> None:

@@ -115,8 +115,8 @@ def run(
         failure = house.trouble.check()
         if failure and warn is not None:
             warn(
-                f"the store cannot be written: {failure}: images are read, but not "
-                "kept, and each open downloads anew; see allenfs doctor"
+                f"the store cannot be written: {failure}: images can be read but are "
+                "not kept, so every open downloads again; run allenfs doctor"
             )
         stack.callback(notify.stopping)
         has_started = threading.Event()
@@ -145,7 +145,7 @@ def run(
             raise MountError(msg) from error
         if not has_started.is_set():
             # libfuse 3 ends so, without an error, where it can start no thread
-            msg = f"libfuse ended before it served {settings.mountpoint}"
+            msg = f"libfuse stopped before it mounted {settings.mountpoint}"
             raise MountError(msg)
 
 
@@ -206,7 +206,8 @@ def _give_up(mountpoint: Path, process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_END_S)
             break
-    clear_dead(mountpoint)
+    with contextlib.suppress(AllenFSError):  # why it is given up matters more
+        clear_dead(mountpoint)
 
 
 def _python_path() -> str:

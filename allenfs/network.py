@@ -30,7 +30,7 @@ NETRC_VARIABLE = "NETRC"
 _SOCKS = ("socks5h", "socks5", "socks4a", "socks4")
 _SCHEMES = ("http", "https", *_SOCKS)
 _MAX_PORT = 65_535
-# urlsplit takes much that urllib3 refuses
+# urlsplit accepts much that urllib3 refuses
 _PLACE = re.compile(
     r"(?:[^/?#\\[\]]*@)?"
     r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*|\[(?P<ipv6>[^]]*)\])"
@@ -39,28 +39,28 @@ _PLACE = re.compile(
 
 
 def checked_proxy(text: str, source: str) -> str:
-    """Return a proxy's URL; without a scheme, `text` is the host of an http proxy.
+    """Check a proxy's URL and return it; without a scheme it is an http proxy.
 
     Parameters
     ----------
     source : str
-        The flag or variable that says so.
+        The flag or variable that it came from.
 
     Raises
     ------
     NetworkSettingError
-        It cannot be a proxy, and why.
+        It is not a valid proxy.
     """
     url = text if "://" in text else f"http://{text}"
     why = _objection(url)
     if why:
-        msg = f"{source}={without_user(text)!r} cannot be a proxy: {why}"
+        msg = f"{source}={without_user(text)!r} is not a valid proxy: {why}"
         raise NetworkSettingError(msg)
     return url
 
 
 def shown_proxy(url: str | None) -> str | None:
-    """Return a proxy's URL without user, password and what is behind its port."""
+    """Return the scheme, host and port of a proxy's URL."""
     if url is None:
         return None
     parts = urlsplit(url)
@@ -68,7 +68,7 @@ def shown_proxy(url: str | None) -> str | None:
 
 
 def absolute_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that name files of certificates and passwords, absolute.
+    """Return the variables that name certificates or a netrc file, with absolute paths.
 
     Raises
     ------
@@ -89,20 +89,20 @@ def absolute_variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _objection(url: str) -> str:
-    """Return why this is no proxy's URL, nothing where it is one."""
+    """Return why this is not a valid proxy URL, or an empty text."""
     if not url.isprintable() or " " in url:
-        return "there is a blank or a control character in it"
+        return "it contains a space or a control character"
     scheme, _, place = url.partition("://")
     if scheme.lower() not in _SCHEMES:
-        return f"its scheme is none of {', '.join(_SCHEMES)}"
+        return f"the scheme must be one of {', '.join(_SCHEMES)}"
     if not _is_place(place):
         return (
-            "it needs a host, and a port from 1 to 65535 if any; a password is written "
-            "with escapes, as in %2F for a slash"
+            "expected HOST or HOST:PORT (port 1 to 65535); percent-encode special "
+            "characters in a password, such as %2F for a slash"
         )
     if scheme.lower() in _SOCKS and importlib.util.find_spec("socks") is None:
         return (
-            f"SOCKS needs one more package: {sys.executable} -m pip install "
+            f"SOCKS support is not installed: run {sys.executable} -m pip install "
             "'allenfs[socks]'"
         )
     return ""

@@ -91,7 +91,7 @@ class Retry:
                 if not attempts:
                     started_s = self._clock()
                     ends_s = started_s + self._settings.deadline_s
-                self._raise_if_locked_out(url, attempts)
+                self._raise_if_locked_out(url, attempts, started_s)
                 attempts += 1
                 try:
                     result = attempt(url, ends_s)
@@ -122,7 +122,7 @@ class Retry:
     def _lock_out(self, cause: str) -> None:
         self._lockout = cause, self._clock() + self._settings.failure_memory_s
 
-    def _raise_if_locked_out(self, url: str, attempts: int) -> None:
+    def _raise_if_locked_out(self, url: str, attempts: int, started_s: float) -> None:
         with self._lock:
             if self._lockout is None:
                 return
@@ -132,6 +132,7 @@ class Retry:
                 return
         error = ProxyLoginError(cause)
         error.url, error.attempts = url, attempts
+        error.elapsed_s = self._clock() - started_s
         raise error
 
     def _delay_s(self, error: ServiceError, attempt: int) -> float:

@@ -18,6 +18,7 @@ from allenfs.errors import (
     QueryError,
     RejectedError,
     ServiceError,
+    ServiceTimeoutError,
     UnreachableError,
     WebPageError,
     WrongAnswerError,
@@ -180,16 +181,18 @@ class AllenService:
         `refused` may raise a better error than that of the status.
         """
         remaining_s = ends_s - self._clock()
+        is_redirected_to_https = False
         if self._is_upgraded:
             url = answers.upgraded(url)
         with (
-            self._upgrade_ends_without_a_connection(),
+            self._https_forgotten_on_failure(),
             Watchdog(remaining_s) as watchdog,
             translated(watchdog),
         ):
             for _ in range(_MAX_REDIRECTS + 1):
                 with self._transport.get(url, remaining_s) as reply:
                     if reply.status == _OK:
+                        self._is_upgraded |= is_redirected_to_https
                         yield reply
                         break
                     said = _drain(reply)
@@ -201,8 +204,7 @@ class AllenService:
                             reply.status, reply.reason, retry_after
                         )
                     target = answers.next_url(url, reply.headers.get("Location"))
-                    if answers.is_upgrade(url, target):
-                        self._is_upgraded = True
+                    is_redirected_to_https |= answers.is_upgrade(url, target)
                     url = target
             else:
                 msg = f"more than {_MAX_REDIRECTS} redirects"
@@ -211,10 +213,10 @@ class AllenService:
         watchdog.raise_if_expired()
 
     @contextlib.contextmanager
-    def _upgrade_ends_without_a_connection(self) -> Iterator[None]:
+    def _https_forgotten_on_failure(self) -> Iterator[None]:
         try:
             yield
-        except UnreachableError:
+        except (UnreachableError, ServiceTimeoutError, CutAnswerError):
             self._is_upgraded = False
             raise
 

@@ -46,7 +46,8 @@ def page(status: dict[str, Any]) -> list[str]:
         ("opened", _opened(status["images"])),
         ("downloaded", _downloaded(status["images"])),
         ("read ahead", _readahead(status["readahead"])),
-        ("log", _log(status["log"])),
+        # absent in older versions
+        *([("log", _log(status["log"]))] if status.get("log") else []),
         ("running", _running(status)),
     ]
     lines = [f"{_plain(status['mountpoint'])}: {_plain(what)}"]
@@ -111,7 +112,7 @@ def _log(log: dict[str, Any]) -> str:
     failure = log["failure"]
     if failure is None:
         return place
-    return f"{place} CANNOT be written: {_plain(failure)}"
+    return f"{place} CANNOT BE WRITTEN: {_plain(failure)}"
 
 
 def _running(status: dict[str, Any]) -> str:

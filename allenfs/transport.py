@@ -109,7 +109,7 @@ class Transport:
         self.shown_proxy = shown_proxy(self.proxy_of(settings.api_url))
         self.context = new_context()
         environ: Mapping[str, str] = {}
-        if not is_near or self._service.scheme == "https":
+        if not is_near or self._service.scheme == "https" or self._proxies:
             environ = os.environ
             bundle = requests.utils.DEFAULT_CA_BUNDLE_PATH
             certificates.trust_machine(self.context, bundle)

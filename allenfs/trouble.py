@@ -57,7 +57,9 @@ class Trouble:
             with self._journal.exclusive(at_once=at_once):
                 pass
         except OSError as failure:
-            self.say(failure)
+            # while this mount or another one writes, nothing new is known
+            if not (at_once and isinstance(failure, BlockingIOError)):
+                self.say(failure)
         else:
             self.over()
         return self.failure

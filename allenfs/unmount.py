@@ -32,7 +32,7 @@ def unmount(mountpoint: Path) -> str | None:
 
     Returns
     -------
-    What goes on, and why; None where nothing does.
+    What keeps running, and why; None if nothing does.
 
     Raises
     ------
@@ -43,7 +43,8 @@ def unmount(mountpoint: Path) -> str | None:
     if mount is None:
         msg = f"no allenfs is mounted on {mountpoint}"
         raise UnmountError(msg)
-    told = _told(mountpoint)
+    said = _asked(mountpoint)
+    told = said if isinstance(said, Process) else None
     with _opened(told, mount.owner) as process:
         other = other_mount_of(mount)
         refusal = detach(mountpoint)
@@ -51,9 +52,9 @@ def unmount(mountpoint: Path) -> str | None:
             raise UnmountError(refusal.said)
         if refusal and (process is None or other is not None):
             _detach_lazily(mountpoint)
-            return _what_goes_on(mountpoint, told, other, was_busy=True)
+            return _what_goes_on(mountpoint, said, other, was_busy=True)
         if process is None:
-            return _what_goes_on(mountpoint, told, other, was_busy=False)
+            return _what_goes_on(mountpoint, said, other, was_busy=False)
         if refusal:
             # readers wait for downloads, or hold files open; on SIGTERM the daemon
             # wakes the first and detaches from the others
@@ -61,7 +62,7 @@ def unmount(mountpoint: Path) -> str | None:
         if not _has_ended(process, _END_S):
             other = other_mount_of(mount)  # namespaces come and go
             if other is not None:
-                return _what_goes_on(mountpoint, told, other, was_busy=False)
+                return _what_goes_on(mountpoint, said, other, was_busy=False)
             _signal(process, signal.SIGKILL)
             _has_ended(process, _END_S)
     left = mount_at(mountpoint)
@@ -70,12 +71,11 @@ def unmount(mountpoint: Path) -> str | None:
     return None
 
 
-def _told(mountpoint: Path) -> Process | None:
-    """Ask the mount which process serves it; None where it does not answer."""
-    said = in_time(
+def _asked(mountpoint: Path) -> Process | Exception | None:
+    """Ask the mount which process serves it: an error if it is dead, None if silent."""
+    return in_time(
         lambda: Process.told(os.getxattr(mountpoint, PROCESS_ATTRIBUTE).decode("ascii"))
     )
-    return said if isinstance(said, Process) else None
 
 
 @contextlib.contextmanager
@@ -95,18 +95,27 @@ def _detach_lazily(mountpoint: Path) -> None:
 
 
 def _what_goes_on(
-    mountpoint: Path, told: Process | None, other: Mount | None, *, was_busy: bool
+    mountpoint: Path,
+    said: Process | Exception | None,
+    other: Mount | None,
+    *,
+    was_busy: bool,
 ) -> str | None:
-    if told is None:  # dead, as all its mounts are; or stopped
-        return None
-    who = f"process {told.pid}"
-    if not told.is_visible():
-        who = "a process of another PID namespace"
+    if said is None:
+        return (
+            f"unmounted {mountpoint}; its process does not respond and may still be "
+            "running"
+        )
+    if isinstance(said, Exception):
+        return None  # dead
+    who = f"process {said.pid}"
+    if not said.is_visible():
+        who = "a process in another PID namespace"
     if other is not None:
         where = "" if other in mounts() else " in another mount namespace"
-        return f"detached {mountpoint}; {who} still serves it on {other.place}{where}"
-    if was_busy or not told.is_visible():
-        return f"detached {mountpoint}; {who} serves it until nobody uses it any more"
+        return f"unmounted {mountpoint}; {who} still serves it on {other.place}{where}"
+    if was_busy or not said.is_visible():
+        return f"unmounted {mountpoint}; {who} ends when nothing uses it any more"
     return None
 
 

@@ -72,7 +72,7 @@ def log_file() -> Finding:
     try:
         path = config.default_log_file(os.environ)
     except ConfigError as error:
-        return warn(str(error), "without it, a mount in the background has no log")
+        return warn(str(error), "without it, a mount in the background writes no log")
     with contextlib.suppress(OSError):  # a folder above it cannot be read
         if path.exists():
             if os.access(path, os.W_OK) and path.is_file():
@@ -136,7 +136,7 @@ def processes() -> Finding:
         return ok("no limit")
     if most < _FEW_PROCESSES:
         return warn(
-            f"at most {most:,}, threads included: opening files may fail",
+            f"limit of {most:,} processes and threads: opening files may fail",
             "raise it: ulimit -u 1000, or nproc in /etc/security/limits.conf",
         )
     return ok(f"at most {most:,}")

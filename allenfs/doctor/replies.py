@@ -46,22 +46,22 @@ QUICKLY_S = 7.0  # for connect, silence and the whole answer alike
 _OK = 200
 _FIRST_YEAR = 2024
 _TOGETHER_S, _APART_S = 2, 180
-# The first that fits: more special errors come first.
+# The first match wins: subclasses come first.
 _ADVICE: tuple[tuple[type[ServiceError], str], ...] = (
     (
         ProxyLoginError,
-        "the proxy wants a user and a password, or other ones: set "
-        "HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT, special characters "
-        "percent-encoded; too many failed log-ins may lock the account",
+        "the proxy requires a valid username and password: set "
+        "HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT with special characters "
+        "percent-encoded; repeated failures may lock the account",
     ),
     (
         ProxyRefusalError,
-        "the proxy lets nobody reach this host: ask whoever runs it to allow it, or "
-        "use another proxy",
+        "the proxy blocks this host: ask its administrator to allow it, or use "
+        "another proxy",
     ),
     (
         UnreachableError,
-        "is there a network? is the proxy right? what it says is above",
+        "check the network connection and the proxy; the cause is above",
     ),
     (
         ServiceTimeoutError,
@@ -78,8 +78,8 @@ _ADVICE: tuple[tuple[type[ServiceError], str], ...] = (
     (CutAnswerError, "the answer broke off: a firewall, or the service: try again"),
     (
         PortalError,
-        "something else answers in the service's place: on a guest network, log in "
-        "with a web browser; otherwise correct the proxy, or --api-url",
+        "another server answered instead of the service: on a guest network, log in "
+        "with a web browser; otherwise check --proxy and --api-url",
     ),
     (
         WrongAnswerError,

@@ -33,13 +33,13 @@ _DAY_S = 86_400
 _SOON_DAYS = 14
 _SHOWN_ADDRESSES = 3
 _NO_NETWORK = (
-    "is there a network? behind a proxy, say --proxy http://HOST:PORT; images that "
-    "are in the store can be read without"
+    "check the network connection; behind a proxy, use --proxy http://HOST:PORT. "
+    "Images already in the store remain readable"
 )
 _AUTHORITY = (
-    "where a proxy inspects TLS, its authority must be trusted: ask for the file, and "
-    "name it with --ca-bundle or REQUESTS_CA_BUNDLE, or add it to the system's store; "
-    "on a guest network, log in with a web browser first"
+    "if a proxy inspects TLS, get its CA certificate and pass it with --ca-bundle (or "
+    "REQUESTS_CA_BUNDLE), or add it to the system's store; on a guest network, log in "
+    "with a web browser first"
 )
 
 
@@ -71,8 +71,8 @@ class Way:
             but = f" for this address ({', '.join(is_set)} set)" if is_set else ""
             return ok(f"none{but}")
         advice = (
-            "correct HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, ALLENFS_PROXY or --proxy, or "
-            "unset it where there is none; NO_PROXY names hosts that need none"
+            "correct or unset --proxy, ALLENFS_PROXY, HTTPS_PROXY, HTTP_PROXY or "
+            "ALL_PROXY; list hosts that need no proxy in NO_PROXY"
         )
         host, port = _place(self.proxy)
         url = shown_proxy(self.proxy)
@@ -136,16 +136,16 @@ class Way:
 
 
 def certificate_advice(wrong: str) -> str:
-    """Say what to do about a certificate, by OpenSSL's words for what is wrong."""
+    """Return advice for OpenSSL's message about a certificate."""
     if "expired" in wrong or "not yet valid" in wrong:
         return (
-            "is this machine's clock right? set it with timedatectl; if it is, whoever "
-            "runs the service, or the proxy, has to renew the certificate"
+            "check this machine's clock (timedatectl); if it is right, the certificate "
+            "has expired: tell the operator of the service or proxy"
         )
     if "not valid for" in wrong:
         return (
-            "another host answers under this name: on a guest network, log in with a "
-            "web browser; otherwise correct --api-url, or the proxy"
+            "the certificate is for another host: on a guest network, log in with a "
+            "web browser; otherwise check --api-url and the proxy"
         )
     return _AUTHORITY
 

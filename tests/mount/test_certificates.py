@@ -172,10 +172,10 @@ def test_a_bundle_that_cannot_be_used_is_exit_3_and_named(
     assert refused("missing").startswith("cannot be read (No such file or directory)")
     if variable in ("SSL_CERT_DIR", "--ca-bundle"):
         (tmp_path / "a-directory").mkdir()
-        assert refused("a-directory").startswith("holds no certificate under its hash")
+        assert refused("a-directory").startswith("contains no hashed certificate")
     if variable in ("SSL_CERT_FILE", "--ca-bundle"):
         (tmp_path / "text.pem").write_text("no certificate\n")
-        assert refused("text.pem").startswith("holds no certificate in PEM form")
+        assert refused("text.pem").startswith("contains no valid PEM certificate")
 
 
 def test_the_sample_ignores_a_broken_bundle_in_the_environment(

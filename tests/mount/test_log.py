@@ -94,7 +94,7 @@ def test_a_log_that_cannot_be_written_leaves_each_errno_and_is_in_the_status(
         _check_tools_say_no_route(mounted.root, tmp_path)
         assert _log_status(mounted.root) == {"file": str(log), "failure": cause}
         page = allenfs("status", mounted.root).stdout
-        assert f"{log} CANNOT be written: {cause}" in page
+        assert f"{log} CANNOT BE WRITTEN: {cause}" in page
         assert f"WARNING allenfs.fetcher: {PATH}: " in _newest_lines(mounted.root)
 
         shutil.rmtree(tmp_path / "state", ignore_errors=True)

@@ -240,7 +240,7 @@ def test_a_proxy_that_cannot_work_is_exit_3_and_one_line_without_its_password(
     else:
         said = fails(3, "mount", root, **{variable: proxy})
     assert said.startswith(f"allenfs: {variable}=")
-    assert "proxy.example:3128' cannot be a proxy: there is a blank" in said
+    assert "proxy.example:3128' is not a valid proxy: there is a blank" in said
     assert "s3cret" not in said
     assert not is_mounted(root)
 

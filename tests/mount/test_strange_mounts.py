@@ -132,7 +132,7 @@ def test_umount_ends_only_the_very_process_that_the_mount_tells_of(
             assert done.stderr == ""
         else:
             assert process.poll() is None
-            assert "serves it until nobody uses it any more" in done.stderr
+            assert "ends when nothing uses it any more" in done.stderr
             assert len(done.stderr.splitlines()) == 1
 
 

@@ -103,8 +103,8 @@ def test_umount_in_a_mount_namespace_leaves_the_mount_outside(
         )
     assert done.returncode == 0, done.stderr
     assert done.stderr == (
-        f"allenfs: detached {root}; process {pid} still serves it on {root} in another "
-        "mount namespace\n"
+        f"allenfs: unmounted {root}; process {pid} still serves it on {root} in "
+        "another mount namespace\n"
     )
     assert serves(root, pid)
 
@@ -118,7 +118,7 @@ def test_umount_of_a_mount_that_is_bound_elsewhere_leaves_that_one(
     with use(root):
         done = allenfs("umount", root)
     assert (done.returncode, done.stdout) == (0, "")
-    said = f"allenfs: detached {root}; process {pid} still serves it on {bind}\n"
+    said = f"allenfs: unmounted {root}; process {pid} still serves it on {bind}\n"
     assert done.stderr == said
     assert not is_mounted(root)
     assert serves(bind, pid)
@@ -179,8 +179,8 @@ def test_umount_in_a_pid_namespace_detaches_and_ends_no_process(root: Path) -> N
         done = within(PID_NAMESPACE, *ALLENFS, "umount", root)
         assert done.returncode == 0
         assert done.stderr == (
-            f"allenfs: detached {root}; a process of another PID namespace serves it "
-            "until nobody uses it any more\n"
+            f"allenfs: unmounted {root}; a process in another PID namespace ends "
+            "when nothing uses it any more\n"
         )
         assert not is_mounted(root)
         os.kill(pid, 0)

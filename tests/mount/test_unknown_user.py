@@ -37,7 +37,9 @@ def user(place: Path) -> Iterator[PlainUser]:
         yield user
 
 
-NO_HOME = "no home folder: $HOME is not set, and user {} has no entry in passwd"
+NO_HOME = (
+    "cannot find a home folder: $HOME is not set, and user {} has no entry in passwd"
+)
 CACHE = "use --cache-dir DIR or $ALLENFS_CACHE_DIR, or set $HOME or $XDG_CACHE_HOME"
 DATA = "use --system, as root, or set $HOME or $XDG_DATA_HOME"
 
@@ -66,7 +68,7 @@ def test_a_command_that_needs_a_folder_says_how_to_name_it(
 @pytest.mark.one_libfuse
 def test_a_home_that_is_not_known_is_no_folder_of_that_name(user: PlainUser) -> None:
     for folder in ("~", "~/images", "~nobody-of-all"):
-        said = f"allenfs: {folder!r} begins with a home folder that is not known"
+        said = f"allenfs: {folder!r} the home folder is unknown"
         assert user.fails(2, "cache", "info", "--cache-dir", folder).startswith(said)
         assert user.fails(2, "cache", "info", ALLENFS_CACHE_DIR=folder).startswith(said)
 
@@ -105,7 +107,9 @@ def test_with_a_store_named_it_mounts_and_says_that_there_is_no_log(
     mount = ("mount", "--api-url", service.url, "--cache-dir", store, user.root)
     done = user.allenfs(*mount)
     (line,) = done.stderr.splitlines()
-    assert line.startswith("allenfs: mounting without a log: no home folder: ")
+    assert line.startswith(
+        "allenfs: mounting without a log: cannot find a home folder: "
+    )
     assert "use --log-file FILE" in line
     assert (done.returncode, done.stdout) == (0, "")
     try:

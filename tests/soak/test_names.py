@@ -266,7 +266,7 @@ def throw_paths(folder: Path, seed: int, duration_s: float, most: int) -> Done:
 
     def names_in(path: bytes) -> list[bytes]:
         names = adapter.readdir("/" + path.decode("latin-1"), None)
-        return [name.encode("latin-1") for name in names[2:]]
+        return [name.encode("latin-1") for name, *_ in names[2:]]
 
     valid = sorted(set(below(names_in)))
     hostile, dice = HostilePaths(valid, seed), random.Random(seed)

@@ -315,9 +315,11 @@ def test_without_a_home_the_error_names_the_flag_and_the_variables(
             with pytest.raises(ConfigError) as raised:
                 ask(environ)
             said = str(raised.value)
-            assert all(name in said for name in ["no home folder", *names.split()])
+            assert all(
+                name in said for name in ["cannot find a home folder", *names.split()]
+            )
     for folder in ("~", "~/images", "~nobody-of-all/images"):
-        with pytest.raises(ConfigError, match="home folder that is not known"):
+        with pytest.raises(ConfigError, match="unknown home folder"):
             config.cache_dir(folder, {})
     assert config.cache_dir(None, {"XDG_CACHE_HOME": "/xdg"}) == Path("/xdg/allenfs")
     assert config.cache_dir("./~", {}).name == "~"

@@ -414,5 +414,5 @@ def test_a_user_without_an_entry_in_passwd_has_no_mount_by_fusermount_and_no_log
     for name in ("HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(name)
     said = warned(host.log_file())
-    assert "no home folder" in said
+    assert "cannot find a home folder" in said
     assert "--log-file" in said

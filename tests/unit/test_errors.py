@@ -251,10 +251,10 @@ def socks(reason: Exception) -> urllib3.exceptions.NewConnectionError:
 NO_TUNNEL = OSError("Tunnel connection failed: 407 Log in\n\x1b[31m")
 REASONS = [
     (new_connection(REFUSED_BY_PEER), "Connection refused"),
-    (new_connection(TimeoutError("timed out")), "no connection in time"),
+    (new_connection(TimeoutError("timed out")), "connection timed out"),
     (
         new_connection(socket.gaierror(socket.EAI_NONAME, "Name not known")),
-        "host name lookup failed: Name not known",
+        "cannot resolve host name: Name not known",
     ),
     (
         urllib3.exceptions.ProxyError("Cannot", new_connection(REFUSED_BY_PEER)),

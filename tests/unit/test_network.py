@@ -14,20 +14,23 @@ from allenfs.errors import NetworkSettingError, UrlError
 from allenfs.wording import without_user
 
 NO_PROXIES = [
-    ("ftp://joe:s3cret@h.example:3128", "its scheme is none of http, https, socks5h"),
-    (" http://joe:s3cret@h.example:3128", "a blank or a control character"),
-    ("http://joe:s3cret@h.example:3128 ", "a blank or a control character"),
-    ("http://joe:s3 cret@h.example", "a blank or a control character"),
-    ("http://joe:s3cret@h.example\n", "a blank or a control character"),
-    ("http://joe:s3cret@", "it needs a host"),
-    ("http://joe:s3cret@h.example:0", "a port from 1 to 65535"),
-    ("http://joe:s3cret@h.example:port", "a port from 1 to 65535"),
+    (
+        "ftp://joe:s3cret@h.example:3128",
+        "the scheme must be one of http, https, ",
+    ),
+    (" http://joe:s3cret@h.example:3128", "a space or a control character"),
+    ("http://joe:s3cret@h.example:3128 ", "a space or a control character"),
+    ("http://joe:s3 cret@h.example", "a space or a control character"),
+    ("http://joe:s3cret@h.example\n", "a space or a control character"),
+    ("http://joe:s3cret@", "expected HOST"),
+    ("http://joe:s3cret@h.example:0", "port 1 to 65535"),
+    ("http://joe:s3cret@h.example:port", "port 1 to 65535"),
     ("http://joe:s3cret/@h.example:3128", "%2F for a slash"),
     ("http://joe:1?s3cret@h.example:3128", "%2F for a slash"),
     ("http://joe:s3cret\u2100@h.example", "%2F for a slash"),
-    ("http://joe:s3cret@[::1]3128", "it needs a host"),
-    ("http://joe:s3cret@[1:2]:3128", "it needs a host"),
-    ("joe:s3cret@h.example:99999", "a port from 1 to 65535"),
+    ("http://joe:s3cret@[::1]3128", "expected HOST"),
+    ("http://joe:s3cret@[1:2]:3128", "expected HOST"),
+    ("joe:s3cret@h.example:99999", "port 1 to 65535"),
 ]
 
 

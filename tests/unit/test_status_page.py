@@ -153,10 +153,10 @@ def test_a_service_that_is_away_is_said_so_with_the_cause() -> None:
 
 def test_a_log_that_cannot_be_written_is_shown_with_the_cause() -> None:
     full = changed(log={"file": "/log", "failure": "No space left on device"})
-    said = "  log          /log CANNOT be written: No space left on device"
+    said = "  log          /log CANNOT BE WRITTEN: No space left on device"
     assert said in page(full)
     closed = changed(log={"file": None, "failure": "Broken pipe"})
-    assert "  log          stderr CANNOT be written: Broken pipe" in page(closed)
+    assert "  log          stderr CANNOT BE WRITTEN: Broken pipe" in page(closed)
 
 
 def test_the_sample_goes_by_its_name() -> None:
