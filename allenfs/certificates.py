@@ -41,11 +41,13 @@ def named(flag: Path | None, environ: Mapping[str, str]) -> dict[Path, str]:
     """
     found = {flag: "--ca-bundle"} if flag else {}
     for variable in network.CA_BUNDLE_VARIABLES:
-        value = environ.get(variable, "")
-        is_list = variable == network.CA_DIRECTORIES_VARIABLE
-        for path in value.split(os.pathsep) if is_list else [value]:
-            if path:
-                found.setdefault(Path(path), variable)
+        paths = [environ.get(variable, "")]
+        if variable == network.CA_DIRECTORIES_VARIABLE:
+            paths = paths[0].split(os.pathsep)
+            # OpenSSL skips those of a list that do not exist
+            paths = [path for path in paths if os.path.isdir(path)] or paths
+        for path in filter(None, paths):
+            found.setdefault(Path(path), variable)
     return found
 
 

@@ -101,31 +101,34 @@ class WatchedAdapter(TrustingAdapter):
 
 class _Watched(urllib3.connection.HTTPConnection):
     def _new_conn(self) -> socket.socket:
-        if hasattr(self, "_socks_options"):
-            # PySocks connects in a function of its own; it reads some hundred bytes
-            return super()._new_conn()
         try:
             return self._connected()
         except (OSError, UnicodeError) as error:
             raise urllib3.exceptions.NewConnectionError(self, str(error)) from error
 
     def _connected(self) -> socket.socket:
-        """Connect to one of the host's addresses.
+        """Connect to one of the addresses of the host, or of its SOCKS proxy.
 
-        urllib3's own function gives each address its time, whatever the deadline.
+        The functions of urllib3 and PySocks give each address, and each byte of a
+        proxy's, its own time, whatever the deadline.
         """
         failure = OSError("the host has no address")
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            self._dns_host.strip("[]"), self.port, type=socket.SOCK_STREAM
+        socks = getattr(self, "_socks_options", None)
+        host, port = self._dns_host.strip("[]"), self.port
+        first = host, port
+        if socks is not None:
+            first = socks["proxy_host"].strip("[]"), socks["proxy_port"]
+        for family, _, _, _, address in socket.getaddrinfo(
+            *first, type=socket.SOCK_STREAM
         ):
             with contextlib.ExitStack() as stack:
                 try:
-                    sock = stack.enter_context(socket.socket(family, kind, protocol))
+                    sock = stack.enter_context(_new_socket(family, socks))
                     Watchdog.look_after(sock.fileno())
                     for option in self.socket_options or ():
                         sock.setsockopt(*option)
                     sock.settimeout(self.timeout)
-                    sock.connect(address)
+                    sock.connect((host, port) if socks else address)
                     # again: a socket that is not connected yet cannot be shut
                     Watchdog.look_after(sock.fileno())
                 except OSError as error:
@@ -147,6 +150,24 @@ class _Watched(urllib3.connection.HTTPConnection):
                 # TLS in TLS has its socket inside
                 socket.close(getattr(sock, "socket", sock).detach())
             raise
+
+
+def _new_socket(family: int, socks: dict[str, Any] | None) -> socket.socket:
+    """Return a socket; one that connects through SOCKS takes the host's address."""
+    if socks is None:
+        return socket.socket(family, socket.SOCK_STREAM)
+    import socks as pysocks  # noqa: PLC0415 - an extra
+
+    sock: socket.socket = pysocks.socksocket(family, socket.SOCK_STREAM)
+    sock.set_proxy(  # type: ignore[attr-defined]
+        socks["socks_version"],
+        socks["proxy_host"].strip("[]"),
+        socks["proxy_port"],
+        socks["rdns"],
+        socks["username"],
+        socks["password"],
+    )
+    return sock
 
 
 @functools.cache

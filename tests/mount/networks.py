@@ -223,11 +223,14 @@ class SocksProxy(_Relay):
     ----------
     asked : list of (str, int)
         Hosts and ports.
+    is_dripping : bool
+        Whether its reply takes for ever, a byte at a time.
     """
 
     def __init__(self, port: int) -> None:
         super().__init__(port)
         self.asked: list[tuple[str, int]] = []
+        self.is_dripping = False
 
     def _talk(self, connection: socket.socket) -> None:
         with connection.makefile("rb") as said:
@@ -242,6 +245,13 @@ class SocksProxy(_Relay):
                 assert kind == _IPV4
                 host = socket.inet_ntoa(said.read(4))
             self.asked.append((host, *struct.unpack("!H", said.read(2))))
+        pause = threading.Event()
+        reply = bytes([_SOCKS5, 0, 0, _NAME, 255])
+        with contextlib.suppress(OSError):
+            while self.is_dripping:
+                connection.sendall(reply)
+                reply = b"a"
+                pause.wait(0.05)
         connection.sendall(bytes([_SOCKS5, 0, 0, _IPV4, *bytes(6)]))
         self._lead(connection, b"")
 

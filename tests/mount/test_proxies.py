@@ -251,6 +251,26 @@ def test_a_broken_proxy_of_the_other_scheme_is_no_obstacle(root: Path) -> None:
     assert allenfs("umount", root).returncode == 0
 
 
+def test_deadline_covers_a_socks_proxy_that_drips(tmp_path: Path, port: int) -> None:
+    with (
+        SocksProxy(port) as socks,
+        Mounted(
+            tmp_path,
+            "http://no-such-host.invalid",
+            warnings=["within the deadline"],
+            deadline_s=1,
+            connections=1,
+            proxy=f"socks5h://127.0.0.1:{socks.port}",
+        ) as mounted,
+    ):
+        socks.is_dripping = True
+        assert errno_of_open(mounted / PATH) == errno.ETIMEDOUT
+        assert len(socks.asked) == 1
+        socks.is_dripping = False
+        page = json.loads((mounted / ".allenfs/status.json").read_bytes())
+        assert page["service"]["connections_in_use"] == 0
+
+
 def test_socks_without_its_package_is_exit_3_and_names_it(
     tmp_path: Path, root: Path
 ) -> None:
