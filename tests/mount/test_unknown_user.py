@@ -37,9 +37,7 @@ def user(place: Path) -> Iterator[PlainUser]:
         yield user
 
 
-NO_HOME = (
-    "cannot find a home folder: $HOME is not set, and user {} has no entry in passwd"
-)
+NO_HOME = "cannot find a home folder: $HOME is not set and user {} has no passwd entry"
 CACHE = "use --cache-dir DIR or $ALLENFS_CACHE_DIR, or set $HOME or $XDG_CACHE_HOME"
 DATA = "use --system, as root, or set $HOME or $XDG_DATA_HOME"
 
@@ -62,13 +60,13 @@ def test_a_command_that_needs_a_folder_says_how_to_name_it(
     user: PlainUser, command: list[str], advice: str
 ) -> None:
     said = user.fails(2, *command)
-    assert said == f"allenfs: {NO_HOME.format(user.number)}: {advice}"
+    assert said == f"allenfs: {NO_HOME.format(user.number)}; {advice}"
 
 
 @pytest.mark.one_libfuse
 def test_a_home_that_is_not_known_is_no_folder_of_that_name(user: PlainUser) -> None:
     for folder in ("~", "~/images", "~nobody-of-all"):
-        said = f"allenfs: {folder!r} the home folder is unknown"
+        said = f"allenfs: cannot expand {folder!r}: unknown home folder"
         assert user.fails(2, "cache", "info", "--cache-dir", folder).startswith(said)
         assert user.fails(2, "cache", "info", ALLENFS_CACHE_DIR=folder).startswith(said)
 
@@ -96,7 +94,7 @@ def test_the_helper_of_mount_says_it_in_one_line(user: PlainUser) -> None:
     helper = [sys.executable, "-m", "allenfs.mount_helper", "sample", user.root]
     done = user.run(*helper, "-o", "rw")
     assert (done.returncode, done.stdout) == (1, "")
-    said = f"mount.allenfs: {NO_HOME.format(user.number)}: {CACHE}"
+    said = f"mount.allenfs: {NO_HOME.format(user.number)}; {CACHE}"
     assert done.stderr.splitlines() == [said]
 
 
