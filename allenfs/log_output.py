@@ -99,7 +99,7 @@ class LogOutput(logging.Handler):
         line, written = self._lines.get()
         try:
             self._write(line)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - the thread that writes must not end
             reason = error.strerror if isinstance(error, OSError) else None
             self.failure = reason or str(error)
             self._close()  # a network file system may have come back

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -145,3 +147,27 @@ def test_lines_of_many_threads_are_whole_while_the_log_is_renamed(
         for line in path.read_text().splitlines()
     ]
     assert sorted(lines) == [f"{number:04}" * 50 for number in range(400)]
+
+
+def test_a_file_system_that_hangs_delays_one_line_and_loses_none(
+    output: LogOutput, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back, write = threading.Event(), os.write
+
+    def hang(fd: int, data: bytes) -> int:
+        assert back.wait(30)
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", hang)
+    try:
+        assert say(output, "0") == "it does not respond"
+        started_s = time.monotonic()
+        for number in range(1, 100):
+            assert say(output, str(number)) == "it does not respond"
+        assert time.monotonic() - started_s < 30  # and not 1 s each
+    finally:
+        back.set()
+    while output.failure is not None or file.read_text().count("\n") < 100:
+        time.sleep(0.01)  # the thread that writes has no event to wait for
+    assert say(output, "100") is None
+    assert file.read_text().split() == [str(number) for number in range(101)]
