@@ -50,8 +50,9 @@ _TOGETHER_S, _APART_S = 2, 180
 _ADVICE: tuple[tuple[type[ServiceError], str], ...] = (
     (
         ProxyLoginError,
-        "the proxy requires a valid username and password: set "
-        "HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT with special characters "
+        # a whole URL would be masked as if it had a real password
+        "the proxy requires a valid username and password: put USER:PASSWORD@ in front "
+        "of its host in ALLENFS_PROXY or HTTPS_PROXY, with special characters "
         "percent-encoded; repeated failures may lock the account",
     ),
     (
