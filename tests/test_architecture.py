@@ -242,7 +242,7 @@ def test_nothing_foreign_is_imported_but_what_is_declared() -> None:
         assert foreign_imports_of(path) <= known, path
 
 
-def test_every_module_logs_by_a_logger_that_raises_nothing() -> None:
+def test_every_module_uses_safe_log() -> None:
     loggers = [path for path in SOURCES if "getLogger(__name__)" in path.read_text()]
     assert loggers == []
     assert "safe_log" in own_imports_of("operations")

@@ -140,7 +140,7 @@ def test_a_failed_glance_is_remembered_as_any_other(bench: Bench) -> None:
     assert bench.glance("Atlas") == 1
 
 
-def test_a_glance_does_without_where_no_thread_can_be_started(bench: Bench) -> None:
+def test_listing_works_when_no_thread_can_be_started(bench: Bench) -> None:
     with no_threads():
         assert bench.glance("Gene") is None
     assert bench.glance("Gene") == 1

@@ -70,7 +70,7 @@ def read_through_a_mount(root: Path, *flags: str, **environ: str) -> bytes:
 
 
 @pytest.mark.parametrize("variable", VARIABLES)
-def test_a_bundle_is_trusted_by_whatever_variable_it_is_named(
+def test_bundle_is_trusted_from_every_variable(
     root: Path, campus: Authority, service: SampleService, url: str, variable: str
 ) -> None:
     bundle = os.path.relpath(campus.bundle)  # the shell's directory is not the mount's
@@ -105,7 +105,7 @@ def test_the_flag_adds_to_what_the_environment_names(
     assert data == image_bytes(service.url, PATH)
 
 
-def test_who_is_not_trusted_is_ehostunreach_until_named(
+def test_untrusted_certificate_is_ehostunreach_until_bundle_is_given(
     tmp_path: Path,
     campus: Authority,
     service: SampleService,
@@ -119,7 +119,7 @@ def test_who_is_not_trusted_is_ehostunreach_until_named(
         assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
 
 
-def test_the_name_in_the_certificate_counts_also_with_a_bundle(
+def test_host_name_is_checked_with_custom_bundle(
     tmp_path: Path,
     campus: Authority,
     service: SampleService,
@@ -134,7 +134,7 @@ def test_the_name_in_the_certificate_counts_also_with_a_bundle(
 
 
 @pytest.mark.parametrize("kind", ["a file", "a directory"])
-def test_the_systems_store_is_trusted_also_beside_ssl_cert_file(
+def test_system_store_is_trusted_in_addition_to_ssl_cert_file(
     tmp_path: Path, campus: Authority, service: SampleService, url: str, kind: str
 ) -> None:
     store = tmp_path / "certs"
@@ -196,7 +196,7 @@ def test_every_command_that_asks_the_service_names_a_broken_bundle(
     assert f"SSL_CERT_FILE names '{missing}'" in done.stdout
 
 
-def test_bundles_and_packages_that_vanish_under_a_mount_harm_nothing(
+def test_mount_survives_removed_bundles_and_packages(
     tmp_path: Path,
     campus: Authority,
     service: SampleService,

@@ -33,7 +33,7 @@ def inodes(mounted: Mounted) -> dict[str, int]:
     return found
 
 
-def test_inode_numbers_outlast_dropped_caches_and_a_remount(
+def test_inode_numbers_survive_dropped_caches_and_a_remount(
     tmp_path: Path, service: SampleService
 ) -> None:
     with Mounted(tmp_path, service.url) as mounted:

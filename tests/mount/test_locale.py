@@ -35,7 +35,7 @@ def service() -> Iterator[SampleService]:
         yield running
 
 
-def test_names_that_the_locale_cannot_spell_are_listed_and_lead_somewhere(
+def test_names_outside_the_locale_are_listed_and_can_be_opened(
     tmp_path: Path, service: SampleService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable, value in ASCII.items():
@@ -53,7 +53,7 @@ def test_names_that_the_locale_cannot_spell_are_listed_and_lead_somewhere(
 
 @pytest.mark.one_libfuse
 @pytest.mark.parametrize("name", NAMES)
-def test_commands_take_the_names_that_the_locale_cannot_spell(
+def test_commands_accept_names_outside_the_locale(
     tmp_path: Path, service: SampleService, name: str
 ) -> None:
     path = f"{GENES}/{name}/sagittal/{9000 + NAMES.index(name)}/ds4"

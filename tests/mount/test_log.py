@@ -80,7 +80,7 @@ def _check_tools_say_no_route(root: Path, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("cause", "trouble"), TROUBLES.items(), ids=TROUBLES)
-def test_a_log_that_cannot_be_written_leaves_each_errno_and_is_in_the_status(
+def test_unwritable_log_keeps_errnos_and_is_shown_in_status(
     tmp_path: Path, cause: str, trouble: Callable[[Path], None]
 ) -> None:
     folder = tmp_path / "state" / "allenfs"

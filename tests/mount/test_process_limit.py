@@ -113,7 +113,7 @@ def _expected(service: SampleService, path: str) -> str:
     return hashlib.sha256(image_bytes(service.url, path)).hexdigest()
 
 
-def test_no_thread_is_eagain_and_one_warning_and_then_every_file_is_right(
+def test_thread_limit_is_eagain_with_one_warning_and_recovers(
     mount: Mount, service: SampleService
 ) -> None:
     warm = _expected(service, WARM)
@@ -146,7 +146,7 @@ def test_with_a_few_threads_thirty_opens_are_right_or_eagain(
     assert mount.read(*COLD) == [_expected(service, path) for path in COLD]
 
 
-def test_a_mount_without_enough_processes_is_one_line_and_leaves_nothing(
+def test_mount_at_process_limit_fails_cleanly(
     user: PlainUser, service: SampleService
 ) -> None:
     flags = ("--cache-dir", user.home / "store", "--log-file", user.home / "log")

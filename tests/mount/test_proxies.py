@@ -81,7 +81,7 @@ def nowhere(secret: str, root: Path, home: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["--proxy", "ALLENFS_PROXY", "fstab"])
-def test_a_proxy_is_asked_for_everything_and_its_password_is_nowhere_to_be_seen(
+def test_proxy_handles_all_requests_and_its_password_is_not_exposed(
     tmp_path: Path, root: Path, service: SampleService, proxy: Proxy, way: str
 ) -> None:
     """Also for a service on this machine, and whatever NO_PROXY says."""
@@ -134,7 +134,7 @@ def test_a_wrong_password_of_a_proxy_is_an_errno_and_shown_nowhere(
 
 @pytest.mark.parametrize("kind", ["http", "https"])
 @pytest.mark.parametrize("variable", ["--proxy", "HTTPS_PROXY", "ALL_PROXY"])
-def test_https_goes_through_a_proxy_that_opens_tls(
+def test_https_works_through_tls_inspecting_proxy(
     tmp_path: Path,
     root: Path,
     service: SampleService,
@@ -164,7 +164,7 @@ def test_https_goes_through_a_proxy_that_opens_tls(
         assert allenfs("umount", root).returncode == 0
 
 
-def test_an_answer_of_two_lengths_through_tls_in_tls_is_eio_and_not_a_bug(
+def test_conflicting_content_lengths_in_tls_in_tls_are_eio(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     campus = Authority(tmp_path / "campus")
@@ -184,7 +184,7 @@ def test_an_answer_of_two_lengths_through_tls_in_tls_is_eio_and_not_a_bug(
 
 @pytest.mark.parametrize("scheme", ["socks5h", "socks5"])
 @pytest.mark.parametrize("tls", [True, False])
-def test_a_socks_proxy_leads_to_the_service(
+def test_socks_proxy_works(
     tmp_path: Path,
     root: Path,
     service: SampleService,
@@ -207,7 +207,7 @@ def test_a_socks_proxy_leads_to_the_service(
     assert set(proxy.asked) == {(host, front.port if tls else port)}
 
 
-def test_an_empty_proxy_is_none_whatever_the_environment_says(
+def test_empty_proxy_overrides_environment(
     root: Path, service: SampleService, port: int
 ) -> None:
     api_url = f"http://127.1:{port}"  # this machine, though it does not look like it
@@ -223,7 +223,7 @@ def test_an_empty_proxy_is_none_whatever_the_environment_says(
     assert allenfs("umount", root).returncode == 0
 
 
-def test_the_sample_is_asked_itself_whatever_the_environment_says(root: Path) -> None:
+def test_sample_ignores_environment_proxies(root: Path) -> None:
     done = allenfs("mount", "--sample", root, ALLENFS_PROXY="http://127.0.0.1:9")
     assert done.returncode == 0
     assert (root / PATH).read_bytes()
@@ -245,7 +245,7 @@ def test_a_proxy_that_cannot_work_is_exit_3_and_one_line_without_its_password(
     assert not is_mounted(root)
 
 
-def test_a_broken_proxy_of_the_other_scheme_is_no_obstacle(root: Path) -> None:
+def test_invalid_proxy_for_other_scheme_is_ignored(root: Path) -> None:
     done = allenfs("mount", root, HTTP_PROXY="ftp://x")
     assert (done.returncode, done.stderr) == (0, "")
     assert allenfs("umount", root).returncode == 0
@@ -316,7 +316,7 @@ def test_the_password_of_a_mirror_is_read_from_netrc(
         assert "s3cret" not in mounted.log
 
 
-def test_netrc_s_relative_name_is_of_the_shells_directory(
+def test_relative_netrc_path_is_resolved_in_current_directory(
     tmp_path: Path,
     root: Path,
     service: SampleService,
@@ -376,7 +376,7 @@ BROKEN = [
 ]
 
 
-def test_a_broken_netrc_is_exit_3_and_one_line_without_its_words(
+def test_invalid_netrc_is_exit_3_and_content_is_not_shown(
     tmp_path: Path, root: Path, service: SampleService
 ) -> None:
     netrc = tmp_path / "home" / ".netrc"

@@ -140,7 +140,7 @@ def log_of(root: Path) -> str:
 
 @pytest.mark.declared("trouble with the store")
 @pytest.mark.parametrize("trouble", TROUBLES)
-def test_a_store_that_cannot_be_written_is_said_once_and_recovers(
+def test_unwritable_store_is_reported_once_and_recovers(
     folder: Path,
     root: Path,
     service: SampleService,
@@ -208,7 +208,7 @@ def test_a_store_that_is_merely_read_only_gives_what_it_has(
 
 @pytest.mark.one_libfuse
 @pytest.mark.declared("trouble with the store")
-def test_a_folder_that_becomes_unreadable_under_a_mount_takes_nothing_away(
+def test_mount_survives_unreadable_store_folder(
     folder: Path, root: Path, service: SampleService
 ) -> None:
     own = ("--api-url", service.url, "--cache-dir", folder / "store")
@@ -232,7 +232,7 @@ def test_a_folder_that_becomes_unreadable_under_a_mount_takes_nothing_away(
 
 
 @pytest.mark.one_libfuse
-def test_a_mount_is_given_up_while_its_store_hangs(
+def test_mount_times_out_on_hanging_store(
     folder: Path, root: Path, service: SampleService
 ) -> None:
     """What waits for it cannot be killed: that must be the daemon, not the command."""

@@ -118,7 +118,7 @@ def sleeping(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         ),
     ],
 )
-def test_umount_ends_only_the_very_process_that_the_mount_tells_of(
+def test_umount_kills_only_the_serving_process(
     root: Path, arguments: list[str], told: dict[str, Any], is_ended: bool
 ) -> None:
     with sleeping(*arguments) as process:

@@ -110,7 +110,7 @@ def test_umount_in_a_mount_namespace_leaves_the_mount_outside(
 
 
 @pytest.mark.parametrize("use", [contextlib.nullcontext, busy])
-def test_umount_of_a_mount_that_is_bound_elsewhere_leaves_that_one(
+def test_umount_keeps_bind_mounts_working(
     root: Path, use: type[contextlib.nullcontext[None]]
 ) -> None:
     pid, bind = serving_pid(root), root.with_name("bind")
@@ -128,7 +128,7 @@ def test_umount_of_a_mount_that_is_bound_elsewhere_leaves_that_one(
 
 
 @pytest.mark.parametrize("use", [contextlib.nullcontext, busy])
-def test_umount_leaves_a_copy_in_a_namespace_of_others(
+def test_umount_keeps_copy_in_another_users_namespace(
     root: Path, use: type[contextlib.nullcontext[None]]
 ) -> None:
     pid = serving_pid(root)
@@ -147,7 +147,7 @@ def test_umount_leaves_a_copy_in_a_namespace_of_others(
     until_gone(pid)
 
 
-def test_umount_ends_the_process_where_other_namespaces_unmount_too(root: Path) -> None:
+def test_umount_kills_process_when_copies_are_unmounted_too(root: Path) -> None:
     pid = serving_pid(root)
     # as services have it
     with mount_namespace("--propagation=slave") as inside, busy(root):

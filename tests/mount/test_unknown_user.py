@@ -64,7 +64,7 @@ def test_a_command_that_needs_a_folder_says_how_to_name_it(
 
 
 @pytest.mark.one_libfuse
-def test_a_home_that_is_not_known_is_no_folder_of_that_name(user: PlainUser) -> None:
+def test_unknown_home_is_not_created_as_literal_tilde(user: PlainUser) -> None:
     for folder in ("~", "~/images", "~nobody-of-all"):
         said = f"allenfs: cannot expand {folder!r}: unknown home folder"
         assert user.fails(2, "cache", "info", "--cache-dir", folder).startswith(said)
@@ -72,7 +72,7 @@ def test_a_home_that_is_not_known_is_no_folder_of_that_name(user: PlainUser) -> 
 
 
 @pytest.mark.one_libfuse
-def test_other_commands_do_without_a_folder(user: PlainUser) -> None:
+def test_other_commands_need_no_home(user: PlainUser) -> None:
     for command in (
         ["url", "section/5/image.jpg"],
         ["path", "https://api.brain-map.org/api/v2/image_download/5"],

@@ -34,7 +34,7 @@ def listener() -> Iterator[LogIn]:
         ("https://localhost", "http://localhost", False),
     ],
 )
-def test_a_password_is_sent_to_its_host_alone_and_never_less_safely(
+def test_password_is_sent_only_to_its_host_and_never_downgraded(
     tmp_path: Path, listener: LogIn, service: str, asked: str, is_sent: bool
 ) -> None:
     netrc = tmp_path / "home" / ".netrc"

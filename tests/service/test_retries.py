@@ -258,7 +258,7 @@ def test_a_refused_log_in_is_answered_to_everybody_for_ten_seconds(
         assert len(proxy.requests) == 1 + 2
 
 
-def test_a_host_of_many_addresses_is_given_up_at_the_deadline(
+def test_deadline_covers_all_addresses_of_a_host(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with black_hole() as url, SampleService() as sample:

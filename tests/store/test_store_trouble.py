@@ -145,7 +145,7 @@ def test_a_disk_without_one_free_byte_costs_no_read(
     assert found(store_at(place / "store"), 1) == DATA
 
 
-def test_that_small_files_fit_is_no_end_of_a_full_disk(
+def test_small_writes_do_not_clear_disk_full(
     small_disk: Callable[[int], Path],
 ) -> None:
     directory = small_disk(8192) / "store"

@@ -280,9 +280,7 @@ REASONS = [
 @pytest.mark.parametrize(
     ("reason", "words"), REASONS, ids=[words for _, words in REASONS]
 )
-def test_the_innermost_reason_is_said_and_no_password(
-    reason: Exception, words: str
-) -> None:
+def test_root_cause_is_shown_without_password(reason: Exception, words: str) -> None:
     assert translate(as_requests_raises(reason)).cause == words
     assert translate(reason).cause == words
 

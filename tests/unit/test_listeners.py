@@ -44,7 +44,7 @@ def test_a_thread_that_has_ended_or_cannot_be_seen_is_none() -> None:
     assert not is_listener(0)
 
 
-def test_of_another_users_process_it_depends_on_what_that_may_do() -> None:
+def test_unreadable_process_counts_as_listener_only_with_cap_sys_admin() -> None:
     assert is_listener_for_a_stranger(os.getpid())
     process = subprocess.Popen(
         [*("setpriv", "--reuid=1", "--regid=1", "--clear-groups"), "cat"],

@@ -44,7 +44,7 @@ def test_a_line_is_in_the_file_at_once(output: LogOutput, file: Path) -> None:
     assert file.read_text() == "мозг, a\\udcffb\n"
 
 
-def test_a_renamed_log_begins_anew_and_a_truncated_one_goes_on(
+def test_renamed_log_is_reopened_and_truncated_log_continues(
     output: LogOutput, file: Path
 ) -> None:
     say(output, "one")
@@ -64,9 +64,7 @@ def test_a_removed_folder_is_made_again(output: LogOutput, file: Path) -> None:
     assert file.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_folders_above_it_are_not_made_but_waited_for(
-    output: LogOutput, file: Path
-) -> None:
+def test_missing_parent_folders_are_not_created(output: LogOutput, file: Path) -> None:
     shutil.rmtree(file.parent.parent)
     assert say(output, "lost") == "No such file or directory"
     assert not file.parent.parent.exists()

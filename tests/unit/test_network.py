@@ -72,7 +72,7 @@ def test_a_proxy_is_read_and_shown_without_its_password(
     st.text(st.sampled_from("htpsock5:/@.%?#[] a1é"), max_size=24)
     | st.text(max_size=12).map("http://{}".format)
 )
-def test_whatever_is_taken_for_a_proxy_is_one_for_requests(text: str) -> None:
+def test_accepted_proxies_are_accepted_by_requests(text: str) -> None:
     try:
         url = network.checked_proxy(text, "")
     except NetworkSettingError:

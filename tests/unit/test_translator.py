@@ -49,7 +49,7 @@ def test_the_errno_is_right_also_where_logging_raises(
     assert translator.errno_of(error, "open", ("/x",)) == number
 
 
-def test_a_limit_is_one_warning_a_minute_and_a_bug_has_its_traceback(
+def test_limit_is_warned_once_a_minute_and_bug_is_logged_with_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now_s = 1000.0

@@ -120,7 +120,7 @@ FOR_NOW = {
     [(bar, 1) for bar in FOR_GOOD.values()] + [(bar, 4) for bar in FOR_NOW.values()],
     ids=[*FOR_GOOD, *FOR_NOW],
 )
-def test_what_cannot_succeed_is_tried_once_and_the_reason_is_said(
+def test_permanent_failures_are_not_retried_and_show_the_cause(
     tmp_path: Path, campus: Campus, bar: Bar, attempts: int
 ) -> None:
     api_url = f"{bar.scheme}://{HOST}"
@@ -143,7 +143,7 @@ def test_what_cannot_succeed_is_tried_once_and_the_reason_is_said(
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_refused_log_in_is_not_tried_again_for_each_image(
+def test_rejected_proxy_login_is_not_retried_per_image(
     tmp_path: Path, campus: Campus, scheme: str
 ) -> None:
     memory_s, connections = 3.0, 4
@@ -185,7 +185,7 @@ def test_prefetch_says_why(tmp_path: Path, campus: Campus) -> None:
 
 @pytest.mark.parametrize("look", ["image", "listing"])
 @pytest.mark.parametrize("drips", ["answer to CONNECT", "handshake"])
-def test_the_deadline_holds_before_there_is_a_connection(
+def test_deadline_covers_connecting(
     tmp_path: Path, campus: Campus, drips: str, look: str
 ) -> None:
     with Mounted(
@@ -212,7 +212,7 @@ def test_the_deadline_holds_before_there_is_a_connection(
         assert service_page(mounted)["connections_in_use"] == 0
 
 
-def test_a_redirect_to_https_is_learned(tmp_path: Path, campus: Campus) -> None:
+def test_redirect_to_https_is_remembered(tmp_path: Path, campus: Campus) -> None:
     def says(target: str) -> list[bytes]:
         if campus.is_tls:
             return [whole(JPEG)]
@@ -231,7 +231,7 @@ def test_a_redirect_to_https_is_learned(tmp_path: Path, campus: Campus) -> None:
         assert campus.tunnels == 5 + 1
 
 
-def test_a_redirect_to_another_path_is_not_learned(
+def test_redirect_to_another_path_is_not_remembered(
     tmp_path: Path, campus: Campus
 ) -> None:
     """As the service's own, to /cgi-bin/imageservice."""
@@ -261,7 +261,7 @@ PORTALS = {
 
 
 @pytest.mark.parametrize("portal", PORTALS)
-def test_a_log_in_page_is_not_the_service(
+def test_login_page_does_not_count_as_reachable(
     tmp_path: Path, campus: Campus, portal: str
 ) -> None:
     with Mounted(
@@ -283,7 +283,7 @@ def test_a_log_in_page_is_not_the_service(
         assert service_page(mounted)["reachable"] is False
 
 
-def test_a_page_instead_of_one_image_is_the_image_s_trouble(
+def test_web_page_for_one_image_does_not_make_the_service_unreachable(
     tmp_path: Path, campus: Campus
 ) -> None:
     with Mounted(tmp_path, f"http://{HOST}", warnings=["a web page"]) as mounted:
