@@ -1,7 +1,6 @@
-"""Names as the bindings hand them over: one character for each byte.
+"""Names as the FUSE bindings pass them: latin-1, one character for each byte.
 
-They would decode names each in its way, where one that is not UTF-8 may be EINVAL.
-Both are given latin-1, which takes all bytes.
+Each binding decodes UTF-8 in its own way, and some names would be EINVAL.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import os
 import re
 
 ENCODING = "latin-1"
-# Whatever the locale is: an 8-bit one cannot spell every gene.
+# Independent of the locale: an 8-bit one cannot encode every gene.
 _NAME_ENCODING = "utf-8", "surrogateescape"
 _ROOT_INODE, _OTHERS = 1, 1 << 62
 # The images of a listing: section number and id.
@@ -19,17 +18,17 @@ _NUMBERED = re.compile("([0-9]{4})_")
 
 
 def decoded(path: str) -> str:
-    """Return a path of the kernel's as text."""
+    """Decode a path from the kernel."""
     return path.encode(ENCODING).decode(*_NAME_ENCODING)
 
 
 def encoded(name: str) -> str:
-    """Return a name, or where a link leads, as the bindings take it."""
+    """Encode a name, or the target of a link, for the bindings."""
     return name.encode(*_NAME_ENCODING).decode(ENCODING)
 
 
 def from_system(text: str) -> str:
-    """Return what Python has decoded in the locale, as the bindings take it."""
+    """Encode for the bindings what Python decoded with the locale."""
     return os.fsencode(text).decode(ENCODING)
 
 

@@ -21,10 +21,9 @@ from allenfs.watchdog import Watchdog
 
 
 def new_context() -> ssl.SSLContext:
-    """Return a context as urllib3 makes them; it trusts nobody yet."""
+    """Return a context as urllib3 makes it, with no trusted CAs."""
     context = create_urllib3_context()
-    # As curl does, and Python from 3.13 on: who trusts an intermediate authority
-    # need not have its root, too.
+    # Like curl and Python 3.13: an intermediate CA can be trusted without its root.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.set_alpn_protocols(ALPN_PROTOCOLS)
     # urllib3 sets them again for each connection. That frees what OpenSSL may be
@@ -72,7 +71,7 @@ class TrustingAdapter(requests.adapters.HTTPAdapter):
         return super().proxy_manager_for(proxy, ssl_context=self._context, **settings)
 
     def cert_verify(self, *_: object) -> None:
-        """Look for no bundle: the context has all that is trusted."""
+        """Do nothing: the context already has the CAs."""
 
     def proxy_headers(self, proxy: str) -> dict[str, str]:
         """Return user and password as they are: requests takes only Latin-1."""
@@ -84,7 +83,7 @@ class TrustingAdapter(requests.adapters.HTTPAdapter):
 
 
 class WatchedAdapter(TrustingAdapter):
-    """Sends requests over connections that the watchdog of their thread guards."""
+    """Registers its connections with the watchdog of the thread."""
 
     def get_connection_with_tls_context(
         self,
@@ -129,7 +128,7 @@ class _Watched(urllib3.connection.HTTPConnection):
                         sock.setsockopt(*option)
                     sock.settimeout(self.timeout)
                     sock.connect((host, port) if socks else address)
-                    # again: a socket that is not connected yet cannot be shut
+                    # again: an unconnected socket cannot be shut down
                     Watchdog.look_after(sock.fileno())
                 except OSError as error:
                     failure = error

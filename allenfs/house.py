@@ -47,9 +47,9 @@ def assemble(
     readahead_images: int = 0,
     mounted: Mounted | None = None,
 ) -> House:
-    """Put it together; only certificates and passwords are read, nothing is asked yet.
+    """Build the object graph: reads certificates and passwords, makes no requests.
 
-    Only what is `mounted` has files that tell of itself.
+    Only a mount has files about itself (`.allenfs`).
 
     Raises
     ------

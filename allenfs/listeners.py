@@ -1,8 +1,8 @@
-"""Listeners of fanotify, as on-access virus scanners are.
+"""fanotify listeners, such as on-access virus scanners.
 
-Before a program may open a file, such a listener gets it opened by the kernel. That
-open comes without a look-up of the name, so the kernel does not try it again after
-ESTALE (see ``kernel_view.py``): the program would get EPERM.
+The kernel opens each file for the listener before the program may open it. It does so
+without a lookup and does not retry after ESTALE (see ``kernel_view.py``), so the
+program would get EPERM.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ _CAP_SYS_ADMIN = 1 << 21
 
 
 def is_listener(thread_id: int) -> bool:
-    """Whether a thread holds a listener of fanotify.
+    """Whether a thread holds a fanotify descriptor.
 
-    Another user's descriptors may not be readable. Then whoever has CAP_SYS_ADMIN,
-    which a listener needs, counts as one. A thread of another PID namespace, which
-    has the number 0, does not.
+    If its descriptors cannot be read, CAP_SYS_ADMIN decides, which fanotify needs. A
+    thread of another PID namespace has the number 0 and never counts.
     """
     try:
         return _FANOTIFY in _open_files(thread_id)

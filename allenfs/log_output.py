@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # caller this long; then lines wait for it, and of too many the newest are lost.
 _PATIENCE_S, _WAITING = 1.0, 1000
 
-# Not to wait for a reader of a pipe, nor become the terminal of the process.
+# Neither block on a pipe nor acquire a controlling terminal.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 _FLAGS |= os.O_NONBLOCK | os.O_NOCTTY
 
@@ -28,10 +28,9 @@ _FLAGS |= os.O_NONBLOCK | os.O_NOCTTY
 class LogOutput(logging.Handler):
     """Writes each line at once; drops lines that cannot be written.
 
-    Each line goes to the file that has the name at that moment: a log that was
-    renamed (logrotate) or removed, alone or with its directory, begins anew.
-    Directories above that one are not made again: a home that is not mounted must
-    not get a double below its mountpoint.
+    Reopens a file that was renamed (logrotate) or removed, and recreates its
+    directory, but no directory above: an unmounted home must not get a copy below its
+    mountpoint.
 
     Parameters
     ----------
@@ -42,7 +41,7 @@ class LogOutput(logging.Handler):
     ----------
     file : Path or None
     failure : str or None
-        Why the last line could not be written; None where it was.
+        Why the last line could not be written, or None.
     """
 
     def __init__(self, file: Path | None) -> None:
@@ -130,7 +129,7 @@ class LogOutput(logging.Handler):
         return self._fd
 
     def _has_gone(self) -> bool:
-        """Whether the name does not lead to the open file any more."""
+        """Whether the name no longer refers to the open file."""
         assert self.file is not None
         assert self._fd is not None
         try:
@@ -138,7 +137,7 @@ class LogOutput(logging.Handler):
         except (FileNotFoundError, NotADirectoryError):
             return True
         except OSError:
-            return False  # it cannot be told, and what is open may be good
+            return False  # unknown: keep the open file
 
     def _close(self) -> None:
         fd, self._fd = self._fd, None

@@ -1,4 +1,4 @@
-"""The kernel's mount table, read without touching a mount that may be dead."""
+"""The kernel's mount table, read without touching mounts, which may be dead."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _PROC = Path("/proc")
 _OWN_TABLE = _PROC / "self/mountinfo"
-# Optional fields of a mount that mounts and unmounts what another peer group does.
+# Tags of mounts that receive mounts and unmounts from another peer group.
 _FOLLOWERS = ("master", "propagate_from")
 
 
@@ -22,17 +22,17 @@ class Mount(NamedTuple):
     Attributes
     ----------
     number, parent : int
-        Mount IDs, which no two mounts of the machine share.
+        Mount IDs, unique on the machine.
     device : str
-        The superblock, as ``0:57``. Bind mounts share it, and those that a new mount
-        namespace begins with.
+        The superblock, such as ``0:57``; shared by bind mounts and by copies in other
+        mount namespaces.
     root : str
         The directory of the superblock that is mounted.
     peers, leaders : frozenset of str
-        The peer group that it is in, whose mounts are mounted on and unmounted from
-        together; and the groups that it follows in that.
+        Peer groups that it belongs to, and those that it receives mounts and unmounts
+        from.
     owner : int or None
-        The user who mounted it, where it is FUSE.
+        The user who mounted it (FUSE only).
     """
 
     number: int
@@ -55,12 +55,12 @@ def mounts() -> list[Mount]:
 def other_mount_of(mount: Mount) -> Mount | None:
     """Return another mount of the same superblock, in any mount namespace.
 
-    Those that are unmounted together with `mount` do not count: system services have
-    them in their namespaces.
+    Ignores mounts that the kernel unmounts together with `mount`, as the namespaces of
+    system services have them.
     """
     below = _below(mount, mounts())
     for table in _tables():
-        # most namespaces have none
+        # most namespaces have no copy
         if mount.device.encode() in table:
             found = _parsed(table)
             for other in found:
@@ -71,7 +71,7 @@ def other_mount_of(mount: Mount) -> Mount | None:
 
 
 def _below(mount: Mount, table: list[Mount]) -> Mount | None:
-    """Return what it is mounted on, None where that is out of sight, as in a chroot."""
+    """Return the parent mount; None if it is not visible, as in a chroot."""
     return next((one for one in table if one.number == mount.parent), None)
 
 
@@ -87,19 +87,19 @@ def _follows(
 
 
 def _spot(mount: Mount, below: Mount) -> tuple[str, str]:
-    """Return the directory that is mounted on: its superblock, and its path in it."""
+    """Return the superblock and path of the directory that it is mounted on."""
     name = os.path.relpath(mount.place, below.place)
     return below.device, os.path.normpath(os.path.join(below.root, name))
 
 
 def _tables() -> Iterator[bytes]:
-    """Read the table of each mount namespace that a process is in."""
+    """Read the mount table of each mount namespace."""
     seen = set()
     for process in _PROC.iterdir():
         if process.name.isdecimal():
             try:
                 namespace: object = os.stat(process / "ns/mnt").st_ino
-            except OSError:  # of another user, and its table can be read all the same
+            except OSError:  # another user's process; its table may still be readable
                 namespace = process
             if namespace not in seen:
                 seen.add(namespace)

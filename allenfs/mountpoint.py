@@ -223,7 +223,7 @@ def _require_unmounted(mountpoint: Path) -> None:
 
 
 def clear_dead(mountpoint: Path) -> None:
-    """Take what a process that has ended left mounted there out of the tree.
+    """Unmount what a process that has ended left mounted there.
 
     Raises
     ------

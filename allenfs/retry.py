@@ -1,4 +1,4 @@
-"""Requests are tried again where that may help, and not at all while it cannot."""
+"""Retry transient failures only, and pause after a refused proxy login."""
 
 from __future__ import annotations
 

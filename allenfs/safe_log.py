@@ -1,4 +1,4 @@
-"""Loggers whose calls raise nothing: a log that fails must fail nothing else."""
+"""Loggers that never raise."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ else:
 
 
 class SafeLogger(_Adapter):
-    """Passes everything on to a logger, and drops what that raises.
+    """Suppresses the exceptions of a logger and its handlers.
 
-    Without it, an exception of a handler would replace the one that is being
-    logged, and an operation would fail with the wrong errno.
+    Otherwise they would replace the error that is being logged, and change the errno.
     """
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:

@@ -1,7 +1,6 @@
-"""The process that serves a mount: named by the mount, and recognised by its files.
+"""The process that serves a mount, identified without doubt.
 
-A number alone may be another process: one of another PID namespace, or a later one
-with the same number.
+A PID alone is ambiguous: it may belong to another PID namespace, or have been reused.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ _PROGRAM, _COMMAND = b"allenfs", b"mount"
 
 
 class Process(NamedTuple):
-    """A process that no other one can be taken for.
+    """The unambiguous identity of a process.
 
     Attributes
     ----------
     pid : int
         In its own PID namespace.
     started_ticks : int
-        From the start of the machine on.
+        Start time, in clock ticks since boot.
     pid_namespace : str
         As ``/proc/PID/ns/pid`` links to it.
     """
@@ -40,26 +39,26 @@ class Process(NamedTuple):
 
     @classmethod
     def told(cls, text: str) -> Process:
-        """Read what a mount tells; raises ValueError."""
+        """Parse what a mount reports; raises ValueError."""
         pid, started_ticks, pid_namespace = text.split()
         return cls(int(pid), int(started_ticks), pid_namespace)
 
     def is_visible(self) -> bool:
-        """Whether its number is that of a process here."""
+        """Whether it is in the PID namespace of this process."""
         return self.pid_namespace == _pid_namespace()
 
     def opened(self, owner: int | None) -> int | None:
-        """Return a descriptor of the process, to signal it: see pidfd_open(2).
+        """Return a pidfd to signal the process with: see pidfd_open(2).
 
-        None where it is not visible or has ended, where it may not be signalled, and
-        where it is no ``allenfs mount`` of this user: the mount may lie.
+        None if it is not visible, has ended, may not be signalled, or is not an
+        ``allenfs mount`` of `owner`: what a mount reports is not trusted.
         """
         try:
             process = os.pidfd_open(self.pid)
         except (OSError, OverflowError):
             return None
         with contextlib.suppress(OSError):
-            # what has this start has had this number since then, and so a moment ago
+            # the start time is the same: the pidfd refers to that process
             if self._is_mount_of(owner):
                 signal.pidfd_send_signal(process, 0)
                 return process
@@ -77,7 +76,7 @@ class Process(NamedTuple):
 
 
 def attribute(name: str) -> str:
-    """Return one of `ATTRIBUTES` of a mount that this process serves."""
+    """Return the value of one of `ATTRIBUTES` for a mount of this process."""
     pid = str(os.getpid())
     if name == PID_ATTRIBUTE:
         return pid
@@ -85,7 +84,7 @@ def attribute(name: str) -> str:
 
 
 def _started_ticks(directory: Path) -> int:
-    # the name of the program, in parentheses, may be anything
+    # the program name may contain spaces and parentheses
     _, _, rest = (directory / "stat").read_text(errors="replace").rpartition(") ")
     return int(rest.split()[_STARTED_FIELD - 3])
 

@@ -1,4 +1,4 @@
-"""Threads, of which a user or a container may have only so many."""
+"""Start threads, with an error of our own at the process limit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def start(thread: threading.Thread) -> None:
     Raises
     ------
     ProcessLimitError
-        The limit is reached. Nothing was started.
+        The limit is reached; nothing was started.
     """
     try:
         thread.start()

@@ -1,4 +1,4 @@
-"""The errno that a failed operation answers, and what the log says about it."""
+"""Exceptions of operations become errnos and lines of the log."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from allenfs.safe_log import SafeLogger
 
-# A limit is reached by many operations at once, and for a while.
+# Many operations reach a limit at once.
 _LIMIT_WARNING_EVERY_S = 60.0
 
 
 class Translator:
-    """Turns whatever an operation raised into an errno. Safe to use from many threads.
+    """Turns any exception into an errno. Safe to use from many threads.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Translator:
         self, error: BaseException, operation: str, arguments: tuple[object, ...]
     ) -> int:
         """Return the errno for `error`, and log it; raises nothing."""
-        # what escaped here would reach the reader as success with no bytes
+        # an exception that escapes is delivered as success with no bytes
         with contextlib.suppress(BaseException):
             self._say(error, operation, arguments)
         return error.errno if isinstance(error, AllenFSError) else AllenFSError.errno

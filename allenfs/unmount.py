@@ -1,4 +1,4 @@
-"""Unmount, whatever the daemon does or does not do."""
+"""Unmount, whether or not the daemon responds."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
     from allenfs.mount_table import Mount
 
-# Unmounting ends within 5 s: 2 for the daemon to say which process it is, 2 to end.
+# Unmounting takes at most 5 s: 2 to identify the daemon, 2 for it to end.
 _END_S = 2.0
 
 
 def unmount(mountpoint: Path) -> str | None:
-    """Unmount, and wait until the process that served, if it answers, is gone.
+    """Unmount, and wait for the daemon to end.
 
-    Downloads under way are given up: who waits for them gets EINTR. A process that
-    serves another mount of it too, or that is not known to be this mount's, is not
-    ended: the mount is only detached.
+    Downloads in flight are cancelled, and processes waiting for them get EINTR. A
+    daemon that also serves another mount, or cannot be identified, is not killed: the
+    mount is only detached.
 
     Returns
     -------
@@ -56,11 +56,10 @@ def unmount(mountpoint: Path) -> str | None:
         if process is None:
             return _what_goes_on(mountpoint, said, other, was_busy=False)
         if refusal:
-            # readers wait for downloads, or hold files open; on SIGTERM the daemon
-            # wakes the first and detaches from the others
+            # busy: on SIGTERM the daemon cancels downloads and detaches
             _signal(process, signal.SIGTERM)
         if not _has_ended(process, _END_S):
-            other = other_mount_of(mount)  # namespaces come and go
+            other = other_mount_of(mount)  # namespaces may have changed
             if other is not None:
                 return _what_goes_on(mountpoint, said, other, was_busy=False)
             _signal(process, signal.SIGKILL)
@@ -120,7 +119,7 @@ def _what_goes_on(
 
 
 def _signal(process: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it has just ended
+    with contextlib.suppress(ProcessLookupError):  # already ended
         signal.pidfd_send_signal(process, number)
 
 

@@ -43,13 +43,13 @@ class Watchdog:
 
     @classmethod
     def look_after(cls, descriptor: int) -> None:
-        """Let this thread's watchdog, if it has one, shut a socket in time."""
+        """Register a socket with this thread's watchdog, if it has one."""
         watchdog: Watchdog | None = getattr(cls._of_thread, "watchdog", None)
         if watchdog is not None:
             watchdog.guard(descriptor)
 
     def guard(self, descriptor: int) -> None:
-        """Shut the socket when the time is over."""
+        """Shut the socket down at the deadline."""
         # A duplicate stays valid: a TLS handshake moves the descriptor to another
         # object, and a closed descriptor's number is soon another connection's.
         self._hold(socket.socket(fileno=os.dup(descriptor)))
