@@ -99,6 +99,7 @@ IMPORTERS = {
     "urllib3": {"connections", "foreign_errors"},
     "shtab": {"integration.completion"},
     "cachetools": {"recency", "failures", "stock", "archive", "glance"},
+    "socks": {"connections"},
 }
 SAMPLE_LIBRARIES = {"PIL", "numpy"}
 # beside the sample service

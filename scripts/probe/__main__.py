@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import datetime as dt
 import platform
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,14 @@ def main() -> int:
         _say(f"probe-live: the report cannot be written: {error}")
         return _EXIT_FAILED
     asker = Asker(api_url, pause_s=wanted.pause, say=_say)
+
+    def interrupt(*_: object) -> None:
+        # Python drops an exception that a handler raises within __del__
+        asker.stopped = _INTERRUPTED
+        asker.interrupted.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
     written = report.Report({})
     _ask_everything(asker, written, small=wanted.small)
     written.about = _about(asker, now)
@@ -70,7 +79,8 @@ def _ask_everything(asker: Asker, written: report.Report, *, small: bool) -> Non
     """Fill the report; what fails is one line of it."""
     with contextlib.suppress(StoppedError), _interruptible(asker):
         for title, target in page.urls(with_whole_images=not small):
-            written.page.append(asker.get(title, target))
+            asker.get(title, target)
+    written.page += asker.exchanges
     for probe in (*image_probes.PROBES, *query_probes.PROBES):
         before = len(asker.exchanges)
         written.answers += _answers(probe, asker)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 import zlib
 from dataclasses import dataclass, field
@@ -102,6 +103,7 @@ class Asker:
         self.api_url = api_url
         self.exchanges: list[Exchange] = []
         self.stopped = ""
+        self.interrupted = threading.Event()
         self.requests = self.bytes = 0
         self._pause_s = pause_s
         self._say = say
@@ -118,13 +120,13 @@ class Asker:
         self, title: str, target: str, *, method: str = "GET", **headers: str
     ) -> Exchange:
         """Ask for `target`, a path with a query; `headers` with _ for -."""
+        if self.exchanges and not self.stopped:
+            self.interrupted.wait(self._pause_s)
         if self.stopped:
             raise StoppedError(self.stopped)
         sent = {"User-Agent": _AGENT, "Accept-Encoding": "identity"}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         url = f"{self.api_url}{target}"
-        if self.exchanges:
-            time.sleep(self._pause_s)
         self._say(f"{method} {target}")
         exchange = self._asked(Exchange(title, method, url, sent))
         self.exchanges.append(exchange)
