@@ -240,7 +240,7 @@ def test_a_proxy_that_cannot_work_is_exit_3_and_one_line_without_its_password(
     else:
         said = fails(3, "mount", root, **{variable: proxy})
     assert said.startswith(f"allenfs: {variable}=")
-    assert "proxy.example:3128' is not a valid proxy: there is a blank" in said
+    assert "proxy.example:3128' is not a valid proxy: it contains a space" in said
     assert "s3cret" not in said
     assert not is_mounted(root)
 
@@ -415,4 +415,4 @@ def test_an_address_with_a_password_is_refused_and_the_password_not_shown(
     for text in said:
         assert "s3cret" not in text
         assert "mirror.example" in text
-    assert "~/.netrc (machine HOST login USER password PASSWORD)" in said[0]
+    assert "~/.netrc instead (machine HOST login USER password PASSWORD)" in said[0]
