@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _ANSWER_S = 3.0
 _AT_ONCE = 8
 _FEW_FILES = 1024
-# A download takes two threads of the mount's process, whoever waits for it a third.
+# A download takes two threads of the daemon, and each waiting open one more.
 _FEW_PROCESSES = 100
 _SHOWN = 5
 
