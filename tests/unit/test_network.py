@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allenfs import config, network
+from allenfs import certificates, config, network
 from allenfs.errors import NetworkSettingError, UrlError
 from allenfs.wording import without_user
 
@@ -121,3 +122,12 @@ def test_files_that_variables_name_are_of_the_current_directory(
         "SSL_CERT_DIR": f"{here}/certs:/etc/ssl/certs:",
         "NETRC": "/home/me/passwords",
     }
+
+
+def test_missing_directories_of_a_list_are_skipped_but_a_single_one_is_not(
+    tmp_path: Path,
+) -> None:
+    found = certificates.named(None, {"SSL_CERT_DIR": f"/missing:{tmp_path}"})
+    assert found == {tmp_path: "SSL_CERT_DIR"}
+    found = certificates.named(None, {"SSL_CERT_DIR": "/missing"})
+    assert found == {Path("/missing"): "SSL_CERT_DIR"}
