@@ -7,12 +7,14 @@ own, and never says that something does not exist.
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from allenfs import documents, info, questions, sheets, tree
 from allenfs.browse import Browser
 from allenfs.documents import Document
-from allenfs.entries import Entry, Folder, Link, Picture, Series, Sheet
+from allenfs.entries import Entry, Folder, Link, Picture, Sheet
 from allenfs.errors import PathNotFoundError
 from allenfs.images import VIEWS, ImageService
 from allenfs.labels import path_name
@@ -66,15 +68,13 @@ class Catalog:
             It could not be asked.
         """
         match node:
-            case ImageFile(request, False):
+            case ImageFile():
+                request = self._completed(node, interrupted)
                 return Picture(request, self._held_px(request))
-            case ImageFile(request):
-                equalized = self._equalized(request, interrupted)
-                return Picture(equalized, self._held_px(request))
-            case ParameterDirectory(request, True):
-                self._equalized(request, interrupted)
+            case ParameterDirectory():
+                self._completed(node, interrupted)
                 return Folder()
-            case ParameterDirectory() | DataSetsDirectory():
+            case DataSetsDirectory():
                 return Folder()
             case InfoFile(subject, subject_id):
                 return info.document(self._archive, subject, subject_id, interrupted)
@@ -105,17 +105,17 @@ class Catalog:
             case _:
                 return self._browser.names(node, interrupted)
 
-    def series(self, directory: CollectionDirectory) -> Series:
+    def series(self, directory: CollectionDirectory) -> tuple[ImageRequest, ...]:
         """Return the images that a directory lists, as far as they are at hand."""
         held = self._archive.stock.any(_question(directory))
         collection: Collection | None = held.record if held else None
-        view = directory.view.request
         if collection is None:
-            return Series(view)
-        if directory.view.equalized and collection.equalization is not None:
-            view = view.with_range(collection.equalization)
-        images = filter(directory.view.shows, collection.images.values())
-        return Series(view, tuple(image.image_id for image in images))
+            return ()
+        requests = []
+        for image in filter(directory.view.shows, collection.images.values()):
+            with contextlib.suppress(PathNotFoundError):
+                requests.append(_seen(directory, collection, image))
+        return tuple(requests)
 
     def more_names(
         self,
@@ -178,6 +178,32 @@ class Catalog:
         else:
             held = self._archive.stock.fresh(questions.section(request.image_id))
         return _full_px(held.record.image) if held and held.record else None
+
+    def _completed(
+        self,
+        node: ImageFile | ParameterDirectory,
+        interrupted: Callable[[], bool],
+    ) -> ImageRequest:
+        """Return a request with what its path leaves to the records."""
+        request = node.request
+        if node.from_corner:
+            request = self._from_corner(request, interrupted)
+        return self._equalized(request, interrupted) if node.equalized else request
+
+    def _from_corner(
+        self, request: ImageRequest, interrupted: Callable[[], bool]
+    ) -> ImageRequest:
+        record: Plate | SectionRecord
+        if request.service is ImageService.ATLAS:
+            question = questions.plate(request.image_id)
+            record = self._archive.existing(question, interrupted).record
+        else:
+            section = questions.section(request.image_id)
+            record = self._archive.existing(section, interrupted).record
+        corner_px = record.image.corner_px
+        if corner_px is None:
+            return _deny(f"x and y of image {request.image_id}")
+        return request.with_corner(corner_px)
 
     def _equalized(
         self, request: ImageRequest, interrupted: Callable[[], bool]
@@ -255,22 +281,33 @@ def _full_px(image: SectionImage) -> tuple[int, int] | None:
 def _file_of(collection: Collection, file: CollectionFile | SheetFile) -> Entry:
     directory = file.directory
     if isinstance(file, SheetFile):
-        sheet = sheets.sheet(directory, collection, _seen(directory, collection, 0))
+        view = _equalized_view(directory, collection)
+        sheet = sheets.sheet(directory, collection, view)
         return _deny("sheet of these images") if sheet is None else Sheet(sheet)
     image = collection.images.get(file.image_id)
     if image is None or image.file_name != file.name:
         return _deny(file.name)
     if not directory.view.shows(image):
         return _deny(f"{file.name} in this view")
-    request = _seen(directory, collection, image.image_id)
-    return Picture(request, _full_px(image))
+    return Picture(_seen(directory, collection, image), _full_px(image))
 
 
 def _seen(
-    directory: CollectionDirectory, collection: Collection, image_id: int
+    directory: CollectionDirectory, collection: Collection, image: SectionImage
 ) -> ImageRequest:
     """Return the request of an image as a directory shows it."""
-    request = directory.view.of(image_id)
+    view = _equalized_view(directory, collection)
+    request = replace(view, image_id=image.image_id)
+    if directory.view.from_corner and image.corner_px is not None:
+        return request.with_corner(image.corner_px)
+    return request
+
+
+def _equalized_view(
+    directory: CollectionDirectory, collection: Collection
+) -> ImageRequest:
+    """Return the request of no image in particular, with the data set's range."""
+    request = directory.view.request
     if not directory.view.equalized:
         return request
     if collection.equalization is None:

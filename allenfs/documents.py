@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     *("section_number", "image_id", "width_px", "height_px"),
-    *("resolution_um_per_px", "failed", "file_name"),
+    *("resolution_um_per_px", "failed", "file_name", "x_px", "y_px"),
 )
 
 
@@ -61,7 +61,11 @@ def info(record: Row, added: dict[str, Any]) -> bytes:
 
 
 def sections(data_set: Collection) -> bytes:
-    """Return ``sections.csv``: one line for each image, in section order."""
+    """Return ``sections.csv``: one line for each image, in section order.
+
+    What the record does not say is an empty cell. ``x_px`` and ``y_px`` are the
+    image's corner on its slide, in full-resolution pixels.
+    """
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(_COLUMNS)
@@ -72,7 +76,7 @@ def sections(data_set: Collection) -> bytes:
                 *(image.width_px or "", image.height_px or ""),
                 "" if image.resolution_um is None else f"{image.resolution_um:.12g}",
                 "true" if image.failed else "false",
-                image.file_name,
+                *(image.file_name, image.x_px, image.y_px),
             )
         )
     return table.getvalue().encode()

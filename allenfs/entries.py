@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from allenfs.documents import Document
@@ -46,24 +46,6 @@ class Sheet:
     """An image of many images, drawn here."""
 
     request: SheetRequest
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """The images of a listing, in its order.
-
-    Attributes
-    ----------
-    view : ImageRequest
-        How the listing shows them: of no image in particular.
-    """
-
-    view: ImageRequest
-    image_ids: tuple[int, ...] = ()
-
-    def request(self, place: int) -> ImageRequest:
-        """Return the request of the image at a place, from 0."""
-        return replace(self.view, image_id=self.image_ids[place])
 
 
 @dataclass(frozen=True, slots=True)

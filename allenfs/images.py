@@ -165,6 +165,21 @@ class ImageRequest:
         """Return the request with lower and upper bound of each channel."""
         return replace(self, range=channels)
 
+    def with_corner(self, corner_px: tuple[int, int]) -> ImageRequest:
+        """Return the request with its `roi` counted from that corner of the slide.
+
+        Parameters
+        ----------
+        corner_px : tuple of int
+            Left and top of the image on its slide, in full-resolution pixels.
+
+        Raises
+        ------
+        PathNotFoundError
+            No path names a place so far away.
+        """
+        return replace(self, roi=(self.roi or Roi()).moved(*corner_px))
+
     def with_file(self, name: str) -> ImageRequest:
         """Read a file name: the request with its view or atlas.
 

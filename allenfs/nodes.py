@@ -42,18 +42,23 @@ class ParameterDirectory:
     ----------
     equalized : bool
         With the `range` of its data set, which the catalog knows.
+    from_corner : bool
+        The `roi` counts from the image's own corner; where on the slide that is,
+        the catalog knows.
     """
 
     request: ImageRequest
     equalized: bool = False
+    from_corner: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A file: one image; `equalized` as in a directory."""
+    """A file: one image; `equalized` and `from_corner` as in a directory."""
 
     request: ImageRequest
     equalized: bool = False
+    from_corner: bool = False
 
 
 class Subject(enum.Enum):
@@ -101,21 +106,26 @@ class View:
     ----------
     request : ImageRequest
         Of no image in particular: its id is 0.
+    equalized, from_corner : bool
+        As in a `ParameterDirectory`.
     treatment : str or None
         Only the plates of this treatment, in the service's own words.
     """
 
     request: ImageRequest
     equalized: bool = False
+    from_corner: bool = False
     treatment: str | None = None
 
     def of(self, image_id: int) -> ImageRequest:
-        """Return the request of one image, seen so; not yet equalized."""
+        """Return the request of one image, as far as the path tells it."""
         return replace(self.request, image_id=image_id)
 
     def shows(self, image: SectionImage) -> bool:
         """Whether an image is among those that are shown."""
         if self.request.annotated and not image.annotated:
+            return False
+        if self.from_corner and image.corner_px is None:
             return False
         return self.treatment is None or self.treatment in image.treatments
 

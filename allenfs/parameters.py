@@ -6,13 +6,14 @@ parameter cannot be in the path and missing in the URL or in the store's key.
 
 Parameters are those of the Allen Institute's page "Downloading an Image";
 ``rgb``, ``contrast`` and ``colormap`` are those of AllenSDK's
-``ImageDownloadApi``.
+``ImageDownloadApi``. ``at`` is allenfs' own spelling of a ``roi``, counted from an
+image's own corner.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from allenfs.errors import PathNotFoundError
@@ -31,6 +32,8 @@ _NUMBER = r"(?:0|[1-9][0-9]{0,8})"
 _POSITIVE = r"[1-9][0-9]{0,8}"
 _UNIT_DECIMAL = r"(?:0(?:\.[0-9]{1,6})?|1(?:\.0{1,6})?)"
 _DECIMAL = r"(?:0|[1-9][0-9]{0,4})(?:\.[0-9]{1,6})?"
+_MAX_PX = 10**9 - 1
+_FROM_CORNER = re.compile(rf"at({_POSITIVE})x({_POSITIVE})\+({_NUMBER})\+({_NUMBER})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ class Roi:
     width_px, height_px : int or None
         Pixels of the chosen tier; both or none.
     left_px_full, top_px_full : int or None
-        Full-resolution pixels; both or none.
+        Full-resolution pixels of the slide, of which the image may be a part; both
+        or none.
     """
 
     width_px: int | None = None
@@ -55,6 +59,20 @@ class Roi:
         if self.left_px_full is None:
             return size
         return f"{size}+{self.left_px_full}+{self.top_px_full}"
+
+    def moved(self, right_px: int, down_px: int) -> Roi:
+        """Return the region so many full-resolution pixels further on.
+
+        Raises
+        ------
+        PathNotFoundError
+            No path names a place so far away.
+        """
+        return replace(
+            self,
+            left_px_full=_at_most((self.left_px_full or 0) + right_px, _MAX_PX),
+            top_px_full=_at_most((self.top_px_full or 0) + down_px, _MAX_PX),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +140,15 @@ def _at_most(value: int, maximum: int) -> int:
 
 def _read_roi(found: re.Match[str]) -> Roi:
     return Roi(*(None if text is None else int(text) for text in found.groups()))
+
+
+def region_from_corner(name: str) -> Roi | None:
+    """Read ``atWxH+X+Y``: a region counted from an image's own corner.
+
+    Which ``roi`` of the slide it stands for, the image's record says.
+    """
+    found = _FROM_CORNER.fullmatch(name)
+    return None if found is None else _read_roi(found)
 
 
 def _roi_query(roi: Roi) -> list[str]:

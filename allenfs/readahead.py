@@ -15,7 +15,6 @@ from allenfs.sealed import SEAL_BYTES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from allenfs.entries import Series
     from allenfs.images import ImageRequest
     from allenfs.nodes import CollectionDirectory
     from allenfs.sealed import Known
@@ -52,10 +51,10 @@ class Fetcher(Protocol):
 class _Listing:
     """A listing that is being read: its images, and the run through them."""
 
-    def __init__(self, series: Series, max_window: int) -> None:
-        self.series = series
-        self.places = {number: i for i, number in enumerate(series.image_ids)}
-        self.run = Run(len(series.image_ids), max_window)
+    def __init__(self, requests: tuple[ImageRequest, ...], max_window: int) -> None:
+        self.requests = requests
+        self.places = {request.image_id: i for i, request in enumerate(requests)}
+        self.run = Run(len(requests), max_window)
         self.largest_bytes = 0  # on disk, of its images that are here
 
     @property
@@ -90,7 +89,7 @@ class ReadAhead:
     def __init__(
         self,
         fetcher: Fetcher,
-        series: Callable[[CollectionDirectory], Series],
+        series: Callable[[CollectionDirectory], tuple[ImageRequest, ...]],
         turns: Turns,
         *,
         max_window: int,
@@ -158,13 +157,13 @@ class ReadAhead:
         return self._fetcher.may_go_ahead and not self._is_out_of_reach()
 
     def _look_ahead(self, listing: _Listing) -> None:
-        run, request = listing.run, listing.series.request
+        run, requests = listing.run, listing.requests
         for place in run.new_places():
-            if not self._fetcher.is_known(request(place)):
+            if not self._fetcher.is_known(requests[place]):
                 run.guesses[place] = False
         if not run.guesses:
             for place in run.new_places(beyond=_LOOK_AHEAD):
-                if not self._fetcher.is_known(request(place)):
+                if not self._fetcher.is_known(requests[place]):
                     run.put_back()
                     break
 
@@ -192,7 +191,7 @@ class ReadAhead:
             if guess is None:
                 return False
             listing, place = guess
-            self._fetcher.go_ahead(listing.series.request(place), turn)
+            self._fetcher.go_ahead(listing.requests[place], turn)
         finally:
             turn.drop()
         self._learn(listing, place)
@@ -215,15 +214,15 @@ class ReadAhead:
         """Whether the store can keep one more, until it is opened, with the others."""
         expected_bytes = listing.largest_bytes
         if not expected_bytes:
-            expected_bytes = listing.series.request(place).size_bound_bytes()
+            expected_bytes = listing.requests[place].size_bound_bytes()
         unread_bytes = sum(one.unread_bytes for one in self._listings.values())
         return unread_bytes + expected_bytes <= self._budget_bytes
 
     def _learn(self, listing: _Listing, *places: int) -> None:
         """Look how large the images of a listing are."""
         for place in places:
-            if 0 <= place < len(listing.series.image_ids):
-                known = self._fetcher.peek(listing.series.request(place))
+            if 0 <= place < len(listing.requests):
+                known = self._fetcher.peek(listing.requests[place])
                 if known is not None:
                     cost_bytes = disk_bytes(known.size_bytes + SEAL_BYTES)
                     listing.largest_bytes = max(listing.largest_bytes, cost_bytes)

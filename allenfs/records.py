@@ -48,9 +48,9 @@ class SectionImage(NamedTuple):
 
     Attributes
     ----------
-    section_number : int
-        0 where the record has none, or one that cannot stand in a name: an image
-        is not to be lost for it.
+    section_number : int or None
+        None where the record has none, or one that cannot stand in a name. 0 is a
+        real one, recorded of data set 73817439.
     width_px, height_px : int
         At full resolution; 0 where the record does not say.
     resolution_um : float or None
@@ -61,21 +61,33 @@ class SectionImage(NamedTuple):
         Whether it has drawings.
     treatments : tuple of str
         Of a plate, such as ``NISSL``.
+    x_px, y_px : int or None
+        Left and top of the image on its slide, in full-resolution pixels; None where
+        the record does not say.
     """
 
     image_id: int
-    section_number: int
+    section_number: int | None
     width_px: int = 0
     height_px: int = 0
     resolution_um: float | None = None
     failed: bool = False
     annotated: bool = False
     treatments: tuple[str, ...] = ()
+    x_px: int | None = None
+    y_px: int | None = None
 
     @property
     def file_name(self) -> str:
         """``NNNN_IMAGEID.jpg``: `ls` sorts it in section order."""
-        return f"{self.section_number:04d}_{self.image_id}.jpg"
+        return f"{self.section_number or 0:04d}_{self.image_id}.jpg"
+
+    @property
+    def corner_px(self) -> tuple[int, int] | None:
+        """Left and top of the image on its slide, where its record says them."""
+        if self.x_px is None or self.y_px is None:
+            return None
+        return self.x_px, self.y_px
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,20 +211,24 @@ def image_of(row: Row) -> SectionImage | None:
         resolution_um = None
     return SectionImage(
         image_id,
-        _whole(row.get("section_number"), 0, _MAX_SECTION_NUMBER) or 0,
+        _section_number(row),
         _whole(row.get("width"), 1, _MAX_SIDE_PX) or 0,
         _whole(row.get("height"), 1, _MAX_SIDE_PX) or 0,
         resolution_um,
         row.get("failed") is True,
         row.get("annotated") is True,
         texts(row.get("treatments"), "name"),
+        _whole(row.get("x"), 0, _MAX_SIDE_PX),
+        _whole(row.get("y"), 0, _MAX_SIDE_PX),
     )
 
 
 def in_section_order(rows: Iterable[Row]) -> dict[int, SectionImage]:
     """Read images and sort them; the service's own order is none."""
     images = (image for image in map(image_of, rows) if image is not None)
-    ordered = sorted(images, key=lambda image: (image.section_number, image.image_id))
+    ordered = sorted(
+        images, key=lambda image: (image.section_number or 0, image.image_id)
+    )
     return {image.image_id: image for image in ordered}
 
 
@@ -233,9 +249,9 @@ def nissl_of(row: Row) -> int | None:
 
     Where there are several, the one whose section number is closest.
     """
-    here = _whole(row.get("section_number"), 0, _MAX_SECTION_NUMBER) or 0
+    here = _section_number(row) or 0
     found = [
-        (not is_proven, abs(image.section_number - here), image.image_id)
+        (not is_proven, abs((image.section_number or 0) - here), image.image_id)
         for associate in rows_of(row.get("associates"))
         if (image := image_of(associate)) is not None
         and image.image_id != record_id(row)
@@ -261,6 +277,10 @@ def _is_nissl(row: Row) -> bool | None:
     if not treatments:
         return None
     return any(NISSL in texts(rows, "name") for rows in treatments)
+
+
+def _section_number(row: Row) -> int | None:
+    return _whole(row.get("section_number"), 0, _MAX_SECTION_NUMBER)
 
 
 def _whole(value: Any, minimum: int, maximum: int) -> int | None:

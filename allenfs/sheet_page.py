@@ -121,7 +121,8 @@ class Page:
         base = top + number_px + 2
         # the gap may be used, too: the longest numbers are wider than a picture
         width_px += self._grid.gap_px
-        number, image_id = str(image.section_number), str(image.image_id)
+        number = "-" if image.section_number is None else str(image.section_number)
+        image_id = str(image.image_id)
         self._write(number, (middle, base), "ms", _font(number_px), _INK, width_px)
         base += id_px + 2
         self._write(image_id, (middle, base), "ms", _font(id_px), _FAINT, width_px)

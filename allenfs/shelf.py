@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 log = safe_log.logger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
 _DAMAGE = (
     *(gzip.BadGzipFile, zlib.error, EOFError, RecursionError),
     *(ValueError, KeyError, TypeError),

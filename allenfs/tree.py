@@ -38,6 +38,7 @@ from allenfs.nodes import (
     Subject,
     View,
 )
+from allenfs.parameters import region_from_corner
 from allenfs.sheets import SHEET_FILE
 
 # ds9 and ds10 can be named but are not listed: a thumbnail of 256 pixels is
@@ -95,15 +96,17 @@ def request_of(node: Node) -> ImageRequest:
     Raises
     ------
     IsADirError
-        The node is no image, or one whose `range` is in the catalog.
+        The node is no image, or one whose `range` or `roi` is in the catalog.
     """
     match node:
-        case ImageFile(request, False):
+        case ImageFile(request, equalized=False, from_corner=False):
             return request
-        case CollectionFile(CollectionDirectory(view=View(equalized=False) as view)):
+        case CollectionFile(
+            CollectionDirectory(view=View(equalized=False, from_corner=False) as view)
+        ):
             return view.of(node.image_id)
         case ImageFile() | CollectionFile():
-            msg = "the range is in the catalog: see user.allenfs.url in a mount"
+            msg = "it depends on the image's record: see user.allenfs.url in a mount"
             raise IsADirError(msg)
         case SheetFile():
             msg = "a contact sheet is drawn here, of many images: it has no URL"
@@ -152,9 +155,10 @@ def _parse_image(request: ImageRequest, names: list[str]) -> Node:
             return SectionLink(request.image_id, last)
     if last.endswith(".jpg"):
         view = _with_parameters(View(request), directories)
-        return ImageFile(view.request.with_file(last), view.equalized)
+        request = view.request.with_file(last)
+        return ImageFile(request, view.equalized, view.from_corner)
     view = _with_parameters(View(request), names)
-    return ParameterDirectory(view.request, view.equalized)
+    return ParameterDirectory(view.request, view.equalized, view.from_corner)
 
 
 def _parse_data_set(names: list[str]) -> Node:
@@ -214,6 +218,9 @@ def _with_parameter(view: View, name: str, subject: Subject | None) -> tuple[str
         return "range", replace(view, equalized=True)
     if subject is Subject.DATA_SET and name in VIEWS:
         return "view", replace(view, request=view.request.with_file(f"{name}.jpg"))
+    if (roi := region_from_corner(name)) is not None:
+        request = replace(view.request, roi=roi)
+        return "roi", replace(view, request=request, from_corner=True)
     try:
         field, request = view.request.with_parameter(name)
     except PathNotFoundError:

@@ -47,7 +47,7 @@ def section_image(record: ImageRecord, *, failed: bool = False) -> dict[str, Val
     """Return the fields of a section image; x and y are those of its record."""
     storage = f"/external/sample/prod{record.data_set_id % 50}/{record.image_id}"
     return {
-        **_sub_image(record, record.width_px, record.height_px),
+        **_sub_image(record, *_slide_px(record)),
         "annotated": False,
         "bits_per_component": 8,
         # Of Nissl sections and projections there is no mask.
@@ -69,6 +69,12 @@ def facet(text: str) -> int:
 def tier_count(width_px: int, height_px: int) -> int:
     """Return the tiers of a slide: the last one fits a tile of 256 pixels."""
     return math.ceil(math.log2(max(width_px, height_px) / _TILE_PX)) + 1
+
+
+def _slide_px(record: ImageRecord) -> tuple[int, int]:
+    if record.slide is None:
+        return record.width_px, record.height_px
+    return record.slide.width_px, record.slide.height_px
 
 
 def _sub_image(

@@ -16,6 +16,18 @@ Plane = Literal["coronal", "sagittal"]
 
 
 @dataclass(frozen=True, slots=True)
+class Slide:
+    """A piece of glass with several images on it; its size in full-resolution pixels.
+
+    Where each image begins, its left and top say.
+    """
+
+    width_px: int
+    height_px: int
+    image_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DataSet:
     """What the images of one experiment, or of one atlas, have in common."""
 
@@ -27,6 +39,8 @@ class DataSet:
     title: str
     #: image id, section number, width, height, left, top (full-resolution pixels)
     images: tuple[tuple[int, int, int, int, int, int], ...]
+    #: the images that are not on one of them are alone on theirs
+    slides: tuple[Slide, ...] = ()
 
 
 DOCUMENTED: tuple[DataSet, ...] = (
@@ -96,6 +110,31 @@ DOCUMENTED: tuple[DataSet, ...] = (
         (
             (101945187, 163, 8992, 4936, 0, 0),
             (101945191, 171, 8992, 4936, 0, 0),
+        ),
+    ),
+    DataSet(
+        100055044,  # recorded: ten of its 16 sections, on three of its six slides
+        "section",
+        "ish",
+        "sagittal",
+        1.049,
+        "Mouse Brain, Npy",
+        (
+            (101082293, 5, 9072, 6384, 5120, 30368),
+            (101082294, 13, 9504, 7232, 4448, 20560),
+            (101082296, 29, 10304, 6992, 4800, 1600),
+            (101082286, 45, 10992, 7296, 3248, 20688),
+            (101082287, 53, 11184, 7968, 3744, 10560),
+            (101082288, 61, 11376, 7504, 2976, 1216),
+            (101082289, 133, 14976, 8048, 0, 30176),
+            (101082290, 141, 15120, 7824, 48, 21072),
+            (101082291, 149, 15008, 8640, 0, 11120),
+            (101082292, 157, 14752, 7664, 608, 1168),
+        ),
+        (
+            Slide(19136, 38208, (101082293, 101082294, 101082296)),
+            Slide(19200, 38272, (101082286, 101082287, 101082288)),
+            Slide(19152, 38240, (101082289, 101082290, 101082291, 101082292)),
         ),
     ),
     DataSet(

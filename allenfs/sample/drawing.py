@@ -16,6 +16,7 @@ from allenfs.sample.anatomy import base_size
 from allenfs.sample.caption import caption
 from allenfs.sample.encode import STRIP_PX, encode, encode_strips
 from allenfs.sample.picture import Picture, Region, region_of
+from allenfs.sample.records import RECORDS
 from allenfs.sample.stains import Layer, Stack, stack_of
 from allenfs.sample.texture import cell_tile, tiled
 from allenfs.sample.tones import toned
@@ -60,32 +61,75 @@ def _strips(
     record: ImageRecord, picture: Picture, region: Region, strip_px: int
 ) -> Iterator[Image.Image]:
     """Yield the picture from top to bottom, `strip_px` rows at a time."""
-    stack = stack_of(
-        record,
-        picture.view,
-        annotation=picture.annotation,
-        atlas_id=picture.atlas_id,
-    )
     band = caption(record, picture)
     for top in range(0, region.height_px, strip_px):
         rows = min(strip_px, region.height_px - top)
-        strip = _Strip(record, picture.downsample, region, top, rows).painted(stack)
-        strip = toned(strip, record, picture)
+        part = Region(
+            region.left_px,
+            region.top_px + (top << picture.downsample),
+            region.width_px,
+            rows,
+        )
+        strip = toned(_painted(record, picture, part), record, picture)
         if band is not None:
             strip.paste(band, (0, region.height_px - band.height - top))
         yield strip
 
 
-class _Strip:
-    """Some rows of a picture."""
+def _painted(record: ImageRecord, picture: Picture, part: Region) -> Image.Image:
+    """Return a part of an image; where that has a slide, of all that is on it."""
+    if record.slide is None:
+        return _of_one_image(record, picture, part)
+    glass = _stack(record, picture).glass
+    strip = Image.new("RGB", (part.width_px, part.height_px), glass)
+    for other in map(RECORDS.__getitem__, record.slide.image_ids):
+        seen = _overlap(other, picture.downsample, part)
+        if seen is not None:
+            left = (seen.left_px - part.left_px) >> picture.downsample
+            top = (seen.top_px - part.top_px) >> picture.downsample
+            strip.paste(_of_one_image(other, picture, seen), (left, top))
+    return strip
 
-    def __init__(
-        self, record: ImageRecord, downsample: int, region: Region, top: int, rows: int
-    ) -> None:
-        self._size = (region.width_px, rows)
+
+def _of_one_image(record: ImageRecord, picture: Picture, part: Region) -> Image.Image:
+    return _Part(record, picture.downsample, part).painted(_stack(record, picture))
+
+
+def _stack(record: ImageRecord, picture: Picture) -> Stack:
+    return stack_of(
+        record,
+        picture.view,
+        annotation=picture.annotation,
+        atlas_id=picture.atlas_id,
+    )
+
+
+def _overlap(record: ImageRecord, downsample: int, part: Region) -> Region | None:
+    """Return what a part of a slide shows of one image; None where that is nothing."""
+    left_px, top_px = max(part.left_px, record.left_px), max(part.top_px, record.top_px)
+    right_px = min(
+        part.left_px + (part.width_px << downsample), record.left_px + record.width_px
+    )
+    bottom_px = min(
+        part.top_px + (part.height_px << downsample), record.top_px + record.height_px
+    )
+    width_px, height_px = (
+        (right_px - left_px) >> downsample,
+        (bottom_px - top_px) >> downsample,
+    )
+    if width_px < 1 or height_px < 1:
+        return None
+    return Region(left_px, top_px, width_px, height_px)
+
+
+class _Part:
+    """A part of one image."""
+
+    def __init__(self, record: ImageRecord, downsample: int, region: Region) -> None:
+        self._size = (region.width_px, region.height_px)
         self._tile = cell_tile(record.resolution_um, downsample)
         left_px = region.left_px - record.left_px
-        top_px = region.top_px - record.top_px + (top << downsample)
+        top_px = region.top_px - record.top_px
         self._corner = (left_px >> downsample, top_px >> downsample)
         width, height = base_size(record)
         across, down = width / record.width_px, height / record.height_px
@@ -93,12 +137,12 @@ class _Strip:
             left_px * across,
             top_px * down,
             min(width, (left_px + (region.width_px << downsample)) * across),
-            min(height, (top_px + (rows << downsample)) * down),
+            min(height, (top_px + (region.height_px << downsample)) * down),
         )
         self._enlarged = 1 / (across * (1 << downsample))
 
     def painted(self, stack: Stack) -> Image.Image:
-        """Return the strip with every layer on it."""
+        """Return the part with every layer on it."""
         strip = Image.new("RGB", self._size, stack.glass)
         for layer in stack.layers:
             if not self._touches(layer.mask):

@@ -2,8 +2,9 @@
 
 *Recorded* are: products 1, 3 and 5, treatments 3, 5 and 16, planes, reference spaces,
 the three equalizations, atlases with their graphs and groups, and what the section
-data sets 123, 479 and 69289763 say of themselves. The rest is invented: gene ids,
-specimens, treatments 1 and 21, the abbreviations of products 5 and 12, all of 39.
+data sets 123, 479, 69289763 and 100055044 say of themselves. The rest is invented:
+gene ids, specimens, treatments 1 and 21, the abbreviations of products 5 and 12, all
+of 39.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ PRODUCTS: Final = (
 HUMAN_ORGANISM, MOUSE_ORGANISM = 1, 2
 ORGANISMS: Final = ((HUMAN_ORGANISM, "Homo Sapiens"), (MOUSE_ORGANISM, "Mus musculus"))
 
-ADORA2A, PDYN, CALB1, CRH, PROX1, H2_K1 = 11323, 18376, 12096, 12694, 18893, 14751
+ADORA2A, PDYN, CALB1, CRH, PROX1, H2_K1, NPY = (
+    *(11323, 18376, 12096, 12694, 18893, 14751, 19106),
+)
 #: id, acronym, name, Entrez id, organism
 GENES: Final = (
     (ADORA2A, "Adora2a", "adenosine A2a receptor", 11540, MOUSE_ORGANISM),
@@ -46,6 +49,7 @@ GENES: Final = (
     (CRH, "Crh", "corticotropin releasing hormone", 12918, MOUSE_ORGANISM),
     (PROX1, "Prox1", "prospero homeobox 1", 19130, MOUSE_ORGANISM),
     (H2_K1, "H2-K1", "histocompatibility 2, K1, K region", 14972, MOUSE_ORGANISM),
+    (NPY, "Npy", "neuropeptide Y", 109648, MOUSE_ORGANISM),
     # Acronyms are told apart by their case: this one has no experiment here.
     (78, "CALB1", "calbindin 1, 28kDa", 793, HUMAN_ORGANISM),
 )
@@ -112,6 +116,7 @@ EXPERIMENTS: Final[dict[int, Experiment]] = {
     70634395: Experiment((MOUSE,), ISH, ADORA2A, failed=True),
     72109410: Experiment((MOUSE,), ISH, ADORA2A),
     479: Experiment((MOUSE,), ISH, H2_K1, specimen=702765),
+    100055044: Experiment((MOUSE,), ISH, NPY, specimen=702566),
     69289763: Experiment((DEV_MOUSE, MOUSE), ISH, PROX1, specimen=68870790),
     100076514: Experiment((DEV_MOUSE,), ISH, ADORA2A, age=P14),
 }

@@ -59,19 +59,26 @@ class Region:
 
 
 def region_of(record: ImageRecord, picture: Picture) -> Region:
-    """Return the pixels that `picture` shows, clamped to the image.
+    """Return the pixels that `picture` shows, clamped to the image or its slide.
+
+    Without a corner and a size, the image itself.
 
     Raises
     ------
     OutsideImageError
-        The region lies wholly outside the image, or has no width or height.
+        The region lies wholly outside, or has no width or height.
     """
-    d = picture.downsample
+    d, slide = picture.downsample, record.slide
+    across, down = (record.left_px, record.width_px), (record.top_px, record.height_px)
     left, width = _clamp(
-        picture.left_px, picture.width_px, record.left_px, record.width_px, d
+        *(picture.left_px, picture.width_px, across),
+        across if slide is None else (0, slide.width_px),
+        d,
     )
     top, height = _clamp(
-        picture.top_px, picture.height_px, record.top_px, record.height_px, d
+        *(picture.top_px, picture.height_px, down),
+        down if slide is None else (0, slide.height_px),
+        d,
     )
     return Region(left, top, width, height)
 
@@ -91,21 +98,23 @@ def resolved(record: ImageRecord, picture: Picture) -> Picture:
 def _clamp(
     start_px: int | None,
     size_px: int | None,
-    image_start_px: int,
-    image_size_px: int,
+    image_px: tuple[int, int],
+    bounds_px: tuple[int, int],
     downsample: int,
 ) -> tuple[int, int]:
     """Return start (full resolution) and size (tier) along one axis.
 
-    Sizes are rounded down, as every recorded size is, and never below one pixel.
+    `image_px` and `bounds_px` are start and size of the image, and of what there is
+    to be seen, at full resolution. Sizes are rounded down, as every recorded size
+    is, and never below one pixel.
     """
-    image_stop_px = image_start_px + image_size_px
-    start = image_start_px if start_px is None else start_px
+    first, last = bounds_px[0], sum(bounds_px)
+    start = image_px[0] if start_px is None else start_px
     if size_px is None:
-        size_px = max(1, image_size_px >> downsample)
+        size_px = max(1, image_px[1] >> downsample)
     stop = start + (size_px << downsample)
-    if size_px < 1 or stop <= image_start_px or start >= image_stop_px:
+    if size_px < 1 or stop <= first or start >= last:
         message = f"{size_px} pixels from {start} are outside the image"
         raise OutsideImageError(message)
-    start, stop = max(start, image_start_px), min(stop, image_stop_px)
+    start, stop = max(start, first), min(stop, last)
     return start, max(1, (stop - start) >> downsample)

@@ -9,7 +9,7 @@ from allenfs.sample.data_sets import DOCUMENTED
 from allenfs.sample.series import SERIES
 
 if TYPE_CHECKING:
-    from allenfs.sample.data_sets import DataSet, Kind, Plane, Style
+    from allenfs.sample.data_sets import DataSet, Kind, Plane, Slide, Style
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,9 @@ class ImageRecord:
     """One image of the sample service.
 
     `width_px` and `height_px` are full-resolution pixels. `left_px` and `top_px` say
-    where on its slide the image begins: 0 for sections, not 0 for atlas plates.
+    where on its slide the image begins: 0 for most sections, not 0 for atlas plates.
+    `slide` is what else there is to be seen, where a region goes beyond the image;
+    None where it is cut at the edges.
     """
 
     image_id: int
@@ -32,6 +34,7 @@ class ImageRecord:
     plane: Plane
     resolution_um: float
     title: str
+    slide: Slide | None = None
 
     @property
     def modified_s(self) -> int:
@@ -59,6 +62,10 @@ def _records() -> dict[int, ImageRecord]:
             plane=data_set.plane,
             resolution_um=data_set.resolution_um,
             title=data_set.title,
+            slide=next(
+                (slide for slide in data_set.slides if image_id in slide.image_ids),
+                None,
+            ),
         )
         for data_set in DATA_SETS
         for image_id, section_number, width_px, height_px, left_px, top_px in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import pytest
 from mounted import Mounted
 
 from allenfs.sample.content import sample_database
+from allenfs.sample.faults import Fault
 from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
 
@@ -77,6 +79,55 @@ def test_one_image_is_one_entry_whichever_path_opened_it(
         assert len(mounted.stored) == 1
 
 
+def test_the_same_place_of_sections_on_a_slide_is_each_sections_own(
+    tmp_path: Path, service: SampleService
+) -> None:
+    sections = ["0045_101082286.jpg", "0053_101082287.jpg", "0061_101082288.jpg"]
+    place = "at600x400+4000+3000"
+    with Mounted(tmp_path, service.url) as mounted:
+        directory = mounted / f"dataset/100055044/{place}"
+        whole = sorted(os.listdir(directory))
+        assert set(sections) < set(whole)
+        assert len(whole) == 10
+        copy = tmp_path / "copy"
+        subprocess.run(["cp", "-r", directory, copy], check=True)
+        assert service.image_requests == 10
+        datas = [(copy / name).read_bytes() for name in sections]
+        assert len(set(datas)) == 3
+        # every other spelling of it is the same stored image
+        for path in (
+            f"section/101082286/{place}/image.jpg",
+            "section/101082286/roi600x400+7248+23688/image.jpg",
+            "dataset/100055044/roi600x400+7248+23688/0045_101082286.jpg",
+        ):
+            assert (mounted / path).read_bytes() == datas[0]
+            url = os.getxattr(mounted / path, "user.allenfs.url").decode()
+            assert url.endswith(
+                "/image_download/101082286?left=7248&top=23688&width=600&height=400"
+            )
+        plate = mounted / "atlas/100883869/at600x400+7000+3000/annotated/atlas2.jpg"
+        same = mounted / "browse/atlas/2/annotated/at600x400+7000+3000"
+        assert plate.read_bytes() == (same / "0020_100883869.jpg").read_bytes()
+        assert service.image_requests == 11
+
+
+def test_a_region_from_the_corner_of_an_unknown_image_is_its_records_error(
+    tmp_path: Path, service: SampleService
+) -> None:
+    unknown = "section/4/at9x9+0+0/image.jpg"
+    with Mounted(tmp_path, service.url) as mounted:
+        with pytest.raises(FileNotFoundError):
+            (mounted / unknown).read_bytes()
+        service.fail_queries(Fault.STATUS_403, times=None)
+        for path in ("section/101082286/at9x9+0+0", "dataset/100055044/at9x9+0+0"):
+            with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+                os.listdir(mounted / path)
+    service.heal()
+    with Mounted(tmp_path, service.url) as mounted:
+        file = mounted / "section/101082286/at9x9+0+0/image.jpg"
+        assert file.read_bytes().startswith(b"\xff\xd8")
+
+
 @pytest.mark.parametrize(("page_rows", "genes"), [(50, 500), (2000, 20_000)])
 def test_long_lists_are_complete_whatever_the_page(
     tmp_path: Path, page_rows: int, genes: int
@@ -94,7 +145,7 @@ def test_long_lists_are_complete_whatever_the_page(
         assert len(images) == len(set(images)) == 2600
         assert images[0] == "0010_5000000000.jpg"
         names = os.listdir(mounted / "browse/product/Mouse/gene")
-        assert len(names) == len(set(names)) == genes + 6
+        assert len(names) == len(set(names)) == genes + 7
         asked = service.query_requests
         subprocess.run(
             ["ls", "-l", mounted / "browse/product/Mouse/gene"],
@@ -125,7 +176,7 @@ def test_odd_names_break_neither_a_path_nor_a_query(tmp_path: Path) -> None:
         }
         listed = set(os.listdir(genes))
         assert listed >= names.keys()
-        assert len(listed) == 6 + len(names)
+        assert len(listed) == 7 + len(names)
         for name, data_set in names.items():
             assert os.listdir(genes / name / "sagittal") == [data_set]
         for absent in ("it's", "a", "..hidden", ".hidden", "50%", os.fsdecode(b"\xff")):

@@ -67,7 +67,7 @@ def test_recorded_facts_are_kept():
 
 
 def test_sizes_of_invented_ish_images_are_multiples_of_16_plus_1():
-    recorded_otherwise = {123, 479, 100048577}
+    recorded_otherwise = {123, 479, 100048577, 100055044}
     sizes = {
         (record.width_px % 16, record.height_px % 16)
         for record in RECORDS.values()
@@ -313,3 +313,20 @@ def test_thumbnail_has_a_caption_and_a_stamp_has_none():
     record = RECORDS[PDYN]
     assert caption(record, Picture(downsample=6)) is not None
     assert caption(record, Picture(downsample=9)) is None
+
+
+def test_a_region_is_of_the_slide_with_the_tissue_beside_a_section():
+    lower, upper = 101082286, 101082287
+    # from the middle of the upper section to the top of the lower one
+    spot = Picture(
+        downsample=4, left_px=3744, top_px=14_000, width_px=500, height_px=600
+    )
+    seen = [pixels(image_id, spot)[:300] for image_id in (lower, upper)]
+    assert np.abs(seen[0] - seen[1]).max() < 16  # above the captions: of JPEG
+    own = pixels(upper, Picture(downsample=4))
+    there = own[(14_000 - RECORDS[upper].top_px) >> 4 :][:100, :500]
+    assert there.std() > 5  # tissue, not bare glass
+    assert np.abs(seen[0][:100] - there).mean() < 4
+    outside = Picture(left_px=19_200, top_px=0, width_px=9, height_px=9)
+    with pytest.raises(OutsideImageError):
+        draw(RECORDS[lower], outside)

@@ -216,7 +216,7 @@ def test_a_large_database_is_built_and_asked_in_moments():
         page = query(
             service, f"{text},rma::options[order$eq'acronym']", "&num_rows=2000"
         )
-        assert (page["num_rows"], page["total_rows"]) == (2000, 20_006)
+        assert (page["num_rows"], page["total_rows"]) == (2000, 20_007)
         answer = query(service, "model::SectionImage,rma::criteria,[data_set_id$eq5]",
                        "&num_rows=all")  # fmt: skip
         assert len(ids(answer)) == 2_600

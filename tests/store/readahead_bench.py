@@ -9,7 +9,6 @@ import pytest
 from fetcher_doubles import PATIENCE_S, Bench
 from store_helpers import section
 
-from allenfs.entries import Series
 from allenfs.readahead import ReadAhead
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class AheadBench(Bench):
         self.is_out_of_reach = False
         self.ahead = ReadAhead(
             self.fetcher,
-            lambda _: Series(section(0), tuple(range(FIRST_ID, FIRST_ID + length))),
+            lambda _: tuple(map(section, range(FIRST_ID, FIRST_ID + length))),
             self.turns,
             max_window=max_window,
             capacity_bytes=self.store.capacity_bytes,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from allenfs.entries import Series
+    from allenfs.images import ImageRequest
     from allenfs.nodes import CollectionDirectory
     from allenfs.sealed import Image
     from allenfs.spool import Spool
@@ -303,7 +303,7 @@ def test_two_who_read_a_listing_at_the_same_time_read_one(
     """Who comes back from reading it second takes what the first one has noted."""
     series = bench.ahead._series
 
-    def slow(directory: CollectionDirectory) -> Series:
+    def slow(directory: CollectionDirectory) -> tuple[ImageRequest, ...]:
         monkeypatch.undo()
         bench.ahead.opened(bench.path(0))  # another thread, meanwhile
         return series(directory)

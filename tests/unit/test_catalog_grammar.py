@@ -32,7 +32,7 @@ from allenfs.nodes import (
 many = settings(max_examples=400, deadline=None)
 ids = st.integers(1, 10**18 - 1)
 # what may be a parameter of a plate is no treatment
-_IS_PARAMETER = re.compile(r"ds[0-9]$|ds10$|q[0-9]+$|roi|annotated$|.*\.jpg$")
+_IS_PARAMETER = re.compile(r"ds[0-9]$|ds10$|q[0-9]+$|roi|at[0-9]|annotated$|.*\.jpg$")
 
 # One spelling per parameter of a section view, with the field that it sets.
 SECTION_PARAMETERS = {
@@ -56,6 +56,9 @@ TWINS = [
     ("equalized", "range0,1,2,3,4,5"),
     ("range0,1,2,3,4,5", "equalized"),
     ("q1", "q2"),
+    ("at9x9+1+2", "at9x9+1+2"),
+    ("at9x9+1+2", "roi9x9+1+2"),
+    ("roi9x9+1+2", "at9x9+1+2"),
 ]
 
 
@@ -224,7 +227,7 @@ def test_views_of_a_data_set_stand_in_any_order(
 
 
 @pytest.mark.parametrize("twins", TWINS)
-@pytest.mark.parametrize("between", [[], ["rgb1,1,1"], ["roi1x1", "contrast0,1"]])
+@pytest.mark.parametrize("between", [[], ["rgb1,1,1"], ["colormap1", "contrast0,1"]])
 def test_no_parameter_stands_twice(twins: tuple[str, str], between: list[str]) -> None:
     one, other = twins
     names = "/".join([one, *between, other])
@@ -246,6 +249,24 @@ def test_equalized_stands_anywhere_below_a_section_with_every_view() -> None:
         assert file == ImageFile(request.with_file("expression.jpg"), equalized=True)
     assert is_outside("section/5/equalized.jpg")
     assert is_outside("section/equalized/5/image.jpg")
+
+
+def test_a_region_from_the_corner_stands_anywhere_below_every_image() -> None:
+    for first, *names in itertools.permutations(["at10x20+3+4", "ds4", "q50"]):
+        for service in ImageService:
+            path = "/".join([service.value, "5", first, *names])
+            request = ImageRequest(service, 5, 4, 50, Roi(10, 20, 3, 4))
+            assert tree.parse(path) == ParameterDirectory(request, from_corner=True)
+            file = tree.parse(f"{path}/image.jpg")
+            assert file == ImageFile(request, from_corner=True)
+        for collection in ("dataset/5", "browse/atlas/5"):
+            view = directory("/".join([collection, first, *names])).view
+            assert view.from_corner
+            assert view.of(9).roi == Roi(10, 20, 3, 4)
+    for name in ("at10x20", "at+3+4", "at", "at0x1+3+4", "at01x1+3+4", "at1x1-3+4"):
+        assert is_outside(f"section/5/{name}")
+        assert is_outside(f"dataset/5/{name}")
+    assert is_outside("section/5/at10x20+3+4.jpg")
 
 
 @many

@@ -28,7 +28,7 @@ KEYS = (
     *("id", "section_number", "width", "height", "resolution", "failed", "annotated"),
     *("treatments", "name", "associates", "data_set", "plane_of_section", "acronym"),
     *("plane_of_section_id", "red_lower", "red_upper", "green_lower", "green_upper"),
-    *("blue_lower", "blue_upper"),
+    *("blue_lower", "blue_upper", "x", "y"),
 )
 scalars = st.one_of(
     st.none(),
@@ -70,8 +70,11 @@ def test_any_row_is_a_checked_image_or_none(row: dict[str, Any]) -> None:
     if image is None:
         return
     assert is_id(image.image_id)
-    assert type(image.section_number) is int
-    assert 0 <= image.section_number <= 10**9
+    for number, maximum in (
+        *((image.x_px, 10**7), (image.y_px, 10**7)),
+        (image.section_number, 10**9),
+    ):
+        assert number is None or (type(number) is int and 0 <= number <= maximum)
     assert type(image.width_px) is type(image.height_px) is int
     assert min(image.width_px, image.height_px) >= 0
     assert max(image.width_px, image.height_px) <= 10**7
@@ -145,7 +148,7 @@ def test_an_id_may_be_said_as_a_text(value: object) -> None:
 @pytest.mark.parametrize("value", [None, True, -1, 1.5, "3rd", 10**9 + 1, math.nan, []])
 def test_a_section_without_a_number_is_not_lost(value: object) -> None:
     image = records.image_of({**RECORDED, "section_number": value})
-    assert (image.section_number, image.file_name) == (0, "0000_101945191.jpg")
+    assert (image.section_number, image.file_name) == (None, "0000_101945191.jpg")
     nameless = {key: RECORDED[key] for key in RECORDED if key != "section_number"}
     assert records.image_of(nameless) == image
     last = records.image_of({**RECORDED, "section_number": 10**9})
@@ -181,7 +184,7 @@ def test_images_stand_in_section_order_each_once(
         image_id: 0 if number is None else int(number) for image_id, number in pairs
     }
     assert set(images) == set(said)
-    keys = [(image.section_number, image.image_id) for image in images.values()]
+    keys = [(image.section_number or 0, image.image_id) for image in images.values()]
     assert [image_id for _, image_id in keys] == list(images)
     if len(pairs) == len({image_id for image_id, _ in pairs}):
         assert keys == sorted((number, image_id) for image_id, number in said.items())
