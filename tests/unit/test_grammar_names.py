@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from allenfs import tree
 from allenfs.errors import PathNotFoundError, UrlError
 from allenfs.images import ImageRequest, ImageService, Roi, request_of_url
-from allenfs.nodes import ImageFile, Node
+from allenfs.nodes import (
+    ImageDirectory,
+    ImageFile,
+    Node,
+    ParameterDirectory,
+    Root,
+    ServiceDirectory,
+)
 
 MIB = 2**20
 words = str.split
@@ -76,7 +83,7 @@ def assert_node_or_enoent(path: str) -> None:
     if isinstance(node, ImageFile):
         assert tree.parse(node.request.path) == node
         assert request_of_url(node.request.url("http://h")) == node.request
-    else:
+    elif isinstance(node, (Root, ServiceDirectory, ImageDirectory, ParameterDirectory)):
         assert all(tree.listing(node, [7]))
 
 
