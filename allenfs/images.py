@@ -57,7 +57,10 @@ class ImageService(enum.Enum):
 _ENDPOINTS = {service.endpoint: service for service in ImageService} | {
     "section_image_download": ImageService.SECTION
 }
-_URL_PATH = re.compile(rf"(?:/.*)?/api/v2/([a-z_]+)/({ID_PATTERN.pattern})/?")
+# an older page of the institute prints `&` where `?` belongs
+_URL_PATH = re.compile(
+    rf"(?:/.*)?/api/v2/([a-z_]+)/({ID_PATTERN.pattern})/?(?:&(?P<query>.*))?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,13 +226,14 @@ def request_of_url(url: str) -> ImageRequest:
     """
     try:
         parts = urlsplit(url)
-        pairs = parse_qsl(parts.query, keep_blank_values=True)
+        found = _URL_PATH.fullmatch(parts.path)
+        query = (found and found["query"]) or ""
+        pairs = parse_qsl(f"{query}&{parts.query}", keep_blank_values=True)
     except ValueError as error:
         # its words quote the URL as it is, line ends of all alphabets included
         why = in_one_line(without_user(str(error)), 200)
         msg = f"not a URL: {without_user(url)!r}: {why}"
         raise UrlError(msg) from error
-    found = _URL_PATH.fullmatch(parts.path)
     service = _ENDPOINTS.get(found[1]) if found else None
     if parts.scheme not in ("http", "https") or found is None or service is None:
         msg = f"not a download URL of an image service: {without_user(url)!r}"

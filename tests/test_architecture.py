@@ -28,7 +28,7 @@ ROWS = (
     ("labels",),
     ("parameters", "config", "times"),
     ("images", "rma", "network", "prefetch.selection"),
-    ("records",),
+    ("records", "viewer_pages"),
     ("nodes",),
     ("sheets",),
     ("tree",),

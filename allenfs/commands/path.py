@@ -1,4 +1,4 @@
-"""``allenfs path``: from a download URL to its path."""
+"""``allenfs path``: from a URL of an image, experiment or atlas to its path."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-SUMMARY = "print the path of a download URL"
+SUMMARY = "print the path of a download URL or of a viewer's page"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +17,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> None:
     """Print the path."""
-    from allenfs.images import request_of_url  # noqa: PLC0415 - others do without it
+    from allenfs.viewer_pages import path_of_url  # noqa: PLC0415 - others do without it
 
-    print(request_of_url(parsed.url).path)
+    print(path_of_url(parsed.url))

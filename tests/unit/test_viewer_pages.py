@@ -1,0 +1,192 @@
+"""Addresses from a browser or a paper: each is the path that it shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from grammar_strategies import image_requests
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from allenfs import tree
+from allenfs.errors import UrlError
+from allenfs.viewer_pages import path_of_url
+
+if TYPE_CHECKING:
+    from allenfs.images import ImageRequest
+
+API = "http://api.brain-map.org/api/v2/"
+many = settings(max_examples=250, deadline=None)
+
+# Most are cited in public programs and papers.
+PAGES = [
+    ("http://mouse.brain-map.org/experiment/show/69782969", "dataset/69782969"),
+    ("https://mouse.brain-map.org/experiment/show/69782969/", "dataset/69782969"),
+    ("https://Mouse.Brain-Map.org/experiment/show/69782969?x=1", "dataset/69782969"),
+    ("http://developingmouse.brain-map.org/experiment/show/5", "dataset/5"),
+    ("http://human.brain-map.org/ish/experiment/show/80227466", "dataset/80227466"),
+    ("http://mouse.brain-map.org/experiment/siv?id=69014470", "dataset/69014470"),
+    (
+        "http://mouse.brain-map.org/experiment/siv?id=69014470&imageId=68856767"
+        "&initImage=ish&coordSystem=pixel&x=7616.5&y=4144.5&z=1",
+        "section/68856767/image.jpg",
+    ),
+    (
+        "https://mouse.brain-map.org/experiment/siv?id=100142143&imageId=102162242"
+        "&imageType=atlas&initImage=atlas&showSubImage=y&contrast=0.5,0.5,0,255,4",
+        "section/102162242/image.jpg",
+    ),
+    (
+        "http://mouse.brain-map.org/experiment%2Fsiv?%69d=69014470&imageId=%36",
+        "section/6/image.jpg",
+    ),
+    (
+        "http://connectivity.brain-map.org/projection/experiment/182616478",
+        "dataset/182616478",
+    ),
+    (
+        "https://connectivity.brain-map.org/projection/experiment/480074702"
+        "?imageId=480075280&initImage=TWO_PHOTON&x=17028&y=11704&z=3",
+        "section/480075280/image.jpg",
+    ),
+    (
+        "https://connectivity.brain-map.org/projection/experiment/siv/515418047"
+        "?imageId=515418502&imageType=TWO_PHOTON,SEGMENTATION&x=20545&y=9347&z=6",
+        "section/515418502/image.jpg",
+    ),
+    ("https://atlas.brain-map.org/atlas?atlas=602630314", "browse/atlas/602630314"),
+    ("http://atlas.brain-map.org/atlas?atlas=1#structure=847", "browse/atlas/1"),
+    (
+        "https://atlas.brain-map.org/atlas?atlas=265297125&plate=112360888"
+        "&structure=4392&x=40348.15104166667&y=46928.75&zoom=-7&resolution=206.60",
+        "atlas/112360888/annotated/atlas265297125.jpg",
+    ),
+    (  # the plate that is on the screen is in the fragment
+        "http://atlas.brain-map.org/atlas?atlas=1&plate=100960252#atlas=1"
+        "&plate=100960092&resolution=6.98&x=8101.3&y=2466.6&zoom=-2&structure=847",
+        "atlas/100960092/annotated/atlas1.jpg",
+    ),
+    (
+        "http://atlas.brain-map.org/atlas#atlas=1&plate=100960348",
+        "atlas/100960348/annotated/atlas1.jpg",
+    ),
+]
+# With `&` for `?`, as an older page of the institute prints it.
+PRINTED = [
+    ("image_download/71592261&downsample=3&quality=50", "section/71592261/ds3/q50/"),
+    ("section_image_download/5&downsample=3&quality=50", "section/5/ds3/q50/"),
+    ("projection_image_download/5&downsample=3&quality=50", "projection/5/ds3/q50/"),
+    ("atlas_image_download/5&downsample=3&quality=50", "atlas/5/ds3/q50/"),
+    ("image_download/5/&downsample=3?quality=50", "section/5/ds3/q50/"),
+]
+
+
+@pytest.mark.parametrize(("url", "path"), PAGES)
+def test_a_page_of_the_viewers_is_the_path_of_what_it_shows(
+    url: str, path: str
+) -> None:
+    assert path_of_url(url) == path
+    tree.parse(path)  # raises where no path is so spelled
+
+
+@pytest.mark.parametrize(("url", "directory"), PRINTED)
+def test_a_download_url_with_an_ampersand_for_its_question_mark_is_a_path(
+    url: str, directory: str
+) -> None:
+    assert path_of_url(API + url) == f"{directory}image.jpg"
+
+
+@many
+@given(request=image_requests())
+def test_a_download_url_is_the_path_that_it_was_made_of(request: ImageRequest) -> None:
+    assert path_of_url(request.url("https://mouse.brain-map.org")) == request.path
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("https://mouse.brain-map.org/gene/show/18376", "does not know"),
+        ("https://celltypes.brain-map.org/experiment/show/5", "does not know"),
+        ("https://mouse.brain-map.org.evil.test/experiment/show/5", "does not know"),
+        ("https://mouse.brain-map.org/experiment/show/5/6", "does not know"),
+        ("https://mouse.brain-map.org/experiment/siv", "names no experiment"),
+        ("https://mouse.brain-map.org/experiment/show/007", "not an id: '007'"),
+        ("https://mouse.brain-map.org/experiment/show/" + "9" * 19, "not an id"),
+        (
+            "https://mouse.brain-map.org/experiment/siv?imageId=0",
+            "imageId is not an id",
+        ),
+        ("https://mouse.brain-map.org/experiment/siv?id=5%0a6", r"not an id: '5\n6'"),
+        ("https://atlas.brain-map.org/atlas", "names no atlas"),
+        ("https://atlas.brain-map.org/atlas?atlas=x", "atlas is not an id: 'x'"),
+        ("https://atlas.brain-map.org/atlas?atlas=1&plate=-2", "plate is not an id"),
+    ],
+)
+def test_another_page_is_refused_with_what_happened_and_what_is_accepted(
+    url: str, why: str
+) -> None:
+    with pytest.raises(UrlError) as raised:
+        path_of_url(url)
+    said = str(raised.value)
+    assert why in said
+    assert "accepted are" in said
+    assert said.isprintable()
+
+
+@pytest.mark.parametrize("service", ["svg", "svg_download"])
+def test_a_drawing_is_refused_with_the_plate_underneath(service: str) -> None:
+    with pytest.raises(UrlError, match=r"a drawing, .*atlas/100960224/annotated/"):
+        path_of_url(f"{API}{service}/100960224?groups=28&downsample=4")
+
+
+_PIECES = st.sampled_from(
+    [
+        *(
+            "http://",
+            "https://",
+            "ftp://",
+            "mouse",
+            "atlas",
+            ".brain-map.org",
+            "[",
+            "@",
+        ),
+        *(
+            "/experiment",
+            "/show",
+            "/siv",
+            "/atlas",
+            "/7",
+            "?",
+            "#",
+            "&",
+            "id=",
+            "plate=",
+        ),
+        *(
+            "imageId=",
+            "atlas=",
+            "7",
+            "x",
+            "%0a",
+            "%ff",
+            "\udcff",
+            "\n",
+            "/api/v2/",
+            "\0",
+        ),
+        *("image_download/7", "svg/7"),
+    ]
+)
+
+
+@many
+@given(url=st.text(max_size=20) | st.lists(_PIECES, max_size=12).map("".join))
+def test_any_string_is_a_path_or_a_url_error_in_one_line(url: str) -> None:
+    try:
+        path = path_of_url(url)
+    except UrlError as error:
+        assert str(error).isprintable()
+    else:
+        tree.parse(path)
