@@ -15,11 +15,14 @@ from allenfs.nodes import (
     BrowseDirectory,
     BrowseNode,
     DataSetLink,
+    DataSetLinksDirectory,
     GeneDirectory,
     GenesDirectory,
     PlaneDirectory,
     ProductDataSetsDirectory,
     ProductDirectory,
+    ProductPlaneDirectory,
+    ProductPlanesDirectory,
     ProductsDirectory,
 )
 from allenfs.rma import is_askable
@@ -28,11 +31,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from allenfs.archive import Archive
+    from allenfs.records import DataSetIds
 
 # Ten times as many as there are.
 _MAX_DATA_SET_IDS = 500_000
-# `browse/product/ABBR/dataset/ID` and `browse/product/ABBR/gene/ACRONYM/PLANE/ID`
-_UP_FROM_PRODUCT, _UP_FROM_PLANE = "../" * 4, "../" * 6
+# From `browse/product/ABBR/dataset`, `…/plane/PLANE` and `…/gene/ACRONYM/PLANE`.
+_UP: dict[type[DataSetLinksDirectory], str] = {
+    ProductDataSetsDirectory: "../" * 4,
+    ProductPlaneDirectory: "../" * 5,
+    PlaneDirectory: "../" * 6,
+}
 
 
 class Browser:
@@ -61,7 +69,11 @@ class Browser:
         match node:
             case BrowseDirectory() | ProductsDirectory() | AtlasesDirectory():
                 return Folder()
-            case ProductDirectory(product) | ProductDataSetsDirectory(product):
+            case (
+                ProductDirectory(product)
+                | ProductDataSetsDirectory(product)
+                | ProductPlanesDirectory(product)
+            ):
                 exists = product in self._products(interrupted)
                 return _folder(exists and is_askable(product), product)
             case GenesDirectory(product):
@@ -71,6 +83,9 @@ class Browser:
                 return _folder(exists, acronym)
             case PlaneDirectory(product, acronym, plane):
                 planes = self._planes(product, acronym, interrupted)
+                return _folder(plane in planes, plane)
+            case ProductPlaneDirectory(product, plane):
+                planes = self._product_data_sets(product, interrupted).by_plane
                 return _folder(plane in planes, plane)
             case DataSetLink():
                 return self._data_set_link(node, interrupted)
@@ -87,20 +102,25 @@ class Browser:
                 return _path_names(filter(is_askable, self._products(interrupted)))
             case ProductDirectory(product):
                 has_genes = self._has_genes(product, interrupted)
-                return ["dataset", *(["gene"] if has_genes else [])]
+                return ["dataset", *(["gene"] if has_genes else []), "plane"]
+            case ProductPlanesDirectory(product):
+                data_sets = self._product_data_sets(product, interrupted)
+                return _path_names(data_sets.by_plane)
             case GenesDirectory(product):
                 question = lists.genes(product)
                 acronyms = self._archive.get(question, interrupted).record.ids
                 return _path_names(filter(is_askable, acronyms))
             case GeneDirectory(product, acronym):
                 return _path_names(self._planes(product, acronym, interrupted))
-            case PlaneDirectory() | ProductDataSetsDirectory():
-                data_sets = self._data_sets(node, interrupted)
-                self._note(data_sets)
-                return [str(one) for one in data_sets]
+            case (
+                PlaneDirectory() | ProductDataSetsDirectory() | ProductPlaneDirectory()
+            ):
+                ids = self._data_sets(node, interrupted)
+                self._note(ids)
+                return [str(one) for one in ids]
             case AtlasesDirectory():
-                ids = [str(one) for one in self.atlas_ids(interrupted)]
-                return ids + list(self._atlas_names(interrupted))
+                atlases = [str(one) for one in self.atlas_ids(interrupted)]
+                return atlases + list(self._atlas_names(interrupted))
             case DataSetLink() | AtlasLink():
                 return _deny("a link")
 
@@ -121,9 +141,7 @@ class Browser:
         place = bisect.bisect_left(ids, link.data_set_id)  # a product has 26 000
         if ids[place : place + 1] != (link.data_set_id,):
             _deny(str(link.data_set_id))
-        is_plane = isinstance(link.directory, PlaneDirectory)
-        up = _UP_FROM_PLANE if is_plane else _UP_FROM_PRODUCT
-        return Link(f"{up}dataset/{link.data_set_id}")
+        return Link(f"{_UP[type(link.directory)]}dataset/{link.data_set_id}")
 
     def _atlas_names(self, interrupted: Callable[[], bool]) -> dict[str, int]:
         held = self._archive.get(lists.atlases(), interrupted)
@@ -163,18 +181,23 @@ class Browser:
         question = lists.gene_data_sets(product, acronym)
         return self._archive.get(question, interrupted).record
 
+    def _product_data_sets(
+        self, product: str, interrupted: Callable[[], bool]
+    ) -> DataSetIds:
+        question = lists.product_data_sets(product)
+        return self._archive.get(question, interrupted).record
+
     def _data_sets(
-        self,
-        directory: PlaneDirectory | ProductDataSetsDirectory,
-        interrupted: Callable[[], bool],
+        self, directory: DataSetLinksDirectory, interrupted: Callable[[], bool]
     ) -> tuple[int, ...]:
-        if isinstance(directory, PlaneDirectory):
-            planes = self._planes(directory.product, directory.acronym, interrupted)
-            if directory.plane not in planes:
-                return _deny(directory.plane)
-            return planes[directory.plane]
-        question = lists.product_data_sets(directory.product)
-        return self._archive.get(question, interrupted).record.ids
+        match directory:
+            case ProductDataSetsDirectory(product):
+                return self._product_data_sets(product, interrupted).ids
+            case ProductPlaneDirectory(product, plane):
+                planes = self._product_data_sets(product, interrupted).by_plane
+            case PlaneDirectory(product, acronym, plane):
+                planes = self._planes(product, acronym, interrupted)
+        return planes[plane] if plane in planes else _deny(plane)
 
 
 def _path_names(texts: Iterable[str]) -> list[str]:

@@ -23,8 +23,9 @@ def document(
 ) -> Document:
     """Return what the service said of a section, plate, data set or atlas.
 
-    Added are ``plane`` (its name), ``treatments``, ``genes`` and
-    ``equalization``: a section's are those of its data set.
+    Added are ``plane`` (its name), ``treatments``, ``genes``, ``equalization``
+    and, of an experiment, its ``probes`` with their orientation (sense or
+    antisense): a section's are those of its data set.
 
     Raises
     ------
@@ -65,4 +66,6 @@ def _written(row: Row, experiment: Row, fetched_ns: int) -> Document:
         "genes": experiment.get("genes", []),
         "equalization": experiment.get("equalization"),
     }
+    if "probes" in experiment:  # an atlas has none; older records do not say
+        added["probes"] = experiment["probes"]
     return Document(documents.info(row, added), fetched_ns)

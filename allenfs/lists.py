@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -13,10 +14,14 @@ from allenfs.records import DataSetIds, Names, Titles, record_id
 from allenfs.rma import Query, quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from allenfs.rma import Row
 
 # enough that one of them has an acronym
 _SOME = 10
+# the directory of data sets whose plane is not recorded, or has no known name
+_UNKNOWN_PLANE = "unknown"
 
 
 def atlases() -> Question[Titles]:
@@ -77,16 +82,18 @@ def _genes_query(product: str) -> Query:
 
 
 def product_data_sets(product: str) -> Question[DataSetIds]:
-    """Ask for the data sets of a product."""
+    """Ask for the data sets of a product, all and by plane of section."""
     query = Query(
         "SectionDataSet",
         f"[failed$eq'false'],products[abbreviation$eq{quoted(product)}]",
         order="data_sets.id",
     )
+    # The id of a plane alone: an included row would be counted in pages.
+    fields = ("failed", "plane_of_section_id")
     return Question(
-        ("data-sets", product),
-        lambda page: [row["id"] for row in _good(all_rows(page, query, ("failed",)))],
-        lambda answer: DataSetIds(tuple(sorted(answer))),
+        ("planes", product),
+        lambda page: _by_plane(_good(all_rows(page, query, fields))),
+        _read_data_set_ids,
         patience_s=math.inf,
     )
 
@@ -103,19 +110,14 @@ def gene_data_sets(product: str, acronym: str) -> Question[dict[str, tuple[int, 
     fields = ("failed", "genes", "plane_of_section", "plane_of_section_id")
 
     def ask(page: Page) -> Any:
-        by_plane: dict[str, list[int]] = {}
-        for row in _good(all_rows(page, query, fields)):
-            # whether the service compares acronyms by case is not known
-            if acronym in (records.texts(row.get("genes"), "acronym") or (acronym,)):
-                plane = records.plane_of(row) or "unknown"
-                by_plane.setdefault(plane, []).append(row["id"])
-        return by_plane
+        # whether the service compares acronyms by case is not known
+        return _by_plane(
+            row
+            for row in _good(all_rows(page, query, fields))
+            if acronym in (records.texts(row.get("genes"), "acronym") or (acronym,))
+        )
 
-    return Question(
-        ("gene", _in_product(product, acronym)),
-        ask,
-        lambda answer: {plane: tuple(sorted(ids)) for plane, ids in answer.items()},
-    )
+    return Question(("gene", _in_product(product, acronym)), ask, _read_by_plane)
 
 
 def _in_product(product: str, acronym: str) -> str:
@@ -129,6 +131,24 @@ def _good(rows: list[Row]) -> list[Row]:
         for row in rows
         if row.get("failed") not in (True, "true")
     ]
+
+
+def _by_plane(rows: Iterable[Row]) -> dict[str, list[int]]:
+    """Return the ids of data sets by the name of their plane."""
+    by_plane: dict[str, list[int]] = {}
+    for row in rows:
+        plane = records.plane_of(row) or _UNKNOWN_PLANE
+        by_plane.setdefault(plane, []).append(row["id"])
+    return by_plane
+
+
+def _read_by_plane(answer: Any) -> dict[str, tuple[int, ...]]:
+    return {plane: tuple(sorted(ids)) for plane, ids in answer.items()}
+
+
+def _read_data_set_ids(answer: Any) -> DataSetIds:
+    by_plane = _read_by_plane(answer)
+    return DataSetIds(tuple(sorted(chain.from_iterable(by_plane.values()))), by_plane)
 
 
 def _list(

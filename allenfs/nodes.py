@@ -205,10 +205,30 @@ class ProductDataSetsDirectory:
 
 
 @dataclass(frozen=True, slots=True)
-class DataSetLink:
-    """A data set in one of the two."""
+class ProductPlanesDirectory:
+    """``browse/product/ABBR/plane``."""
 
-    directory: PlaneDirectory | ProductDataSetsDirectory
+    product: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProductPlaneDirectory:
+    """``browse/product/ABBR/plane/PLANE``."""
+
+    product: str
+    plane: str
+
+
+DataSetLinksDirectory = (
+    PlaneDirectory | ProductDataSetsDirectory | ProductPlaneDirectory
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DataSetLink:
+    """A data set in a list of data sets."""
+
+    directory: DataSetLinksDirectory
     data_set_id: int
 
 
@@ -232,6 +252,8 @@ BrowseNode = (
     | GeneDirectory
     | PlaneDirectory
     | ProductDataSetsDirectory
+    | ProductPlanesDirectory
+    | ProductPlaneDirectory
     | DataSetLink
     | AtlasesDirectory
     | AtlasLink

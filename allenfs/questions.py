@@ -96,7 +96,9 @@ def nissl(image_id: int) -> Question[Neighbour]:
 def data_set(data_set_id: int) -> Question[Collection | None]:
     """Ask for a SectionDataSet with all its images: two requests."""
     criteria = f"[id$eq{data_set_id}]"
-    include = "genes,plane_of_section,products,treatments,equalization"
+    # AllenSDK's users ask for probes(orientation): 2 is Antisense, 1 is Sense
+    include = "genes,plane_of_section,probes(orientation),products,treatments"
+    include += ",equalization"
     query = Query("SectionDataSet", criteria, f"{include},section_images")
     alone = Query("SectionDataSet", criteria, include)
     images = Query(

@@ -131,9 +131,10 @@ class Plate(NamedTuple):
 
 
 class DataSetIds(NamedTuple):
-    """Data sets, none of them failed."""
+    """Data sets, none of them failed: ascending, and by the name of their plane."""
 
     ids: tuple[int, ...]
+    by_plane: dict[str, tuple[int, ...]]
 
 
 class Names(NamedTuple):

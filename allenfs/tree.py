@@ -16,6 +16,7 @@ from allenfs.nodes import (
     CollectionDirectory,
     CollectionFile,
     DataSetLink,
+    DataSetLinksDirectory,
     DataSetsDirectory,
     GeneDirectory,
     GenesDirectory,
@@ -29,6 +30,8 @@ from allenfs.nodes import (
     PlaneDirectory,
     ProductDataSetsDirectory,
     ProductDirectory,
+    ProductPlaneDirectory,
+    ProductPlanesDirectory,
     ProductsDirectory,
     Root,
     SectionLink,
@@ -258,18 +261,27 @@ def _parse_product(product: str, names: list[str]) -> Node:
     match names:
         case []:
             return ProductDirectory(product)
-        case ["dataset"]:
-            return ProductDataSetsDirectory(product)
-        case ["dataset", number]:
-            return DataSetLink(ProductDataSetsDirectory(product), _id(number))
+        case ["dataset", *rest]:
+            return _parse_links(ProductDataSetsDirectory(product), rest)
+        case ["plane"]:
+            return ProductPlanesDirectory(product)
+        case ["plane", plane, *rest]:
+            return _parse_links(ProductPlaneDirectory(product, text_of(plane)), rest)
         case ["gene"]:
             return GenesDirectory(product)
         case ["gene", acronym]:
             return GeneDirectory(product, text_of(acronym))
-        case ["gene", acronym, plane]:
-            return PlaneDirectory(product, text_of(acronym), text_of(plane))
-        case ["gene", acronym, plane, number]:
+        case ["gene", acronym, plane, *rest]:
             directory = PlaneDirectory(product, text_of(acronym), text_of(plane))
+            return _parse_links(directory, rest)
+    raise _no_such(names[-1])
+
+
+def _parse_links(directory: DataSetLinksDirectory, names: list[str]) -> Node:
+    match names:
+        case []:
+            return directory
+        case [number]:
             return DataSetLink(directory, _id(number))
     raise _no_such(names[-1])
 

@@ -24,6 +24,14 @@ _PLANE_IDS: Final = {"coronal": 1, "sagittal": 2}
 _SPACE_IDS: Final = {"coronal": 9, "sagittal": 10}
 _SPECIMENS_FROM: Final = 700_000
 _TILE_PX: Final = 256
+#: models whose rows are a name
+_NAMED: Final = (
+    ("Organism", known.ORGANISMS),
+    ("Orientation", known.ORIENTATIONS),
+    ("PlaneOfSection", known.PLANES),
+    ("ReferenceSpace", known.REFERENCE_SPACES),
+    ("StructureGraph", known.STRUCTURE_GRAPHS),
+)
 
 
 def sample_database() -> Database:
@@ -104,8 +112,9 @@ def _add_vocabulary(database: Database) -> None:
             resource=resource, species=species, product_name_facet=facet(name),
             species_name_facet=facet(species),
         )  # fmt: skip
-    for organism, name in known.ORGANISMS:
-        database.add("Organism", id=organism, name=name)
+    for model, rows in _NAMED:
+        for row_id, name in rows:
+            database.add(model, id=row_id, name=name)
     for gene, acronym, name, entrez_id, organism in known.GENES:
         database.add(
             "Gene", id=gene, acronym=acronym, name=name, entrez_id=entrez_id,
@@ -113,12 +122,6 @@ def _add_vocabulary(database: Database) -> None:
         )  # fmt: skip
     for treatment, name, tags in known.TREATMENTS:
         database.add("Treatment", id=treatment, name=name, tags=tags)
-    for plane, name in known.PLANES:
-        database.add("PlaneOfSection", id=plane, name=name)
-    for space, name in known.REFERENCE_SPACES:
-        database.add("ReferenceSpace", id=space, name=name)
-    for graph, name in known.STRUCTURE_GRAPHS:
-        database.add("StructureGraph", id=graph, name=name)
     for age, name, days, organism in known.AGES:
         database.add(
             "Age", id=age, name=name, days=days, organism_id=organism, embryonic=False
@@ -157,6 +160,13 @@ def _add_sections(database: Database, data_set: DataSet, known_of: Experiment) -
         database.link("SectionDataSet", set_id, "products", product)
     if known_of.gene is not None:
         database.link("SectionDataSet", set_id, "genes", known_of.gene)
+        probe = database.add(
+            "Probe",
+            name=f"RP_{set_id % 1_000_000:06}",
+            gene_id=known_of.gene,
+            orientation_id=known_of.orientation,
+        )
+        database.link("SectionDataSet", set_id, "probes", probe)
         if known_of.gene is not None:
             _link_gene(database, known_of.gene, product)
     if known_of.treatment is not None:

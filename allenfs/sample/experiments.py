@@ -1,10 +1,10 @@
 """What the database says of each data set beyond its images: plain data.
 
 *Recorded* are: products 1, 3 and 5, treatments 3, 5 and 16, planes, reference spaces,
-the three equalizations, atlases with their graphs and groups, and what the section
-data sets 123, 479, 69289763 and 100055044 say of themselves. The rest is invented:
-gene ids, specimens, treatments 1 and 21, the abbreviations of products 5 and 12, all
-of 39.
+orientations of probes, the three equalizations, atlases with their graphs and groups,
+and what the section data sets 123, 479, 69289763 and 100055044 say of themselves. The
+rest is invented: gene ids, specimens, probes, treatments 1 and 21, the abbreviations
+of products 5 and 12, all of 39.
 """
 
 from __future__ import annotations
@@ -54,6 +54,9 @@ GENES: Final = (
     (78, "CALB1", "calbindin 1, 28kDa", 793, HUMAN_ORGANISM),
 )
 
+SENSE, ANTISENSE = 1, 2
+ORIENTATIONS: Final = ((SENSE, "Sense"), (ANTISENSE, "Antisense"))
+
 ISH, NISSL, SMI_32, PARVALBUMIN, HE = 1, 3, 5, 16, 21
 TREATMENTS: Final = (
     (ISH, "ISH", "In Situ Hybridization histology"),
@@ -89,11 +92,15 @@ AGES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """What is known of a data set of sections; treatment None is none at all."""
+    """What is known of a data set of sections; treatment None is none at all.
+
+    The probe of a gene is antisense; a sense probe binds nothing, which is a control.
+    """
 
     products: tuple[int, ...]
     treatment: int | None
     gene: int | None = None
+    orientation: int = ANTISENSE
     failed: bool = False
     age: int = P56
     specimen: int | None = None
@@ -106,6 +113,7 @@ EXPERIMENTS: Final[dict[int, Experiment]] = {
     71587929: Experiment((MOUSE,), ISH, CALB1, delegate=True),
     71587930: Experiment((REFERENCE,), NISSL),
     70813257: Experiment((MOUSE,), ISH, ADORA2A, delegate=True),
+    71064081: Experiment((MOUSE,), ISH, PDYN, SENSE),
     123: Experiment((MOUSE,), ISH, CRH, specimen=702643),
     126862385: Experiment((CONNECTIVITY,), None),
     100141599: Experiment((CONNECTIVITY,), None),

@@ -103,6 +103,7 @@ MODELS: Final[dict[str, Model]] = {
             ),
             ("genes", _linked("Gene", "section_genes")),
             ("plane_of_section", _one("PlaneOfSection", "plane_of_section_id")),
+            ("probes", _linked("Probe", "section_probes")),
             ("products", _linked("Product", "section_products")),
             ("reference_space", _one("ReferenceSpace", "reference_space_id")),
             ("specimen", _one("Specimen", "specimen_id")),
@@ -164,6 +165,17 @@ MODELS: Final[dict[str, Model]] = {
             ("products", _linked("Product", "gene_products")),
         ),
     ),
+    "Probe": Model(
+        "probes",
+        ("gene_id", "id", "name", "orientation_id"),
+        (
+            ("data_sets", _linked("SectionDataSet", "section_probes", 1)),
+            ("section_data_sets", _linked("SectionDataSet", "section_probes", 1)),
+            ("gene", _one("Gene", "gene_id")),
+            ("orientation", _one("Orientation", "orientation_id")),
+        ),
+    ),
+    "Orientation": Model("orientations", ("id", "name")),
     "Treatment": Model(
         "treatments",
         ("id", "name", "tags"),

@@ -77,6 +77,12 @@ SERIES: Final[tuple[DataSet, ...]] = (
         _images("sagittal", 71663104, range(21, 117, 8), stride=5),
     ),
     _ish(
+        71064081,
+        "sagittal",
+        "Mouse Brain, Pdyn, sense",
+        _images("sagittal", 71058301, range(62, 94, 8)),
+    ),
+    _ish(
         70634395,
         "sagittal",
         "Mouse Brain, Adora2a, failed",

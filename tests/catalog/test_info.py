@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from allenfs.config import ServiceSettings
 from allenfs.errors import ServiceError
 from allenfs.rma import read_page
 from allenfs.sample.server import SampleService
+from allenfs.shelf import Kept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +48,33 @@ def test_info_is_the_record_with_what_is_known_of_its_experiment(
     assert [gene["acronym"] for gene in info["genes"]] == genes
     equalization = info["equalization"]
     assert (equalization and equalization["red_upper"]) == red
+
+
+def test_a_sense_control_is_told_from_other_data_sets_by_its_probe(
+    tmp_path: Path,
+) -> None:
+    with SampleService(database=PLAIN) as sample:
+        world = World(sample.url, tmp_path)
+        both = world.names("browse/product/Mouse/gene/Pdyn/sagittal")
+        assert both == ["69782969", "71064081"]
+        paths = [*(f"dataset/{one}" for one in both), "section/71058301"]
+        probes = [world.json(f"{path}/info.json")["probes"] for path in paths]
+        plate = world.json("atlas/100883869/info.json")
+        projection = world.json("dataset/100141599/info.json")
+    assert [one["orientation"] for (one,) in probes] == [
+        {"id": 2, "name": "Antisense"},
+        {"id": 1, "name": "Sense"},
+        {"id": 1, "name": "Sense"},
+    ]
+    assert projection["probes"] == []
+    assert "probes" not in plate
+
+
+def test_a_record_of_an_older_version_says_nothing_of_probes(tmp_path: Path) -> None:
+    world = World("http://127.0.0.1:9", tmp_path)
+    answer = {"record": {"id": 5, "genes": []}, "images": []}
+    world.shelf.put(("dataset", "5"), Kept(answer, time.time_ns()))
+    assert "probes" not in world.json("dataset/5/info.json")
 
 
 class _Body:

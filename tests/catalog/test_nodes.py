@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import posixpath
+import time
 from csv import DictReader
 from io import StringIO
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +23,7 @@ from allenfs.sample.database import Database
 from allenfs.sample.faults import Fault
 from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
+from allenfs.shelf import Kept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +60,9 @@ ASKING = [
     "browse/product/Mouse/gene/Adora2a/sagittal",
     "browse/product/Mouse/gene/Adora2a/sagittal/70813257",
     "browse/product/Mouse/dataset/70813257",
+    "browse/product/Mouse/plane",
+    "browse/product/Mouse/plane/sagittal",
+    "browse/product/Mouse/plane/sagittal/70813257",
     "browse/atlas/2",
     "browse/atlas/2/info.json",
     "browse/atlas/2/NISSL",
@@ -309,11 +315,49 @@ def test_a_products_name_is_asked_in_its_own_words(tmp_path: Path, text: str) ->
     with SampleService(database=odd_database()) as sample:
         world = World(sample.url, tmp_path)
         path = f"browse/product/{path_name(text)}"
-        assert world.names(path) == ["dataset", "gene"]
+        assert world.names(path) == ["dataset", "gene", "plane"]
         assert world.names(f"{path}/gene") == ["%2E", "a+b", "two words", "x%2Fy"]
         (data_set,) = world.names(f"{path}/dataset")
         for gene in world.names(f"{path}/gene"):
             assert world.names(f"{path}/gene/{gene}/sagittal") == [data_set]
+
+
+def test_the_planes_of_a_product_cost_one_question_whatever_its_genes(
+    tmp_path: Path,
+) -> None:
+    database = sample_database()
+    genes = add_genes(database, (f"Gene{number}" for number in range(30)))
+    for place, gene in enumerate(genes):
+        add_data_set(database, 9000 + place, genes=[gene], plane="coronal")
+    for data_set, plane in [(9001, 5), (9002, None), (9003, 424242)]:
+        database.change("SectionDataSet", data_set, plane_of_section_id=plane)
+    with SampleService(database=database, page_rows=10) as sample:
+        world = World(sample.url, tmp_path)
+        # an older version kept a list of ids
+        world.shelf.put(("data-sets", "Mouse"), Kept([9000], time.time_ns()))
+        path = "browse/product/Mouse"
+        assert "Mouse" in world.names("browse/product")
+        every = world.names(f"{path}/dataset")
+        asked = sample.query_requests
+        planes = {
+            name: world.names(f"{path}/plane/{name}")
+            for name in (world.names(f"{path}/plane"))
+        }
+        assert sample.query_requests == asked
+        assert sorted(planes) == ["coronal", "n%2Fa", "sagittal", "unknown"]
+        assert planes["n%2Fa"] == ["9001"]
+        assert planes["unknown"] == ["9002", "9003"]
+        assert sorted(chain(*planes.values()), key=int) == every
+        found = world.walk(f"{path}/plane")
+        assert sample.query_requests == asked
+    links = {name: entry for name, entry in found.items() if isinstance(entry, Link)}
+    assert len(links) == len(every)
+    link = f"{path}/plane/coronal/9000"
+    assert links[link] == Link("../../../../../dataset/9000")
+    with pytest.raises(PathNotFoundError):
+        world.entry(f"{path}/plane/coronal/9001")  # it is in another plane
+    with pytest.raises(PathNotFoundError):
+        world.entry(f"{path}/plane/transverse")
 
 
 def test_data_sets_that_were_listed_are_there_without_a_question_for_each(

@@ -240,7 +240,8 @@ def test_failed_data_sets_are_left_out() -> None:
     for number, failed in [(1, False), (2, True), (3, False)]:
         add_data_set(database, number, genes=genes, products=[product], failed=failed)
     with SampleService(database=database) as sample:
-        assert answered(sample, lists.product_data_sets("P")).ids == (1, 3)
+        of_product = answered(sample, lists.product_data_sets("P"))
+        assert of_product == ((1, 3), {"sagittal": (1, 3)})
         by_plane = answered(sample, lists.gene_data_sets("P", "A"))
     assert by_plane == {"sagittal": (1, 3)}
 
@@ -255,7 +256,8 @@ def test_what_a_service_filters_wrongly_is_left_out() -> None:
         {"id": 5, "plane_of_section_id": 1},
     ]
     question = lists.product_data_sets("P")
-    assert question.read(question.ask(Pages(rows))).ids == (3, 4, 5)
+    planes = {"unknown": (3, 4), "coronal": (5,)}
+    assert question.read(question.ask(Pages(rows))) == ((3, 4, 5), planes)
     gene = lists.gene_data_sets("P", "A")
     assert gene.read(gene.ask(Pages(rows))) == {"unknown": (4,), "coronal": (5,)}
 

@@ -144,13 +144,30 @@ def test_failed_data_sets_are_left_out_but_have_their_directory(
 
 def test_product_without_genes_lists_its_data_sets(mounted: Mounted) -> None:
     product = mounted / "browse/product/MouseConn"
-    assert os.listdir(product) == ["dataset"]
+    assert sorted(os.listdir(product)) == ["dataset", "plane"]
     assert sorted(os.listdir(product / "dataset")) == [
         "100141599",
         "126862385",
         "297225422",
     ]
     assert not os.path.lexists(product / "gene")
+
+
+def test_all_coronal_data_sets_of_a_product_without_a_question_for_each_gene(
+    mounted: Mounted, service: SampleService, tmp_path: Path
+) -> None:
+    planes = mounted / "browse/product/Mouse/plane"
+    assert sorted(os.listdir(planes)) == ["coronal", "sagittal"]
+    coronal = sorted(os.listdir(planes / "coronal"))
+    assert coronal == ["479", "71587929", "72109410"]
+    shell(f"ls -lR {planes}; find {planes} -ls; cp -r {planes} copy", tmp_path)
+    assert sorted(os.listdir(tmp_path / "copy/coronal")) == coronal
+    # a page, and the empty one behind it: of all products, and of the data sets of one
+    assert service.query_requests == 4
+    for name in coronal:
+        link = planes / "coronal" / name
+        assert os.path.realpath(link) == str(mounted / "dataset" / name)
+    assert "0227_101349756.jpg" in os.listdir(planes / "coronal/479/ds4")
 
 
 def test_all_nissl_plates_of_an_atlas(

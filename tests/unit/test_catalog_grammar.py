@@ -100,6 +100,17 @@ def directory(path: str) -> CollectionDirectory:
             "browse/product/Mouse/gene/Adora2a/n%2Fa/70813257",
             DataSetLink(PlaneDirectory("Mouse", "Adora2a", "n/a"), 70813257),
         ),
+        ("browse/product/plane/plane", nodes.ProductPlanesDirectory("plane")),
+        (
+            "browse/product/Mouse/plane/n%2Fa",
+            nodes.ProductPlaneDirectory("Mouse", "n/a"),
+        ),
+        (
+            "browse/product/Mouse/plane/coronal/5",
+            DataSetLink(nodes.ProductPlaneDirectory("Mouse", "coronal"), 5),
+        ),
+        ("browse/product/Mouse/plane/coronal/x", None),
+        ("browse/product/Mouse/plane/coronal/5/6", None),
         ("browse/product/%2E%2E", None),
         ("browse/product/%2E./dataset", ProductDataSetsDirectory("..")),
         (

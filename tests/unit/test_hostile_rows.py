@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -85,9 +86,10 @@ def check(record: Any) -> None:
             assert list(atlas_ids) == sorted(set(atlas_ids))
         case Names(ids):
             assert all(type(name) is str and is_id(one) for name, one in ids.items())
-        case DataSetIds(ids):
-            assert all(map(is_id, ids))
+        case DataSetIds(ids, by_plane):
             assert list(ids) == sorted(set(ids))
+            assert list(ids) == sorted(itertools.chain(*by_plane.values()))
+            check(by_plane)
         case dict():
             for plane, ids in record.items():
                 assert type(plane) is str
