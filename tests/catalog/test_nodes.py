@@ -322,6 +322,53 @@ def test_a_products_name_is_asked_in_its_own_words(tmp_path: Path, text: str) ->
             assert world.names(f"{path}/gene/{gene}/sagittal") == [data_set]
 
 
+def recorded_genes() -> Database:
+    """Genes of the Mouse Brain Atlas whose acronyms end in a star, or are the same.
+
+    Ids of genes that are not recorded are invented, and so is a data set for each.
+    """
+    database = sample_database()
+    for data_set, gene, acronym in [
+        (74357755, 149630, "0610005G16Rik*"),  # recorded
+        (500_000_001, 149631, "0610005G16Rik"),
+        (74357756, 500_000_002, "A230044A09Rik*"),
+        (70474875, 500_000_003, "9130019P16Rik"),  # recorded, as is that there are two
+        (500_000_004, 500_000_005, "9130019P16Rik"),
+    ]:
+        database.add("Gene", id=gene, acronym=acronym)
+        database.link("Gene", gene, "products", 1)
+        add_data_set(database, data_set, genes=[gene])
+    return database
+
+
+@pytest.mark.parametrize(
+    ("acronym", "data_sets"),
+    [
+        ("0610005G16Rik*", ["74357755"]),
+        ("0610005G16Rik", ["500000001"]),
+        ("A230044A09Rik*", ["74357756"]),
+        ("9130019P16Rik", ["70474875", "500000004"]),
+    ],
+)
+def test_recorded_acronyms_with_a_star_or_of_two_genes_lead_to_their_data_sets(
+    tmp_path: Path, acronym: str, data_sets: list[str]
+) -> None:
+    path = f"browse/product/Mouse/gene/{acronym}"
+    with SampleService(database=recorded_genes()) as sample:
+        unlisted = World(sample.url, tmp_path)
+        assert unlisted.entry(path) == Folder()
+        world = World(sample.url, tmp_path / "listing")
+        assert world.names("browse/product/Mouse/gene").count(acronym) == 1
+        for one in (unlisted, world):
+            assert one.names(path) == ["sagittal"]
+            assert one.names(f"{path}/sagittal") == data_sets
+            for data_set in data_sets:
+                found = one.entry(f"{path}/sagittal/{data_set}")
+                assert found == Link(f"../../../../../../dataset/{data_set}")
+        with pytest.raises(PathNotFoundError):
+            world.entry("browse/product/Mouse/gene/A230044A09Rik")  # only with a star
+
+
 def test_the_planes_of_a_product_cost_one_question_whatever_its_genes(
     tmp_path: Path,
 ) -> None:

@@ -262,6 +262,17 @@ def test_what_a_service_filters_wrongly_is_left_out() -> None:
     assert gene.read(gene.ask(Pages(rows))) == {"unknown": (4,), "coronal": (5,)}
 
 
+def test_a_star_in_an_acronym_is_no_wildcard_whatever_the_service_does() -> None:
+    """Acronyms are recorded; what the service makes of the star is not known."""
+    rows: list[Row | None] = [
+        {"id": 74357755, "genes": [{"acronym": "0610005G16Rik*"}]},
+        {"id": 7, "genes": [{"acronym": "0610005G16Rik"}]},
+        {"id": 8, "genes": [{"acronym": "0610005G16Rik2"}]},
+    ]
+    gene = lists.gene_data_sets("Mouse", "0610005G16Rik*")
+    assert gene.read(gene.ask(Pages(rows))) == {"unknown": (74357755,)}
+
+
 def test_questions_that_differ_have_keys_that_differ() -> None:
     asked = [
         lists.gene_data_sets("a/b", "c"),

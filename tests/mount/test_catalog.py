@@ -184,6 +184,30 @@ def test_odd_names_break_neither_a_path_nor_a_query(tmp_path: Path) -> None:
                 os.stat(genes / absent)
 
 
+def test_acronyms_with_a_star_and_of_two_genes_are_directories(tmp_path: Path) -> None:
+    """Both are recorded of the Mouse Brain Atlas."""
+    database = sample_database()
+    genes = add_genes(database, ["0610005G16Rik*", "9130019P16Rik", "9130019P16Rik"])
+    for data_set, gene in zip((74357755, 70474875, 9001), genes, strict=True):
+        add_data_set(database, data_set, genes=[gene])
+    with (
+        SampleService(database=database) as service,
+        Mounted(tmp_path, service.url) as mounted,
+    ):
+        folder = mounted / "browse/product/Mouse/gene"
+        star = os.readlink(folder / "0610005G16Rik*/sagittal/74357755")
+        assert star == "../../../../../../dataset/74357755"
+        names = os.listdir(folder)
+        assert names.count("0610005G16Rik*") == names.count("9130019P16Rik") == 1
+        both = os.listdir(folder / "9130019P16Rik/sagittal")
+        assert sorted(both) == ["70474875", "9001"]
+        for name in both:
+            path = folder / "9130019P16Rik/sagittal" / name / "info.json"
+            assert f'"id": {name}' in path.read_text()
+        with pytest.raises(FileNotFoundError):
+            os.stat(folder / "0610005G16Rik")
+
+
 def test_open_document_is_one_record_to_its_end(tmp_path: Path) -> None:
     database = sample_database()
     add_data_set(database, 4711, range(5_000_000_000, 5_000_005_000))
