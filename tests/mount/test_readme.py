@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mounted import Mounted
+from PIL import Image
 
 if TYPE_CHECKING:
     import pytest
 
     from allenfs.sample.server import SampleService
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+RECIPES = (ROOT / "docs" / "recipes.md").read_text()
 _SECTION = re.compile(r"^## Find an image\n(.*?)^## ", re.MULTILINE | re.DOTALL)
+_STACK = re.compile(
+    r"^## A stack of ISH sections\n.*?^```python\n(.*?)^```", re.MULTILINE | re.DOTALL
+)
 _BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -43,3 +50,23 @@ def test_find_an_image_as_the_readme_does(
     assert len(copies) == 1 + 3 + 1 + (5 + 12) + 5 + 4
     for copy in copies:
         assert copy.read_bytes()[:2] == b"\xff\xd8"
+
+
+def test_the_recipe_for_a_stack_gives_every_section_one_size(
+    tmp_path: Path, service: SampleService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (recipe,) = _STACK.findall(RECIPES)
+    with Mounted(tmp_path, service.url) as mounted:
+        (tmp_path / "allen").symlink_to(mounted.root)
+        subprocess.run([sys.executable, "-c", recipe], check=True)
+        sizes = {}
+        for path in (mounted / "dataset/69782969/ds4").iterdir():
+            with Image.open(path) as image:
+                sizes[path.name] = image.size
+    assert len(set(sizes.values())) == len(sizes) == 5  # or nothing is to be done
+    largest = tuple(map(max, zip(*sizes.values(), strict=True)))
+    assert {path.name for path in (tmp_path / "stack").iterdir()} == sizes.keys()
+    for name in sizes:
+        with Image.open(tmp_path / "stack" / name) as page:
+            assert page.size == largest
