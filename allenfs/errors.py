@@ -35,7 +35,7 @@
         ├── WrongAnswerError       EIO           wrong type, status or redirect
         │   └── PortalError        EIO           a log-in page: 511, another host
         │       └── WebPageError                 a web page instead of an image
-        ├── QueryError             EIO           a query that was not answered
+        ├── QueryError             EIO           transient: a refused query
         ├── RejectedError          EINVAL        400
         ├── ForbiddenError         EACCES        401, 403
         ├── ImageNotFoundError     ENOENT        404
@@ -191,9 +191,14 @@ class ServiceError(AllenFSError):
         How often it was asked, redirects not counted.
     elapsed_s : float
         From the first attempt to the failure.
+    transient : bool
+        Whether the next request may succeed.
+    retries : int
+        How often a transient failure is tried again, at the most.
     """
 
     transient: ClassVar[bool] = False
+    retries: ClassVar[int] = 3
 
     def __init__(self, cause: str) -> None:
         super().__init__(cause)
@@ -275,8 +280,12 @@ class QueryError(ServiceError):
     """A query that the service refused.
 
     EIO whatever the status: that it could not be asked does not say that what
-    was asked for does not exist.
+    was asked for does not exist. Transient: "Informatics service request failed"
+    is recorded with a good answer to the next request, and also for weeks.
     """
+
+    transient = True
+    retries = 2
 
 
 class RejectedError(ServiceError):

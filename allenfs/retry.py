@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 log = safe_log.logger(__name__)
 
-RETRIES = 3
-
 _Result = TypeVar("_Result")
 
 
@@ -103,7 +101,7 @@ class Retry:
                     if not error.transient or not goes_on(error):
                         raise
                     delay_s = self._delay_s(error, attempts)
-                    if attempts > RETRIES or self._clock() + delay_s >= ends_s:
+                    if attempts > error.retries or self._clock() + delay_s >= ends_s:
                         raise
                     log.info("trying again in %.1f s: %s", delay_s, error)
                 else:

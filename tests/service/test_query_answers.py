@@ -43,7 +43,7 @@ FAULTS = [
     (Fault.HTML_200, PortalError, 1),
     (Fault.NOT_A_JPEG, WrongAnswerError, 1),
     (Fault.NOT_JSON, WrongAnswerError, 1),
-    (Fault.SUCCESS_FALSE, QueryError, 1),
+    (Fault.SUCCESS_FALSE, QueryError, 3),
     (Fault.HALF_JPEG_HONEST_LENGTH, CutAnswerError, 4),
     (Fault.CUT_CONTENT_LENGTH, CutAnswerError, 4),
     (Fault.CUT_CHUNKED, CutAnswerError, 4),
@@ -97,13 +97,28 @@ def test_failed_query_is_an_error_never_an_absence_and_recovers(
 
 
 @pytest.mark.parametrize(
-    "fault", [fault for fault, _, asked in FAULTS if asked > 1], ids=str
+    ("fault", "asked"), [(fault, asked) for fault, _, asked in FAULTS if asked > 1]
 )
-def test_passing_fault_is_not_seen(fault: Fault) -> None:
+def test_passing_fault_is_not_seen(fault: Fault, asked: int) -> None:
     with SampleService() as sample:
-        sample.fail_queries(fault, times=3)
+        sample.fail_queries(fault, times=asked - 1)
         assert len(page_of(service_at(sample.url))) == 5
+        assert sample.query_requests == asked
+
+
+def test_refused_query_is_asked_three_times_and_once_where_that_was_asked_for() -> None:
+    clock = Clock()
+    with SampleService() as sample:
+        service = service_at(sample.url, clock)
+        sample.fail_queries(Fault.SUCCESS_FALSE)
+        with pytest.raises(QueryError, match=r"told so \(3 attempts, 1\.5 s, "):
+            page_of(service)
+        assert clock.slept_s == [0.5, 1.0]
+        with pytest.raises(QueryError, match=r"told so \(1 attempt, "):
+            service.page(QUERY, start_row=0, num_rows=2000, once=True)
         assert sample.query_requests == 4
+        sample.heal()
+        assert len(page_of(service)) == 5
 
 
 @pytest.mark.parametrize(
@@ -163,13 +178,13 @@ def test_queries_and_images_share_a_connection() -> None:
     with SampleService() as sample:
         service = service_at(sample.url)
         for fault in (Fault.STATUS_404, Fault.SUCCESS_FALSE, Fault.STATUS_400):
-            sample.fail_queries(fault, times=1)
+            sample.fail_queries(fault, times=3 if fault is Fault.SUCCESS_FALSE else 1)
             with pytest.raises(QueryError):
                 page_of(service)
         for _ in range(3):
             page_of(service)
             service.fetch(_request(), Bytes())
-        assert (sample.query_requests, sample.image_requests) == (6, 3)
+        assert (sample.query_requests, sample.image_requests) == (8, 3)
         assert sample.connections == 1
         assert all("allenfs/" in one["User-Agent"] for one in sample.query_headers)
 
@@ -192,13 +207,13 @@ GOOD = _json("200 OK", {"success": True, "msg": ROWS})
     ["200 OK", "400 Bad Request", "403 Forbidden", "404 Not Found", "500 Oops"],
 )
 def test_refused_query_says_why_whatever_its_status(status: str) -> None:
-    with _saying(_json(status, SAID), GOOD) as says:
+    with _saying(*[_json(status, SAID)] * 3, GOOD) as says:
         service = service_at(says.url)
         with pytest.raises(QueryError) as raised:
             page_of(service)
         assert raised.value.cause == "line 1, column 92: no such"
         assert raised.value.errno == errno.EIO
-        assert raised.value.attempts == 1
+        assert raised.value.attempts == 3
         assert raised.value.url.startswith(says.url)
         assert page_of(service) == ROWS
 

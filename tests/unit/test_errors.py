@@ -115,6 +115,7 @@ def test_only_what_can_pass_is_transient() -> None:
         errors.ServiceTimeoutError,
         errors.BusyError,
         errors.CutAnswerError,
+        errors.QueryError,
     }
 
 
