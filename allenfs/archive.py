@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from allenfs.config import ServiceSettings
-    from allenfs.paging import Page
     from allenfs.questions import Question
-    from allenfs.rma import Query, Row
+    from allenfs.rma import Query, Rows
     from allenfs.shelf import Key
     from allenfs.stock import Shelf
     from allenfs.turns import Turns
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
             num_rows: int,
             turn: AbstractContextManager[object],
             once: bool,
-        ) -> list[Row | None]:
+        ) -> Rows:
             """Return one page of rows in `turn`, or raise a ServiceError."""
 
 
@@ -222,42 +221,29 @@ class Archive:
         if held is not None:
             return held
         self._raise_remembered(question.key)
+        pages = _Pages(self._page, self._settings.deadline_s, self._clock)
         try:
-            answer = question.ask(self._pages())
+            answer = question.ask(pages)
         except ServiceError as error:
             # a copy, and raised below: the traceback holds all that the asking used
             failure = copy.copy(error)
         else:
-            return self._answered(question, answer)
+            self._out_of_reach_until_s = -1.0
+            self._last_failure = None
+            return self.stock.keep(question, answer, cut=pages.cut)
         has_older = self.stock.any(question) is not None
         self._failed(question.key, failure, has_older=has_older)
         raise failure
 
-    def _answered(self, question: Question[_Record], answer: Any) -> Held[_Record]:
-        self._out_of_reach_until_s = -1.0
-        self._last_failure = None
-        return self.stock.keep(question, answer)
-
-    def _pages(self) -> Page:
-        """Return what asks for the pages of one question, within one deadline."""
-        deadline_s = self._settings.deadline_s
-        ends_s = self._clock() + deadline_s
-
-        def page(query: Query, *, start_row: int, num_rows: int) -> list[Row | None]:
-            if self._clock() > ends_s:
-                error = ServiceTimeoutError("a list without end")
-                error.elapsed_s = deadline_s
-                raise error
-            return self._service.page(
-                query,
-                start_row=start_row,
-                num_rows=num_rows,
-                turn=self._turns.for_query,
-                # crawlers ask many questions of a service that is away
-                once=self.is_out_of_reach(),
-            )
-
-        return page
+    def _page(self, query: Query, start_row: int, num_rows: int) -> Rows:
+        return self._service.page(
+            query,
+            start_row=start_row,
+            num_rows=num_rows,
+            turn=self._turns.for_query,
+            # crawlers ask many questions of a service that is away
+            once=self.is_out_of_reach(),
+        )
 
     def _failed(self, key: Key, error: ServiceError, *, has_older: bool) -> None:
         instead = "; an older answer is used" if has_older else ""
@@ -269,3 +255,41 @@ class Archive:
         with self._lock:
             # a copy: the traceback holds all that the asking used
             self._failures[key] = copy.copy(error)
+
+
+class _Pages:
+    """Asks for the pages of one question, within one deadline.
+
+    Attributes
+    ----------
+    cut : str
+        What the service kept back, in words; "" where nothing is known of that. Of a
+        query with an include nothing is: joined rows may count in `total_rows`.
+    """
+
+    def __init__(
+        self,
+        page: Callable[[Query, int, int], Rows],
+        deadline_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self.cut = ""
+        self._page = page
+        self._deadline_s = deadline_s
+        self._clock = clock
+        self._ends_s = clock() + deadline_s
+        self._total_rows: dict[Query, int] = {}
+
+    def __call__(self, query: Query, *, start_row: int, num_rows: int) -> Rows:
+        if self._clock() > self._ends_s:
+            error = ServiceTimeoutError("a list without end")
+            error.elapsed_s = self._deadline_s
+            raise error
+        rows = self._page(query, start_row, num_rows)
+        if not query.include:
+            # the empty page at the end may come without
+            total_rows = max(rows.total_rows, self._total_rows.get(query, 0))
+            self._total_rows[query] = total_rows
+            if not rows and start_row < total_rows:
+                self.cut = f"{start_row} of {total_rows} rows of {query.model}"
+        return rows

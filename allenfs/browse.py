@@ -157,18 +157,19 @@ class Browser:
         return self._archive.get(lists.products(), interrupted).record.ids
 
     def _has_genes(self, product: str, interrupted: Callable[[], bool]) -> bool:
-        held = self._archive.stock.fresh(lists.genes(product))
-        if held is None:
-            held = self._archive.get(lists.has_genes(product), interrupted)
-        return bool(held.record.ids)
+        if self._archive.stock.fresh(lists.genes(product)):
+            return True  # also if the list is empty, which says little
+        held = self._archive.get(lists.has_genes(product), interrupted)
+        return bool(held.record)
 
     def _has_gene(
         self, product: str, acronym: str, interrupted: Callable[[], bool]
     ) -> bool:
         # `ls -l` looks up every name of the list that it has just read
         listed = self._archive.stock.fresh(lists.genes(product))
-        if listed is not None:
-            return is_askable(acronym) and acronym in listed.record.ids
+        is_listed = listed is not None and acronym in listed.record.ids
+        if listed is not None and (is_listed or not listed.is_suspect):
+            return is_askable(acronym) and is_listed
         if self._planes(product, acronym, interrupted):
             return True
         # all its data sets failed, or are none

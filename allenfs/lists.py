@@ -32,7 +32,7 @@ def atlases() -> Question[Titles]:
         rows = all_rows(page, query, ("name",))
         return [[record_id(row), row.get("name")] for row in rows]
 
-    return Question(("list", "atlases"), ask, _read_titles)
+    return Question(("list", "atlases"), ask, _read_titles, has_rows=True)
 
 
 def products() -> Question[Names]:
@@ -95,6 +95,7 @@ def product_data_sets(product: str) -> Question[DataSetIds]:
         lambda page: _by_plane(_good(all_rows(page, query, fields))),
         _read_data_set_ids,
         patience_s=math.inf,
+        has_rows=True,
     )
 
 
@@ -157,7 +158,7 @@ def _list(
     def ask(page: Page) -> Any:
         return _pairs(all_rows(page, query, (name,)), name)
 
-    return Question(key, ask, _read_names, patience_s)
+    return Question(key, ask, _read_names, patience_s, has_rows=True)
 
 
 def _pairs(rows: list[Row], name: str) -> list[list[Any]]:

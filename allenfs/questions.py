@@ -51,15 +51,19 @@ class Question(Generic[_Record]):
     ask : callable
         Page by page to an answer; raises ServiceError.
     read : callable
-        Answer to a record. A false one says that there is no such thing.
+        Answer to a record. A false one says that there is no such thing; one that is
+        false and not None is an empty list.
     patience_s : float
         How long somebody who looks at a path waits for the answer.
+    has_rows : bool
+        Whether an empty list is suspect, also the first time.
     """
 
     key: tuple[str, str]
     ask: Callable[[Page], Any]
     read: Callable[[Any], _Record]
     patience_s: float = PATIENCE_S
+    has_rows: bool = False
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)

@@ -131,10 +131,16 @@ class Plate(NamedTuple):
 
 
 class DataSetIds(NamedTuple):
-    """Data sets, none of them failed: ascending, and by the name of their plane."""
+    """Data sets, none of them failed: ascending, and by the name of their plane.
+
+    As of the next two records, one that is empty is false.
+    """
 
     ids: tuple[int, ...]
     by_plane: dict[str, tuple[int, ...]]
+
+    def __bool__(self) -> bool:
+        return bool(self.ids)
 
 
 class Names(NamedTuple):
@@ -142,11 +148,28 @@ class Names(NamedTuple):
 
     ids: dict[str, int]
 
+    def __bool__(self) -> bool:
+        return bool(self.ids)
+
 
 class Titles(NamedTuple):
     """Atlases by id, ascending; an empty title where there is none."""
 
     by_id: dict[int, str]
+
+    def __bool__(self) -> bool:
+        return bool(self.by_id)
+
+
+def row_count(record: object) -> int:
+    """Return how many rows a record holds: of a list, or the images of a collection."""
+    match record:
+        case Collection(images=rows) | Titles(rows):
+            return len(rows)
+        case Names(rows) | DataSetIds(rows):
+            return len(rows)
+        case _:
+            return int(bool(record))
 
 
 def slim(row: Row, fields: Iterable[str]) -> Row:

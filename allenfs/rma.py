@@ -37,6 +37,19 @@ _MAX_DIGITS = 300
 _TOO_DEEP = f"rows that are nested more than {_MAX_DEPTH} deep"
 
 
+class Rows(list[Row | None]):
+    """The rows of one page.
+
+    Attributes
+    ----------
+    total_rows : int
+        How many there are on all pages, in the service's words; 0 where it does not
+        say. Associations that are included may count in it.
+    """
+
+    total_rows = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """One query, without its page.
@@ -91,7 +104,7 @@ def is_askable(text: str) -> bool:
     return not _UNASKABLE.search(text) and _is_unicode(text)
 
 
-def read_page(data: bytes) -> list[Row | None]:
+def read_page(data: bytes) -> Rows:
     """Return the rows of an answer; null entries are kept, they count in a page.
 
     Raises
@@ -121,6 +134,8 @@ def read_page(data: bytes) -> list[Row | None]:
     rows: Any = envelope.get("msg") if isinstance(envelope, dict) else None
     if isinstance(rows, str):
         raise QueryError(in_one_line(rows, _SHOWN_CHARS))
+    if rows == {} and envelope.get("num_rows") == 0:
+        rows = []  # recorded where nothing was found
     is_answer = (
         isinstance(rows, list)
         and envelope.get("success", True) is True
@@ -131,7 +146,10 @@ def read_page(data: bytes) -> list[Row | None]:
         msg = f"not an answer to a query: {said}"
         raise WrongAnswerError(msg)
     _raise_if_deep(rows)
-    found: list[Row | None] = rows
+    found = Rows(rows)
+    total_rows = envelope.get("total_rows")
+    if isinstance(total_rows, int):
+        found.total_rows = total_rows
     return found
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from allenfs.config import ServiceSettings
     from allenfs.images import ImageRequest
-    from allenfs.rma import Query, Row
+    from allenfs.rma import Query, Rows
 
 _MAX_REDIRECTS = 5
 _CHUNK_BYTES = 256 * 1024
@@ -134,7 +134,7 @@ class AllenService:
         num_rows: int,
         turn: AbstractContextManager[object] = _AT_ONCE,
         once: bool = False,
-    ) -> list[Row | None]:
+    ) -> Rows:
         """Return one page of the rows of a query; `turn` as in `fetch`.
 
         Parameters
@@ -149,7 +149,7 @@ class AllenService:
             what says that something does not exist.
         """
 
-        def attempt(url: str, ends_s: float) -> list[Row | None]:
+        def attempt(url: str, ends_s: float) -> Rows:
             with self._answer(url, ends_s, _raise_refusal) as reply:
                 data = _read_rows(reply)
                 content_type = reply.headers.get("Content-Type", "")

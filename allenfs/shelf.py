@@ -56,10 +56,17 @@ Key = tuple[str, str]
 
 
 class Kept(NamedTuple):
-    """An answer, and when it was fetched (nanoseconds since the epoch)."""
+    """An answer, and when it was fetched (nanoseconds since the epoch).
+
+    Attributes
+    ----------
+    is_suspect : bool
+        Whether rows seem to be missing: it is to be asked again soon.
+    """
 
     answer: Any
     fetched_ns: int
+    is_suspect: bool = False
 
 
 class Shelf:
@@ -103,7 +110,7 @@ class Shelf:
         """Keep an answer in place of the one there was."""
         text = json.dumps(
             {"allenfs": _FORMAT, "key": key, "answer": kept.answer}
-            | {"fetched_ns": kept.fetched_ns},
+            | {"fetched_ns": kept.fetched_ns, "is_suspect": kept.is_suspect},
             separators=(",", ":"),
         )
         # level 1 makes rows a tenth of their size, and is the fastest
@@ -270,7 +277,8 @@ def _read(path: Path) -> tuple[Key, Kept]:
             msg = f"{path}: of another version"
             raise _DamagedError(msg)
         kind, name = data["key"]
-        return (kind, name), Kept(data["answer"], int(data["fetched_ns"]))
+        is_suspect = data.get("is_suspect", False) is True
+        return (kind, name), Kept(data["answer"], int(data["fetched_ns"]), is_suspect)
     except _DAMAGE as error:
         msg = f"{path}: damaged ({error})"
         raise _DamagedError(msg) from error

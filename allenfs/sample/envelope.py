@@ -51,6 +51,25 @@ def error_body(message: str, form: str) -> bytes:
     return _response({"success": "false", **numbers}, f"<msg>{escape(message)}</msg>")
 
 
+def none_body() -> bytes:
+    """Write an answer without rows as it is recorded of a `service::` query."""
+    return _dumped({"success": True, "id": 0, "start_row": 0, "num_rows": 0, "msg": {}})
+
+
+def cut_body(body: bytes) -> bytes:
+    """Leave out the second half of all rows, and say the right number of them."""
+    envelope = json.loads(body)
+    left = max(0, envelope["total_rows"] // 2 - envelope["start_row"])
+    envelope["msg"] = envelope["msg"][:left]
+    return _dumped({**envelope, "num_rows": len(envelope["msg"])})
+
+
+def inflated_body(body: bytes) -> bytes:
+    """Say that there are two rows more than there are."""
+    envelope = json.loads(body)
+    return _dumped({**envelope, "total_rows": envelope["total_rows"] + 2})
+
+
 def _dumped(envelope: dict[str, object]) -> bytes:
     return json.dumps(envelope, ensure_ascii=False, separators=(",", ":")).encode()
 

@@ -7,7 +7,13 @@ import itertools
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
-from allenfs.sample.envelope import CONTENT_TYPES, error_body
+from allenfs.sample.envelope import (
+    CONTENT_TYPES,
+    cut_body,
+    error_body,
+    inflated_body,
+    none_body,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +58,9 @@ class Fault(Enum):
     GZIP_ANYWAY = auto()  # a good JPEG, gzipped though nobody offered gzip
     NOT_JSON = auto()  # other bytes under application/json
     SUCCESS_FALSE = auto()  # the envelope of a refused query, under status 200
+    NO_ROWS = auto()  # an answer of no rows, as `msg: {}`
+    CUT_LIST = auto()  # of JSON: half of all rows, and the right total_rows
+    LARGE_TOTAL = auto()  # of JSON: all rows, and a total_rows of two more
     # The two below are no faults of the service: a client must take them.
     WITH_CONTENT_LENGTH = auto()  # no redirect, no Last-Modified, a length
     CLOSE_DELIMITED = auto()  # no redirect, neither length nor chunks, closed
@@ -136,6 +145,20 @@ def _success_false(wire: Wire, _kind: Field) -> None:
     data = error_body("line 1, column 92: the sample service was told so", "json")
     wire.head(200, (_JSON, _length(len(data))))
     wire.body(data)
+
+
+def _no_rows(wire: Wire, _kind: Field) -> None:
+    data = none_body()
+    wire.head(200, (_JSON, _length(len(data))))
+    wire.body(data)
+
+
+def _cut_list(wire: Wire, kind: Field, good: bytes) -> None:
+    _with_content_length(wire, kind, cut_body(good) if kind == _JSON else good)
+
+
+def _large_total(wire: Wire, kind: Field, good: bytes) -> None:
+    _with_content_length(wire, kind, inflated_body(good) if kind == _JSON else good)
 
 
 def _empty_body(wire: Wire, kind: Field) -> None:
@@ -236,6 +259,7 @@ _PRETENDED: Final[dict[Fault, Callable[[Wire, Field], None]]] = {
     Fault.NOT_A_JPEG: _not_a_jpeg,
     Fault.NOT_JSON: _not_json,
     Fault.SUCCESS_FALSE: _success_false,
+    Fault.NO_ROWS: _no_rows,
     Fault.EMPTY_BODY: _empty_body,
 }
 _BODIES: Final[dict[Fault, Callable[[Wire, Field, bytes], None]]] = {
@@ -248,6 +272,8 @@ _BODIES: Final[dict[Fault, Callable[[Wire, Field, bytes], None]]] = {
     Fault.DRIP_BODY: _drip_body,
     Fault.ENDLESS_BODY: _endless_body,
     Fault.GZIP_ANYWAY: _gzip_anyway,
+    Fault.CUT_LIST: _cut_list,
+    Fault.LARGE_TOTAL: _large_total,
     Fault.WITH_CONTENT_LENGTH: _with_content_length,
     Fault.CLOSE_DELIMITED: _close_delimited,
 }

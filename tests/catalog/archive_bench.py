@@ -19,6 +19,7 @@ from allenfs.errors import (
 )
 from allenfs.glance import Glance
 from allenfs.questions import Question
+from allenfs.rma import Rows
 from allenfs.shelf import Shelf
 from allenfs.turns import Turns
 
@@ -61,6 +62,7 @@ class ScriptedService:
         self.errors: dict[str, Exception] = {}
         self.error: Exception | None = None
         self.rows: dict[str, list[Row | None]] = {}
+        self.total_rows = 0
         self.gate = threading.Event()
         self.gate.set()
         self.arrived = threading.Event()
@@ -74,7 +76,7 @@ class ScriptedService:
         num_rows: int,
         turn: AbstractContextManager[object],
         once: bool,
-    ) -> list[Row | None]:
+    ) -> Rows:
         with turn:
             with self._lock:
                 self.asked[query.model] += 1
@@ -86,7 +88,9 @@ class ScriptedService:
             if error is not None:
                 raise error
             rows: list[Row | None] = [{"id": 1, "version": version}]
-            return self.rows.get(query.model, rows)
+            page = Rows(self.rows.get(query.model, rows))
+            page.total_rows = self.total_rows
+            return page
 
 
 def thing(name: str, kind: str = "thing") -> Question[Any]:

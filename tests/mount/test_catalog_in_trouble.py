@@ -13,7 +13,7 @@ from mounted import Mounted
 
 from allenfs.sample.content import sample_database
 from allenfs.sample.faults import Fault
-from allenfs.sample.inventing import add_data_set
+from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
 
 if TYPE_CHECKING:
@@ -157,6 +157,30 @@ def test_old_records_are_asked_again_when_the_service_is_back(
         assert os.listdir(directory) == ["0010_5000000000.jpg"]
         service.heal()
         assert "0010_5000000001.jpg" in os.listdir(directory)
+
+
+@pytest.mark.parametrize("fault", [Fault.NO_ROWS, Fault.CUT_LIST])
+def test_known_genes_survive_an_empty_or_a_cut_list_and_then_are_new(
+    tmp_path: Path, fault: Fault
+) -> None:
+    database = sample_database()
+    with (
+        SampleService(database=database) as service,
+        Mounted(
+            tmp_path, service.url, catalog_ttl_s=0.001, warnings=["stays in use"]
+        ) as mounted,
+    ):
+        directory = mounted / "browse/product/Mouse/gene"
+        known = sorted(os.listdir(directory))
+        add_genes(database, ["New"])
+        service.fail_queries(fault)
+        for _ in range(2):
+            assert sorted(os.listdir(directory)) == known
+        mounted.stop()
+        mounted.start()
+        assert sorted(os.listdir(directory)) == known
+        service.heal()
+        assert sorted(os.listdir(directory)) == sorted([*known, "New"])
 
 
 def test_data_set_that_was_withdrawn_is_no_empty_directory(tmp_path: Path) -> None:

@@ -68,6 +68,20 @@ def test_success_false_is_the_envelope_of_a_refusal(service):
     assert answer["msg"].startswith("line 1, column 92: ")
 
 
+def test_lists_without_rows_cut_short_and_with_a_total_above(service, good):
+    whole = json.loads(good)
+    service.fail_queries(Fault.NO_ROWS, times=1)
+    service.fail_queries(Fault.CUT_LIST, times=1)
+    service.fail_queries(Fault.LARGE_TOTAL, times=1)
+    none, cut, large = (json.loads(ask(service, TARGET)[1]) for _ in range(3))
+    assert (none["success"], none["num_rows"], none["msg"]) == (True, 0, {})
+    assert "total_rows" not in none
+    assert (cut["num_rows"], cut["total_rows"]) == (2, 5)
+    assert cut["msg"] == whole["msg"][:2]
+    assert (large["msg"], large["total_rows"]) == (whole["msg"], 7)
+    assert ask(service, TARGET)[1] == good
+
+
 @pytest.mark.parametrize("fault", [Fault.NOT_JSON, Fault.NOT_A_JPEG])
 def test_not_json_says_it_is_json(service, fault):
     service.fail_queries(fault)

@@ -143,6 +143,32 @@ def test_null_entries_are_kept_since_they_count_in_a_page() -> None:
     assert read_page(answer(success=True, msg=[])) == []
 
 
+def test_an_empty_object_of_no_rows_is_no_rows() -> None:
+    assert read_page(answer(success=True, num_rows=0, msg={})) == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"success": True, "num_rows": 0, "msg": {"id": 1}},
+        {"success": True, "num_rows": 1, "msg": {}},
+        {"success": True, "msg": {}},
+        {"success": False, "num_rows": 0, "msg": {}},
+    ],
+)
+def test_any_other_object_is_no_answer(fields: dict[str, object]) -> None:
+    with pytest.raises(WrongAnswerError):
+        read_page(answer(**fields))
+
+
+@pytest.mark.parametrize(
+    ("said", "total_rows"), [(7, 7), ("7", 0), (None, 0), ([7], 0), (7.5, 0)]
+)
+def test_only_a_whole_number_is_a_number_of_rows(said: object, total_rows: int) -> None:
+    assert read_page(answer(msg=[{}], total_rows=said)).total_rows == total_rows
+    assert read_page(answer(msg=[{}])).total_rows == 0
+
+
 @pytest.mark.parametrize("entry", [5, "internal error", [{}], True])
 def test_an_entry_that_is_no_row_is_no_answer(entry: object) -> None:
     with pytest.raises(WrongAnswerError):

@@ -1,0 +1,247 @@
+"""Lists that are empty or cut short never replace what is known, and are asked again.
+
+The clock of the catalog is turned; the service and its answers are real.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from archive_bench import DAY_S, never, warnings
+
+from allenfs import lists, questions
+from allenfs.archive import Archive
+from allenfs.config import ServiceSettings, StoreSettings
+from allenfs.records import row_count
+from allenfs.sample.content import sample_database
+from allenfs.sample.faults import Fault
+from allenfs.sample.inventing import add_data_set, add_genes
+from allenfs.sample.server import SampleService
+from allenfs.service import AllenService
+from allenfs.shelf import Shelf
+from allenfs.turns import Turns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from allenfs.questions import Question
+
+LISTS: list[Question[Any]] = [
+    lists.products(),
+    lists.genes("Mouse"),
+    lists.atlases(),
+    lists.product_data_sets("Mouse"),
+]
+PROBES: list[Question[Any]] = [
+    lists.has_genes("Mouse"),
+    lists.has_gene("Mouse", "Adora2a"),
+    lists.gene_data_sets("Mouse", "Adora2a"),
+]
+
+
+def named(question: Question[Any]) -> str:
+    return "/".join(question.key)
+
+
+class Process:
+    """A catalog of one service on a directory, as one process has it."""
+
+    def __init__(self, url: str, directory: Path, now_s: float = 1000.0) -> None:
+        self.now_s = now_s
+        settings = ServiceSettings(url, first_backoff_s=0)
+        self.archive = Archive(
+            AllenService(settings),
+            Shelf(StoreSettings(directory, 2**26, "test")),
+            settings,
+            Turns(4),
+            clock=lambda: self.now_s,
+            clock_ns=lambda: int(self.now_s * 1e9),
+        )
+        self._where = url, directory
+
+    def again(self) -> Process:
+        """Start another process on the same directory."""
+        return Process(*self._where, self.now_s)
+
+    def get(self, question: Question[Any]) -> Any:
+        return self.archive.get(question, never).record
+
+    def rows(self, question: Question[Any]) -> int:
+        return row_count(self.get(question))
+
+
+@pytest.fixture
+def sample() -> Iterator[SampleService]:
+    with SampleService(database=sample_database()) as running:
+        yield running
+
+
+@pytest.fixture
+def process(sample: SampleService, tmp_path: Path) -> Process:
+    return Process(sample.url, tmp_path)
+
+
+@pytest.mark.parametrize("fault", [Fault.NO_ROWS, Fault.CUT_LIST])
+@pytest.mark.parametrize("question", LISTS, ids=named)
+def test_an_older_list_stays_in_use_until_a_good_one_comes(
+    sample: SampleService,
+    process: Process,
+    fault: Fault,
+    question: Question[Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    known = process.get(question)
+    process.now_s += 8 * DAY_S
+    sample.fail_queries(fault)
+    for one in (process, process.again()):
+        caplog.clear()
+        assert one.get(question) == known
+        (warning,) = warnings(caplog)
+        assert named(question) in warning
+        assert f"the older one with {row_count(known)} stays in use" in warning
+        asked = sample.query_requests
+        one.now_s += 59
+        assert one.get(question) == known
+        assert sample.query_requests == asked
+        one.now_s += 1
+        assert one.get(question) == known
+        assert sample.query_requests > asked
+        assert len(warnings(caplog)) == 1  # once, until it is well
+    sample.heal()
+    process.now_s += 60
+    assert process.get(question) == known
+    asked = sample.query_requests
+    process.now_s += 6 * DAY_S
+    assert process.get(question) == known
+    assert sample.query_requests == asked
+
+
+@pytest.mark.parametrize("question", LISTS, ids=named)
+def test_an_empty_list_that_is_the_first_is_asked_again_after_a_minute(
+    sample: SampleService,
+    process: Process,
+    question: Question[Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sample.fail_queries(Fault.NO_ROWS)
+    assert process.rows(question) == 0
+    process.now_s += 59
+    assert process.rows(question) == 0
+    assert sample.query_requests == 1
+    process.now_s += 1
+    assert process.rows(question) == 0
+    assert sample.query_requests == 2
+    (warning,) = warnings(caplog)
+    assert f"{named(question)}: the service's answer has no rows" in warning
+    sample.heal()
+    assert process.again().rows(question) > 0
+    process.now_s += 60
+    assert process.rows(question) > 0
+
+
+@pytest.mark.parametrize("question", PROBES, ids=named)
+def test_that_a_gene_exists_is_not_forgotten_for_an_empty_answer(
+    sample: SampleService,
+    process: Process,
+    question: Question[Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sample.fail_queries(Fault.NO_ROWS)
+    assert process.rows(question) == 0
+    assert warnings(caplog) == []  # most names that are looked up do not exist
+    sample.heal()
+    process.now_s += 60
+    known = process.get(question)
+    assert known
+    process.now_s += 8 * DAY_S
+    sample.fail_queries(Fault.NO_ROWS)
+    assert process.get(question) == known
+    assert len(warnings(caplog)) == 1
+
+
+def test_the_first_rows_of_a_list_say_nothing_of_its_length(
+    sample: SampleService, process: Process, caplog: pytest.LogCaptureFixture
+) -> None:
+    sample.fail_queries(Fault.LARGE_TOTAL)
+    assert process.get(lists.has_genes("Mouse"))
+    process.now_s += 6 * DAY_S
+    assert process.get(lists.has_genes("Mouse"))
+    assert sample.query_requests == 1
+    assert warnings(caplog) == []
+
+
+@pytest.mark.parametrize("question", LISTS, ids=named)
+def test_a_cut_list_that_is_the_first_is_used_and_grows(
+    sample: SampleService,
+    process: Process,
+    question: Question[Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sample.fail_queries(Fault.CUT_LIST)
+    cut = process.rows(question)
+    assert cut > 0
+    (warning,) = warnings(caplog)
+    assert f"{cut} of " in warning
+    sample.heal()
+    process.now_s += 59
+    assert process.again().rows(question) == cut
+    process.now_s += 1
+    assert process.again().rows(question) > cut
+    assert process.rows(question) > cut
+
+
+def test_a_list_that_is_always_short_is_kept_as_others_once_it_came_twice(
+    sample: SampleService, process: Process, caplog: pytest.LogCaptureFixture
+) -> None:
+    """50 476 data sets said, 50 274 delivered: recorded, and for ever."""
+    sample.fail_queries(Fault.LARGE_TOTAL)
+    assert process.rows(lists.products()) == 5
+    (warning,) = warnings(caplog)
+    assert "5 of 7 rows of Product" in warning
+    process.now_s += 60
+    later = process.again()
+    assert later.rows(lists.products()) == 5
+    asked = sample.query_requests
+    later.now_s += 6 * DAY_S
+    assert later.rows(lists.products()) == 5
+    assert later.again().rows(lists.products()) == 5
+    assert sample.query_requests == asked
+    assert len(warnings(caplog)) == 1
+
+
+def test_a_short_list_with_more_rows_replaces_an_older_one(tmp_path: Path) -> None:
+    database = sample_database()
+    with SampleService(database=database) as sample:
+        process = Process(sample.url, tmp_path)
+        known = process.rows(lists.genes("Mouse"))
+        add_genes(database, ["New"])
+        sample.fail_queries(Fault.LARGE_TOTAL)
+        process.now_s += 8 * DAY_S
+        assert process.rows(lists.genes("Mouse")) == known + 1
+
+
+def test_images_that_the_service_keeps_back_stay_in_a_data_set(tmp_path: Path) -> None:
+    database = sample_database()
+    add_data_set(database, 4711, [5_000_000_001, 5_000_000_002])
+    question = questions.data_set(4711)
+    with SampleService(database=database) as sample:
+        process = Process(sample.url, tmp_path)
+        assert process.rows(question) == 2
+        database.remove("SectionImage", 5_000_000_001)
+        sample.fail_queries(Fault.LARGE_TOTAL)
+        process.now_s += 8 * DAY_S
+        assert process.rows(question) == 2
+        sample.heal()
+        process.now_s += 60
+        assert [*process.get(question).images] == [5_000_000_002]
+
+
+def test_a_record_that_the_service_counts_but_does_not_give_is_not_forgotten(
+    sample: SampleService, process: Process
+) -> None:
+    known = process.get(questions.section(69750516))
+    process.now_s += 8 * DAY_S
+    sample.fail_queries(Fault.CUT_LIST)
+    assert process.get(questions.section(69750516)) == known
