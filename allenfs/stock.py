@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from cachetools import LRUCache, TTLCache
+from cachetools import TTLCache
 
 from allenfs import safe_log
 from allenfs.labels import in_one_line
@@ -99,7 +99,9 @@ class Stock:
             timer=clock,
             getsizeof=lambda held: held.weight_bytes,
         )
-        self._warned: LRUCache[Key, None] = LRUCache(_REMEMBERED_WARNINGS)
+        self._warned: TTLCache[Key, None, float] = TTLCache(
+            _REMEMBERED_WARNINGS, math.inf, timer=clock
+        )
 
     def fresh(self, question: Question[_Record]) -> Held[_Record] | None:
         """Return a record that is in memory and not too old."""

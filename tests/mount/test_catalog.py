@@ -253,7 +253,7 @@ def test_queries_count_among_the_connections(tmp_path: Path, connections: int) -
 
 
 def test_crawlers_of_the_catalog_end(tmp_path: Path, service: SampleService) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
+    with Mounted(tmp_path, service.url, not_found_memory_s=60) as mounted:
         for command in (["ls", "-lR"], ["find", "."], ["du", "-s"]):
             subprocess.run(
                 command, cwd=mounted.root, check=True, stdout=subprocess.DEVNULL
