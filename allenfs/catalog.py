@@ -11,12 +11,12 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
-from allenfs import documents, info, questions, sheets, tree
+from allenfs import documents, info, questions, sheets, tree, views
 from allenfs.browse import Browser
 from allenfs.documents import Document
 from allenfs.entries import Entry, Folder, Link, Picture, Sheet
 from allenfs.errors import PathNotFoundError
-from allenfs.images import VIEWS, ImageService
+from allenfs.images import ImageService
 from allenfs.labels import path_name
 from allenfs.nodes import (
     CatalogFile,
@@ -112,59 +112,66 @@ class Catalog:
         if collection is None:
             return ()
         requests = []
-        for image in filter(directory.view.shows, collection.images.values()):
+        for image in views.listed(directory, collection):
             with contextlib.suppress(PathNotFoundError):
                 requests.append(_seen(directory, collection, image))
         return tuple(requests)
 
-    def more_names(
+    def image_names(
         self,
         node: ImageDirectory | ParameterDirectory,
         interrupted: Callable[[], bool],
     ) -> list[str]:
-        """Return what a directory of the grammar lists besides its images.
+        """Return the names in a directory of one image.
 
-        Below an image's own directory only what is known to be there: with a
-        service that is slow, busy or away these names are left out, and can
-        still be named. Raises as `resolve` does.
+        With a service that is slow, busy or away, all views are listed, and
+        the names of records and links are left out; they can still be named.
+        Raises as `resolve` does.
         """
-        request = node.request
-        if isinstance(node, ParameterDirectory):
-            return self._drawings(request, interrupted) if request.annotated else []
-        if request.service is ImageService.SECTION:
-            return self._section_names(request.image_id, interrupted)
-        if request.service is not ImageService.ATLAS:
-            return []
-        question = questions.plate(request.image_id)
-        plate = self._glance.at(question, request.image_id, interrupted)
-        return [] if plate is None else [tree.INFO_FILE]
-
-    def last_failure(self) -> str | None:
-        """Why the service could not be asked, the last time it was; else None."""
-        return self._archive.last_failure()
-
-    def _section_names(
-        self, image_id: int, interrupted: Callable[[], bool]
-    ) -> list[str]:
+        if node.request.service is ImageService.ATLAS:
+            return tree.listing(node, []) + self._plate_names(node, interrupted)
+        image_id = node.request.image_id
         section = self._glance.at(questions.section(image_id), image_id, interrupted)
         if section is None:
-            return []
-        names = [tree.INFO_FILE]
+            return tree.listing(node, [])
+        data_set: Collection | None = None
         if section.data_set_id is not None:
-            names.append(tree.DATA_SET_LINK)
             question = questions.data_set(section.data_set_id)
             data_set = self._glance.at(question, image_id, interrupted)
-            if data_set is not None and data_set.equalization is not None:
-                names.append(tree.EQUALIZED)
+        shown = views.applicable([section.image], data_set)
+        names = tree.listing(node, [], shown)
+        if (
+            isinstance(node, ParameterDirectory)
+            or node.request.service is not ImageService.SECTION
+        ):
+            return names
+        names.append(tree.INFO_FILE)
+        if section.data_set_id is not None:
+            names.append(tree.DATA_SET_LINK)
+        if data_set is not None and data_set.equalization is not None:
+            names.append(tree.EQUALIZED)
         nissl = self._glance.at(questions.nissl(image_id), image_id, interrupted)
         if nissl is not None and nissl.image_id is not None:
             names.append(tree.NISSL_LINK)
         return names
 
-    def _drawings(
-        self, request: ImageRequest, interrupted: Callable[[], bool]
+    def last_failure(self) -> str | None:
+        """Why the service could not be asked, the last time it was; else None."""
+        return self._archive.last_failure()
+
+    def _plate_names(
+        self,
+        node: ImageDirectory | ParameterDirectory,
+        interrupted: Callable[[], bool],
     ) -> list[str]:
+        """Return what a directory of a plate lists besides what the grammar says."""
+        request = node.request
         question = questions.plate(request.image_id)
+        if isinstance(node, ImageDirectory):
+            seen = self._glance.at(question, request.image_id, interrupted)
+            return [] if seen is None else [tree.INFO_FILE]
+        if not request.annotated:
+            return []
         plate = self._archive.get(question, interrupted).record
         if plate is None or not plate.image.annotated:
             return []
@@ -243,8 +250,7 @@ class Catalog:
         self, directory: CollectionDirectory, interrupted: Callable[[], bool]
     ) -> list[str]:
         collection = self._collection(directory, interrupted)
-        images = filter(directory.view.shows, collection.images.values())
-        names = [image.file_name for image in images]
+        names = [image.file_name for image in views.listed(directory, collection)]
         if directory.is_view:
             return names
         if sheets.is_possible(len(names)):
@@ -254,7 +260,8 @@ class Catalog:
             return [*names, tree.ANNOTATED, *_treatment_names(directory, collection)]
         if collection.equalization is not None:
             names.append(tree.EQUALIZED)
-        return [*names, tree.SECTIONS_FILE, *VIEWS]
+        shown = views.applicable(collection.images.values(), collection)
+        return [*names, tree.SECTIONS_FILE, *shown]
 
     def _link(self, image_id: int, name: str, interrupted: Callable[[], bool]) -> Link:
         section = self._archive.existing(questions.section(image_id), interrupted)

@@ -209,11 +209,13 @@ class ImageRequest:
                 yield parameter, value
 
 
-def file_names(service: ImageService) -> tuple[str, ...]:
-    """Return the files that every directory of an image lists."""
+def file_names(
+    service: ImageService, views: tuple[str, ...] = VIEWS
+) -> tuple[str, ...]:
+    """Return the files that a directory of an image lists, given the image's views."""
     if service is ImageService.ATLAS:
-        return (f"{_PLAIN_FILE}.jpg",)
-    return tuple(f"{name}.jpg" for name in (_PLAIN_FILE, *VIEWS))
+        views = ()
+    return tuple(f"{name}.jpg" for name in (_PLAIN_FILE, *views))
 
 
 def request_of_url(url: str) -> ImageRequest:

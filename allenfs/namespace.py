@@ -51,12 +51,12 @@ class Catalog(Protocol):
     def names(self, node: CatalogNode, interrupted: Callable[[], bool]) -> list[str]:
         """Return the names in a directory of the catalog."""
 
-    def more_names(
+    def image_names(
         self,
         node: ImageDirectory | ParameterDirectory,
         interrupted: Callable[[], bool],
     ) -> list[str]:
-        """Return what a directory of images lists besides them."""
+        """Return the names in a directory of one image."""
 
 
 class Namespace:
@@ -129,9 +129,7 @@ class Namespace:
             case ServiceDirectory(service):
                 return tree.listing(node, self._used_ids(service))
             case ImageDirectory():
-                return tree.listing(node, []) + self._catalog.more_names(
-                    node, interrupted
-                )
+                return self._catalog.image_names(node, interrupted)
             case OwnDirectory():
                 return self._own(path).names()
             case OwnFile():
@@ -141,8 +139,7 @@ class Namespace:
         if not isinstance(entry, Folder) or isinstance(node, ImageFile):
             raise NotADirError(path)
         if isinstance(node, ParameterDirectory):
-            more = self._catalog.more_names(node, interrupted)
-            return tree.listing(node, []) + more
+            return self._catalog.image_names(node, interrupted)
         try:
             return self._catalog.names(node, interrupted)
         except PathNotFoundError as error:

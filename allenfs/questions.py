@@ -36,7 +36,7 @@ PATIENCE_S, PATIENCE_FOR_IMAGES_S = 10.0, 30.0
 _REMEMBERED = 1024
 _IMAGE_FIELDS = (
     *("section_number", "width", "height", "resolution", "failed"),
-    *("annotated", "treatments", "x", "y"),
+    *("annotated", "treatments", "x", "y", "expression_path"),
 )
 
 

@@ -64,6 +64,8 @@ class SectionImage(NamedTuple):
     x_px, y_px : int or None
         Left and top of the image on its slide, in full-resolution pixels; None where
         the record does not say.
+    has_expression : bool or None
+        Whether it has an expression mask; None where the record does not say.
     """
 
     image_id: int
@@ -76,6 +78,7 @@ class SectionImage(NamedTuple):
     treatments: tuple[str, ...] = ()
     x_px: int | None = None
     y_px: int | None = None
+    has_expression: bool | None = None
 
     @property
     def file_name(self) -> str:
@@ -175,17 +178,23 @@ def row_count(record: object) -> int:
 def slim(row: Row, fields: Iterable[str]) -> Row:
     """Return some fields of a row, and of those what the rows of a list are asked for.
 
-    Numbers, names, and of nested rows the names.
+    Numbers, names, nulls, and of nested rows the names.
     """
-    found = ((name, _slim(row.get(name))) for name in fields)
-    return {name: value for name, value in found if value is not None}
+    return {
+        name: _slim(row[name])
+        for name in fields
+        if name in row and not _is_long(row[name])
+    }
 
 
 def _slim(value: Any) -> Any:
     if isinstance(value, (list, dict)):
         return [slim(row, _NESTED_FIELDS) for row in rows_of(value)]
-    is_long = isinstance(value, str) and len(value) > _MAX_TEXT_CHARS
-    return None if is_long else value
+    return value
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, str) and len(value) > _MAX_TEXT_CHARS
 
 
 def record_id(row: Row | None, key: str = "id") -> int | None:
@@ -244,6 +253,7 @@ def image_of(row: Row) -> SectionImage | None:
         texts(row.get("treatments"), "name"),
         _whole(row.get("x"), 0, _MAX_SIDE_PX),
         _whole(row.get("y"), 0, _MAX_SIDE_PX),
+        bool(row["expression_path"]) if "expression_path" in row else None,
     )
 
 

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from allenfs import records
+from allenfs import records, views
 from allenfs.images import ImageRequest
 from allenfs.nodes import Subject
 
@@ -152,7 +152,7 @@ def sheet(
     view : ImageRequest
         The directory's, equalized where it is.
     """
-    images = tuple(filter(directory.view.shows, collection.images.values()))
+    images = views.listed(directory, collection)
     if not is_possible(len(images)):
         return None
     names = [directory.subject.value, str(directory.subject_id)]

@@ -121,6 +121,7 @@ def request_of(node: Node) -> ImageRequest:
 def listing(
     node: Root | ServiceDirectory | ImageDirectory | ParameterDirectory,
     used_ids: list[int],
+    views: tuple[str, ...] = VIEWS,
 ) -> list[str]:
     """Return the names in a directory, as far as the grammar tells them.
 
@@ -131,6 +132,8 @@ def listing(
     used_ids : list of int
         Images of the service that were used before; a service directory
         lists them.
+    views : tuple of str
+        Those of the image; all where it is not known.
     """
     match node:
         case Root():
@@ -138,12 +141,12 @@ def listing(
         case ServiceDirectory():
             return [str(image_id) for image_id in sorted(used_ids)]
         case ImageDirectory(request):
-            names = [*file_names(request.service), *LISTED_DOWNSAMPLES]
+            names = [*file_names(request.service, views), *LISTED_DOWNSAMPLES]
             if request.service is ImageService.ATLAS:
                 names.append(ANNOTATED)
             return names
         case ParameterDirectory(request):
-            return list(file_names(request.service))
+            return list(file_names(request.service, views))
 
 
 def _parse_image(request: ImageRequest, names: list[str]) -> Node:

@@ -30,6 +30,7 @@ ROWS = (
     ("images", "rma", "network", "prefetch.selection"),
     ("records", "viewer_pages"),
     ("nodes",),
+    ("views",),
     ("sheets",),
     ("tree",),
     # mechanism

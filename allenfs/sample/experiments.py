@@ -1,10 +1,10 @@
 """What the database says of each data set beyond its images: plain data.
 
-*Recorded* are: products 1, 3 and 5, treatments 3, 5 and 16, planes, reference spaces,
-orientations of probes, the three equalizations, atlases with their graphs and groups,
-and what the section data sets 123, 479, 69289763 and 100055044 say of themselves. The
-rest is invented: gene ids, specimens, probes, treatments 1 and 21, the abbreviations
-of products 5 and 12, all of 39.
+*Recorded* are: products 1, 3 and 5, the id of product 17, treatments 3, 5 and 16,
+planes, reference spaces, orientations of probes, the three equalizations, atlases with
+their graphs and groups, and what the section data sets 123, 479, 69289763 and 100055044
+say of themselves. The rest is invented: gene ids, specimens, probes, treatments 1 and
+21, the abbreviations of products 5, 12 and 17.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-MOUSE, DEV_MOUSE, CONNECTIVITY, REFERENCE, TUMOR = 1, 3, 5, 12, 39
+MOUSE, DEV_MOUSE, CONNECTIVITY, REFERENCE, TUMOR = 1, 3, 5, 12, 17
 
 #: id, abbreviation, name, resource, species
 PRODUCTS: Final = (

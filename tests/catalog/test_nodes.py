@@ -149,9 +149,8 @@ def test_a_data_set_lists_its_files_in_section_order_in_every_view(
         assert images == sorted(images)
         assert images
         assert set(names) - set(images) == {
-            *("info.json", "sections.csv", "equalized", "expression", "projection"),
+            *("info.json", "sections.csv", "equalized", "projection"),
             "contact_sheet.jpg",
-            *("tumor_feature_annotation", "tumor_feature_boundary"),
             *(f"ds{n}" for n in range(1, 9)),
         }
         for view in ("ds4", "expression", "equalized", "ds3/equalized/q5"):

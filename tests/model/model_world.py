@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from allenfs.filesystem import Opened
     from allenfs.images import ImageRequest
+    from allenfs.nodes import ImageDirectory
     from allenfs.service import Sink
 
 PAGE = 4096
@@ -91,8 +92,10 @@ class NoCatalog:
     def names(self, node: object, interrupted: object) -> list[str]:
         raise PathNotFoundError(str(node))
 
-    def more_names(self, node: object, interrupted: object) -> list[str]:
-        return []
+    def image_names(
+        self, node: ImageDirectory | ParameterDirectory, interrupted: object
+    ) -> list[str]:
+        return tree.listing(node, [])
 
     def last_failure(self) -> str | None:
         return None

@@ -52,7 +52,7 @@ from worlds import DirectWorld, MountWorld, Seen, settings_of, started_service
 from allenfs import tree
 from allenfs.fetcher import Fetcher
 from allenfs.layout import Layout
-from allenfs.nodes import ImageDirectory
+from allenfs.nodes import ImageDirectory, ParameterDirectory
 from allenfs.sample.faults import Fault, needs_answer
 from allenfs.service import AllenService
 from allenfs.store import Store
@@ -279,8 +279,9 @@ class MountMachine(RuleBasedStateMachine):
             assert names <= self.truth.names["dataset"]
         elif path in GLANCED and not is_calm:
             node = tree.parse(path)
-            assert isinstance(node, ImageDirectory)
-            assert set(tree.listing(node, [])) <= names <= wanted
+            assert isinstance(node, (ImageDirectory, ParameterDirectory))
+            grammar = set(tree.listing(node, []))
+            assert grammar & wanted <= names <= grammar | wanted
             self.note_catalog_trouble()
         else:
             assert names == wanted

@@ -64,9 +64,9 @@ DIRECTORIES = (
 )
 OUTSIDE = (".Trash", "section/007", "section/1/ds11", "section/1/ds6/image.png")
 FILES = (*IMAGES, UNKNOWN, *DOCUMENTS)
-# Of an image's directory: what the catalog adds is left out while it is in trouble.
-GLANCED = ("section/69750516", "atlas/100883869")
-OF_THE_GRAMMAR = {"", *SERVICES, "dataset", "browse", *GLANCED, "section/69750516/ds6"}
+# While the catalog is in trouble, all views are listed, and what it adds is not.
+GLANCED = ("section/69750516", "section/69750516/ds6", "atlas/100883869")
+OF_THE_GRAMMAR = {"", *SERVICES, "dataset", "browse", *GLANCED}
 
 # These need a record to be listed, but none to be there.
 ALWAYS_THERE = {"browse/atlas", "atlas/100883869/annotated"}

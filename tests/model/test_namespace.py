@@ -32,7 +32,7 @@ class CountingCatalog:
     def names(self, node: object, interrupted: object) -> list[str]:
         return []
 
-    more_names = names
+    image_names = names
 
 
 class World:

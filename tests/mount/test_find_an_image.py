@@ -232,8 +232,7 @@ def test_data_set_lists_its_sections_in_order(mounted: Mounted) -> None:
         first["height"],
     )
     assert float(row["resolution_um_per_px"]) == first["resolution"]
-    views = {"expression", "projection", "tumor_feature_annotation"}
-    views |= {"tumor_feature_boundary"}
+    views = {"expression"}
     tiers = {f"ds{n}" for n in range(1, 9)}
     rest = set(os.listdir(data_set)) - set(listed)
     assert rest == views | tiers | {"info.json", "sections.csv", "contact_sheet.jpg"}

@@ -8,6 +8,7 @@ import stat
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
 
 import fuse
 import pytest
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
     from allenfs.sample.server import SampleService
 
-SECTION_FILES = {
+ISH_FILES = {"image.jpg", "expression.jpg"}
+ANY_FILES = {
     "image.jpg",
     "expression.jpg",
     "projection.jpg",
@@ -35,6 +37,11 @@ USED = [
     "projection/126862583/ds6/projection.jpg",
     "atlas/100883869/ds6/annotated/atlas2.jpg",
 ]
+
+
+def views_asked(service: SampleService) -> set[str]:
+    queries = [dict(parse_qsl(urlsplit(url).query)) for url in service.requested]
+    return {query["view"] for query in queries if "view" in query}
 
 
 @pytest.mark.parametrize(
@@ -65,14 +72,14 @@ def test_listings_are_what_the_grammar_says(
         assert set(os.listdir(mounted / "section")) == {"69750516", "71592261"}
         assert os.listdir(mounted / "projection") == ["126862583"]
         assert os.listdir(mounted / "atlas") == ["100883869"]
-        section = SECTION_FILES | TIERS
-        assert set(os.listdir(mounted / "section/12")) == section
-        section |= {"info.json", "dataset"}
+        # nothing is known of image 12
+        assert set(os.listdir(mounted / "section/12")) == ANY_FILES | TIERS
+        assert set(os.listdir(mounted / "section/12/ds1/q50")) == ANY_FILES
+        section = ISH_FILES | TIERS | {"info.json", "dataset"}
         assert set(os.listdir(mounted / "section/69750516")) == section
         section |= {"nissl"}
         assert set(os.listdir(mounted / "section/71592261")) == section
-        assert set(os.listdir(mounted / "section/69750516/ds4")) == SECTION_FILES
-        assert set(os.listdir(mounted / "section/12/ds1/q50")) == SECTION_FILES
+        assert set(os.listdir(mounted / "section/69750516/ds4")) == ISH_FILES
         assert set(os.listdir(mounted / "atlas/12")) == {
             "image.jpg",
             "annotated",
@@ -82,6 +89,24 @@ def test_listings_are_what_the_grammar_says(
         mounted.stop()
         mounted.start()
         assert set(os.listdir(mounted / "section")) == {"69750516", "71592261"}
+
+
+def test_a_copied_data_set_asks_only_for_images_that_exist(
+    tmp_path: Path, service: SampleService
+) -> None:
+    with Mounted(tmp_path, service.url) as mounted:
+        out = tmp_path / "out"
+        subprocess.run(["cp", "-r", mounted / "dataset/479", out], check=True)
+        # three images: plain, in eight tiers, and their masks
+        assert service.image_requests == 3 * (1 + 8 + 1)
+        assert views_asked(service) == {"expression"}
+        service.reset_counters()
+        section = mounted / "section/101349756"
+        subprocess.run(["cp", "-r", section / "ds6", out / "one"], check=True)
+        assert set(os.listdir(out / "one")) == ISH_FILES
+        assert service.image_requests == 1  # ds6/image.jpg is stored
+        # what is not listed can be named
+        assert (section / "ds6/projection.jpg").read_bytes().startswith(b"\xff\xd8")
 
 
 def test_du_counts_only_what_is_local(tmp_path: Path, service: SampleService) -> None:

@@ -443,7 +443,7 @@ def test_inside_a_mount_a_relative_path_is_of_the_mount(
             said(allenfs("prefetch", "ds8", "../../section/69750516/ds7"), 0)
         finally:
             os.chdir("/")
-        assert service.image_requests == len(mounted.stored) == 11
+        assert service.image_requests == len(mounted.stored) == 8
         # a link to the mount, and a link into it
         (tmp_path / "link").symlink_to("mnt")
         (tmp_path / "inside").symlink_to(mounted / DATA_SET)

@@ -114,7 +114,7 @@ def test_the_report_on_the_sample_answers_every_unknown(
         ("Answer to a query that is none", "200, success False, msg str: 'line 1,"),
         ("Answer to no row", "200, success True, msg list: '[]'"),
         ("SectionImage", "26 fields; read as: 14065 x 7297"),
-        ("Glioblastoma", "39 (Glioblastoma)"),
+        ("Glioblastoma", "17 (Glioblastoma)"),
         ("Signs of a rate limit", "0 of "),
     ],
 )
@@ -149,7 +149,7 @@ def test_the_report_has_the_records_with_their_types(
         assert f"### {model}\n" in records
     assert '"red_upper": "int"' in records
     assert '"red_upper": 923' in records
-    assert "| 39 | " in records
+    assert "| 17 | " in records
 
 
 def test_the_service_is_asked_politely(of_sample: tuple[Result, SampleService]) -> None:
