@@ -227,7 +227,7 @@ def test_time_to_an_error_is_four_attempts_and_three_pauses(
         ThreadPoolExecutor(1) as pool,
     ):
         opening = pool.submit(errno_of_open, mounted / OTHER)
-        assert "image.jpg" in os.listdir(mounted / "section/69750516/ds4")
+        assert "image.jpg" in os.listdir(mounted / "atlas/100883869/ds4")
         assert opening.result() in numbers
         said = os.getxattr(mounted / OTHER, "user.allenfs.error").decode()
         found = re.search(r"\((\d+) attempts, ([0-9.]+) s, ", said)
