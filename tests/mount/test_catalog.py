@@ -115,7 +115,7 @@ def test_a_region_from_the_corner_of_an_unknown_image_is_its_records_error(
     tmp_path: Path, service: SampleService
 ) -> None:
     unknown = "section/4/at9x9+0+0/image.jpg"
-    with Mounted(tmp_path, service.url) as mounted:
+    with Mounted(tmp_path, service.url, warnings=["HTTP 403"]) as mounted:
         with pytest.raises(FileNotFoundError):
             (mounted / unknown).read_bytes()
         service.fail_queries(Fault.STATUS_403, times=None)
