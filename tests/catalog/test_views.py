@@ -110,11 +110,11 @@ def test_an_image_without_a_mask_is_left_out_and_shifts_nothing(tmp_path: Path) 
         directory = tree.parse(path)
         assert isinstance(directory, nodes.CollectionDirectory)
         series = world.catalog.series(directory)
-        assert len(series.image_ids) == len(masked)
+        assert len(series) == len(masked)
         for place, name in enumerate(masked):
             entry = world.entry(f"{path}/{name}")
             assert isinstance(entry, Picture)
-            assert entry.request == series.request(place)
+            assert entry.request == series[place]
         sheet = world.entry("dataset/69782969/expression/contact_sheet.jpg")
         assert isinstance(sheet, Sheet)
         assert [image.file_name for image in sheet.request.images] == masked

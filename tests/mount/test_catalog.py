@@ -123,7 +123,7 @@ def test_a_region_from_the_corner_of_an_unknown_image_is_its_records_error(
             with pytest.raises(OSError, match=os.strerror(errno.EIO)):
                 os.listdir(mounted / path)
     service.heal()
-    with Mounted(tmp_path, service.url) as mounted:
+    with Mounted(tmp_path, service.url, warnings=["HTTP 403"]) as mounted:
         file = mounted / "section/101082286/at9x9+0+0/image.jpg"
         assert file.read_bytes().startswith(b"\xff\xd8")
 

@@ -161,7 +161,7 @@ def test_a_joined_table_can_be_the_order(service):
         "rma::include,genes,rma::options[order$eq'genes.acronym,data_sets.id']",
     )["msg"]  # fmt: skip
     found = [(row["genes"][0]["acronym"], row["id"]) for row in rows]
-    assert len(found) == 10
+    assert len(found) == 11
     assert found == sorted(found)
 
 

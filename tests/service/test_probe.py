@@ -110,7 +110,7 @@ def test_the_report_on_the_sample_answers_every_unknown(
         ("Quality where none is asked", "85; "),
         ("quality=100", "200, JPEG 439 x 228, quality 100"),
         ("Rounding of 14065 x 7297", "floor (3: 1758 x 912; 4: 879 x 456;"),
-        ("Rows where no number is asked", "7 rows (num_rows 7, total_rows 7), 200"),
+        ("Rows where no number is asked", "8 rows (num_rows 8, total_rows 8), 200"),
         ("Answer to a query that is none", "200, success False, msg str: 'line 1,"),
         ("Answer to no row", "200, success True, msg list: '[]'"),
         ("SectionImage", "26 fields; read as: 14065 x 7297"),
