@@ -32,7 +32,8 @@
         ├── ServiceTimeoutError    ETIMEDOUT     transient: a stall; or the deadline
         ├── BusyError              EIO           transient: 429 and 5xx
         ├── CutAnswerError         EIO           transient: reset, cut, empty
-        ├── WrongAnswerError       EIO           wrong type, status or redirect
+        ├── WrongAnswerError       EIO           wrong status or redirect
+        │   ├── BrokenImageError   EIO           transient: whole, and no JPEG
         │   └── PortalError        EIO           a log-in page: 511, another host
         │       └── WebPageError                 a web page instead of an image
         ├── QueryError             EIO           transient: a refused query
@@ -265,7 +266,24 @@ class CutAnswerError(ServiceError):
 
 
 class WrongAnswerError(ServiceError):
-    """An answer that is no image and will not become one by asking again."""
+    """An answer that is not the image, and mostly stays so when asked again."""
+
+
+class BrokenImageError(WrongAnswerError):
+    """A whole answer with status 200 that is no JPEG.
+
+    It is tried again, as a proxy's error page may be gone the next time. About one in
+    700 images stays so for years, at every resolution (101322758, 101345593). The
+    words begin with `WORDS`: by them `user.allenfs.error` is known from other EIO.
+    """
+
+    WORDS: ClassVar[str] = "the service answers with something that is no JPEG"
+    transient = True
+
+    def __str__(self) -> str:
+        times = "once" if self.attempts == 1 else f"{self.attempts} times"
+        details = f"{self.cause}, {self.elapsed_s:.1f} s, {self.url}"
+        return f"{self.WORDS}, tried {times} ({details})"
 
 
 class PortalError(WrongAnswerError):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from allenfs import answers, jpeg, rma
 from allenfs.answers import Answer, Sink
 from allenfs.errors import (
+    BrokenImageError,
     CutAnswerError,
     ForbiddenError,
     ImageNotFoundError,
@@ -227,7 +228,7 @@ class AllenService:
             if answers.is_web_page(content_type):
                 raise WebPageError(answers.WEB_PAGE.format("an image"))
             msg = f"no image: Content-Type {in_one_line(content_type, 80)!r}"
-            raise WrongAnswerError(msg)
+            raise BrokenImageError(msg)
         limit_bytes = self._settings.max_image_bytes
         _raise_if_above(reply.promised_bytes or 0, limit_bytes)
         is_plain = not reply.headers.get("Content-Encoding")
@@ -285,4 +286,4 @@ def _check(sink: Sink) -> jpeg.JpegShape:
     except jpeg.CutJpegError as error:
         raise CutAnswerError(str(error)) from error
     except jpeg.NotAJpegError as error:
-        raise WrongAnswerError(str(error)) from error
+        raise BrokenImageError(str(error)) from error

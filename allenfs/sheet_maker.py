@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from allenfs import jpeg, threads
 from allenfs.answers import Answer
 from allenfs.errors import (
+    BrokenImageError,
     DamagedStoreError,
     ImageNotFoundError,
     ImageTooLargeError,
@@ -56,13 +57,13 @@ class SheetMaker:
         """Get every picture, once; draw the sheet into `sink`, and check it.
 
         What the institute marked as failed is not asked for; its cell is empty, and so
-        is that of a picture which the service does not have.
+        is that of a picture which the service does not have, or answers with no JPEG.
 
         Raises
         ------
         ServiceError
-            A picture could not be got, or cannot be drawn; none is there; or
-            the sheet is larger than an image may be.
+            A picture could not be got; none is there; or the sheet is larger than an
+            image may be.
         """
         # not by every process that mounts: 4 MB and 30 ms
         from allenfs.sheet_page import Page  # noqa: PLC0415
@@ -96,7 +97,7 @@ class _Work:
         self._places = iter(range(len(request.images)))
         self._lock = threading.Lock()
         self._error: BaseException | None = None
-        self._absence: ImageNotFoundError | None = None
+        self._absence: ImageNotFoundError | BrokenImageError | None = None
 
     def run(self, max_workers: int) -> None:
         """Get and draw them all, by this thread and others; raise what fails first."""
@@ -140,14 +141,15 @@ class _Work:
         thumbnail = self._request.thumbnail(place)
         try:
             image = self._get(thumbnail, self._has_failed)
-        except ImageNotFoundError as error:
+            picture = self._page.reduced(_checked(image, thumbnail), thumbnail.path)
+        except (ImageNotFoundError, BrokenImageError) as error:
+            is_absent = isinstance(error, ImageNotFoundError)
             with self._lock:
                 self._absence = error
-                self._page.leave_empty(place, "no image")
+                self._page.leave_empty(place, "no image" if is_absent else "broken")
             return
         except InterruptedWaitError:
             return  # another one failed, and this one's download goes on
-        picture = self._page.reduced(_checked(image, thumbnail), thumbnail.path)
         with self._lock:
             self._page.lay(place, picture)
             self.modified_ns = max(self.modified_ns or 0, image.facts.modified_ns)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-from allenfs.errors import WrongAnswerError
+from allenfs.errors import BrokenImageError
 from allenfs.sheets import LABEL_PX, MARGIN_PX
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Page:
 
         Raises
         ------
-        WrongAnswerError
+        BrokenImageError
             It cannot be drawn. `name` says which one.
         """
         try:
@@ -53,7 +53,7 @@ class Page:
                 picture = opened.convert("RGB")
         except (OSError, ValueError, SyntaxError) as error:
             msg = f"cannot be drawn: {error}"
-            failure = WrongAnswerError(msg)
+            failure = BrokenImageError(msg)
             failure.url = name
             raise failure from error
         return picture.resize((width_px, height_px), Image.Resampling.LANCZOS)

@@ -84,7 +84,7 @@ FAULTS = {
     Fault.STATUS_500: (errno.EIO, True),
     Fault.STATUS_503: (errno.EIO, True),
     Fault.HTML_200: (errno.EIO, False),
-    Fault.NOT_A_JPEG: (errno.EIO, False),
+    Fault.NOT_A_JPEG: (errno.EIO, True),
     Fault.HALF_JPEG_HONEST_LENGTH: (errno.EIO, True),
     Fault.CUT_CONTENT_LENGTH: (errno.EIO, True),
     Fault.CUT_CHUNKED: (errno.EIO, True),

@@ -199,7 +199,6 @@ FAULTS = {
     Fault.STATUS_503: errno.EIO,
     Fault.CUT_CHUNKED: errno.EIO,
     Fault.HTML_200: errno.EIO,
-    Fault.NOT_A_JPEG: errno.EIO,
 }
 
 
@@ -256,12 +255,42 @@ def test_a_picture_that_is_not_there_leaves_its_cell_empty(
         assert 50 < box[3] - box[1] < 200
 
 
-def test_where_no_picture_is_there_is_no_sheet(
+def test_a_broken_picture_leaves_its_cell_empty_until_the_sheet_is_evicted(
     tmp_path: Path, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url, warnings=["HTTP 404"]) as mounted:
-        service.fail(Fault.STATUS_404)
-        assert errno_of_open(mounted / SMALL / SHEET) == errno.ENOENT
+    with Mounted(tmp_path, service.url) as mounted:
+        whole = (mounted / SMALL / SHEET).read_bytes()
+    with Mounted(tmp_path / "b", service.url, warnings=["no JPEG"]) as mounted:
+        service.reset_counters()
+        service.fail(Fault.NOT_A_JPEG, image_id=71663120)
+        file = mounted / SMALL / SHEET
+        without = file.read_bytes()
+        assert asked_ids(service).count(71663120) == 4
+        assert service.image_requests == 10 + 4
+        assert opened(without).size == opened(whole).size
+        box = ImageChops.difference(opened(whole), opened(without)).getbbox()
+        assert box is not None
+        assert 50 < box[2] - box[0] < 260  # one cell, and no more of the sheet
+        assert 50 < box[3] - box[1] < 200
+        service.heal()
+        assert file.read_bytes() == without
+        assert allenfs("prefetch", "--evict", file).returncode == 0
+        until(lambda: not kept_sheets(mounted))
+        until(lambda: file.read_bytes() == whole)
+        assert service.image_requests == 10 + 4 + 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "number"),
+    [(Fault.STATUS_404, errno.ENOENT), (Fault.NOT_A_JPEG, errno.EIO)],
+)
+def test_where_no_picture_is_there_is_no_sheet(
+    tmp_path: Path, service: SampleService, fault: Fault, number: int
+) -> None:
+    with Mounted(tmp_path, service.url, warnings=["HTTP 404", "no JPEG"]) as mounted:
+        service.fail(fault)
+        assert errno_of_open(mounted / SMALL / SHEET) == number
+        assert not kept_sheets(mounted)
         service.heal()
         assert opened((mounted / SMALL / SHEET).read_bytes()).size
 

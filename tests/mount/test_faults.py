@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ FAULTS = {
     Fault.STATUS_204: (errno.EIO, 1),
     Fault.STATUS_206: (errno.EIO, 1),
     Fault.HTML_200: (errno.EIO, 1),
-    Fault.NOT_A_JPEG: (errno.EIO, 1),
+    Fault.NOT_A_JPEG: (errno.EIO, FOUR),
     Fault.HALF_JPEG_HONEST_LENGTH: (errno.EIO, FOUR),
     Fault.CUT_CONTENT_LENGTH: (errno.EIO, FOUR),
     Fault.CUT_CHUNKED: (errno.EIO, FOUR),
@@ -90,6 +91,29 @@ def test_failure_is_one_log_line_and_readable_from_the_mount(
         (mounted / PATH).read_bytes()
         with pytest.raises(OSError, match="No data available"):
             os.getxattr(mounted / PATH, "user.allenfs.error")
+
+
+def test_a_broken_image_says_how_often_it_was_tried_and_is_not_asked_at_each_open(
+    tmp_path: Path, service: SampleService
+) -> None:
+    with Mounted(
+        tmp_path, service.url, warnings=[PATH], failure_memory_s=60
+    ) as mounted:
+        service.fail(Fault.NOT_A_JPEG, image_id=69750516)
+        for _ in range(3):
+            assert errno_of_open(mounted / PATH) == errno.EIO
+        assert service.image_requests == FOUR
+        reason = os.getxattr(mounted / PATH, "user.allenfs.error").decode()
+        words = "the service answers with something that is no JPEG, tried 4 times ("
+        assert reason.startswith(words)
+        other = PATH.replace("69750516", "100883869").replace("section", "atlas")
+        assert (mounted / other).read_bytes()  # the service is well
+        status = (mounted / ".allenfs/status.json").read_text()
+        assert json.loads(status)["service"]["reachable"] is True
+    with Mounted(tmp_path / "again", service.url, warnings=[PATH]) as mounted:
+        service.heal()
+        service.fail(Fault.NOT_A_JPEG, image_id=69750516, times=3)  # a proxy's page
+        assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
 
 
 def test_silent_service_is_etimedout_after_the_stall_time(

@@ -36,6 +36,7 @@ TABLE = {
     errors.BusyError: errno.EIO,
     errors.CutAnswerError: errno.EIO,
     errors.WrongAnswerError: errno.EIO,
+    errors.BrokenImageError: errno.EIO,
     errors.PortalError: errno.EIO,
     errors.WebPageError: errno.EIO,
     errors.QueryError: errno.EIO,
@@ -116,6 +117,7 @@ def test_only_what_can_pass_is_transient() -> None:
         errors.BusyError,
         errors.CutAnswerError,
         errors.QueryError,
+        errors.BrokenImageError,
     }
 
 

@@ -11,7 +11,7 @@ from test_sheets import data_set, made
 
 from allenfs import jpeg
 from allenfs.config import ServiceSettings
-from allenfs.errors import WrongAnswerError
+from allenfs.errors import BrokenImageError, WrongAnswerError
 from allenfs.sheet_maker import SheetMaker
 from allenfs.sheet_page import Page
 
@@ -69,7 +69,7 @@ UNDRAWABLE = (
 
 def test_what_cannot_be_drawn_is_an_error_that_says_which_picture() -> None:
     assert jpeg.inspect(UNDRAWABLE) == jpeg.JpegShape(16, 16)
-    with pytest.raises(WrongAnswerError, match="its path"):
+    with pytest.raises(BrokenImageError, match="its path"):
         Page(made(data_set(2))).reduced(UNDRAWABLE, "its path")
 
 
