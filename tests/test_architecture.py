@@ -24,7 +24,7 @@ ROWS = (
     ("__init__",),
     # pure
     ("errors", "jpeg", "safe_log", "wording"),
-    ("prefetch.__init__", "prefetch.progress"),
+    ("prefetch.__init__", "prefetch.path_list", "prefetch.progress"),
     ("labels",),
     ("parameters", "config", "times"),
     ("images", "rma", "network", "prefetch.selection"),

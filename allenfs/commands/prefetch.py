@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
+import operator
 import os
 import posixpath
 import signal
@@ -13,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from allenfs import arguments, config
 from allenfs.embedded import on_sample
-from allenfs.errors import ConfigError, UrlError
+from allenfs.errors import AllenFSError, ConfigError, UrlError
 from allenfs.nodes import Root
+from allenfs.prefetch import path_list
 from allenfs.prefetch.gathering import Gathering, Task
 from allenfs.prefetch.outage import Outage
 from allenfs.prefetch.report import Report
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     import argparse
     import threading
     from collections import deque
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
     from types import FrameType
 
@@ -34,15 +37,20 @@ SUMMARY = "fetch files ahead of who opens them"
 _EPILOG = """
 PATH is in a mount (whose store, limits and connections then hold), or in the tree, as
 dataset/100141599/ds4, and then needs no mount; --sample to --catalog-ttl are for these.
-Globs (* ? []) are expanded in the tree: quote them. A directory stands for the files
-that it lists itself, and with -r for all below it, as for cp -r: a data set at all its
-sizes and views. Links that are named are followed, those that -r comes across are not.
+Globs (* ? []) are expanded in the tree: quote them. - takes paths from standard input,
+one a line, and begins with the first. A directory stands for the files that it lists
+itself, and with -r for all below it, as for cp -r: a data set at all its sizes and
+views. Links that are named are followed, those that -r comes across are not.
+
+An image that is broken at the service (it answers with something that is no JPEG, also
+when it is asked again) is listed apart.
 
 Exit code: 0, or 1 where something failed (or, with --check, is not here); 130 after
 Ctrl-C. What is done is kept, and the same command goes on from there.
 """
 
 _EXIT_FAILED = 1
+_STDIN = "-"
 _SIGNALLED = 128
 _DEFAULT_PATIENCE = "60s"
 _WARNERS = ("allenfs.trouble", "allenfs.store", "allenfs.upkeep")
@@ -67,6 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--evict",
         action="store_true",
         help="remove the images from the store; who has one open goes on reading it",
+    )
+    task.add_argument(
+        "--skip-broken",
+        action="store_true",
+        help="images that are broken at the service are listed, and no failure",
     )
     parser.add_argument(
         "-r", "--recursive", action="store_true", help="also what is below a directory"
@@ -93,7 +106,11 @@ def run(parsed: argparse.Namespace) -> int:
     task = Task.FETCH
     if parsed.check or parsed.evict:
         task = Task.CHECK if parsed.check else Task.EVICT
-    report = Report(task, sys.stdout, sys.stderr, is_quiet=parsed.quiet)
+    report = Report(
+        *(task, sys.stdout, sys.stderr),
+        is_quiet=parsed.quiet,
+        skips_broken=parsed.skip_broken,
+    )
     with _signals(), _warnings(report.warnings), contextlib.ExitStack() as stack:
         try:
             for gathering, outage in _gatherings(parsed, report, stack):
@@ -111,54 +128,121 @@ def run(parsed: argparse.Namespace) -> int:
             report.stop.set()
 
 
+class _Places:
+    """The mounts that paths are in, and the tree without one (None)."""
+
+    def __init__(
+        self, parsed: argparse.Namespace, report: Report, stack: contextlib.ExitStack
+    ) -> None:
+        self._parsed = parsed
+        self._report = report
+        self._stack = stack
+        self._pause_s = config.ServiceSettings("").failure_memory_s + 1
+        self._known: dict[Path | None, tuple[Tree, Outage]] = {}
+
+    @property
+    def is_any_given_up(self) -> bool:
+        """Whether a service or store is in such trouble that no more is asked."""
+        return any(outage.reason for _, outage in self._known.values())
+
+    def require_answer(self, place: Path | None) -> None:
+        """Refuse a mount that nobody serves, before it is looked at first."""
+        from allenfs.prefetch import mounted_tree  # noqa: PLC0415 - other commands do without it
+
+        if place is not None and place not in self._known:
+            mounted_tree.require_answer(place)
+
+    def gathering(
+        self, place: Path | None, patterns: Iterable[str]
+    ) -> tuple[Gathering, Outage]:
+        """Return what is to be done of `patterns`, all of one place."""
+        if place not in self._known:
+            outage = Outage(pause_s=self._pause_s, patience_s=self._parsed.patience)
+            self._known[place] = self._tree(place), outage
+        tree, outage = self._known[place]
+        gathering = Gathering(
+            *(tree, patterns, self._report.task),
+            recursive=self._parsed.recursive,
+            outage=outage,
+            stop=self._report.stop,
+        )
+        return gathering, outage
+
+    def _tree(self, place: Path | None) -> Tree:
+        from allenfs.prefetch.mounted_tree import MountedTree  # noqa: PLC0415
+
+        if place is not None:
+            return MountedTree(place)
+        return _direct_tree(self._parsed, self._report.stop, self._stack)
+
+
 def _gatherings(
     parsed: argparse.Namespace, report: Report, stack: contextlib.ExitStack
 ) -> Iterator[tuple[Gathering, Outage]]:
     """Make what is to be done of the paths, for each mount, and where there is none."""
-    from allenfs.prefetch import mounted_tree  # noqa: PLC0415 - other commands do without it
-
-    pause_s = config.ServiceSettings("").failure_memory_s + 1
-    patterns = _by_mountpoint(parsed.paths, report)
-    for place in filter(None, patterns):
-        mounted_tree.require_answer(place)
-    for mountpoint, below in patterns.items():
-        tree: Tree
-        if mountpoint is None:
-            tree = _direct_tree(parsed, report.stop, stack)
-        else:
-            tree = mounted_tree.MountedTree(mountpoint)
-        outage = Outage(pause_s=pause_s, patience_s=parsed.patience)
-        gathering = Gathering(
-            *(tree, below, report.task),
-            recursive=parsed.recursive,
-            outage=outage,
-            stop=report.stop,
-        )
-        yield gathering, outage
+    places = _Places(parsed, report, stack)
+    patterns: dict[Path | None, list[str]] = {}
+    for text in parsed.paths:
+        if text != _STDIN and (located := _located(text, report)):
+            patterns.setdefault(located[0], []).append(located[1])
+    for place in patterns:
+        places.require_answer(place)
+    for place, below in patterns.items():
+        yield places.gathering(place, below)
+    if _STDIN in parsed.paths:
+        yield from _listed(places, report)
 
 
-def _by_mountpoint(paths: list[str], report: Report) -> dict[Path | None, list[str]]:
-    """Sort paths by the mount that they are in, None for those of the tree alone."""
+def _listed(places: _Places, report: Report) -> Iterator[tuple[Gathering, Outage]]:
+    """Do the same of standard input; the lines of one place that follow each other."""
+
+    def is_ended() -> bool:
+        return report.stop.is_set() or places.is_any_given_up
+
+    def located() -> Iterator[tuple[Path | None, str]]:
+        try:
+            for line in path_list.lines(sys.stdin.fileno(), is_ended):
+                try:
+                    found = _located(line, report)
+                except ConfigError as error:
+                    report.failed(line, str(error))
+                    continue
+                if found is not None:
+                    yield found
+        except OSError as error:
+            report.failed("standard input", error.strerror or str(error))
+
+    # each group is gone through by the thread that finds its files
+    for place, group in itertools.groupby(located(), operator.itemgetter(0)):
+        try:
+            places.require_answer(place)
+        except AllenFSError as error:
+            report.failed(str(place), str(error))
+            continue
+        yield places.gathering(place, (below for _, below in group))
+
+
+def _located(text: str, report: Report) -> tuple[Path | None, str] | None:
+    """Return the mount that a path is in, None for the tree alone, and what is below.
+
+    None, and a failure of the report, where it is in neither.
+    """
     from allenfs.prefetch.mounted_tree import place_of  # noqa: PLC0415
 
-    patterns: dict[Path | None, list[str]] = {}
-    for text in paths:
-        place = None
-        try:
-            place = place_of(arguments.absolute_path(text))
-        except ConfigError:
-            if not text or text.startswith("."):
-                raise
-            # the current directory is gone: then it is in no mount
-        if place is not None:
-            patterns.setdefault(place.mountpoint, []).append(place.below)
-            continue
-        below = arguments.tree_path(posixpath.normpath(text).lstrip("/"))
-        if _is_in_tree(below):
-            patterns.setdefault(None, []).append(below)
-        else:
-            report.failed(text, "neither in a mount of allenfs, nor a path of its tree")
-    return patterns
+    place = None
+    try:
+        place = place_of(arguments.absolute_path(text))
+    except ConfigError:
+        if not text or text.startswith("."):
+            raise
+        # the current directory is gone: then it is in no mount
+    if place is not None:
+        return place
+    below = arguments.tree_path(posixpath.normpath(text).lstrip("/"))
+    if _is_in_tree(below):
+        return None, below
+    report.failed(text, "neither in a mount of allenfs, nor a path of its tree")
+    return None
 
 
 def _is_in_tree(path: str) -> bool:

@@ -15,11 +15,16 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from allenfs import threads
-from allenfs.errors import AllenFSError, InterruptedWaitError, ProcessLimitError
+from allenfs.errors import (
+    AllenFSError,
+    BrokenImageError,
+    InterruptedWaitError,
+    ProcessLimitError,
+)
 from allenfs.prefetch import selection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from allenfs.prefetch.outage import Outage
     from allenfs.prefetch.selection import Named, Tree
@@ -52,6 +57,7 @@ class Result(enum.Enum):
     MISSING = "not here"
     EVICTED = "evicted"
     FAILED = "failed"
+    BROKEN = "broken at the service"
     UNTRIED = "not tried"
 
 
@@ -80,7 +86,7 @@ class Gathering:
     Parameters
     ----------
     tree, patterns
-        What to look at.
+        What to look at. One thread goes through the patterns as they are needed.
     stop : Event
         Ends it where it is, once set.
 
@@ -94,7 +100,7 @@ class Gathering:
     def __init__(
         self,
         tree: Tree,
-        patterns: Sequence[str],
+        patterns: Iterable[str],
         task: Task,
         *,
         recursive: bool,
@@ -197,7 +203,8 @@ class Gathering:
                     error = raised
             if error.errno == errno.ENOTCONN:
                 self._outage.give_up("the process behind the mount has ended")
-            self._outcomes.put(Outcome(Result.FAILED, shown, cause=cause_of(error)))
+            result = Result.BROKEN if is_broken(error) else Result.FAILED
+            self._outcomes.put(Outcome(result, shown, cause=cause_of(error)))
 
     def _checked(self, path: str) -> Outcome:
         size_bytes = self._tree.local_bytes(path)
@@ -222,7 +229,7 @@ class Gathering:
             try:
                 size_bytes = self._tree.fetch(path)
             except (AllenFSError, OSError) as error:
-                if error.errno not in _OUTAGES:
+                if error.errno not in _OUTAGES or is_broken(error):
                     self._outage.answered()
                     raise
                 if self._outage.failed(cause_of(error)):
@@ -256,6 +263,14 @@ class Gathering:
 
     def _give_up(self, failure: str) -> None:
         self._outage.give_up(f"the store cannot be written: {failure}")
+
+
+def is_broken(error: AllenFSError | OSError) -> bool:
+    """Whether the service has the image, and it is no JPEG.
+
+    A mount tells it with the same words, in `user.allenfs.error`.
+    """
+    return cause_of(error).startswith(BrokenImageError.WORDS)
 
 
 def cause_of(error: AllenFSError | OSError) -> str:

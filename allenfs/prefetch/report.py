@@ -32,6 +32,8 @@ class Report:
         For the files that a check does not find here.
     err : TextIO
         For everything else.
+    skips_broken : bool
+        Whether an image that is broken at the service is no failure.
 
     Attributes
     ----------
@@ -48,6 +50,7 @@ class Report:
         err: TextIO,
         *,
         is_quiet: bool = False,
+        skips_broken: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.task = task
@@ -56,6 +59,7 @@ class Report:
         self._out = out
         self._err = err
         self._is_quiet = is_quiet
+        self._skips_broken = skips_broken
         self._clock = clock
         self._tally = Tally(is_all_found=True)
         self._progress = Progress(None if is_quiet else err, clock)
@@ -64,7 +68,8 @@ class Report:
         self._bytes: Counter[Result] = Counter()
         self._gathering: Gathering | None = None
         self._found_before = 0
-        self._failures: list[str] = []
+        self._lock = threading.Lock()  # of the failures
+        self._listed: dict[Result, list[str]] = {Result.FAILED: [], Result.BROKEN: []}
         self._reasons: list[str] = []
 
     def follow(self, gathering: Gathering, outage: Outage) -> None:
@@ -84,10 +89,8 @@ class Report:
             self._reasons.append(outage.reason)
 
     def failed(self, path: str, cause: str) -> None:
-        """Take note of a failure."""
-        self._counts[Result.FAILED] += 1
-        if len(self._failures) < _LISTED_FAILURES:
-            self._failures.append(f"{path}: {cause}")
+        """Take note of a failure; any thread may."""
+        self._list(Result.FAILED, path, cause)
 
     def ended(self) -> int:
         """Say what came of it all; return the exit code."""
@@ -100,6 +103,8 @@ class Report:
         if not self._is_quiet:
             self._say(self._summary())
         bad = [Result.FAILED, Result.UNTRIED]
+        if not self._skips_broken:
+            bad.append(Result.BROKEN)
         if self.task is Task.CHECK:
             bad.append(Result.MISSING)
         return _EXIT_FAILED if self._reasons or any(map(self._counts.get, bad)) else 0
@@ -123,8 +128,8 @@ class Report:
     def _take(self, outcome: Outcome) -> None:
         self._tally.done += 1
         self._tally.name = outcome.path
-        if outcome.result is Result.FAILED:
-            self.failed(outcome.path, outcome.cause)
+        if outcome.result in self._listed:
+            self._list(outcome.result, outcome.path, outcome.cause)
             return
         self._counts[outcome.result] += 1
         self._bytes[outcome.result] += outcome.size_bytes
@@ -134,6 +139,12 @@ class Report:
             self._progress.clear()
             if not self._is_quiet:
                 self._print(outcome.path)
+
+    def _list(self, result: Result, path: str, cause: str) -> None:
+        with self._lock:
+            self._counts[result] += 1
+            if len(self._listed[result]) < _LISTED_FAILURES:
+                self._listed[result].append(f"{path}: {cause}")
 
     def _summary(self) -> str:
         parts = [
@@ -151,11 +162,21 @@ class Report:
         return f"{files} in {spent}: {', '.join(parts) or 'none'}"
 
     def _say_failures(self) -> None:
-        for failure in self._failures:
-            self._say(failure)
-        more = self._counts[Result.FAILED] - len(self._failures)
-        if more:
-            self._say(f"and {more} more failed")
+        with self._lock:
+            listed = {result: list(said) for result, said in self._listed.items()}
+        broken = self._counts[Result.BROKEN]
+        if self._skips_broken and self._is_quiet:
+            listed[Result.BROKEN], broken = [], 0
+        self._say_all(listed[Result.FAILED], self._counts[Result.FAILED], "failed")
+        if broken:
+            self._say(f"{Result.BROKEN.value}: {broken}")
+        self._say_all(listed[Result.BROKEN], broken, "broken")
+
+    def _say_all(self, listed: list[str], count: int, word: str) -> None:
+        for one in listed:
+            self._say(one)
+        if count > len(listed):
+            self._say(f"and {count - len(listed)} more {word}")
 
     def _say_warnings(self) -> None:
         while self.warnings:

@@ -75,20 +75,49 @@ def files(tree: Tree, pattern: str, *, recursive: bool) -> Iterator[Named]:
 
     A directory stands for the files that it lists itself; where `recursive`, also for
     all below it, but for what only links lead to. A name that is named may be a link.
+    What a glob matches is as if it were named.
     """
     count = 0
-    for path in _matches(tree, pattern):
-        for named in _below(tree, path, recursive=recursive, follow=True):
-            count += 1
-            yield named
+    for named in _matches(tree, pattern):
+        count += 1
+        yield from _files_of(tree, named, recursive=recursive)
     if count:
         return
     if "[" in pattern and _exists(tree, pattern):
-        yield from _below(tree, Named(pattern), recursive=recursive, follow=True)
-        return
-    words = "no file matches" if _MAGIC.search(pattern) else "lists no files itself"
-    hint = "" if recursive or _MAGIC.search(pattern) else "; -r takes what is below it"
-    yield Named(pattern, PathNotFoundError(words + hint))
+        yield from _files_of(tree, Named(pattern), recursive=recursive)
+    else:
+        yield Named(pattern, PathNotFoundError("no file matches"))
+
+
+def _files_of(tree: Tree, named: Named, *, recursive: bool) -> Iterator[Named]:
+    """Go through the files that a name stands for; there is one, or an error."""
+    count = 0
+    seen: set[Kind] = set()
+    for one in _below(tree, named, seen, recursive=recursive, follow=True):
+        count += 1
+        yield one
+    if not count:
+        words = _why_empty(tree, named.path, seen, recursive=recursive)
+        yield Named(named.path, PathNotFoundError(words))
+
+
+def _why_empty(tree: Tree, path: str, seen: set[Kind], *, recursive: bool) -> str:
+    if Kind.DIRECTORY in seen and not recursive and _has_grandchildren(tree, path):
+        return "lists no files itself; -r takes what is below it"
+    if Kind.LINK in seen:
+        return "contains only links; they are followed when named, as by a last /*"
+    return "contains no images"
+
+
+def _has_grandchildren(tree: Tree, path: str) -> bool:
+    """Whether a directory in a directory lists anything."""
+    try:
+        for child in (_joined(path, name) for name in tree.names(path)):
+            if tree.kind(child, follow=False) is Kind.DIRECTORY and tree.names(child):
+                return True
+    except (AllenFSError, OSError):
+        return True  # not known: -r says more
+    return False
 
 
 def _matches(tree: Tree, pattern: str) -> Iterator[Named]:
@@ -134,31 +163,31 @@ def _exists(tree: Tree, path: str) -> bool:
 
 
 def _below(
-    tree: Tree, named: Named, *, recursive: bool, follow: bool
+    tree: Tree, named: Named, seen: set[Kind], *, recursive: bool, follow: bool
 ) -> Iterator[Named]:
-    """Go through the files of what was named, or of a directory below it."""
+    """Go through the files of what was named, or of a directory below it.
+
+    The kinds of what is below it are added to `seen`.
+    """
     path = named.path
     if named.error is not None:
         yield named
         return
     try:
         kind = tree.kind(path, follow=follow)
+        if not follow:
+            seen.add(kind)
         if kind is Kind.FILE:
             yield named
-        names = tree.names(path) if kind is Kind.DIRECTORY else []
+        if kind is not Kind.DIRECTORY or not (follow or recursive):
+            return
+        names = tree.names(path)
     except (AllenFSError, OSError) as error:
         yield Named(path, error)
         return
     for name in names:
         child = Named(_joined(path, name))
-        if recursive:
-            yield from _below(tree, child, recursive=True, follow=False)
-            continue
-        try:
-            if tree.kind(child.path, follow=False) is Kind.FILE:
-                yield child
-        except (AllenFSError, OSError) as error:
-            yield Named(child.path, error)
+        yield from _below(tree, child, seen, recursive=recursive, follow=False)
 
 
 def _joined(directory: str, name: str) -> str:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 import subprocess
+import termios
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,9 +53,10 @@ def without(service: SampleService, tmp_path: Path) -> Without:
     return Without(service, tmp_path / "without")
 
 
-def start(*arguments: str | Path) -> subprocess.Popen[str]:
+def start(*arguments: str | Path, stdin: int | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*STRICT_PYTHON, "-m", "allenfs", "prefetch", *map(str, arguments)],
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -288,6 +290,134 @@ def test_a_listing_that_fails_says_why_and_a_name_that_is_none_does_not(
         service.heal()
         (line,) = said(allenfs("prefetch", mounted / VIEW), 0)
         assert "3 fetched" in line
+
+
+@pytest.mark.parametrize("is_mounted", [True, False])
+def test_a_broken_image_is_listed_apart_and_is_no_failure_where_it_is_skipped(
+    tmp_path: Path, service: SampleService, without: Without, is_mounted: bool
+) -> None:
+    with Mounted(
+        tmp_path, service.url, cache_dir=without.store, readahead=0, warnings=["JPEG"]
+    ) as mounted:
+        root = f"{mounted.root}/" if is_mounted else ""
+        flags = [] if is_mounted else without.flags
+        # one below each tier: more than would be an outage
+        views = [f"{root}{DATA_SET}/ds{tier}" for tier in range(4, 9)]
+        service.fail(Fault.NOT_A_JPEG, image_id=IMAGE_IDS[1])
+        patient = ["--patience", "0.1", *flags, *views]
+        lines = said(allenfs("prefetch", *patient), 1)
+        assert lines[0] == "broken at the service: 5"
+        for view, line in zip(views, sorted(lines[1:-1]), strict=True):
+            assert line.startswith(f"{view}/")
+            assert f"_{IMAGE_IDS[1]}.jpg: the service answers with" in line
+            assert "tried 4 times" in line
+        assert "10 fetched" in lines[-1]
+        assert lines[-1].endswith(", 5 broken at the service")
+        assert service.image_requests == 10 + 5 * 4
+        again = said(allenfs("prefetch", "--skip-broken", *patient), 0)
+        assert (again[0], len(again)) == (lines[0], len(lines))
+        assert said(allenfs("prefetch", "--skip-broken", "-q", *patient), 0) == []
+        # it excuses nothing else
+        bad = f"{root}section/69750516/ds7/q101/image.jpg"
+        lines = said(allenfs("prefetch", "--skip-broken", *patient, bad), 1)
+        assert lines[0].startswith(f"{bad}: ")
+        assert lines[1] == "broken at the service: 5"
+        service.heal()
+        (line,) = said(allenfs("prefetch", *patient), 0)
+        assert "5 fetched" in line
+
+
+class Listed:
+    """The command as it reads paths from a pipe that a test writes to."""
+
+    def __init__(self, *arguments: str | Path) -> None:
+        reader, self.writer = os.pipe()
+        self.process = start(*arguments, stdin=reader)
+        os.close(reader)
+
+    def write(self, *lines: str | Path, end: str = "\n") -> None:
+        os.write(self.writer, "".join(f"{line}{end}" for line in lines).encode())
+
+    @property
+    def is_read(self) -> bool:
+        """Whether nothing of it is left in the pipe."""
+        left = fcntl.ioctl(self.writer, termios.FIONREAD, bytes(4))
+        return not any(left)
+
+    def end(self, code: int) -> list[str]:
+        os.close(self.writer)
+        out, err = self.process.communicate(timeout=30)
+        done = self.process.returncode
+        return said(subprocess.CompletedProcess((), done, out, err), code)
+
+
+def test_paths_from_standard_input_are_fetched_before_it_ends(
+    tmp_path: Path, service: SampleService, without: Without
+) -> None:
+    with Mounted(
+        tmp_path, service.url, cache_dir=without.store, readahead=0
+    ) as mounted:
+        command = Listed(*without.flags, "-", UNLISTED)
+        until(lambda: len(mounted.stored) == 1)  # what was named
+        command.write(many(1)[0], "", "  ")
+        until(lambda: len(mounted.stored) == 2)
+        command.write(mounted / VIEW)  # another place than the line before
+        until(lambda: len(mounted.stored) == 5)
+        command.write(*many(3)[1:2], end="\r\n")
+        command.write(*many(3)[2:], end="\0")
+        command.write(f"{DATA_SET}/*.csv", "elsewhere/image.jpg")
+        command.write(f"{DATA_SET}/ds8", end="")
+        lines = command.end(1)
+        assert lines[0].startswith("elsewhere/image.jpg: neither in a mount")
+        assert lines[1].startswith("11 files in ")
+        assert "10 fetched" in lines[1]
+        assert len(lines) == 2
+    assert service.image_requests == 10
+
+
+@pytest.mark.parametrize("begun", [0, 1])
+def test_a_signal_ends_the_wait_for_standard_input(
+    service: SampleService, without: Without, begun: int
+) -> None:
+    command = Listed(*without.flags, "-")
+    command.write("", *many(begun))
+    until(lambda: service.image_requests == begun and command.is_read)
+    command.process.send_signal(signal.SIGINT)
+    assert command.process.wait(30) == 130  # though its input goes on
+    (line,) = command.end(130)
+    assert line.startswith("ended by a signal: ")
+
+
+@pytest.mark.parametrize(
+    ("redirected", "code", "words"),
+    [
+        ("</dev/null", 0, "0 files in "),
+        ("<&-", 0, "0 files in "),
+        ("0>/dev/null", 1, "standard input: Bad file descriptor"),
+    ],
+)
+def test_an_empty_list_is_no_failure_and_one_that_cannot_be_read_is(
+    without: Without, redirected: str, code: int, words: str
+) -> None:
+    command = [*STRICT_PYTHON, "-m", "allenfs", "prefetch", *without.flags, "-"]
+    shell = ["sh", "-c", f'"$@" {redirected}', "sh", *command]
+    done = subprocess.run(shell, capture_output=True, text=True, check=False)
+    assert said(done, code)[0].startswith(words)
+
+
+def test_a_list_is_read_no_further_once_the_service_is_given_up(
+    service: SampleService, without: Without
+) -> None:
+    service.fail(Fault.STATUS_503)
+    command = Listed(*without.flags, "--patience", "0.1", "-")
+    command.write(*many(30))
+    command.process.wait(60)  # though its input goes on
+    lines = command.end(1)
+    assert any(line.startswith("given up: the service does not") for line in lines)
+    service.heal()
+    command = Listed(*without.flags, "-")
+    command.write(*many(30))
+    assert "30 fetched" in command.end(0)[-1]
 
 
 def test_of_many_failures_twenty_are_listed(without: Without) -> None:

@@ -24,7 +24,8 @@ FILES = (
     "b/[odd].jpg",
     "c/d/e/f.jpg",
 )
-LINKS = {"c/link": "a", "c/file": "a/1.jpg"}
+LINKS = {"c/link": "a", "c/file": "a/1.jpg", "l/link": "a"}
+EMPTY = ("e/empty",)
 HIDDEN = ("a/ds9/1.jpg",)
 
 
@@ -56,10 +57,10 @@ class DictTree:
         start = f"{path}/" if path else ""
         names = {
             one.removeprefix(start).split("/")[0]: None
-            for one in (*FILES, *LINKS)
+            for one in (*FILES, *LINKS, *EMPTY)
             if one.startswith(start)
         }
-        if not names:
+        if not names and path not in EMPTY:
             raise PathNotFoundError(path)
         return list(names)
 
@@ -69,7 +70,8 @@ class DictTree:
         path = self._resolved(path)
         if path in FILES or path in HIDDEN:
             return Kind.FILE
-        if not path or any(one.startswith(f"{path}/") for one in FILES):
+        known = (*FILES, *LINKS, *EMPTY)
+        if not path or any(f"{one}/".startswith(f"{path}/") for one in known):
             return Kind.DIRECTORY
         raise PathNotFoundError(path)
 
@@ -130,6 +132,35 @@ def test_what_names_no_file_is_one_failure_of_that_pattern(pattern: str) -> None
     assert only.path == pattern
 
 
+@pytest.mark.parametrize(
+    ("pattern", "recursive", "words"),
+    [
+        ("c/d", False, "lists no files itself; -r takes what is below it"),
+        ("c/d*", False, "lists no files itself; -r takes what is below it"),
+        ("e", False, "contains no images"),
+        ("e", True, "contains no images"),
+        ("e/empty", False, "contains no images"),
+        ("l", False, "contains only links; they are followed when named"),
+        ("l", True, "contains only links; they are followed when named"),
+        ("x*", False, "no file matches"),
+    ],
+)
+def test_a_directory_without_files_says_what_would_take_some(
+    pattern: str, recursive: bool, words: str
+) -> None:
+    (only,) = files(DictTree(), pattern, recursive=recursive)
+    assert str(only.error).startswith(words)
+    assert only.path == pattern.replace("d*", "d")
+
+
+def test_what_a_glob_matches_is_as_if_it_were_named() -> None:
+    for recursive in (False, True):
+        found = files(DictTree(), "[ae]", recursive=recursive)
+        each = [*files(DictTree(), "a", recursive=recursive)]
+        each += files(DictTree(), "e", recursive=recursive)
+        assert [one.path for one in found] == [one.path for one in each]
+
+
 def test_what_cannot_be_listed_is_said_and_the_others_are_named() -> None:
     found = list(files(DictTree(away="a/ds4"), "a/ds*", recursive=False))
     assert [(one.path, one.error is None) for one in found] == [
@@ -150,15 +181,12 @@ def test_nothing_is_listed_before_it_is_needed() -> None:
 
 
 @given(st.text("ab1.jpg*?[]!/", min_size=1, max_size=12))
-def test_any_pattern_ends_and_names_files_or_one_failure(pattern: str) -> None:
+def test_any_pattern_ends_and_names_files_or_failures(pattern: str) -> None:
     found = list(files(DictTree(), pattern, recursive=False))
     assert found
-    if found[0].error is None:
-        for one in found:
-            path = DictTree()._resolved(os.path.normpath(one.path))
-            assert path in FILES
-    else:
-        assert len(found) == 1
+    for one in found:
+        path = DictTree()._resolved(os.path.normpath(one.path))
+        assert (one.error is None) is (path in FILES)
 
 
 @given(st.text("012.jpg*?[]!", min_size=1, max_size=8))
