@@ -145,7 +145,8 @@ class _Work:
         except (ImageNotFoundError, BrokenImageError) as error:
             is_absent = isinstance(error, ImageNotFoundError)
             with self._lock:
-                self._absence = error
+                # a copy: by its traceback, an error kept here would keep the sheet
+                self._absence = copy.copy(error)
                 self._page.leave_empty(place, "no image" if is_absent else "broken")
             return
         except InterruptedWaitError:
