@@ -2,6 +2,6 @@
 
 import sys
 
-from allenfs.cli import main
+from allenfs.cli.main import main
 
 sys.exit(main())

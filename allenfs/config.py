@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from allenfs.errors import ConfigError, UrlError
-from allenfs.labels import file_name
-from allenfs.wording import without_user
+from allenfs.text import file_name, without_user
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

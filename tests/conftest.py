@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from allenfs.network import CA_BUNDLE_VARIABLES, NETRC_VARIABLE, PROXY_VARIABLE
+from allenfs.service.network import CA_BUNDLE_VARIABLES, NETRC_VARIABLE, PROXY_VARIABLE
 
 if TYPE_CHECKING:
     from pathlib import Path

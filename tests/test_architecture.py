@@ -280,12 +280,14 @@ def test_every_module_says_its_one_job_and_postpones_annotations(module: str) ->
 
 
 def test_the_filesystem_comes_without_fuse_and_without_requests() -> None:
-    loaded = python("-c", "import allenfs.filesystem, sys; print(*sys.modules)")
+    loaded = python(
+        "-c", "import allenfs.filesystem.filesystem, sys; print(*sys.modules)"
+    )
     assert not {"fuse", "requests", "urllib3", "PIL", "numpy"} & set(loaded.split())
 
 
 def test_the_command_line_comes_without_fuse_and_without_requests() -> None:
-    loaded = python("-c", "import allenfs.cli, sys; print(*sys.modules)")
+    loaded = python("-c", "import allenfs.cli.main, sys; print(*sys.modules)")
     assert not {"fuse", "requests", "PIL", "numpy"} & set(loaded.split())
 
 

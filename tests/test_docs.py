@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from allenfs import config
-from allenfs.cli import parser
-from allenfs.images import request_of_url
+from allenfs.cli.main import parser
+from allenfs.model.images import request_of_url
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

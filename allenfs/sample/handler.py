@@ -11,7 +11,6 @@ from email.utils import format_datetime, formatdate
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Final, cast
 
-from allenfs import safe_log
 from allenfs.sample import faults
 from allenfs.sample.drawing import draw
 from allenfs.sample.envelope import CONTENT_TYPES, answer_body, error_body
@@ -30,6 +29,7 @@ from allenfs.sample.targets import (
 )
 from allenfs.sample.traffic import Asked
 from allenfs.sample.wire import Wire, is_given_up
+from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from allenfs.sample.rma_targets import QueryTarget
     from allenfs.sample.stage import Stage
 
-logger = safe_log.logger(__name__)
+logger = safe_logger(__name__)
 
 _YEAR: Final = timedelta(days=365)
 _SMALL_PX: Final = 1 << 21

@@ -10,13 +10,13 @@ import threading
 from http.server import ThreadingHTTPServer
 from typing import TYPE_CHECKING, Final, cast
 
-from allenfs import safe_log
 from allenfs.errors import ProcessLimitError
 from allenfs.sample.faults import Fault
 from allenfs.sample.handler import Handler
 from allenfs.sample.rma import Rules
 from allenfs.sample.stage import Stage
 from allenfs.sample.traffic import Asked
+from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fault", "SampleService"]
 
-logger = safe_log.logger(__name__)
+logger = safe_logger(__name__)
 
 _Request = socket.socket | tuple[bytes, socket.socket]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from processes import BenchError, run
 
-from allenfs.mountpoint import is_mounted, serving_pid
+from allenfs.mount.mountpoint import is_mounted, serving_pid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

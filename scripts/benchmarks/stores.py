@@ -8,9 +8,9 @@ import time
 from typing import TYPE_CHECKING
 
 from allenfs.config import service_name
-from allenfs.images import ImageRequest, ImageService
-from allenfs.layout import Layout, disk_bytes
-from allenfs.sealed import Facts, seal
+from allenfs.model.images import ImageRequest, ImageService
+from allenfs.store.layout import Layout, disk_bytes
+from allenfs.store.sealed_file import Facts, seal
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,8 +14,8 @@ import requests
 
 from allenfs import __version__
 from allenfs.config import ServiceSettings
-from allenfs.connections import TrustingAdapter
-from allenfs.transport import Transport
+from allenfs.service.connections import TrustingAdapter
+from allenfs.service.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from allenfs import jpeg
+from allenfs.model import jpeg
 
 # ITU-T T.81, table K.1, in zigzag order: quality 50 of the usual encoders
 _LUMINANCE = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from answers import Answer, Probe, envelope, outcome, rows
 from page import API, query
 
-from allenfs import records
+from allenfs.model import records
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,9 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from allenfs.archive import Archive
+from allenfs.catalog.queries import Question
+from allenfs.catalog.quick_lookup import Glance
+from allenfs.catalog.repository import Archive
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import (
     BusyError,
@@ -17,11 +19,9 @@ from allenfs.errors import (
     UnreachableError,
     WrongAnswerError,
 )
-from allenfs.glance import Glance
-from allenfs.questions import Question
-from allenfs.rma import Rows
-from allenfs.shelf import Shelf
-from allenfs.turns import Turns
+from allenfs.service.rma import Rows
+from allenfs.service.slots import Turns
+from allenfs.store.record_files import Shelf
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from allenfs.rma import Query, Row
-    from allenfs.stock import Held
+    from allenfs.catalog.record_cache import Held
+    from allenfs.model.records import Row
+    from allenfs.service.rma import Query
 
 FAILURES = [
     UnreachableError("no connection"),
@@ -95,8 +96,8 @@ class ScriptedService:
 
 def thing(name: str, kind: str = "thing") -> Question[Any]:
     """Ask for the one row of the model `name`."""
-    from allenfs.paging import one_row
-    from allenfs.rma import Query
+    from allenfs.catalog.paging import one_row
+    from allenfs.service.rma import Query
 
     return Question((kind, name), lambda page: one_row(page, Query(name), 1), _as_it_is)
 

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from allenfs import nodes, tree
-from allenfs.archive import Archive
-from allenfs.catalog import Catalog
+from allenfs.catalog.documents import Document
+from allenfs.catalog.entries import Folder
+from allenfs.catalog.quick_lookup import Glance
+from allenfs.catalog.repository import Archive
+from allenfs.catalog.resolver import Catalog
 from allenfs.config import ServiceSettings, StoreSettings
-from allenfs.documents import Document
-from allenfs.entries import Folder
-from allenfs.glance import Glance
+from allenfs.model import nodes, tree
 from allenfs.sample.content import sample_database
-from allenfs.service import AllenService
-from allenfs.shelf import Shelf
-from allenfs.turns import Turns
+from allenfs.service.client import AllenService
+from allenfs.service.slots import Turns
+from allenfs.store.record_files import Shelf
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from allenfs.entries import Entry
+    from allenfs.catalog.entries import Entry
 
 PLAIN = sample_database()
 

@@ -23,8 +23,8 @@ from allenfs.errors import (
     UnreachableError,
     WrongAnswerError,
 )
-from allenfs.rma import Query
-from allenfs.shelf import Kept
+from allenfs.service.rma import Query
+from allenfs.store.record_files import Kept
 
 if TYPE_CHECKING:
     from pathlib import Path

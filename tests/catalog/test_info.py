@@ -11,9 +11,9 @@ from catalog_world import PLAIN, World
 
 from allenfs.config import ServiceSettings
 from allenfs.errors import ServiceError
-from allenfs.rma import read_page
 from allenfs.sample.server import SampleService
-from allenfs.shelf import Kept
+from allenfs.service.rma import read_page
+from allenfs.store.record_files import Kept
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 import pytest
 from catalog_world import PLAIN, World
 
-from allenfs import browse, nodes, tree
-from allenfs.documents import Document
-from allenfs.entries import Folder, Link, Picture
+from allenfs.catalog import browse
+from allenfs.catalog.documents import Document
+from allenfs.catalog.entries import Folder, Link, Picture
 from allenfs.errors import PathNotFoundError, ServiceError
-from allenfs.labels import path_name
+from allenfs.model import nodes, tree
 from allenfs.sample.content import sample_database
 from allenfs.sample.database import Database
 from allenfs.sample.faults import Fault
 from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
-from allenfs.shelf import Kept
+from allenfs.store.record_files import Kept
+from allenfs.text import path_name
 
 if TYPE_CHECKING:
     from pathlib import Path

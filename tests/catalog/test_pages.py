@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from allenfs import lists, questions
+from allenfs.catalog import lists, queries
+from allenfs.catalog.paging import all_rows, completed, one_row
 from allenfs.config import ServiceSettings
 from allenfs.errors import WrongAnswerError
-from allenfs.paging import all_rows, completed, one_row
-from allenfs.records import Neighbour
-from allenfs.rma import Query
+from allenfs.model.records import Neighbour
 from allenfs.sample.content import sample_database
 from allenfs.sample.database import Database
 from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
-from allenfs.service import AllenService
+from allenfs.service.client import AllenService
+from allenfs.service.rma import Query
 
 if TYPE_CHECKING:
-    from allenfs.questions import Question
-    from allenfs.rma import Row
+    from allenfs.catalog.queries import Question
+    from allenfs.model.records import Row
 
 BIG = 555_000_001
 IMAGES = 2600
@@ -59,7 +59,7 @@ def answered(sample: SampleService, question: Question[Any]) -> Any:
 
 def test_a_data_set_of_2600_images_is_complete_in_few_requests() -> None:
     with SampleService(database=DATABASE) as sample:
-        record = answered(sample, questions.data_set(BIG))
+        record = answered(sample, queries.data_set(BIG))
         assert sample.query_requests == 2
     assert [*record.images] == [900_000_000 - place for place in range(IMAGES)]
     numbers = [image.section_number for image in record.images.values()]
@@ -74,7 +74,7 @@ def test_a_long_data_set_is_complete_whatever_a_page_is(
     with SampleService(
         database=DATABASE, page_rows=page_rows, joined_pages=joined_pages
     ) as sample:
-        record = answered(sample, questions.data_set(BIG))
+        record = answered(sample, queries.data_set(BIG))
     assert len(record.images) == IMAGES
     genes = {gene["acronym"] for gene in record.record["genes"]}
     assert genes == {"Big1", "Big2"}
@@ -87,18 +87,18 @@ def test_the_samples_data_sets_are_the_same_whatever_a_page_is(
     rules: dict[str, Any], include_filters_rows: bool
 ) -> None:
     asked = {
-        "long": questions.data_set(72109410),
-        "with nulls": questions.data_set(70813257),
-        "connectivity": questions.data_set(100141599),
-        "none": questions.data_set(999),
-        "section": questions.section(69750516),
-        "no section": questions.section(4),
-        "nissl": questions.nissl(71592261),
-        "no nissl": questions.nissl(69750516),
-        "plate": questions.plate(100883869),
-        "no plate": questions.plate(69750516),
-        "atlas": questions.atlas(2),
-        "no atlas": questions.atlas(77),
+        "long": queries.data_set(72109410),
+        "with nulls": queries.data_set(70813257),
+        "connectivity": queries.data_set(100141599),
+        "none": queries.data_set(999),
+        "section": queries.section(69750516),
+        "no section": queries.section(4),
+        "nissl": queries.nissl(71592261),
+        "no nissl": queries.nissl(69750516),
+        "plate": queries.plate(100883869),
+        "no plate": queries.plate(69750516),
+        "atlas": queries.atlas(2),
+        "no atlas": queries.atlas(77),
         "atlases": lists.atlases(),
         "products": lists.products(),
         "genes": lists.genes("Mouse"),
@@ -142,12 +142,12 @@ def test_the_samples_data_sets_are_the_same_whatever_a_page_is(
 def test_how_often_the_service_is_asked() -> None:
     with SampleService(database=PLAIN) as sample:
         for question, requests in [
-            (questions.data_set(70813257), 2),
-            (questions.data_set(999), 1),
-            (questions.section(69750516), 1),
-            (questions.nissl(71592261), 1),
-            (questions.plate(100883869), 1),
-            (questions.atlas(2), 2),
+            (queries.data_set(70813257), 2),
+            (queries.data_set(999), 1),
+            (queries.section(69750516), 1),
+            (queries.nissl(71592261), 1),
+            (queries.plate(100883869), 1),
+            (queries.atlas(2), 2),
             (lists.atlases(), 2),
             (lists.products(), 2),
             (lists.has_genes("Mouse"), 1),
@@ -217,7 +217,7 @@ def test_plates_keep_their_treatments_where_pages_cut_their_lists(
     with SampleService(
         database=database, page_rows=page_rows, joined_pages=True
     ) as sample:
-        record = answered(sample, questions.atlas(atlas))
+        record = answered(sample, queries.atlas(atlas))
     assert [*record.images] == plates[::-1]
     assert {image.treatments for image in record.images.values()} == {("NISSL", "AChE")}
 
@@ -281,11 +281,11 @@ def test_questions_that_differ_have_keys_that_differ() -> None:
         lists.genes("a/b"),
         lists.has_genes("a/b"),
         lists.product_data_sets("a/b"),
-        questions.section(5),
-        questions.nissl(5),
-        questions.plate(5),
-        questions.data_set(5),
-        questions.atlas(5),
+        queries.section(5),
+        queries.nissl(5),
+        queries.plate(5),
+        queries.data_set(5),
+        queries.atlas(5),
         lists.atlases(),
         lists.products(),
     ]
@@ -386,8 +386,8 @@ def test_a_list_of_more_than_4_mib_is_wrong() -> None:
 @pytest.mark.parametrize(
     "question",
     [
-        *(questions.section(5), questions.nissl(5), questions.plate(5)),
-        *(questions.data_set(5), questions.atlas(5)),
+        *(queries.section(5), queries.nissl(5), queries.plate(5)),
+        *(queries.data_set(5), queries.atlas(5)),
     ],
     ids=lambda one: one.key[0],
 )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from catalog_world import PLAIN, World
 
-from allenfs.documents import Document
-from allenfs.entries import Folder, Picture
+from allenfs.catalog.documents import Document
+from allenfs.catalog.entries import Folder, Picture
 from allenfs.errors import PathNotFoundError
 from allenfs.sample.inventing import add_data_set
 from allenfs.sample.server import SampleService

@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from archive_bench import DAY_S, never, warnings
 
-from allenfs import lists, questions
-from allenfs.archive import Archive
+from allenfs.catalog import lists, queries
+from allenfs.catalog.repository import Archive
 from allenfs.config import ServiceSettings, StoreSettings
-from allenfs.records import row_count
+from allenfs.model.records import row_count
 from allenfs.sample.content import sample_database
 from allenfs.sample.faults import Fault
 from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
-from allenfs.service import AllenService
-from allenfs.shelf import Shelf
-from allenfs.turns import Turns
+from allenfs.service.client import AllenService
+from allenfs.service.slots import Turns
+from allenfs.store.record_files import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from allenfs.questions import Question
+    from allenfs.catalog.queries import Question
 
 LISTS: list[Question[Any]] = [
     lists.products(),
@@ -225,7 +225,7 @@ def test_a_short_list_with_more_rows_replaces_an_older_one(tmp_path: Path) -> No
 def test_images_that_the_service_keeps_back_stay_in_a_data_set(tmp_path: Path) -> None:
     database = sample_database()
     add_data_set(database, 4711, [5_000_000_001, 5_000_000_002])
-    question = questions.data_set(4711)
+    question = queries.data_set(4711)
     with SampleService(database=database) as sample:
         process = Process(sample.url, tmp_path)
         assert process.rows(question) == 2
@@ -241,7 +241,7 @@ def test_images_that_the_service_keeps_back_stay_in_a_data_set(tmp_path: Path) -
 def test_a_record_that_the_service_counts_but_does_not_give_is_not_forgotten(
     sample: SampleService, process: Process
 ) -> None:
-    known = process.get(questions.section(69750516))
+    known = process.get(queries.section(69750516))
     process.now_s += 8 * DAY_S
     sample.fail_queries(Fault.CUT_LIST)
-    assert process.get(questions.section(69750516)) == known
+    assert process.get(queries.section(69750516)) == known

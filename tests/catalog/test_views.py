@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 from catalog_world import PLAIN, World
 
-from allenfs import nodes, questions, tree
-from allenfs.entries import Picture, Sheet
-from allenfs.images import VIEWS
+from allenfs.catalog import queries
+from allenfs.catalog.entries import Picture, Sheet
+from allenfs.model import nodes, tree
+from allenfs.model.images import VIEWS
 from allenfs.sample.content import sample_database
 from allenfs.sample.faults import Fault
 from allenfs.sample.inventing import add_data_set
 from allenfs.sample.server import SampleService
-from allenfs.shelf import Kept
+from allenfs.store.record_files import Kept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +77,7 @@ def test_every_view_is_listed_while_the_records_cannot_be_asked(tmp_path: Path) 
 def test_every_view_is_listed_where_the_records_do_not_say(tmp_path: Path) -> None:
     """Records that an older version kept have no `expression_path`."""
     answer = {"record": {"id": 5}, "images": [{"id": 50, "section_number": 1}]}
-    question = questions.data_set(5)
+    question = queries.data_set(5)
     world = World("http://127.0.0.1:9", tmp_path)
     fetched_ns = world.archive.stock.keep(question, answer).fetched_ns
     assert listed(world, "dataset/5") == set(VIEWS)

@@ -7,25 +7,25 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from allenfs import tree
+from allenfs.catalog.entries import Entry, Folder, Picture
 from allenfs.config import ServiceSettings, StoreSettings
-from allenfs.entries import Entry, Folder, Picture
 from allenfs.errors import PathNotFoundError, ServiceError, StaleSizeError
-from allenfs.fetcher import Fetcher
-from allenfs.filesystem import Filesystem
-from allenfs.nodes import ImageFile, ParameterDirectory
-from allenfs.service import Answer
-from allenfs.store import Store
-from allenfs.xattrs import ExtendedAttributes
+from allenfs.fetch.fetcher import Fetcher
+from allenfs.filesystem.filesystem import Filesystem
+from allenfs.filesystem.xattrs import ExtendedAttributes
+from allenfs.model import tree
+from allenfs.model.nodes import ImageFile, ParameterDirectory
+from allenfs.service.client import Answer
+from allenfs.store.cache import Store
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from allenfs.filesystem import Opened
-    from allenfs.images import ImageRequest
-    from allenfs.nodes import ImageDirectory
-    from allenfs.service import Sink
+    from allenfs.filesystem.filesystem import Opened
+    from allenfs.model.images import ImageRequest
+    from allenfs.model.nodes import ImageDirectory
+    from allenfs.service.client import Sink
 
 PAGE = 4096
 MAX_IMAGE_BYTES = 2**30

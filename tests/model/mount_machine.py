@@ -49,19 +49,19 @@ from mount_truth import (
 )
 from worlds import DirectWorld, MountWorld, Seen, settings_of, started_service
 
-from allenfs import tree
-from allenfs.fetcher import Fetcher
-from allenfs.layout import Layout
-from allenfs.nodes import ImageDirectory, ParameterDirectory
+from allenfs.fetch.fetcher import Fetcher
+from allenfs.model import tree
+from allenfs.model.nodes import ImageDirectory, ParameterDirectory
 from allenfs.sample.faults import Fault, needs_answer
-from allenfs.service import AllenService
-from allenfs.store import Store
+from allenfs.service.client import AllenService
+from allenfs.store.cache import Store
+from allenfs.store.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
-    from allenfs.images import ImageRequest
+    from allenfs.model.images import ImageRequest
 
     _Answer = TypeVar("_Answer")
 
@@ -151,11 +151,11 @@ class MountMachine(RuleBasedStateMachine):
         of_downloads = [
             line
             for line in self.world.warnings
-            if line.startswith("WARNING") and "allenfs.fetcher" in line
+            if line.startswith("WARNING") and "allenfs.fetch.fetcher" in line
         ]
         for line in set(self.world.warnings).difference(of_downloads):
             assert line.startswith("WARNING")
-            assert "allenfs.archive" in line
+            assert "allenfs.catalog.repository" in line
             assert self.met_catalog_trouble, line
         assert len(of_downloads) == self.failed_downloads, of_downloads
 

@@ -17,7 +17,7 @@ from worlds import DirectWorld, settings_of, started_service
 from allenfs.sample.faults import Fault
 
 if TYPE_CHECKING:
-    from allenfs.images import ImageRequest
+    from allenfs.model.images import ImageRequest
 
 # By path, the path of the request that it stands for.
 IMAGES = {

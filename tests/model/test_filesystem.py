@@ -29,7 +29,7 @@ from allenfs.errors import (
     PathNotFoundError,
     StaleSizeError,
 )
-from allenfs.xattrs import (
+from allenfs.filesystem.xattrs import (
     ERROR_ATTRIBUTE,
     FETCHED_ATTRIBUTE,
     SHA256_ATTRIBUTE,
@@ -40,7 +40,7 @@ from allenfs.xattrs import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from allenfs.filesystem import Filesystem
+    from allenfs.filesystem.filesystem import Filesystem
 
 PATH = "section/69750516/ds4/expression.jpg"
 DATA = bytes_of(PATH, 1, 10_001)

@@ -32,8 +32,8 @@ from allenfs.errors import (
     StaleSizeError,
     UnreachableError,
 )
-from allenfs.images import ImageRequest, ImageService
-from allenfs.store import Store
+from allenfs.model.images import ImageRequest, ImageService
+from allenfs.store.cache import Store
 
 CAPACITY = 64 * 1024
 PATHS = (

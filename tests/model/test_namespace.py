@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from allenfs import namespace
-from allenfs.entries import Entry, Folder, Picture
+from allenfs.catalog.entries import Entry, Folder, Picture
 from allenfs.errors import PathNotFoundError
-from allenfs.images import ImageRequest, ImageService
-from allenfs.namespace import Namespace
-from allenfs.nodes import CollectionFile
+from allenfs.filesystem import namespace
+from allenfs.filesystem.namespace import Namespace
+from allenfs.model.images import ImageRequest, ImageService
+from allenfs.model.nodes import CollectionFile
 
 FILE = "/dataset/7/0001_{}.jpg"
 

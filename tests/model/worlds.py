@@ -17,24 +17,24 @@ from typing import TYPE_CHECKING, NamedTuple
 from model_world import Kernel
 from mounted import Mounted
 
-from allenfs.archive import Archive
-from allenfs.catalog import Catalog
+from allenfs.catalog.quick_lookup import Glance
+from allenfs.catalog.repository import Archive
+from allenfs.catalog.resolver import Catalog
 from allenfs.config import ServiceSettings, StoreSettings, service_name
 from allenfs.errors import AllenFSError
-from allenfs.fetcher import Fetcher
-from allenfs.filesystem import Filesystem
-from allenfs.glance import Glance
+from allenfs.fetch.fetcher import Fetcher
+from allenfs.filesystem.filesystem import Filesystem
 from allenfs.sample.server import SampleService
-from allenfs.service import AllenService
-from allenfs.shelf import Shelf
-from allenfs.store import Store
-from allenfs.turns import Turns
+from allenfs.service.client import AllenService
+from allenfs.service.slots import Turns
+from allenfs.store.cache import Store
+from allenfs.store.record_files import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from allenfs.filesystem import Opened
+    from allenfs.filesystem.filesystem import Opened
 
 CAPACITY_BYTES = 2**28
 MAX_IMAGE_BYTES = 4_000_000

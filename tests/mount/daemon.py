@@ -12,8 +12,9 @@ from pathlib import Path
 
 from raising_log import break_logging
 
-from allenfs import config, mount
-from allenfs.log_output import LogOutput
+from allenfs import config
+from allenfs.mount import daemon
+from allenfs.mount.log_output import LogOutput
 
 
 def main() -> None:
@@ -29,7 +30,7 @@ def main() -> None:
         given["capacity_bytes"],
         config.service_name(given["api_url"]),
     )
-    mount.run(
+    daemon.run(
         config.MountSettings(
             Path(given["mountpoint"]), service, store, False, {}, given["readahead"]
         ),

@@ -14,10 +14,10 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from allenfs import tree
-from allenfs.mountpoint import is_mounted
-from allenfs.nodes import ImageFile
-from allenfs.serving import PID_ATTRIBUTE
+from allenfs.adapters.serving import PID_ATTRIBUTE
+from allenfs.model import tree
+from allenfs.model.nodes import ImageFile
+from allenfs.mount.mountpoint import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -9,10 +9,10 @@ from pathlib import Path
 import requests
 from raising_log import break_logging
 
-from allenfs import operations
-from allenfs.entries import Attributes
+from allenfs.adapters import fuse_operations
+from allenfs.catalog.entries import Attributes
 from allenfs.errors import AllenFSError, ServiceTimeoutError
-from allenfs.kernel_view import Opened
+from allenfs.filesystem.kernel_view import Opened
 
 CONTENT = bytes(range(251)) * 2000
 DIRECTORIES = {"/", "/names"}
@@ -108,8 +108,8 @@ def main() -> None:
     def started() -> None:
         raise exception
 
-    operations.serve(
-        operations.Operations(
+    fuse_operations.serve(
+        fuse_operations.Operations(
             Raising(exception),  # type: ignore[arg-type]
             RaisingAttributes(exception),  # type: ignore[arg-type]
             usage=usage,

@@ -18,7 +18,7 @@ from mounted import Mounted, errno_of_open, until
 from allenfs.sample.content import sample_database
 from allenfs.sample.inventing import add_data_set
 from allenfs.sample.server import SampleService
-from allenfs.sealed import SEAL_BYTES
+from allenfs.store.sealed_file import SEAL_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DATA_SET = "dataset/72109410"
-OF_A_QUERY = "allenfs.archive"
+OF_A_QUERY = "allenfs.catalog.repository"
 
 
 DIRECTORIES = [

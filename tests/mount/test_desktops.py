@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from mounted import Mounted
 
-from allenfs.labels import path_name, text_of
+from allenfs.text import path_name, text_of
 
 if TYPE_CHECKING:
     from pathlib import Path

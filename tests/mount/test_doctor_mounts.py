@@ -15,14 +15,14 @@ import pytest
 from command import allenfs
 from mounted import Mounted
 
+from allenfs.cli.doctor import host
+from allenfs.cli.doctor.findings import Check, Finding, Verdict, run
+from allenfs.cli.doctor.storage import StoreChecks, kind_of
 from allenfs.config import StoreSettings
-from allenfs.doctor import host
-from allenfs.doctor.findings import Check, Finding, Verdict, run
-from allenfs.doctor.storage import StoreChecks, kind_of
 from allenfs.errors import UnsafeStoreError
 from allenfs.sample.server import SampleService
-from allenfs.store import Store
-from allenfs.trust import require_own
+from allenfs.store.cache import Store
+from allenfs.store.trust import require_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from command import serving_pid, until_gone
 from mount_namespace import MountNamespace
 from mounted import image_bytes
 
-from allenfs import mount_helper
+from allenfs.cli import fstab
 from allenfs.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -289,22 +289,22 @@ def test_another_namespace_is_mounted_in(machine: Machine) -> None:
 def test_a_source_is_a_service(
     tmp_path: Path, source: str, expected: list[str]
 ) -> None:
-    said = mount_helper.command_line(source, tmp_path, [])
+    said = fstab.command_line(source, tmp_path, [])
     assert said == [*expected, "--", str(tmp_path)]
 
 
 def test_every_flag_of_the_mount_command_is_an_option(tmp_path: Path) -> None:
-    for action in mount_helper.mount_parser()._actions:
+    for action in fstab.mount_parser()._actions:
         flag = action.option_strings[-1] if action.option_strings else ""
         if not flag.startswith("--") or flag == "--foreground":
             continue
         name = flag.removeprefix("--")
         option = name if action.nargs == 0 else f"{name}=1"
         for spelling in (option, option.replace("-", "_")):
-            said = mount_helper.command_line("none", tmp_path, [spelling])
+            said = fstab.command_line("none", tmp_path, [spelling])
             assert said == [f"--{option}", "--", str(tmp_path)]
     for option in ("foreground", "help", "mountpoint=/"):
-        line = mount_helper.command_line("none", tmp_path, [option])
+        line = fstab.command_line("none", tmp_path, [option])
         assert line[0] == f"-o{option}"  # no flag, and libfuse has none
     with pytest.raises(ConfigError):
-        mount_helper.command_line("none", tmp_path, ["sample=yes"])
+        fstab.command_line("none", tmp_path, ["sample=yes"])

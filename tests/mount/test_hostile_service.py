@@ -119,7 +119,7 @@ LEADS_AWAY = {
     "javascript": "javascript:alert(1)",
     "empty": "",
     "escapes": "http://localhost:{other}/\x1b[2J\x1b]0;title\x07\r\x1b[A",
-    "line of the log": "http://localhost/\rWARNING allenfs.fetcher: all is well",
+    "line of the log": "http://localhost/\rWARNING allenfs.fetch.fetcher: all is well",
     "60 kB": "http://localhost:{other}/" + "a" * 60_000,
 }
 

@@ -15,10 +15,10 @@ from command import allenfs, fails
 from mounted import image_bytes
 
 from allenfs.config import service_name
-from allenfs.images import request_of_url
-from allenfs.layout import Layout
-from allenfs.mountpoint import is_mounted
-from allenfs.sealed import Facts, seal
+from allenfs.model.images import request_of_url
+from allenfs.mount.mountpoint import is_mounted
+from allenfs.store.layout import Layout
+from allenfs.store.sealed_file import Facts, seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

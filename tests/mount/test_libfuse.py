@@ -14,8 +14,9 @@ import pytest
 from command import allenfs, fails, serving_pid, until_gone
 from mounted import STRICT_PYTHON, Mounted, image_bytes, until
 
-from allenfs import config, libfuse
-from allenfs.mountpoint import is_mounted
+from allenfs import config
+from allenfs.adapters import libfuse
+from allenfs.mount.mountpoint import is_mounted
 from allenfs.sample.faults import Fault
 
 if TYPE_CHECKING:
@@ -138,8 +139,8 @@ def test_a_signal_unmounts_and_is_no_failure(
     assert not is_mounted(root)
     # of the log only: libfuse has said nothing
     mounted, unmounted = said.splitlines()
-    assert " INFO allenfs.mount: mounted " in mounted
-    assert unmounted.endswith(" INFO allenfs.operations: unmounted")
+    assert " INFO allenfs.mount.daemon: mounted " in mounted
+    assert unmounted.endswith(" INFO allenfs.adapters.fuse_operations: unmounted")
 
 
 def test_every_option_is_taken() -> None:

@@ -14,8 +14,8 @@ import fuse
 import pytest
 from mounted import Mounted
 
-from allenfs import operations
-from allenfs.entries import Attributes
+from allenfs.adapters import fuse_operations
+from allenfs.catalog.entries import Attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -211,7 +211,7 @@ def test_statfs_is_the_stores(tmp_path: Path, service: SampleService) -> None:
 def test_a_stat_is_filled_whole(kind: dict[str, bool], mode: int, links: int) -> None:
     fields = fuse.c_stat()
     attributes = Attributes(2**33 + 1, 7, 1_700_000_000_123_456_789, **kind)
-    operations._fill(fields, attributes, (12, 34))
+    fuse_operations._fill(fields, attributes, (12, 34))
     assert (fields.st_mode, fields.st_nlink) == (mode, links)
     assert (fields.st_uid, fields.st_gid) == (12, 34)
     assert (fields.st_size, fields.st_blocks) == (2**33 + 1, 7)

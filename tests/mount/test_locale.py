@@ -9,7 +9,7 @@ import pytest
 from command import allenfs
 from mounted import Mounted
 
-from allenfs import mountpoint
+from allenfs.mount import mountpoint
 from allenfs.sample.content import sample_database
 from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService

@@ -15,7 +15,7 @@ import raising_log
 from command import allenfs
 from mounted import STRICT_PYTHON, Mounted, errno_of_open, image_bytes, until
 
-from allenfs.mountpoint import is_mounted
+from allenfs.mount.mountpoint import is_mounted
 from allenfs.sample.server import Fault, SampleService
 
 if TYPE_CHECKING:
@@ -95,12 +95,12 @@ def test_unwritable_log_keeps_errnos_and_is_shown_in_status(
         assert _log_status(mounted.root) == {"file": str(log), "failure": cause}
         page = allenfs("status", mounted.root).stdout
         assert f"{log} CANNOT BE WRITTEN: {cause}" in page
-        assert f"WARNING allenfs.fetcher: {PATH}: " in _newest_lines(mounted.root)
+        assert f"WARNING allenfs.fetch.fetcher: {PATH}: " in _newest_lines(mounted.root)
 
         shutil.rmtree(tmp_path / "state", ignore_errors=True)
         (tmp_path / "state").mkdir()
         assert errno_of_open(mounted / OTHER) == errno.EHOSTUNREACH
-        assert f"WARNING allenfs.fetcher: {OTHER}: " in mounted.log
+        assert f"WARNING allenfs.fetch.fetcher: {OTHER}: " in mounted.log
         assert _log_status(mounted.root)["failure"] is None
 
 

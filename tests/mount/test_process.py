@@ -19,7 +19,7 @@ from mounted import STRICT_PYTHON
 
 from allenfs import __file__ as package_file
 from allenfs import __version__
-from allenfs.mountpoint import is_mounted
+from allenfs.mount.mountpoint import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ PATH = "section/69750516/ds6/image.jpg"
 _PYTHON = [
     sys.executable,
     "-c",
-    "import sys; sys.path.remove(''); from allenfs.cli import main; sys.exit(main())",
+    "import sys; sys.path.remove(''); from allenfs.cli.main import main; sys.exit(main())",
 ]
 # What allenfs relies on, and words that fusepy would take for its own.
 BROKEN_OPTIONS = [

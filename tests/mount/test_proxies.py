@@ -16,7 +16,7 @@ from hostile_service import HostileService, head
 from mounted import STRICT_PYTHON, Mounted, errno_of_open, image_bytes
 from networks import Authority, LogIn, Proxy, SocksProxy, TlsFront, basic
 
-from allenfs.mountpoint import is_mounted
+from allenfs.mount.mountpoint import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +91,7 @@ def test_proxy_handles_all_requests_and_its_password_is_not_exposed(
     elif way == "ALLENFS_PROXY":
         environ = {"ALLENFS_PROXY": url_of(proxy)}
     else:
-        flags, module = [service.url], "allenfs.mount_helper"
+        flags, module = [service.url], "allenfs.cli.fstab"
         environ = {"ALLENFS_PROXY": "http://127.0.0.1:9"}
     options = ["-o", f"proxy={url_of(proxy)}"] if way == "fstab" else []
     subprocess.run(
@@ -407,7 +407,7 @@ def test_an_address_with_a_password_is_refused_and_the_password_not_shown(
         allenfs("doctor", "--api-url", address).stdout,
     ]
     for source in (address, f"allenfs:{address.rpartition('://')[2]}"):
-        helper = [*STRICT_PYTHON, "-m", "allenfs.mount_helper", source, root]
+        helper = [*STRICT_PYTHON, "-m", "allenfs.cli.fstab", source, root]
         done = subprocess.run(helper, capture_output=True, text=True, check=False)
         assert done.returncode in (1, 32)
         assert len(done.stderr.splitlines()) == 1

@@ -12,7 +12,7 @@ import pytest
 from command import allenfs, serving_pid
 from mounted import STRICT_PYTHON, until
 
-from allenfs import notify
+from allenfs.mount import notify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

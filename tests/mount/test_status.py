@@ -19,7 +19,7 @@ from command import allenfs, serving_pid
 from mounted import Mounted, errno_of_open, until
 
 from allenfs import __version__, config
-from allenfs.mountpoint import is_mounted
+from allenfs.mount.mountpoint import is_mounted
 from allenfs.sample.server import Fault, SampleService
 
 if TYPE_CHECKING:
@@ -337,7 +337,7 @@ def test_the_log_is_in_the_mount_and_can_be_followed(
             ["tail", "-n", "+1", "-f", log], stdout=subprocess.PIPE, text=True
         ) as following:
             assert following.stdout is not None
-            assert " INFO allenfs.mount: mounted " in following.stdout.readline()
+            assert " INFO allenfs.mount.daemon: mounted " in following.stdout.readline()
             errno_of_open(mounted / UNKNOWN)
             line = following.stdout.readline()
             following.terminate()
@@ -396,9 +396,9 @@ def test_sigusr2_switches_the_log_and_says_so(
         )
         assert f"the log's level is {level} from now on" in log.read_text()
         is_debug = not is_debug
-        before = log.read_text().count("DEBUG allenfs.operations: open")
+        before = log.read_text().count("DEBUG allenfs.adapters.fuse_operations: open")
         errno_of_open(root / f"section/{number}/image.jpg")
-        after = log.read_text().count("DEBUG allenfs.operations: open")
+        after = log.read_text().count("DEBUG allenfs.adapters.fuse_operations: open")
         assert (after > before) == is_debug
     assert allenfs("umount", root).returncode == 0
     if process is not None:

@@ -15,7 +15,7 @@ import pytest
 from command import allenfs, fails
 from mounted import until
 
-from allenfs.mountpoint import is_mounted
+from allenfs.mount.mountpoint import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ import pytest
 from command import allenfs, serving_pid, until_gone
 from mounted import STRICT_PYTHON
 
-from allenfs.mountpoint import is_mounted
+from allenfs.mount.mountpoint import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

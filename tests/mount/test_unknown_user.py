@@ -12,7 +12,7 @@ import pytest
 from mounted import image_bytes, until
 from plain_user import PlainUser
 
-from allenfs.serving import PID_ATTRIBUTE
+from allenfs.adapters.serving import PID_ATTRIBUTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +91,7 @@ def test_other_commands_need_no_home(user: PlainUser) -> None:
 
 @pytest.mark.one_libfuse
 def test_the_helper_of_mount_says_it_in_one_line(user: PlainUser) -> None:
-    helper = [sys.executable, "-m", "allenfs.mount_helper", "sample", user.root]
+    helper = [sys.executable, "-m", "allenfs.cli.fstab", "sample", user.root]
     done = user.run(*helper, "-o", "rw")
     assert (done.returncode, done.stdout) == (1, "")
     said = f"mount.allenfs: {NO_HOME.format(user.number)}; {CACHE}"

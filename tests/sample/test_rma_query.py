@@ -7,12 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allenfs.sample.options import OrderKey, read_options
-from allenfs.sample.rma_query import (
-    START,
-    QueryError,
-    parse_include,
-    parse_query,
-)
+from allenfs.sample.rma_query import START, QueryError, parse_include, parse_query
 
 
 def shape(branches):

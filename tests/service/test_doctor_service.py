@@ -20,13 +20,13 @@ from command import allenfs
 from hostile_service import HostileService, head, rows, whole
 from mounted import STRICT_PYTHON
 
+from allenfs.cli.doctor import replies, wire
+from allenfs.cli.doctor.findings import Check, Finding, Verdict, run
+from allenfs.cli.doctor.replies import ServiceChecks
+from allenfs.cli.doctor.wire import Way
 from allenfs.config import ServiceSettings
-from allenfs.doctor import replies, wire
-from allenfs.doctor.findings import Check, Finding, Verdict, run
-from allenfs.doctor.replies import ServiceChecks
-from allenfs.doctor.wire import Way
 from allenfs.sample.server import Fault, SampleService
-from allenfs.transport import Transport
+from allenfs.service.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

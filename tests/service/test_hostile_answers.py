@@ -14,7 +14,7 @@ from test_retries import Bytes, _request
 from allenfs.config import ServiceSettings
 from allenfs.errors import ServiceError, WrongAnswerError
 from allenfs.sample.server import SampleService
-from allenfs.service import AllenService
+from allenfs.service.client import AllenService
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from networks import LogIn
 
 from allenfs.config import ServiceSettings
 from allenfs.sample.server import SampleService
-from allenfs.transport import Transport
+from allenfs.service.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

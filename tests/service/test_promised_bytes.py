@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from allenfs.config import ServiceSettings
-from allenfs.images import ImageRequest, ImageService
+from allenfs.model.images import ImageRequest, ImageService
 from allenfs.sample.faults import Fault
 from allenfs.sample.server import SampleService
-from allenfs.service import AllenService
+from allenfs.service.client import AllenService
 
 
 class Sink:

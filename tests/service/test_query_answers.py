@@ -20,10 +20,10 @@ from allenfs.errors import (
     UnreachableError,
     WrongAnswerError,
 )
-from allenfs.rma import Query
 from allenfs.sample.faults import Fault
 from allenfs.sample.server import SampleService
-from allenfs.service import AllenService
+from allenfs.service.client import AllenService
+from allenfs.service.rma import Query
 
 QUERY = Query("Product", order="products.id")
 ROWS = [{"id": 1}, None]

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import pytest
 from hostile_service import JPEG, HostileService, black_hole, head, whole
 
-from allenfs import tree
 from allenfs.config import ServiceSettings
 from allenfs.errors import (
     BusyError,
@@ -21,16 +20,17 @@ from allenfs.errors import (
     ServiceError,
     ServiceTimeoutError,
 )
-from allenfs.nodes import ImageFile
-from allenfs.rma import Query
+from allenfs.model import tree
+from allenfs.model.nodes import ImageFile
 from allenfs.sample.faults import Fault
 from allenfs.sample.server import SampleService
-from allenfs.service import AllenService
+from allenfs.service.client import AllenService
+from allenfs.service.rma import Query
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from allenfs.images import ImageRequest
+    from allenfs.model.images import ImageRequest
 
 
 class Bytes:

@@ -20,30 +20,34 @@ import pytest
 from hostile_names import NAMES, HostilePaths, HostileTexts
 from mounted import Mounted
 
-from allenfs import cli, config, operations, rma, tree
-from allenfs.archive import Archive
-from allenfs.catalog import Catalog
+from allenfs import config
+from allenfs.adapters import fuse_operations
+from allenfs.catalog.quick_lookup import Glance
+from allenfs.catalog.repository import Archive
+from allenfs.catalog.resolver import Catalog
+from allenfs.cli import main
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import AllenFSError, ImageNotFoundError
-from allenfs.filesystem import Filesystem
-from allenfs.glance import Glance
-from allenfs.images import ImageRequest, ImageService, request_of_url
+from allenfs.filesystem.filesystem import Filesystem
+from allenfs.filesystem.xattrs import ExtendedAttributes
+from allenfs.model import tree
+from allenfs.model.images import ImageRequest, ImageService, request_of_url
 from allenfs.sample.content import sample_database
 from allenfs.sample.envelope import answer_body
 from allenfs.sample.faults import Fault
 from allenfs.sample.rma import Rules, evaluate
 from allenfs.sample.rma_targets import query_target, read_target
 from allenfs.sample.server import SampleService
-from allenfs.sealed import Facts, Image, Known
-from allenfs.shelf import Shelf
-from allenfs.turns import Turns
-from allenfs.xattrs import ExtendedAttributes
+from allenfs.service import rma
+from allenfs.service.slots import Turns
+from allenfs.store.record_files import Shelf
+from allenfs.store.sealed_file import Facts, Image, Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from allenfs.operations import Operations
+    from allenfs.adapters.fuse_operations import Operations
 
 MAX_PATHS, MAX_TEXTS, FEWEST_IN_A_MOUNT = 1_000_000, 100_000, 300
 PROCESSES = 2
@@ -158,14 +162,14 @@ class NoKernel:
 
 
 def an_adapter(folder: Path) -> Operations:
-    operations.fuse._libfuse = NoKernel()
+    fuse_operations.fuse._libfuse = NoKernel()
     settings, turns = ServiceSettings("http://h", not_found_memory_s=3600), Turns(4)
     shelf = Shelf(StoreSettings(folder / "store", 2**30, "test"))
     archive = Archive(RecordsAtOnce(), shelf, settings, turns)
     catalog = Catalog(archive, Glance(archive, turns))
     images = ImagesAtOnce(folder)
     filesystem = Filesystem(images, catalog, max_image_bytes=2**30)
-    return operations.Operations(
+    return fuse_operations.Operations(
         filesystem,
         ExtendedAttributes(filesystem, images, catalog, api_url="http://h"),
         usage=lambda: (0, 2**30),
@@ -223,7 +227,7 @@ class Calls:
         self.made[name] += 1
         try:
             return getattr(self._adapter, name)(path, *arguments)
-        except operations.fuse.FuseOSError as error:
+        except fuse_operations.fuse.FuseOSError as error:
             self.refused[name] += 1
             name_of = errno.errorcode[error.errno]
             declared = DECLARED.get(name, {E.EROFS})
@@ -233,7 +237,7 @@ class Calls:
     def open_and_read(self, path: str, flags: int) -> None:
         info = SimpleNamespace(flags=flags, fh=0)
         if flags & (os.O_WRONLY | os.O_RDWR):
-            with pytest.raises(operations.fuse.FuseOSError) as caught:
+            with pytest.raises(fuse_operations.fuse.FuseOSError) as caught:
                 self._adapter.open(path, info)
             assert caught.value.errno == errno.EROFS
             return
@@ -363,7 +367,7 @@ def assert_exits_in_one_line(command: str, text: str) -> None:
     )
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
-        code = cli.main([command, text])
+        code = main.main([command, text])
     said.flush()
     lines = said.buffer.getvalue().decode().splitlines()  # type: ignore[attr-defined]
     assert code in (0, 1, 2), text

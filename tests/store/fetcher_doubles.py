@@ -14,20 +14,20 @@ from store_helpers import image_bytes, section
 
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import ServiceError
-from allenfs.fetcher import Fetcher
-from allenfs.service import Answer
-from allenfs.store import Store
-from allenfs.turns import Turns
+from allenfs.fetch.fetcher import Fetcher
+from allenfs.service.client import Answer
+from allenfs.service.slots import Turns
+from allenfs.store.cache import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from allenfs.images import ImageRequest
-    from allenfs.sealed import Image
-    from allenfs.service import Sink
-    from allenfs.spool import Spool
+    from allenfs.model.images import ImageRequest
+    from allenfs.service.client import Sink
+    from allenfs.store.sealed_file import Image
+    from allenfs.store.tempfiles import Spool
 MIB = 2**20
 READERS = 16
 # A waiter that nobody wakes fails its test, and does not hang the run.

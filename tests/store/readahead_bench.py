@@ -9,14 +9,14 @@ import pytest
 from fetcher_doubles import PATIENCE_S, Bench
 from store_helpers import section
 
-from allenfs.readahead import ReadAhead
+from allenfs.fetch.readahead import ReadAhead
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from allenfs.images import ImageRequest
-    from allenfs.sealed import Image
+    from allenfs.model.images import ImageRequest
+    from allenfs.store.sealed_file import Image
 
 FIRST_ID = 1000
 

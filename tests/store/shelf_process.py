@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from allenfs.config import StoreSettings
-from allenfs.shelf import Kept, Shelf
+from allenfs.store.record_files import Kept, Shelf
 
 KEYS = [("dataset", str(number)) for number in range(1, 9)]
 

@@ -10,10 +10,10 @@ import os
 from typing import TYPE_CHECKING
 
 from allenfs.config import StoreSettings
-from allenfs.images import ImageRequest, ImageService
-from allenfs.layout import Layout
-from allenfs.store import Store
-from allenfs.upkeep import verify
+from allenfs.model.images import ImageRequest, ImageService
+from allenfs.store.cache import Store
+from allenfs.store.layout import Layout
+from allenfs.store.maintenance import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from allenfs.sealed import Image
+    from allenfs.store.sealed_file import Image
 
 KIB, MIB = 2**10, 2**20
 PAGE = 4096

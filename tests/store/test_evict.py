@@ -19,13 +19,13 @@ from store_helpers import (
     warnings_in,
 )
 
-from allenfs.layout import Layout
-from allenfs.upkeep import evict
+from allenfs.store.layout import Layout
+from allenfs.store.maintenance import evict
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from allenfs.store import Store
+    from allenfs.store.cache import Store
 
 
 def evicted(store: Store, directory: Path, number: int) -> int | None:

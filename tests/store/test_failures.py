@@ -12,7 +12,7 @@ from allenfs.errors import (
     ProxyLoginError,
     WrongAnswerError,
 )
-from allenfs.failures import Failures
+from allenfs.fetch.failures import Failures
 
 
 class World:

@@ -13,7 +13,7 @@ from fetcher_doubles import MIB, PATIENCE_S, Bench, Waiters
 from store_helpers import content, found, image_bytes, section, store_at
 
 from allenfs.errors import CutAnswerError, ImageNotFoundError, InterruptedWaitError
-from allenfs.images import ImageService
+from allenfs.model.images import ImageService
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -32,7 +32,7 @@ from allenfs.errors import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from allenfs.spool import Spool
+    from allenfs.store.tempfiles import Spool
 
 
 @pytest.fixture

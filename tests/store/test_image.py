@@ -25,12 +25,12 @@ from store_helpers import (
 )
 
 from allenfs.errors import DamagedStoreError
-from allenfs.images import ImageRequest, ImageService, Roi
+from allenfs.model.images import ImageRequest, ImageService, Roi
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from allenfs.sealed import Image
+    from allenfs.store.sealed_file import Image
 
 DATA = image_bytes(1, 12_347)
 DAY_NS = 86_400 * 10**9

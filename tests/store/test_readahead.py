@@ -28,16 +28,16 @@ from allenfs.errors import (
     UnreachableError,
     WrongAnswerError,
 )
-from allenfs.turns import Rank
+from allenfs.service.slots import Rank
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from allenfs.images import ImageRequest
-    from allenfs.nodes import CollectionDirectory
-    from allenfs.sealed import Image
-    from allenfs.spool import Spool
+    from allenfs.model.images import ImageRequest
+    from allenfs.model.nodes import CollectionDirectory
+    from allenfs.store.sealed_file import Image
+    from allenfs.store.tempfiles import Spool
 
 STRAINS = [
     BusyError("HTTP 429"),

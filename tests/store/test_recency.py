@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_helpers import PAGE
 
-from allenfs.recency import Recency, Use
+from allenfs.store.lru_index import Recency, Use
 
 ALL = [f"service/section/{number}/ds4_image.jpg" for number in "123"]
 NAMES = st.sampled_from(ALL)

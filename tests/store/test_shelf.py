@@ -25,7 +25,7 @@ from store_helpers import warnings_in
 from test_store_trouble import as_root, read_only
 
 from allenfs.config import StoreSettings
-from allenfs.shelf import Kept, Shelf
+from allenfs.store.record_files import Kept, Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,9 +25,9 @@ from store_helpers import (
     warnings_in,
 )
 
-from allenfs import compared
 from allenfs.errors import DamagedStoreError
-from allenfs.sealed import verify
+from allenfs.store import compared
+from allenfs.store.sealed_file import verify
 
 DATA = image_bytes(1, 777)
 LENGTH = len(DATA) + SEAL_BYTES

@@ -26,10 +26,10 @@ from store_helpers import (
     warnings_in,
 )
 
-from allenfs import journal
 from allenfs.config import StoreSettings
-from allenfs.store import Store
-from allenfs.trouble import Trouble
+from allenfs.store import journal
+from allenfs.store.cache import Store
+from allenfs.store.health import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

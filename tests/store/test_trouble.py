@@ -10,9 +10,9 @@ import pytest
 from store_helpers import put, warnings_in
 
 from allenfs.config import StoreSettings
-from allenfs.shelf import Kept, Shelf
-from allenfs.store import Store
-from allenfs.trouble import Trouble
+from allenfs.store.cache import Store
+from allenfs.store.health import Trouble
+from allenfs.store.record_files import Kept, Shelf
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,8 @@ from store_helpers import put, store_at
 
 from allenfs.config import StoreSettings
 from allenfs.errors import UnsafeStoreError
-from allenfs.shelf import Kept, Shelf
-from allenfs.trust import require_own
+from allenfs.store.record_files import Kept, Shelf
+from allenfs.store.trust import require_own
 
 
 def kept(directory: Path) -> None:

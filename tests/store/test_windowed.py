@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_helpers import MIB, image_bytes
 
-from allenfs import windowed
-from allenfs.jpeg import CutJpegError, JpegShape, NotAJpegError, inspect
-from allenfs.windowed import WindowedBytes
+from allenfs.model.jpeg import CutJpegError, JpegShape, NotAJpegError, inspect
+from allenfs.store import windowed
+from allenfs.store.windowed import WindowedBytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

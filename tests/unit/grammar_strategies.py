@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from allenfs.images import ImageRequest, ImageService, Roi
+from allenfs.model.images import ImageRequest, ImageService, Roi
 
 VIEWS = (
     "expression",

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from allenfs.activity import Activity, Contact, Counts
-from allenfs.downloads import DOWNLOADING, PAUSING, STORING, WAITING
 from allenfs.errors import (
     BusyError,
     ImageNotFoundError,
@@ -19,9 +17,11 @@ from allenfs.errors import (
     UnreachableError,
     WebPageError,
 )
-from allenfs.images import ImageRequest, ImageService
-from allenfs.spool import Spool
-from allenfs.turns import Turns
+from allenfs.fetch.downloads import DOWNLOADING, PAUSING, STORING, WAITING
+from allenfs.fetch.metrics import Activity, Contact, Counts
+from allenfs.model.images import ImageRequest, ImageService
+from allenfs.service.slots import Turns
+from allenfs.store.tempfiles import Spool
 
 if TYPE_CHECKING:
     from allenfs.errors import ServiceError

@@ -7,8 +7,8 @@ import email.utils
 
 import pytest
 
-from allenfs import answers
 from allenfs.errors import BusyError, WrongAnswerError
+from allenfs.service import responses
 
 API = "https://api.brain-map.org/api/v2/image_download/1"
 
@@ -28,7 +28,7 @@ API = "https://api.brain-map.org/api/v2/image_download/1"
     ],
 )
 def test_redirect_on_the_same_host_is_followed(location: str, target: str) -> None:
-    assert answers.next_url(API, location) == target
+    assert responses.next_url(API, location) == target
 
 
 @pytest.mark.parametrize(
@@ -53,13 +53,13 @@ def test_redirect_on_the_same_host_is_followed(location: str, target: str) -> No
 )
 def test_redirect_to_any_other_place_is_refused(location: str | None) -> None:
     with pytest.raises(WrongAnswerError) as caught:
-        answers.next_url(API, location)
+        responses.next_url(API, location)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 599])
 def test_busy_statuses_are_transient(status: int) -> None:
-    error = answers.error_of_status(status, "Busy", "")
+    error = responses.error_of_status(status, "Busy", "")
     assert isinstance(error, BusyError)
     assert error.transient
     assert error.retry_after_s is None
@@ -67,7 +67,7 @@ def test_busy_statuses_are_transient(status: int) -> None:
 
 @pytest.mark.parametrize("status", [201, 204, 206, 300, 304, 405, 410, 418])
 def test_unknown_statuses_are_wrong_answers(status: int) -> None:
-    error = answers.error_of_status(status, "", "")
+    error = responses.error_of_status(status, "", "")
     assert type(error) is WrongAnswerError
     assert not error.transient
 
@@ -79,12 +79,12 @@ def test_retry_after_is_seconds_or_a_date() -> None:
         (email.utils.format_datetime(in_a_minute, usegmt=True), 30, 60),
         ("Sun, 06 Nov 1994 08:49:37 GMT", 0, 0),
     ):
-        error = answers.error_of_status(429, "", text)
+        error = responses.error_of_status(429, "", text)
         assert isinstance(error, BusyError)
         assert error.retry_after_s is not None
         assert low_s <= error.retry_after_s <= high_s
     for text in ("", "soon", "-1", "1e9", "\u0661"):
-        error = answers.error_of_status(429, "", text)
+        error = responses.error_of_status(429, "", text)
         assert isinstance(error, BusyError)
         assert error.retry_after_s is None
 
@@ -92,12 +92,12 @@ def test_retry_after_is_seconds_or_a_date() -> None:
 def test_last_modified_is_nanoseconds_or_nothing() -> None:
     # the recorded answer's
     recorded = "Thu, 31 Jan 2013 22:05:16 GMT"
-    assert answers.modified_ns(recorded) == 1_359_669_916 * 10**9
-    assert answers.modified_ns("Thu, 01 Jan 1960 00:00:00 GMT") == 0
+    assert responses.modified_ns(recorded) == 1_359_669_916 * 10**9
+    assert responses.modified_ns("Thu, 01 Jan 1960 00:00:00 GMT") == 0
     for text in ("", "yesterday", "Thu, 99 Jan 2013 22:05:16 GMT"):
-        assert answers.modified_ns(text) is None
+        assert responses.modified_ns(text) is None
 
 
 def test_a_servers_words_cannot_forge_a_log_line() -> None:
-    error = answers.error_of_status(404, "Not\r\nFound \x1b[31m", "")
+    error = responses.error_of_status(404, "Not\r\nFound \x1b[31m", "")
     assert str(error).isprintable()

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from allenfs import nodes, tree
 from allenfs.errors import PathNotFoundError
-from allenfs.images import VIEWS, ImageRequest, ImageService, Roi
-from allenfs.labels import path_name
-from allenfs.nodes import (
+from allenfs.model import nodes, tree
+from allenfs.model.images import VIEWS, ImageRequest, ImageService, Roi
+from allenfs.model.nodes import (
     AtlasLink,
     CollectionDirectory,
     CollectionFile,
@@ -28,6 +27,7 @@ from allenfs.nodes import (
     SectionsFile,
     Subject,
 )
+from allenfs.text import path_name
 
 many = settings(max_examples=400, deadline=None)
 ids = st.integers(1, 10**18 - 1)

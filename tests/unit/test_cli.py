@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from allenfs.config import StoreSettings
-from allenfs.images import ImageRequest, ImageService
-from allenfs.layout import own_directory
-from allenfs.shelf import Kept, Shelf
-from allenfs.store import Store
+from allenfs.model.images import ImageRequest, ImageService
+from allenfs.store.cache import Store
+from allenfs.store.layout import own_directory
+from allenfs.store.record_files import Kept, Shelf
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from allenfs import config
 from allenfs.errors import AllenFSError, ConfigError, UrlError
-from allenfs.labels import file_name
+from allenfs.text import file_name
 
 words = str.split
 any_text = st.text(alphabet=st.characters(), max_size=30)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from allenfs.doctor import fuse, host
-from allenfs.doctor.findings import (
+from allenfs.cli.doctor import fuse, host
+from allenfs.cli.doctor.findings import (
     Check,
     Finding,
     LateError,
@@ -112,7 +112,7 @@ def test_what_needs_a_check_that_failed_is_not_tried_and_says_so() -> None:
 def test_nothing_is_tried_when_the_time_for_all_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("allenfs.doctor.findings.BUDGET_S", 0)
+    monkeypatch.setattr("allenfs.cli.doctor.findings.BUDGET_S", 0)
     finding = only(Check("one", lambda: ok("well")))
     assert finding.verdict is Verdict.SKIP
     assert "took too long" in finding.said
@@ -185,7 +185,7 @@ def test_a_device_that_may_not_be_opened_tells_its_mode(
 
     kinds = tmp_path / "filesystems"
     kinds.write_text("nodev\tfuse\n")
-    monkeypatch.setattr("allenfs.doctor.fuse.os.open", refuse)
+    monkeypatch.setattr("allenfs.cli.doctor.fuse.os.open", refuse)
     said = failed(fuse.device(Path("/dev/null"), kinds))
     assert "crw" in said
     assert "chmod 666" in said

@@ -17,7 +17,7 @@ import urllib3.exceptions
 import allenfs
 from allenfs import errors
 from allenfs.errors import AllenFSError, ServiceError
-from allenfs.foreign_errors import translate
+from allenfs.service.foreign_errors import translate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +66,7 @@ def subclasses_of(root: type[AllenFSError]) -> Iterator[type[AllenFSError]]:
 def all_errors() -> list[type[AllenFSError]]:
     # whichever module defines one; importing operations needs libfuse
     for module in pkgutil.iter_modules(allenfs.__path__, "allenfs."):
-        if module.name not in ("allenfs.__main__", "allenfs.operations"):
+        if module.name not in ("allenfs.__main__", "allenfs.adapters.fuse_operations"):
             importlib.import_module(module.name)
     return list(subclasses_of(AllenFSError))
 

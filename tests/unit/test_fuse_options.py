@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from allenfs.adapters.fuse_options import for_libfuse
 from allenfs.errors import MountError
-from allenfs.fuse_options import for_libfuse
 
 LIBFUSE_3 = [(3, 0), (3, 9), (3, 10), (3, 11), (3, 12), (3, 14), (3, 17)]
 # FUSE_CAP_ASYNC_READ, and what libfuse 3 wants unless it is told otherwise

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 from no_threads import no_threads
 
+from allenfs.cli.prefetch.gathering import Gathering, Outcome, Result, Task
+from allenfs.cli.prefetch.outage import Outage
+from allenfs.cli.prefetch.report import Report
+from allenfs.cli.prefetch.selection import Kind
 from allenfs.errors import InterruptedWaitError, ProcessLimitError
-from allenfs.prefetch.gathering import Gathering, Outcome, Result, Task
-from allenfs.prefetch.outage import Outage
-from allenfs.prefetch.report import Report
-from allenfs.prefetch.selection import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable

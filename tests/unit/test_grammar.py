@@ -15,10 +15,10 @@ from grammar_strategies import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from allenfs import tree
 from allenfs.errors import PathNotFoundError, UrlError
-from allenfs.images import ImageRequest, ImageService, request_of_url
-from allenfs.nodes import ImageFile
+from allenfs.model import tree
+from allenfs.model.images import ImageRequest, ImageService, request_of_url
+from allenfs.model.nodes import ImageFile
 
 BASE = "https://api.brain-map.org"
 PAGE = "http://api.brain-map.org/api/v2/"

@@ -9,10 +9,10 @@ from grammar_strategies import canonical_path, image_requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from allenfs import tree
 from allenfs.errors import PathNotFoundError, UrlError
-from allenfs.images import ImageRequest, ImageService, Roi, request_of_url
-from allenfs.nodes import (
+from allenfs.model import tree
+from allenfs.model.images import ImageRequest, ImageService, Roi, request_of_url
+from allenfs.model.nodes import (
     ImageDirectory,
     ImageFile,
     Node,

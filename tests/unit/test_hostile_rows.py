@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_records import json_values, scalars
 
-from allenfs import documents, lists, questions
+from allenfs.catalog import documents, lists, queries
 from allenfs.errors import ServiceError
-from allenfs.records import (
+from allenfs.model.records import (
     Collection,
     DataSetIds,
     Names,
@@ -22,7 +22,7 @@ from allenfs.records import (
 )
 
 if TYPE_CHECKING:
-    from allenfs.questions import Question
+    from allenfs.catalog.queries import Question
 
 _FIELDS = (
     *("id", "section_number", "data_set_id", "section_images", "atlas_data_sets"),
@@ -45,11 +45,11 @@ _rows = st.none() | st.dictionaries(
 _pages = st.lists(st.lists(_rows, max_size=4), max_size=4)
 
 QUESTIONS: list[tuple[Question[Any], type]] = [
-    (questions.section(5), SectionRecord),
-    (questions.nissl(5), Neighbour),
-    (questions.data_set(5), Collection),
-    (questions.plate(5), Plate),
-    (questions.atlas(5), Collection),
+    (queries.section(5), SectionRecord),
+    (queries.nissl(5), Neighbour),
+    (queries.data_set(5), Collection),
+    (queries.plate(5), Plate),
+    (queries.atlas(5), Collection),
     (lists.atlases(), tuple),
     (lists.products(), Names),
     (lists.genes("Mouse"), Names),

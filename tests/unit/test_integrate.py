@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from allenfs import cli, mount_helper
-from allenfs.integration import manual, service_unit
+from allenfs.cli import fstab, main
+from allenfs.cli.integrate import manual, service_unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,7 +141,7 @@ def test_a_shell_completes_commands_flags_choices_and_paths(
         return set(shell(integrated, "allenfs", *words))
 
     assert completes("mo") == {"mount"}
-    assert completes("") >= set(cli.COMMANDS)
+    assert completes("") >= set(main.COMMANDS)
     assert completes("cache", "") >= {"info", "verify", "clear"}
     assert completes("mount", "--cache-s") == {"--cache-size"}
     assert completes("mount", "--cache-dir", "fo") == {"folder"}
@@ -203,12 +203,12 @@ def test_a_wrong_command_line_is_one_line(home: Home) -> None:
 def test_the_manual_says_every_command_flag_and_option(integrated: Home) -> None:
     page = integrated.share / "man/man1/allenfs.1"
     done = integrated.run("man", "-l", page)
-    for name, command in cli.COMMANDS.items():
+    for name, command in main.COMMANDS.items():
         assert f"allenfs {name}" in done.stdout, command
     for words in ("--cache-size SIZE", "ALLENFS_CACHE_DIR", "EXIT STATUS"):
         assert words in done.stdout
     done = integrated.run("man", "-l", integrated.share / "man/man8/mount.allenfs.8")
-    for action in mount_helper.mount_parser()._actions:
+    for action in fstab.mount_parser()._actions:
         for flag in action.option_strings[-1:]:
             if flag.startswith("--") and flag != "--foreground":
                 assert flag.removeprefix("--") in done.stdout

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from allenfs.jpeg import CutJpegError, JpegShape, NotAJpegError, inspect
+from allenfs.model.jpeg import CutJpegError, JpegShape, NotAJpegError, inspect
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from allenfs.documents import Document
-from allenfs.kernel_view import KernelView, Opening
-from allenfs.sealed import Known
+from allenfs.catalog.documents import Document
+from allenfs.filesystem.kernel_view import KernelView, Opening
+from allenfs.store.sealed_file import Known
 
 PATH = "section/69750516/ds4/image.jpg"
 IMAGE = Document(b"bytes of an image", 0)

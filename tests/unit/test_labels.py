@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from allenfs.errors import PathNotFoundError
-from allenfs.labels import path_name, readable_name, text_of
+from allenfs.text import path_name, readable_name, text_of
 
 many = settings(max_examples=500, deadline=None)
 # characters that mean something to somebody: to a path, a URL, or a terminal

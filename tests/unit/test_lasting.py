@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from allenfs.lasting import LastingThreads
+from allenfs.adapters.thread_state import LastingThreads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

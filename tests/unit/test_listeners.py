@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-from allenfs.listeners import is_listener
+from allenfs.adapters.listeners import is_listener
 
 _FAN_CLASS_CONTENT = 0x4
 # The packages may be where only root can read, so that it leaves root after the import.

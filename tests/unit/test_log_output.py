@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from allenfs.log_output import LogOutput
+from allenfs.mount.log_output import LogOutput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,9 +10,10 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allenfs import certificates, config, network
+from allenfs import config
 from allenfs.errors import NetworkSettingError, UrlError
-from allenfs.wording import without_user
+from allenfs.service import certificates, network
+from allenfs.text import without_user
 
 NO_PROXIES = [
     (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from allenfs.prefetch.outage import Outage
+from allenfs.cli.prefetch.outage import Outage
 
 
 class Clock:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from allenfs import tree
-from allenfs.documents import Document
-from allenfs.entries import Changing, Folder
+from allenfs.catalog.documents import Document
+from allenfs.catalog.entries import Changing, Folder
 from allenfs.errors import PathNotFoundError
-from allenfs.nodes import OwnDirectory, OwnFile, Root
-from allenfs.own_files import OwnFiles
-from allenfs.times import iso_time
+from allenfs.filesystem.own_files import OwnFiles
+from allenfs.model import tree
+from allenfs.model.nodes import OwnDirectory, OwnFile, Root
+from allenfs.text import iso_time
 
 STATUS, LOG = OwnFile("status.json"), OwnFile("log")
 

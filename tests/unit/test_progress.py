@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allenfs.prefetch.progress import Progress, Tally, _width, cut, end_of
+from allenfs.cli.prefetch.progress import Progress, Tally, _width, cut, end_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

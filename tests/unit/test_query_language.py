@@ -13,7 +13,6 @@ import requests
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from allenfs import rma
 from allenfs.errors import (
     CutAnswerError,
     PathNotFoundError,
@@ -21,7 +20,8 @@ from allenfs.errors import (
     ServiceError,
     WrongAnswerError,
 )
-from allenfs.rma import Query, quoted, read_page
+from allenfs.service import rma
+from allenfs.service.rma import Query, quoted, read_page
 
 BASE = "https://api.brain-map.org"
 many = settings(max_examples=300, deadline=None)

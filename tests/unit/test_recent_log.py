@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from allenfs import recent_log
-from allenfs.recent_log import RecentLog
+from allenfs.filesystem import recent_log
+from allenfs.filesystem.recent_log import RecentLog
 
 
 def log_of(*messages: object) -> RecentLog:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from allenfs import records
-from allenfs.records import SectionImage
+from allenfs.model import records
+from allenfs.model.records import SectionImage
 
 # recorded: BlueBrain's tests, SectionImage.json (shortened)
 RECORDED = {

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allenfs.runs import Run
+from allenfs.fetch.window import Run
 
 LENGTH = 40
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from allenfs.cli.prefetch.selection import Kind, files
 from allenfs.errors import PathNotFoundError, UnreachableError
-from allenfs.prefetch.selection import Kind, files
 
 FILES = (
     "a/1.jpg",

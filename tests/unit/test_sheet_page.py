@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 from test_sheets import data_set, made
 
-from allenfs import jpeg
 from allenfs.config import ServiceSettings
 from allenfs.errors import BrokenImageError, WrongAnswerError
-from allenfs.sheet_maker import SheetMaker
-from allenfs.sheet_page import Page
+from allenfs.fetch.contact_sheet import SheetMaker
+from allenfs.fetch.sheet_page import Page
+from allenfs.model import jpeg
 
 TEXTS = [
     "",

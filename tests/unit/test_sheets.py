@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from allenfs import sheets, tree
 from allenfs.errors import PathNotFoundError
-from allenfs.images import ImageRequest, ImageService
-from allenfs.nodes import CollectionDirectory, SheetFile
-from allenfs.records import Collection, SectionImage, in_section_order
+from allenfs.model import sheets, tree
+from allenfs.model.images import ImageRequest, ImageService
+from allenfs.model.nodes import CollectionDirectory, SheetFile
+from allenfs.model.records import Collection, SectionImage, in_section_order
 
 JPEG_LIMIT_PX = 65_535
 MEGAPIXEL = 10**6

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from allenfs.interrupts import shall_stop_waiting
+from allenfs.adapters.interrupts import shall_stop_waiting
 
 _PROCESS = """
 import signal, sys

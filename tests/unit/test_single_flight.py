@@ -10,12 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from no_threads import no_threads
 
-from allenfs.errors import (
-    InterruptedWaitError,
-    ProcessLimitError,
-    WrongAnswerError,
-)
-from allenfs.single_flight import Patience, SingleFlight
+from allenfs.errors import InterruptedWaitError, ProcessLimitError, WrongAnswerError
+from allenfs.service.single_flight import Patience, SingleFlight
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from allenfs import cli, mount_table
-from allenfs.status_page import page
+from allenfs.cli import main
+from allenfs.cli.status_page import page
+from allenfs.mount import mount_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -225,9 +226,9 @@ def test_without_a_mountpoint_all_mounts_of_this_user_are_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     told(tmp_path, monkeypatch, *[json.dumps(STATUS)] * 2)
-    assert cli.main(["status"]) == 0
+    assert main.main(["status"]) == 0
     assert capsys.readouterr() == (f"{PAGE}\n{PAGE}", "")
-    assert cli.main(["status", "--json"]) == 0
+    assert main.main(["status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [STATUS, STATUS]
 
 
@@ -237,9 +238,9 @@ def test_one_mount_is_a_list_of_one_unless_it_is_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (place,) = told(tmp_path, monkeypatch, json.dumps(STATUS, indent=1))
-    assert cli.main(["status", "--json"]) == 0
+    assert main.main(["status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [STATUS]
-    assert cli.main(["status", "--json", str(place)]) == 0
+    assert main.main(["status", "--json", str(place)]) == 0
     assert capsys.readouterr().out == json.dumps(STATUS, indent=1) + "\n"
 
 
@@ -251,7 +252,7 @@ def test_with_no_mount_of_this_user_there_is_one_line(
     strange = mounts(tmp_path, tmp_path, user=os.geteuid() + 1)
     monkeypatch.setattr(mount_table, "_OWN_TABLE", strange)
     for arguments in (["status"], ["status", "--json"], ["status", "--watch"]):
-        assert cli.main(arguments) == 1
+        assert main.main(arguments) == 1
         said = capsys.readouterr()
         assert said.out == ""
         assert said.err.splitlines() == [
@@ -265,13 +266,13 @@ def test_one_mount_that_does_not_tell_hides_no_other(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     places = told(tmp_path, monkeypatch, None, json.dumps(STATUS), "{}", None)
-    assert cli.main(["status"]) == 1
+    assert main.main(["status"]) == 1
     said = capsys.readouterr()
     assert said.out == PAGE
     assert [line.split()[1] for line in said.err.splitlines()] == [
         str(places[number]) for number in (0, 2, 3)
     ]
-    assert cli.main(["status", "--json"]) == 1
+    assert main.main(["status", "--json"]) == 1
     assert json.loads(capsys.readouterr().out) == [STATUS, {}]
 
 
@@ -293,7 +294,7 @@ def test_what_is_no_status_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (place,) = told(tmp_path, monkeypatch, text)
-    assert cli.main(["status", str(place)]) == 1
+    assert main.main(["status", str(place)]) == 1
     said = capsys.readouterr()
     assert said.out == ""
     (line,) = said.err.splitlines()
@@ -307,5 +308,5 @@ def test_an_endless_status_is_not_read_to_its_end(
 ) -> None:
     (place,) = told(tmp_path, monkeypatch, "")
     os.truncate(place / ".allenfs" / "status.json", 2**40)
-    assert cli.main(["status", str(place)]) == 1
+    assert main.main(["status", str(place)]) == 1
     assert "File too large" in capsys.readouterr().err

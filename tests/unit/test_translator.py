@@ -7,14 +7,14 @@ import logging
 
 import pytest
 
-from allenfs import safe_log
+from allenfs.adapters.translator import Translator
 from allenfs.errors import (
     AllenFSError,
     PathNotFoundError,
     ProcessLimitError,
     ServiceTimeoutError,
 )
-from allenfs.translator import Translator
+from allenfs.text import safe_logger
 
 LOGGER = "allenfs.test_translator"
 
@@ -45,7 +45,7 @@ def test_the_errno_is_right_also_where_logging_raises(
     logger = logging.getLogger(LOGGER)
     logger.setLevel(logging.DEBUG)
     monkeypatch.setattr(logger, "handle", handle)
-    translator = Translator(safe_log.logger(LOGGER))
+    translator = Translator(safe_logger(LOGGER))
     assert translator.errno_of(error, "open", ("/x",)) == number
 
 
@@ -53,7 +53,7 @@ def test_limit_is_warned_once_a_minute_and_bug_is_logged_with_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now_s = 1000.0
-    translator = Translator(safe_log.logger(LOGGER), clock=lambda: now_s)
+    translator = Translator(safe_logger(LOGGER), clock=lambda: now_s)
     for _ in range(30):
         translator.errno_of(ProcessLimitError("can't start"), "open", ("/x",))
     now_s += 60

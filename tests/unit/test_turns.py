@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from allenfs.turns import Rank, Turns
+from allenfs.service.slots import Rank, Turns
 
 PATIENCE_S = 30
 

@@ -9,12 +9,12 @@ from grammar_strategies import image_requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from allenfs import tree
 from allenfs.errors import UrlError
-from allenfs.viewer_pages import path_of_url
+from allenfs.model import tree
+from allenfs.model.viewer_pages import path_of_url
 
 if TYPE_CHECKING:
-    from allenfs.images import ImageRequest
+    from allenfs.model.images import ImageRequest
 
 API = "http://api.brain-map.org/api/v2/"
 many = settings(max_examples=250, deadline=None)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allenfs.wording import clock, duration, printable, size
+from allenfs.text import clock, duration, printable, size
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,293 @@
+"""FUSE's operations over the filesystem: the only module that speaks FUSE.
+
+Over libfuse 2 by fusepy, over libfuse 3 by mfusepy, which has the same classes.
+Their traps, and what stands against them here:
+
+- An exception whose errno is None leaves fusepy as success with no bytes, and one
+  that is no Exception ends mfusepy: `_translated` wraps every operation and lets
+  nothing but FuseOSError out, and `_Fuse` answers for what they do around it.
+- Names are decoded each in its way: see ``byte_paths.py``.
+- Operations that only say yes cost a call each: they are left out (None), and
+  the kernel stops asking.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from allenfs.adapters import byte_paths, libfuse, serving
+from allenfs.adapters.byte_paths import decoded as _decoded
+from allenfs.adapters.byte_paths import encoded as _encoded
+from allenfs.adapters.fuse_options import Connection, for_libfuse
+from allenfs.adapters.interrupts import interruption
+from allenfs.adapters.listeners import is_listener
+from allenfs.adapters.stat_fields import check_layout, statfs_fields
+from allenfs.adapters.stat_fields import fill as _fill
+from allenfs.adapters.thread_state import LastingThreads
+from allenfs.adapters.translator import Translator
+from allenfs.errors import NoAttributeError, ReadOnlyError
+from allenfs.text import safe_logger
+
+LIBFUSE = libfuse.chosen(os.environ)
+with libfuse.named_to_bindings(LIBFUSE):
+    if LIBFUSE.major == 2:
+        import fuse
+    else:
+        import mfusepy as fuse
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from allenfs.catalog.entries import Attributes
+    from allenfs.filesystem.filesystem import Filesystem
+    from allenfs.filesystem.xattrs import ExtendedAttributes
+
+log = safe_logger(__name__)
+_translator = Translator(log)
+
+_OWN_ATTRIBUTES = b"user.allenfs."
+# What fuse_main of libfuse 3 returns
+_ENDED_WHILE_MOUNTED = 8
+_WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
+
+
+def _translated(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap an operation: only FuseOSError leaves it, whatever happens inside."""
+
+    @functools.wraps(operation)
+    def translated(*args: object) -> Any:
+        try:
+            return operation(*args)
+        except fuse.FuseOSError:
+            raise
+        except BaseException as error:
+            number = _translator.errno_of(error, operation.__name__, args[1:])
+            raise fuse.FuseOSError(number) from error
+
+    return translated
+
+
+def _refuse(name: str) -> Callable[..., Any]:
+    def refuse(*_: object) -> None:
+        raise ReadOnlyError(name)
+
+    refuse.__name__ = name
+    return _translated(refuse)
+
+
+class Operations(fuse.Operations):
+    """The operations of a read-only filesystem.
+
+    Parameters
+    ----------
+    filesystem : Filesystem
+        Answers them.
+    attributes : ExtendedAttributes
+        Of its paths.
+    usage : callable
+        Bytes that the store uses, and its capacity, for `df`.
+    started : callable
+        Called once the kernel has accepted the mount; threads may start then.
+
+    Attributes
+    ----------
+    owner : tuple of int
+        User and group of every file: the process's own.
+    connection : Connection
+        What libfuse 3 is told when the kernel has answered.
+    """
+
+    use_ns = True  # times are int nanoseconds
+
+    def __init__(
+        self,
+        filesystem: Filesystem,
+        attributes: ExtendedAttributes,
+        *,
+        usage: Callable[[], tuple[int, int]],
+        started: Callable[[], None],
+    ) -> None:
+        self._filesystem = filesystem
+        self._attributes = attributes
+        self._usage = usage
+        self._started = started
+        self.owner = os.getuid(), os.getgid()
+        self.connection = Connection()
+
+    # The kernel does without these; see the module's docstring.
+    access = bmap = flush = fsync = fsyncdir = ioctl = lock = None
+    opendir = releasedir = None
+
+    chmod = _refuse("chmod")
+    chown = _refuse("chown")
+    create = _refuse("create")
+    link = _refuse("link")
+    mkdir = _refuse("mkdir")
+    mknod = _refuse("mknod")
+    removexattr = _refuse("removexattr")
+    rename = _refuse("rename")
+    rmdir = _refuse("rmdir")
+    setxattr = _refuse("setxattr")
+    symlink = _refuse("symlink")
+    truncate = _refuse("truncate")
+    unlink = _refuse("unlink")
+    utimens = _refuse("utimens")
+    write = _refuse("write")
+
+    @_translated
+    def init(self, path: str) -> None:
+        self._started()
+
+    @_translated
+    def init_with_config(self, info: Any, config: object) -> None:
+        # mfusepy's, which then does not call init
+        self.connection.apply(info)
+        self._started()
+
+    @_translated
+    def destroy(self, path: str) -> None:
+        log.info("unmounted")
+
+    @_translated
+    def getattr(self, path: str, info: Any = None) -> Attributes:
+        handle = (info.fh or None) if info else None
+        return self._filesystem.stat(
+            _decoded(path), handle, caller=_caller, interrupted=_interruption()
+        )
+
+    @_translated
+    def readdir(self, path: str, info: object) -> list[tuple[str, dict[str, int], int]]:
+        names = self._filesystem.names(_decoded(path), interrupted=_interruption())
+        listed = [".", "..", *map(_encoded, names)]
+        return [(name, {"st_ino": byte_paths.inode(path, name)}, 0) for name in listed]
+
+    @_translated
+    def open(self, path: str, info: Any) -> int:
+        if info.flags & _WRITE_FLAGS:
+            raise ReadOnlyError(path)
+        opened = self._filesystem.open(
+            _decoded(path),
+            caller=_caller,
+            is_final=lambda: is_listener(_caller()),
+            past_cache=bool(info.flags & os.O_DIRECT),
+            interrupted=_interruption(),
+        )
+        info.fh = opened.handle
+        info.keep_cache = opened.keep_cache
+        info.direct_io = opened.direct_io
+        return 0
+
+    @_translated
+    def read(self, path: str, size: int, offset: int, info: Any) -> bytes:
+        return self._filesystem.read(info.fh, offset, size)
+
+    @_translated
+    def release(self, path: str, info: Any) -> int:
+        self._filesystem.release(info.fh)
+        return 0
+
+    @_translated
+    def readlink(self, path: str) -> str:
+        return _encoded(
+            self._filesystem.target(_decoded(path), interrupted=_interruption())
+        )
+
+    @_translated
+    def getxattr(self, path: str, name: str, *_: int) -> bytes:
+        if path == "/" and name in serving.ATTRIBUTES:
+            return serving.attribute(name).encode()
+        return self._attributes.value(_decoded(path), name, _interruption())
+
+    @_translated
+    def listxattr(self, path: str) -> list[str]:
+        own = serving.ATTRIBUTES if path == "/" else ()
+        return [*own, *self._attributes.names(_decoded(path), _interruption())]
+
+    @_translated
+    def statfs(self, path: str) -> dict[str, int]:
+        return statfs_fields(*self._usage())
+
+
+class _Fuse(fuse.FUSE):
+    """The binding, by a shorter way where the kernel asks most."""
+
+    _threads: ClassVar = LastingThreads()
+
+    @staticmethod
+    def _wrapper(function: Callable[..., Any], *args: object) -> Any:
+        # every call comes this way; the bindings' own let some exceptions through
+        try:
+            _Fuse._threads.add_this()
+            return function(*args) or 0
+        except fuse.FuseOSError as error:
+            return -error.errno
+        except BaseException as error:
+            return -_translator.errno_of(error, function.__name__, args)
+
+    def fgetattr(self, path: bytes, buffer: Any, info: Any) -> int:
+        # the binding's goes through a dictionary, and sets a field by its name
+        decoded = path.decode(byte_paths.ENCODING)
+        attributes = self.operations.getattr(decoded, info.contents if info else None)
+        _fill(buffer.contents, attributes, self.operations.owner)
+        buffer.contents.st_ino = byte_paths.inode(decoded)
+        return 0
+
+    def getxattr(self, path: bytes, name: bytes, *rest: Any) -> int:
+        # `ls -l` asks for two of the system's of each file
+        if not name.startswith(_OWN_ATTRIBUTES):
+            return -NoAttributeError.errno
+        return int(super().getxattr(path, name, *rest))
+
+
+def versions() -> str:
+    """Return what mounts here, as ``fusepy 3.0.1, libfuse 2.9``."""
+    binding = "fusepy" if LIBFUSE.major == 2 else "mfusepy"
+    return f"{binding} {metadata.version(binding)}, {LIBFUSE}"
+
+
+def serve(
+    operations: Operations, mountpoint: Path, options: Mapping[str, str | bool]
+) -> None:
+    """Mount, and answer the kernel until the filesystem is unmounted.
+
+    SIGINT, SIGTERM and SIGHUP unmount. To be called from the main thread.
+
+    Raises
+    ------
+    RuntimeError
+        libfuse could not mount; it has said why on stderr.
+    MountError
+        An option, or this machine, that the binding cannot do with.
+    """
+    check_layout(fuse.c_stat())
+    sorted_options = for_libfuse(LIBFUSE.version, options)
+    operations.connection = sorted_options.connection
+    words = {
+        name: byte_paths.from_system(value) if isinstance(value, str) else value
+        for name, value in sorted_options.words.items()
+    }
+    try:
+        _Fuse(
+            operations,
+            byte_paths.from_system(str(mountpoint)),
+            encoding=byte_paths.ENCODING,
+            raw_fi=True,
+            foreground=True,
+            **words,
+        )
+    except RuntimeError as error:
+        # so libfuse 3 ends after a signal, too
+        if LIBFUSE.major == 2 or error.args != (_ENDED_WHILE_MOUNTED,):
+            raise
+
+
+def _caller() -> int:
+    _, _, thread_id = fuse.fuse_get_context()
+    return int(thread_id)
+
+
+def _interruption() -> Callable[[], bool]:
+    return interruption(fuse._libfuse, LIBFUSE.major)  # noqa: SLF001

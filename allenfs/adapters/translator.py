@@ -1,0 +1,63 @@
+"""Exceptions of operations become errnos and lines of the log."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from typing import TYPE_CHECKING
+
+from allenfs.errors import AllenFSError, ProcessLimitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from allenfs.text import SafeLogger
+
+# Many operations reach a limit at once.
+_LIMIT_WARNING_EVERY_S = 60.0
+
+
+class Translator:
+    """Turns any exception into an errno. Safe to use from many threads.
+
+    Parameters
+    ----------
+    log : SafeLogger
+        Of the operations.
+    clock : callable
+        Monotonic seconds.
+    """
+
+    def __init__(
+        self, log: SafeLogger, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._log = log
+        self._clock = clock
+        self._warned_s = -math.inf
+
+    def errno_of(
+        self, error: BaseException, operation: str, arguments: tuple[object, ...]
+    ) -> int:
+        """Return the errno for `error`, and log it; raises nothing."""
+        # an exception that escapes is delivered as success with no bytes
+        with contextlib.suppress(BaseException):
+            self._say(error, operation, arguments)
+        return error.errno if isinstance(error, AllenFSError) else AllenFSError.errno
+
+    def _say(
+        self, error: BaseException, operation: str, arguments: tuple[object, ...]
+    ) -> None:
+        if isinstance(error, ProcessLimitError) and self._is_limit_news():
+            self._log.warning("%s", error)
+        elif isinstance(error, AllenFSError):
+            self._log.debug("%s %r: %s", operation, arguments, error)
+        else:
+            self._log.error("%s %r: a bug", operation, arguments, exc_info=error)
+
+    def _is_limit_news(self) -> bool:
+        now_s = self._clock()
+        is_news = now_s - self._warned_s >= _LIMIT_WARNING_EVERY_S
+        if is_news:
+            self._warned_s = now_s
+        return is_news

@@ -1,0 +1,148 @@
+"""The object graph of one service and one store, with or without the sample."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from allenfs.catalog.quick_lookup import Glance
+from allenfs.catalog.repository import Archive
+from allenfs.catalog.resolver import Catalog
+from allenfs.errors import AllenFSError
+from allenfs.fetch.contact_sheet import SheetMaker
+from allenfs.fetch.fetcher import Fetcher
+from allenfs.fetch.metrics import Activity
+from allenfs.fetch.readahead import ReadAhead
+from allenfs.filesystem.filesystem import Filesystem
+from allenfs.filesystem.handles import Handles
+from allenfs.filesystem.own_files import OwnFiles
+from allenfs.filesystem.status import Sources, Status
+from allenfs.filesystem.xattrs import ExtendedAttributes
+from allenfs.model.tree import LOG_FILE, STATUS_FILE
+from allenfs.service.client import AllenService
+from allenfs.service.slots import Turns
+from allenfs.store.cache import Store
+from allenfs.store.health import Trouble
+from allenfs.store.record_files import Shelf
+
+if TYPE_CHECKING:
+    from allenfs.config import ServiceSettings, StoreSettings
+    from allenfs.filesystem.status import Mounted
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What a mount serves from, and a command works with where nothing is mounted."""
+
+    store: Store
+    fetcher: Fetcher
+    filesystem: Filesystem
+    attributes: ExtendedAttributes
+    trouble: Trouble
+
+
+def assemble(
+    service_settings: ServiceSettings,
+    store_settings: StoreSettings,
+    *,
+    readahead_images: int = 0,
+    mounted: Mounted | None = None,
+) -> House:
+    """Build the object graph: reads certificates and passwords, makes no requests.
+
+    Only a mount has files about itself (`.allenfs`).
+
+    Raises
+    ------
+    NetworkSettingError
+        The proxy, a bundle of certificates or ``.netrc`` cannot be used.
+    """
+    activity, handles = Activity(service_settings.api_url), Handles()
+    trouble = Trouble(store_settings.directory)
+    store = Store(store_settings, trouble)
+    service = AllenService(service_settings, heard=activity.heard)
+    turns = Turns(service_settings.connections)
+    fetcher = Fetcher(
+        service,
+        store,
+        service_settings,
+        turns=turns,
+        activity=activity,
+        sheets=SheetMaker(service_settings),
+    )
+    shelf = Shelf(store_settings, trouble)
+    archive = Archive(service, shelf, service_settings, turns, told=activity.failed)
+    catalog = Catalog(archive, Glance(archive, turns))
+    readahead = ReadAhead(
+        fetcher,
+        catalog.series,
+        turns,
+        max_window=readahead_images,
+        capacity_bytes=store.capacity_bytes,
+        is_out_of_reach=archive.is_out_of_reach,
+    )
+    own_files = None
+    if mounted is not None:
+        sources = Sources(activity, turns, store, shelf, handles, trouble)
+        status = Status(
+            mounted, service_settings, store_settings, sources, proxy=service.proxy
+        )
+        own_files = OwnFiles({STATUS_FILE: status.taken, LOG_FILE: mounted.log.taken})
+    filesystem = Filesystem(
+        fetcher,
+        catalog,
+        max_image_bytes=service_settings.max_image_bytes,
+        readahead=readahead,
+        activity=activity,
+        own_files=own_files,
+        handles=handles,
+    )
+    attributes = ExtendedAttributes(
+        filesystem, fetcher, catalog, api_url=service_settings.api_url
+    )
+    return House(store, fetcher, filesystem, attributes, trouble)
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from allenfs.config import ServiceSettings, StoreSettings
+    from allenfs.sample.server import SampleService
+
+
+def sample_service(port: int = 0) -> SampleService:
+    """Return the service, to be entered; on any free port where `port` is 0.
+
+    Raises
+    ------
+    AllenFSError
+        What it draws with is not installed.
+    """
+    try:
+        from allenfs.sample.server import SampleService  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        msg = f"the sample service needs allenfs[sample]: {error}"
+        raise AllenFSError(msg) from error
+    return SampleService(port=port)
+
+
+@contextlib.contextmanager
+def on_sample(
+    service: ServiceSettings, store: StoreSettings
+) -> Iterator[tuple[ServiceSettings, StoreSettings]]:
+    """Run the service for the block; yield the settings that lead to it.
+
+    Raises
+    ------
+    AllenFSError
+        What it draws with is not installed.
+    """
+    with sample_service() as sample:
+        from allenfs.sample.drawing import DRAWING_VERSION  # noqa: PLC0415 - an extra
+
+        yield (
+            replace(service, api_url=sample.url, proxy=""),  # a proxy cannot reach it
+            # "@": no host has this name
+            replace(store, service_name=f"sample@{DRAWING_VERSION}"),
+        )

@@ -1,0 +1,1 @@
+"""What exists: records become directories and documents."""

@@ -1,0 +1,215 @@
+"""The directories below `browse`: lists of links to data sets and atlases."""
+
+from __future__ import annotations
+
+import bisect
+from typing import TYPE_CHECKING, NoReturn
+
+from allenfs.catalog import lists
+from allenfs.catalog.entries import Entry, Folder, Link
+from allenfs.errors import PathNotFoundError
+from allenfs.model.nodes import (
+    AtlasesDirectory,
+    AtlasLink,
+    BrowseDirectory,
+    BrowseNode,
+    DataSetLink,
+    DataSetLinksDirectory,
+    GeneDirectory,
+    GenesDirectory,
+    PlaneDirectory,
+    ProductDataSetsDirectory,
+    ProductDirectory,
+    ProductPlaneDirectory,
+    ProductPlanesDirectory,
+    ProductsDirectory,
+)
+from allenfs.service.rma import is_askable
+from allenfs.text import path_name, readable_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from allenfs.catalog.repository import Archive
+    from allenfs.model.records import DataSetIds
+
+# Ten times as many as there are.
+_MAX_DATA_SET_IDS = 500_000
+# From `browse/product/ABBR/dataset`, `…/plane/PLANE` and `…/gene/ACRONYM/PLANE`.
+_UP: dict[type[DataSetLinksDirectory], str] = {
+    ProductDataSetsDirectory: "../" * 4,
+    ProductPlaneDirectory: "../" * 5,
+    PlaneDirectory: "../" * 6,
+}
+
+
+class Browser:
+    """Products, genes, planes and atlases. Safe to use from many threads.
+
+    Attributes
+    ----------
+    data_set_ids : set of int
+        Those that a list has named: they exist, without asking for each.
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self.data_set_ids: set[int] = set()
+
+    def resolve(self, node: BrowseNode, interrupted: Callable[[], bool]) -> Entry:
+        """Return what a node is.
+
+        Raises
+        ------
+        PathNotFoundError
+            There is no such thing.
+        ServiceError, InterruptedWaitError
+            It could not be asked.
+        """
+        match node:
+            case BrowseDirectory() | ProductsDirectory() | AtlasesDirectory():
+                return Folder()
+            case (
+                ProductDirectory(product)
+                | ProductDataSetsDirectory(product)
+                | ProductPlanesDirectory(product)
+            ):
+                exists = product in self._products(interrupted)
+                return _folder(exists and is_askable(product), product)
+            case GenesDirectory(product):
+                return _folder(self._has_genes(product, interrupted), "gene")
+            case GeneDirectory(product, acronym):
+                exists = self._has_gene(product, acronym, interrupted)
+                return _folder(exists, acronym)
+            case PlaneDirectory(product, acronym, plane):
+                planes = self._planes(product, acronym, interrupted)
+                return _folder(plane in planes, plane)
+            case ProductPlaneDirectory(product, plane):
+                planes = self._product_data_sets(product, interrupted).by_plane
+                return _folder(plane in planes, plane)
+            case DataSetLink():
+                return self._data_set_link(node, interrupted)
+            case AtlasLink(name):
+                atlas_id = self._atlas_names(interrupted).get(name)
+                return _deny(name) if atlas_id is None else Link(str(atlas_id))
+
+    def names(self, node: BrowseNode, interrupted: Callable[[], bool]) -> list[str]:
+        """Return the names in a directory; raises as `resolve` does."""
+        match node:
+            case BrowseDirectory():
+                return ["product", "atlas"]
+            case ProductsDirectory():
+                return _path_names(filter(is_askable, self._products(interrupted)))
+            case ProductDirectory(product):
+                has_genes = self._has_genes(product, interrupted)
+                return ["dataset", *(["gene"] if has_genes else []), "plane"]
+            case ProductPlanesDirectory(product):
+                data_sets = self._product_data_sets(product, interrupted)
+                return _path_names(data_sets.by_plane)
+            case GenesDirectory(product):
+                question = lists.genes(product)
+                acronyms = self._archive.get(question, interrupted).record.ids
+                return _path_names(filter(is_askable, acronyms))
+            case GeneDirectory(product, acronym):
+                return _path_names(self._planes(product, acronym, interrupted))
+            case (
+                PlaneDirectory() | ProductDataSetsDirectory() | ProductPlaneDirectory()
+            ):
+                ids = self._data_sets(node, interrupted)
+                self._note(ids)
+                return [str(one) for one in ids]
+            case AtlasesDirectory():
+                atlases = [str(one) for one in self.atlas_ids(interrupted)]
+                return atlases + list(self._atlas_names(interrupted))
+            case DataSetLink() | AtlasLink():
+                return _deny("a link")
+
+    def _note(self, data_set_ids: tuple[int, ...]) -> None:
+        if len(self.data_set_ids) > _MAX_DATA_SET_IDS:
+            self.data_set_ids.clear()  # they are asked for one by one
+        self.data_set_ids.update(data_set_ids)
+
+    def atlas_ids(self, interrupted: Callable[[], bool]) -> list[int]:
+        """Return the ids of all atlases."""
+        held = self._archive.get(lists.atlases(), interrupted)
+        return list(held.record.by_id)
+
+    def _data_set_link(
+        self, link: DataSetLink, interrupted: Callable[[], bool]
+    ) -> Link:
+        ids = self._data_sets(link.directory, interrupted)
+        place = bisect.bisect_left(ids, link.data_set_id)  # a product has 26 000
+        if ids[place : place + 1] != (link.data_set_id,):
+            _deny(str(link.data_set_id))
+        return Link(f"{_UP[type(link.directory)]}dataset/{link.data_set_id}")
+
+    def _atlas_names(self, interrupted: Callable[[], bool]) -> dict[str, int]:
+        held = self._archive.get(lists.atlases(), interrupted)
+        named: dict[str, int] = {}
+        for atlas_id, title in held.record.by_id.items():
+            name = readable_name(title)
+            if name is not None:
+                # two atlases of one name: each has its id, the lower one the name
+                named.setdefault(name, atlas_id)
+        return named
+
+    def _products(self, interrupted: Callable[[], bool]) -> dict[str, int]:
+        return self._archive.get(lists.products(), interrupted).record.ids
+
+    def _has_genes(self, product: str, interrupted: Callable[[], bool]) -> bool:
+        if self._archive.stock.fresh(lists.genes(product)):
+            return True  # also if the list is empty, which says little
+        held = self._archive.get(lists.has_genes(product), interrupted)
+        return bool(held.record)
+
+    def _has_gene(
+        self, product: str, acronym: str, interrupted: Callable[[], bool]
+    ) -> bool:
+        # `ls -l` looks up every name of the list that it has just read
+        listed = self._archive.stock.fresh(lists.genes(product))
+        is_listed = listed is not None and acronym in listed.record.ids
+        if listed is not None and (is_listed or not listed.is_suspect):
+            return is_askable(acronym) and is_listed
+        if self._planes(product, acronym, interrupted):
+            return True
+        # all its data sets failed, or are none
+        gene = lists.has_gene(product, acronym)
+        return acronym in self._archive.get(gene, interrupted).record
+
+    def _planes(
+        self, product: str, acronym: str, interrupted: Callable[[], bool]
+    ) -> dict[str, tuple[int, ...]]:
+        question = lists.gene_data_sets(product, acronym)
+        return self._archive.get(question, interrupted).record
+
+    def _product_data_sets(
+        self, product: str, interrupted: Callable[[], bool]
+    ) -> DataSetIds:
+        question = lists.product_data_sets(product)
+        return self._archive.get(question, interrupted).record
+
+    def _data_sets(
+        self, directory: DataSetLinksDirectory, interrupted: Callable[[], bool]
+    ) -> tuple[int, ...]:
+        match directory:
+            case ProductDataSetsDirectory(product):
+                return self._product_data_sets(product, interrupted).ids
+            case ProductPlaneDirectory(product, plane):
+                planes = self._product_data_sets(product, interrupted).by_plane
+            case PlaneDirectory(product, acronym, plane):
+                planes = self._planes(product, acronym, interrupted)
+        return planes[plane] if plane in planes else _deny(plane)
+
+
+def _path_names(texts: Iterable[str]) -> list[str]:
+    """Return the names that a path can have, sorted."""
+    return sorted(name for text in texts if (name := path_name(text)) is not None)
+
+
+def _folder(exists: bool, name: str) -> Folder:  # noqa: FBT001 - private
+    return Folder() if exists else _deny(name)
+
+
+def _deny(name: str) -> NoReturn:
+    msg = f"the catalog has no {name!r}"
+    raise PathNotFoundError(msg)

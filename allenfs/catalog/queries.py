@@ -1,0 +1,207 @@
+"""What the catalog can ask: queries, how their rows are brought together, and read.
+
+A question turns into an answer (plain JSON, which the shelf keeps) by `ask`, and
+an answer into a record by `read`, each time it comes from the service or the shelf.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from allenfs.catalog.paging import Page, bounded, completed, one_row
+from allenfs.model import records
+from allenfs.model.records import (
+    Collection,
+    Neighbour,
+    Plate,
+    SectionRecord,
+    record_id,
+    rows_of,
+)
+from allenfs.service.rma import Query
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from allenfs.model.records import Row
+
+_Record = TypeVar("_Record")
+# The kernel looks up one name at a time in a directory, so that who waits keeps
+# others waiting, and those cannot be interrupted. A live answer takes about half
+# a second, one with hundreds of images a few.
+PATIENCE_S, PATIENCE_FOR_IMAGES_S = 10.0, 30.0
+# A question is built of its id alone, and each `stat` of an image needs one.
+_REMEMBERED = 1024
+_IMAGE_FIELDS = (
+    *("section_number", "width", "height", "resolution", "failed"),
+    *("annotated", "treatments", "x", "y", "expression_path"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Generic[_Record]):
+    """Something to ask.
+
+    Attributes
+    ----------
+    key : tuple of str
+        Kind and name: equal questions have equal keys.
+    ask : callable
+        Page by page to an answer; raises ServiceError.
+    read : callable
+        Answer to a record. A false one says that there is no such thing; one that is
+        false and not None is an empty list.
+    patience_s : float
+        How long somebody who looks at a path waits for the answer.
+    has_rows : bool
+        Whether an empty list is suspect, also the first time.
+    """
+
+    key: tuple[str, str]
+    ask: Callable[[Page], Any]
+    read: Callable[[Any], _Record]
+    patience_s: float = PATIENCE_S
+    has_rows: bool = False
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def section(image_id: int) -> Question[SectionRecord | None]:
+    """Ask for one SectionImage."""
+    query = Query("SectionImage", f"[id$eq{image_id}]")
+    return Question(
+        ("section", str(image_id)),
+        lambda page: bounded(one_row(page, query, image_id)),
+        _read_section,
+    )
+
+
+def nissl(image_id: int) -> Question[Neighbour]:
+    """Ask for the Nissl section closest to a section, in the words of the page.
+
+    To be asked of a section that there is.
+    Whether a section without such a neighbour comes with no associates or not
+    at all is not known; both say that there is none.
+    """
+    query = Query(
+        "SectionImage",
+        f"[id$eq{image_id}]",
+        "associates(data_set(treatments[name$eq'NISSL']))",
+    )
+    return Question(
+        ("nissl", str(image_id)),
+        lambda page: bounded(one_row(page, query, image_id)),
+        lambda row: Neighbour(records.nissl_of(row) if row else None),
+    )
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def data_set(data_set_id: int) -> Question[Collection | None]:
+    """Ask for a SectionDataSet with all its images: two requests."""
+    criteria = f"[id$eq{data_set_id}]"
+    # AllenSDK's users ask for probes(orientation): 2 is Antisense, 1 is Sense
+    include = "genes,plane_of_section,probes(orientation),products,treatments"
+    include += ",equalization"
+    query = Query("SectionDataSet", criteria, f"{include},section_images")
+    alone = Query("SectionDataSet", criteria, include)
+    images = Query(
+        "SectionImage", f"[data_set_id$eq{data_set_id}]", order="sub_images.id"
+    )
+
+    def ask(page: Page) -> Any:
+        row = one_row(page, query, data_set_id)
+        if row is None:
+            return None
+        nested = rows_of(row.pop("section_images", None))
+        rows = completed(page, images, nested, _IMAGE_FIELDS)
+        if len(rows) > len(nested) > 0:  # a page cut the images, and maybe the genes
+            row = one_row(page, alone, data_set_id) or row
+        return {"record": bounded(row), "images": rows}
+
+    key = "dataset", str(data_set_id)
+    return Question(key, ask, _read_data_set, PATIENCE_FOR_IMAGES_S)
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def plate(image_id: int) -> Question[Plate | None]:
+    """Ask for one AtlasImage."""
+    query = Query(
+        "AtlasImage", f"[id$eq{image_id}]", "treatments,atlas_data_set(atlases)"
+    )
+    return Question(
+        ("plate", str(image_id)),
+        lambda page: bounded(one_row(page, query, image_id)),
+        _read_plate,
+    )
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def atlas(atlas_id: int) -> Question[Collection | None]:
+    """Ask for an Atlas with all its plates, in the words of the institute's page."""
+    query = Query(
+        "Atlas", f"[id$eq{atlas_id}]", "atlas_data_sets(atlas_images(treatments))"
+    )
+    # a plain [atlas_data_set_id$eqN] is known to find nothing
+    plates = Query(
+        "AtlasImage",
+        f"atlas_data_set(atlases[id$eq{atlas_id}])",
+        "treatments",
+        "sub_images.id",
+    )
+
+    def ask(page: Page) -> Any:
+        row = one_row(page, query, atlas_id)
+        if row is None:
+            return None
+        nested = [
+            image
+            for one in rows_of(row.get("atlas_data_sets"))
+            for image in rows_of(one.pop("atlas_images", None))
+        ]
+        if not all("treatments" in image for image in nested):
+            nested = []  # the include did not go that deep
+        images = completed(page, plates, nested, _IMAGE_FIELDS)
+        return {"record": bounded(row), "images": images}
+
+    key = "atlas", str(atlas_id)
+    return Question(key, ask, _read_atlas, PATIENCE_FOR_IMAGES_S)
+
+
+def _read_section(row: Row | None) -> SectionRecord | None:
+    image = None if row is None else records.image_of(row)
+    if row is None or image is None:
+        return None
+    return SectionRecord(row, image, record_id(row, "data_set_id"))
+
+
+def _read_plate(row: Row | None) -> Plate | None:
+    image = None if row is None else records.image_of(row)
+    if row is None or image is None:
+        return None
+    atlas_ids = (
+        record_id(one)
+        for data_set_row in rows_of(row.get("atlas_data_set"))
+        for one in rows_of(data_set_row.get("atlases"))
+    )
+    ids = tuple(sorted({one for one in atlas_ids if one is not None}))
+    return Plate(row, image, ids)
+
+
+def _read_data_set(answer: Any) -> Collection | None:
+    if answer is None:
+        return None
+    record = answer["record"]
+    return Collection(
+        record,
+        records.in_section_order(answer["images"]),
+        equalization=records.channels(records.first_row(record.get("equalization"))),
+    )
+
+
+def _read_atlas(answer: Any) -> Collection | None:
+    if answer is None:
+        return None
+    images = records.in_section_order(answer["images"])
+    treatments = {text for image in images.values() for text in image.treatments}
+    return Collection(answer["record"], images, treatments=tuple(sorted(treatments)))

@@ -1,0 +1,109 @@
+"""Records for listings that can do without: asked for only where it costs little.
+
+A section's directory lists `info.json`, `nissl` and the like beside its images,
+for people. A crawler goes through thousands of such directories, and a listing
+of images must not wait for a service that is slow, busy or away.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from cachetools import TTLCache
+
+from allenfs.errors import InterruptedWaitError, ProcessLimitError, ServiceError
+from allenfs.service.single_flight import Patience
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from allenfs.catalog.queries import Question
+    from allenfs.catalog.record_cache import Held
+    from allenfs.catalog.repository import Archive
+    from allenfs.service.slots import Turns
+
+_Record = TypeVar("_Record")
+
+# A live answer takes about half a second, and a directory needs up to four.
+_PATIENCE_S = 5.0
+# More than a person looks at; a crawler's other listings go without.
+_DIRECTORIES, _AN_HOUR_S = 300, 3600.0
+
+
+class Glance:
+    """Looks at records in passing. Safe to use from many threads.
+
+    Asks only a service that is idle, waits 5 s at most, asks for 300 directories
+    an hour, and for none for a while after the service was away.
+
+    Parameters
+    ----------
+    archive : Archive
+    turns : Turns
+        Whether the service is idle.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        turns: Turns,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._archive = archive
+        self._turns = turns
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._asked: TTLCache[int, None, float] = TTLCache(
+            _DIRECTORIES, _AN_HOUR_S, timer=clock
+        )
+
+    def at(
+        self,
+        question: Question[_Record],
+        image_id: int,
+        interrupted: Callable[[], bool],
+    ) -> _Record | None:
+        """Return a record, however old; None where there is none at hand.
+
+        Parameters
+        ----------
+        image_id : int
+            Whose directory is being listed.
+
+        Raises
+        ------
+        InterruptedWaitError
+        """
+        stock = self._archive.stock
+        held = stock.any(question)
+        if (held is None or not stock.is_fresh(held)) and self._may_ask(image_id):
+            held = self._asked_in_time(question, interrupted) or held
+        return None if held is None else held.record
+
+    def _asked_in_time(
+        self, question: Question[_Record], interrupted: Callable[[], bool]
+    ) -> Held[_Record] | None:
+        patience = Patience(_PATIENCE_S, self._clock)
+        try:
+            return self._archive.get(
+                question, lambda: interrupted() or patience.is_over()
+            )
+        except InterruptedWaitError:
+            if interrupted():
+                raise
+            self._archive.set_out_of_reach()
+        except (ServiceError, ProcessLimitError):
+            pass  # a listing does without
+        return None
+
+    def _may_ask(self, image_id: int) -> bool:
+        if self._archive.is_out_of_reach() or not self._turns.is_one_free:
+            return False
+        with self._lock:
+            if image_id not in self._asked and len(self._asked) >= _DIRECTORIES:
+                return False
+            self._asked[image_id] = None
+        return True

@@ -1,0 +1,217 @@
+"""Answers that are here: in memory, else on the shelf; how old, and good until when."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from cachetools import TTLCache
+
+from allenfs.model.records import row_count
+from allenfs.store.record_files import Kept, Key
+from allenfs.text import in_one_line, safe_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from allenfs.catalog.queries import Question
+    from allenfs.config import ServiceSettings
+
+log = safe_logger(__name__)
+
+_Record = TypeVar("_Record")
+
+# By their weight: a data set of 2600 images weighs 4 MB, most weigh 100 kB, the
+# longest lists 8 MB. What goes is still on the shelf.
+_REMEMBERED_BYTES = 64 * 2**20
+_REMEMBERED_WARNINGS = 4096
+
+
+class Shelf(Protocol):
+    """Where answers are kept."""
+
+    def get(self, key: Key) -> Kept | None:
+        """Return an answer, however old."""
+
+    def put(self, key: Key, kept: Kept) -> None:
+        """Keep an answer."""
+
+    def remove(self, key: Key) -> None:
+        """Forget an answer."""
+
+    def names(self, kind: str) -> list[str]:
+        """Names of the answers of one kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held(Generic[_Record]):
+    """A record, and when it was fetched (nanoseconds since the epoch).
+
+    Attributes
+    ----------
+    is_suspect : bool
+        Whether rows seem to be missing: what it does not name may exist.
+    """
+
+    record: _Record
+    fetched_ns: int
+    good_until_s: float = 0.0
+    weight_bytes: int = 0
+    is_suspect: bool = False
+
+
+class Stock:
+    """Records by question. Safe to use from many threads.
+
+    Parameters
+    ----------
+    shelf
+        What outlives the process.
+    settings : ServiceSettings
+        Times to live of what there is, and of what there is not.
+    clock, clock_ns : callable
+        Monotonic seconds; nanoseconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        settings: ServiceSettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._shelf = shelf
+        self._settings = settings
+        self._clock = clock
+        self._clock_ns = clock_ns
+        self._lock = threading.Lock()
+        # old records stay: they are better than none
+        self._memory: TTLCache[Key, Held[Any], float] = TTLCache(
+            _REMEMBERED_BYTES,
+            math.inf,
+            timer=clock,
+            getsizeof=lambda held: held.weight_bytes,
+        )
+        self._warned: TTLCache[Key, None, float] = TTLCache(
+            _REMEMBERED_WARNINGS, math.inf, timer=clock
+        )
+
+    def fresh(self, question: Question[_Record]) -> Held[_Record] | None:
+        """Return a record that is in memory and not too old."""
+        held = self._remembered(question)
+        return held if held is not None and self.is_fresh(held) else None
+
+    def any(self, question: Question[_Record]) -> Held[_Record] | None:
+        """Return a record that is in memory or on the shelf, however old."""
+        held = self._remembered(question)
+        if held is not None:
+            return held
+        kept = self._shelf.get(question.key)
+        if kept is None:
+            return None
+        try:
+            weight_bytes = _weight_bytes(kept.answer)
+            record = question.read(kept.answer)
+            held = Held(record, kept.fetched_ns, 0, weight_bytes, kept.is_suspect)
+        except Exception:  # noqa: BLE001 - whatever another version has written
+            log.warning("%s: not readable, asked again", shown(question.key))
+            self._shelf.remove(question.key)
+            return None
+        age_s = (self._clock_ns() - kept.fetched_ns) / 1e9
+        # a clock that was put back makes an answer old, not new
+        left_s = self._ttl_s(held) - age_s if age_s >= 0 else 0
+        return self.hold(question, held, left_s)
+
+    def is_fresh(self, held: Held[Any]) -> bool:
+        """Say whether a record is not too old."""
+        return self._clock() < held.good_until_s
+
+    def keep(
+        self, question: Question[_Record], answer: Any, *, cut: str = ""
+    ) -> Held[_Record]:
+        """Keep a new answer; that there is no such thing, for a short while.
+
+        A suspect one, an empty list or one that is `cut`, is kept for a short while
+        too, and does not replace an older one that has more rows: that is returned.
+        One that is the same as the older one is how the service is: some lists never
+        have as many rows as it says.
+        """
+        record, weight_bytes = question.read(answer), _weight_bytes(answer)
+        held = Held(record, self._clock_ns(), 0, weight_bytes)
+        if cut or (record is not None and not record):
+            older = self.any(question)
+            rows = row_count(record)
+            older_rows = row_count(older.record) if older else 0
+            is_steady = rows > 0 and older is not None and record == older.record
+            held = replace(held, is_suspect=not is_steady)
+            if older is not None and rows < older_rows:
+                said = f"the older one with {older_rows} stays in use"
+                self._warn(question.key, cut or "no rows", said)
+                return self.hold(question, older, self._settings.not_found_memory_s)
+            if (cut or question.has_rows) and not is_steady:
+                self._warn(question.key, cut or "no rows", "it is asked again soon")
+        else:
+            with self._lock:
+                self._warned.pop(question.key, None)
+        if record:
+            kept = Kept(answer, held.fetched_ns, held.is_suspect)
+            self._shelf.put(question.key, kept)
+        else:
+            self._shelf.remove(question.key)
+        return self.hold(question, held, self._ttl_s(held))
+
+    def hold(
+        self, question: Question[_Record], held: Held[_Record], good_s: float
+    ) -> Held[_Record]:
+        """Keep a record in memory, and take it for fresh for `good_s`."""
+        held = replace(held, good_until_s=self._clock() + good_s)
+        with self._lock:
+            self._memory[question.key] = held
+        return held
+
+    def names(self, kind: str) -> list[str]:
+        """Return the names of the questions of a kind that have an answer here."""
+        with self._lock:
+            in_memory = [(key, self._memory.get(key)) for key in list(self._memory)]
+        names = set(self._shelf.names(kind))
+        names.update(
+            key[1] for key, held in in_memory if key[0] == kind and held and held.record
+        )
+        return sorted(names)
+
+    def _ttl_s(self, held: Held[Any]) -> float:
+        if held.record and not held.is_suspect:
+            return self._settings.catalog_ttl_s
+        return self._settings.not_found_memory_s
+
+    def _warn(self, key: Key, has: str, what: str) -> None:
+        """Warn of a suspect answer once, until there is a good one."""
+        with self._lock:
+            is_known, self._warned[key] = key in self._warned, None
+        level = logging.INFO if is_known else logging.WARNING
+        log.log(level, "%s: the service's answer has %s; %s", shown(key), has, what)
+
+    def _remembered(self, question: Question[_Record]) -> Held[_Record] | None:
+        with self._lock:
+            held: Held[_Record] | None = self._memory.get(question.key)
+        if held is None or held.record or self.is_fresh(held):
+            return held
+        return None  # that there was nothing is no answer any more
+
+
+def _weight_bytes(answer: Any) -> int:
+    """Return how much memory an answer takes, at the most: as text, and its values."""
+    text = json.dumps(answer)
+    values = sum(map(text.count, ",[{"))
+    return min(_REMEMBERED_BYTES, 1000 + 4 * len(text) + 100 * values)
+
+
+def shown(key: Key) -> str:
+    """Return a key for the log: its name is somebody's."""
+    return in_one_line("/".join(key), 300)

@@ -1,0 +1,295 @@
+"""How the catalog is asked: once, not for long, and older answers before none."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from cachetools import TTLCache
+
+from allenfs.catalog.record_cache import Held, Stock, shown
+from allenfs.errors import (
+    BusyError,
+    InterruptedWaitError,
+    PathNotFoundError,
+    ProcessLimitError,
+    ServiceError,
+    ServiceTimeoutError,
+    UnreachableError,
+)
+from allenfs.service.single_flight import Patience, SingleFlight
+from allenfs.text import safe_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from typing import Protocol
+
+    from allenfs.catalog.queries import Question
+    from allenfs.catalog.record_cache import Shelf
+    from allenfs.config import ServiceSettings
+    from allenfs.service.rma import Query, Rows
+    from allenfs.service.slots import Turns
+    from allenfs.store.record_files import Key
+
+    class Service(Protocol):
+        """Where answers come from."""
+
+        def page(
+            self,
+            query: Query,
+            *,
+            start_row: int,
+            num_rows: int,
+            turn: AbstractContextManager[object],
+            once: bool,
+        ) -> Rows:
+            """Return one page of rows in `turn`, or raise a ServiceError."""
+
+
+log = safe_logger(__name__)
+
+_Record = TypeVar("_Record")
+
+_REMEMBERED_FAILURES = 4096
+# An older answer is at hand.
+_PATIENCE_FOR_NEWS_S = 2.0
+
+
+def _nobody(_what: str, _error: ServiceError) -> None:
+    pass
+
+
+class Archive:
+    """Answers from memory, from the shelf, or from the service. Thread-safe.
+
+    An answer older than the time to live is asked again, and used as it is while
+    the service cannot be reached.
+
+    Parameters
+    ----------
+    service, shelf
+        What it stands on.
+    settings : ServiceSettings
+        Time to live; how long failures are remembered.
+    told : callable
+        Told what could not be asked, and why.
+    clock, clock_ns : callable
+        Monotonic seconds; nanoseconds since the epoch.
+
+    Attributes
+    ----------
+    stock : Stock
+        What is here without asking.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        shelf: Shelf,
+        settings: ServiceSettings,
+        turns: Turns,
+        *,
+        told: Callable[[str, ServiceError], None] = _nobody,
+        clock: Callable[[], float] = time.monotonic,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.stock = Stock(shelf, settings, clock=clock, clock_ns=clock_ns)
+        self._settings = settings
+        self._told = told
+        self._clock = clock
+        self._service = service
+        self._turns = turns
+        self._flights: SingleFlight[Key, Held[Any]] = SingleFlight()
+        self._lock = threading.Lock()
+        self._failures: TTLCache[Key, ServiceError, float] = TTLCache(
+            _REMEMBERED_FAILURES, settings.failure_memory_s, timer=clock
+        )
+        self._out_of_reach_until_s = -1.0
+        self._last_failure: str | None = None
+
+    def get(
+        self, question: Question[_Record], interrupted: Callable[[], bool]
+    ) -> Held[_Record]:
+        """Return the record that answers `question`; wait for the service.
+
+        Raises
+        ------
+        ServiceError
+            It could not be asked, now or a short while ago, and there is no
+            older answer.
+        InterruptedWaitError
+            `interrupted` said so. The asking goes on.
+        """
+        held = self.stock.any(question)
+        if held is None:
+            self._raise_remembered(question.key)
+            held = self._asked_in_time(question, question.patience_s, interrupted)
+            if held is None:
+                raise self._out_of_patience(question)
+        elif not self.stock.is_fresh(held):
+            held = self._news(question, interrupted) or self._extended(question, held)
+        return held
+
+    def existing(
+        self, question: Question[_Record | None], interrupted: Callable[[], bool]
+    ) -> Held[_Record]:
+        """Return a record that there must be; raises as `get` does.
+
+        Raises
+        ------
+        PathNotFoundError
+            The service says that there is none.
+        """
+        held = self.get(question, interrupted)
+        if held.record is None:
+            msg = f"the service has no {' '.join(question.key)}"
+            raise PathNotFoundError(msg)
+        return cast("Held[_Record]", held)
+
+    def last_failure(self) -> str | None:
+        """Why the service could not be asked, the last time it was; else None."""
+        return self._last_failure
+
+    def is_out_of_reach(self) -> bool:
+        """Whether the service could not be asked a moment ago."""
+        return self._clock() < self._out_of_reach_until_s
+
+    def set_out_of_reach(self) -> None:
+        """Note that the service could not be asked just now."""
+        self._out_of_reach_until_s = self._clock() + self._settings.failure_memory_s
+
+    def _raise_remembered(self, key: Key) -> None:
+        with self._lock:
+            failure = self._failures.get(key)
+        if failure is not None:
+            # a copy: each raising adds to an exception's traceback
+            raise copy.copy(failure)
+
+    def _asked_in_time(
+        self,
+        question: Question[_Record],
+        patience_s: float,
+        interrupted: Callable[[], bool],
+    ) -> Held[_Record] | None:
+        """Ask, or wait for who asks; None when the patience is over."""
+        patience = Patience(patience_s, self._clock)
+        try:
+            return self._flights.run(
+                question.key,
+                lambda: self._asked(question),
+                lambda: interrupted() or patience.is_over(),
+            )
+        except InterruptedWaitError:
+            if interrupted():
+                raise
+            self.set_out_of_reach()
+            return None
+
+    def _news(
+        self, question: Question[_Record], interrupted: Callable[[], bool]
+    ) -> Held[_Record] | None:
+        """Ask for what is here, but too old; None where that does not work."""
+        if self.is_out_of_reach():
+            return None
+        try:
+            return self._asked_in_time(question, _PATIENCE_FOR_NEWS_S, interrupted)
+        except (ServiceError, ProcessLimitError):
+            return None  # the older answer is used
+
+    def _extended(
+        self, question: Question[_Record], held: Held[_Record]
+    ) -> Held[_Record]:
+        # what was answered meanwhile is better
+        return self.stock.fresh(question) or self.stock.hold(
+            question, held, self._settings.failure_memory_s
+        )
+
+    def _out_of_patience(self, question: Question[_Record]) -> ServiceError:
+        error = ServiceTimeoutError("no answer yet, and it is still waited for")
+        error.elapsed_s = question.patience_s
+        with self._lock:
+            self._failures[question.key] = error
+        self._told(shown(question.key), error)
+        return copy.copy(error)
+
+    def _asked(self, question: Question[_Record]) -> Held[_Record]:
+        # What was answered, or failed, between the caller's look and this one.
+        held = self.stock.fresh(question)
+        if held is not None:
+            return held
+        self._raise_remembered(question.key)
+        pages = _Pages(self._page, self._settings.deadline_s, self._clock)
+        try:
+            answer = question.ask(pages)
+        except ServiceError as error:
+            # a copy, and raised below: the traceback holds all that the asking used
+            failure = copy.copy(error)
+        else:
+            self._out_of_reach_until_s = -1.0
+            self._last_failure = None
+            return self.stock.keep(question, answer, cut=pages.cut)
+        has_older = self.stock.any(question) is not None
+        self._failed(question.key, failure, has_older=has_older)
+        raise failure
+
+    def _page(self, query: Query, start_row: int, num_rows: int) -> Rows:
+        return self._service.page(
+            query,
+            start_row=start_row,
+            num_rows=num_rows,
+            turn=self._turns.for_query,
+            # crawlers ask many questions of a service that is away
+            once=self.is_out_of_reach(),
+        )
+
+    def _failed(self, key: Key, error: ServiceError, *, has_older: bool) -> None:
+        instead = "; an older answer is used" if has_older else ""
+        log.warning("%s: %s%s", shown(key), error, instead)
+        if isinstance(error, (UnreachableError, ServiceTimeoutError, BusyError)):
+            self.set_out_of_reach()
+        self._last_failure = f"{shown(key)}: {error}"
+        self._told(shown(key), error)
+        with self._lock:
+            # a copy: the traceback holds all that the asking used
+            self._failures[key] = copy.copy(error)
+
+
+class _Pages:
+    """Asks for the pages of one question, within one deadline.
+
+    Attributes
+    ----------
+    cut : str
+        What the service kept back, in words; "" where nothing is known of that. Of a
+        query with an include nothing is: joined rows may count in `total_rows`.
+    """
+
+    def __init__(
+        self,
+        page: Callable[[Query, int, int], Rows],
+        deadline_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self.cut = ""
+        self._page = page
+        self._deadline_s = deadline_s
+        self._clock = clock
+        self._ends_s = clock() + deadline_s
+        self._total_rows: dict[Query, int] = {}
+
+    def __call__(self, query: Query, *, start_row: int, num_rows: int) -> Rows:
+        if self._clock() > self._ends_s:
+            error = ServiceTimeoutError("a list without end")
+            error.elapsed_s = self._deadline_s
+            raise error
+        rows = self._page(query, start_row, num_rows)
+        if not query.include:
+            # the empty page at the end may come without
+            total_rows = max(rows.total_rows, self._total_rows.get(query, 0))
+            self._total_rows[query] = total_rows
+            if not rows and start_row < total_rows:
+                self.cut = f"{start_row} of {total_rows} rows of {query.model}"
+        return rows

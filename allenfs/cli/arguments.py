@@ -1,0 +1,246 @@
+"""Arguments that several commands take, and what their values may be."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from allenfs import config
+from allenfs.config import ServiceSettings, StoreSettings
+from allenfs.errors import ConfigError
+from allenfs.service import network
+from allenfs.store import trust
+from allenfs.store.layout import own_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_MAX_CONNECTIONS = 999
+
+_Value = TypeVar("_Value")
+
+
+def absolute_path(text: str) -> Path:
+    """Make a path absolute without looking at it: it may be a dead mount.
+
+    Raises
+    ------
+    ConfigError
+        It is empty (of a variable that is not set), or relative to a current
+        directory that is gone.
+    """
+    if not text:
+        msg = "an empty path"
+        raise ConfigError(msg)
+    return config.absolute(text)
+
+
+def checked(parse: Callable[[str], _Value]) -> Callable[[str], _Value]:
+    """Let argparse report a value that `parse` refuses."""
+
+    def parse_argument(text: str) -> _Value:
+        try:
+            return parse(text)
+        except ConfigError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parse_argument
+
+
+def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
+    """Return a parser of the numbers from `minimum` to `maximum`, below 10^6."""
+
+    def parse_argument(text: str) -> int:
+        # six digits before int(): it refuses thousands of them in its own words
+        if text.isascii() and text.isdecimal() and minimum <= int(text[:6]) <= maximum:
+            return int(text[:6])
+        msg = f"not a number from {minimum} to {maximum}: {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+
+    return parse_argument
+
+
+def add_mountpoint(parser: argparse.ArgumentParser) -> None:
+    """Add MOUNTPOINT."""
+    parser.add_argument("mountpoint", type=checked(absolute_path), metavar="MOUNTPOINT")
+
+
+def add_service(parser: argparse.ArgumentParser) -> None:
+    """Add which service is asked: `service_settings` reads it."""
+    service = parser.add_mutually_exclusive_group()
+    service.add_argument(
+        "--sample", action="store_true", help="the embedded sample service"
+    )
+    service.add_argument(
+        "--api-url",
+        metavar="URL",
+        help=f"default: ${config.API_URL_VARIABLE}, or {config.DEFAULT_API_URL}",
+    )
+    parser.add_argument(
+        "--proxy",
+        metavar="URL",
+        help="connect through this proxy, such as http://HOST:PORT or "
+        'socks5h://HOST:PORT; overrides HTTPS_PROXY and NO_PROXY; "" disables proxies. '
+        f"Put a URL with a password in ${network.PROXY_VARIABLE} instead: other users "
+        "can see command lines",
+    )
+    parser.add_argument(
+        "--ca-bundle",
+        metavar="FILE",
+        help="also trust these certificates: a PEM file, or a directory prepared by "
+        f"openssl-rehash(1) (default: ${network.CA_BUNDLE_VARIABLE})",
+    )
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """Add how the service is asked: `service_settings` reads it."""
+    defaults = ServiceSettings(config.DEFAULT_API_URL)
+    parser.add_argument(
+        "--connections",
+        type=whole_number(1, _MAX_CONNECTIONS),
+        default=defaults.connections,
+        metavar="N",
+        help="requests at a time (default %(default)s)",
+    )
+    parser.add_argument(
+        "--max-image-size",
+        type=checked(config.parse_size),
+        default=config.DEFAULT_MAX_IMAGE_SIZE,
+        metavar="N",
+        help="bytes of one image (default %(default)s)",
+    )
+    for flag, default, text in (
+        ("--connect-timeout", defaults.connect_timeout_s, "until connected"),
+        ("--stall-timeout", defaults.stall_timeout_s, "without a byte"),
+        ("--deadline", defaults.deadline_s, "for one image, retries included"),
+    ):
+        parser.add_argument(
+            flag,
+            type=checked(config.parse_seconds),
+            default=default,
+            metavar="S",
+            help=f"seconds {text} (default %(default)s)",
+        )
+    parser.add_argument(
+        "--catalog-ttl",
+        type=checked(config.parse_duration),
+        default=config.DEFAULT_CATALOG_TTL,
+        metavar="TIME",
+        help="how long records are used without asking again: seconds, or a number "
+        "with m, h or d (default %(default)s)",
+    )
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """Add where images are kept: `store_settings` reads it."""
+    parser.add_argument(
+        "--cache-dir",
+        metavar="DIR",
+        help=f"default: ${config.CACHE_DIR_VARIABLE}, or allenfs in the user's cache "
+        "folder",
+    )
+    parser.add_argument(
+        "--cache-size",
+        type=checked(config.parse_size),
+        metavar="SIZE",
+        help=f"default: ${config.CACHE_SIZE_VARIABLE}, or {config.DEFAULT_CACHE_SIZE}",
+    )
+
+
+def tree_path(text: str) -> str:
+    """Return an argument as a path of the tree: UTF-8, whatever the locale is."""
+    try:
+        return os.fsencode(text).decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # no command line holds it, and no path is called so
+        return text
+
+
+def service_address(parsed: argparse.Namespace) -> ServiceSettings:
+    """Read what `add_service` has added, and the environment.
+
+    Raises
+    ------
+    UrlError
+        The service's address is none.
+    NetworkSettingError
+        The proxy's address is none.
+    ConfigError
+        The bundle is relative, and the current directory is gone.
+    """
+    api_url = parsed.api_url
+    if api_url is None:
+        api_url = os.environ.get(config.API_URL_VARIABLE) or config.DEFAULT_API_URL
+    proxy, source = parsed.proxy, "--proxy"
+    if proxy is None:
+        proxy, source = (
+            os.environ.get(network.PROXY_VARIABLE) or None,
+            network.PROXY_VARIABLE,
+        )
+    ca_bundle = parsed.ca_bundle
+    return ServiceSettings(
+        config.parse_api_url(config.DEFAULT_API_URL if parsed.sample else api_url),
+        proxy=network.checked_proxy(proxy, source) if proxy else proxy,
+        ca_bundle=config.absolute(os.path.expanduser(ca_bundle)) if ca_bundle else None,
+    )
+
+
+def service_settings(parsed: argparse.Namespace) -> ServiceSettings:
+    """Read what `add_service` and `add_limits` have added, and the environment.
+
+    Raises
+    ------
+    ConfigError, UrlError
+    """
+    return replace(
+        service_address(parsed),
+        connections=parsed.connections,
+        max_image_bytes=parsed.max_image_size,
+        connect_timeout_s=parsed.connect_timeout,
+        stall_timeout_s=parsed.stall_timeout,
+        deadline_s=parsed.deadline,
+        catalog_ttl_s=parsed.catalog_ttl,
+    )
+
+
+def store_settings(parsed: argparse.Namespace, service_name: str) -> StoreSettings:
+    """Read what `add_store` has added, and the environment; check the directory.
+
+    Raises
+    ------
+    ConfigError
+    UnsafeStoreError
+        Others have a hand in that directory.
+    """
+    return checked_store(chosen_store(parsed, service_name))
+
+
+def chosen_store(parsed: argparse.Namespace, service_name: str) -> StoreSettings:
+    """Read what `add_store` has added, and the environment; do not touch the disk.
+
+    Raises
+    ------
+    ConfigError
+    """
+    capacity_bytes = parsed.cache_size or config.parse_size(
+        os.environ.get(config.CACHE_SIZE_VARIABLE) or config.DEFAULT_CACHE_SIZE
+    )
+    directory = config.cache_dir(parsed.cache_dir, os.environ)
+    return StoreSettings(directory, capacity_bytes, service_name)
+
+
+def checked_store(chosen: StoreSettings) -> StoreSettings:
+    """Resolve the chosen directory; raises as `store_settings` does.
+
+    May block forever on a file system that hangs.
+    """
+    # a link of the user's own: nobody's that takes its place later
+    try:
+        directory = own_directory(chosen.directory.resolve())
+    except RuntimeError as error:  # a loop of links, before Python 3.13
+        msg = f"a link that leads to itself: {str(chosen.directory)!r}"
+        raise ConfigError(msg) from error
+    trust.require_own(directory)
+    return replace(chosen, directory=directory)

@@ -1,0 +1,245 @@
+"""FUSE on this machine: device, libraries, bindings, and the helper for users.
+
+Nothing of it is loaded into this process: a library that crashes ends a child.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import pwd
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from allenfs.cli.doctor.findings import Finding, fail, ok, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LIBRARIES = ("libfuse.so.2", "libfuse3.so.3", "libfuse3.so.4")
+# Which libfuse each binding takes, by its major version.
+_BINDINGS = {"fusepy": ("2",), "mfusepy": ("2", "3")}
+_HELPERS = ("fusermount3", "fusermount")
+_CAP_SYS_ADMIN = 21
+_CHILD_S = 4.0
+_INSTALL = (
+    "install libfuse: apt install libfuse2t64 (libfuse2 before Debian 13 and Ubuntu "
+    "24.04), dnf install fuse-libs, pacman -S fuse2"
+)
+_INSTALL_HELPER = "install it: apt install fuse3, dnf install fuse3, pacman -S fuse3"
+# fuse_version() is 29 for 2.9, 314 for 3.14
+_ASK_VERSION = """
+import ctypes, sys
+library = ctypes.CDLL(sys.argv[1])
+number = library.fuse_version()
+try:
+    library.fuse_pkgversion.restype = ctypes.c_char_p
+    print(library.fuse_pkgversion().decode())
+except AttributeError:
+    print(f"{number // 10}.{number % 10}" if number < 100
+          else f"{number // 100}.{number % 100}")
+"""
+
+
+def device(
+    path: Path = Path("/dev/fuse"), kinds: Path = Path("/proc/filesystems")
+) -> Finding:
+    """Whether the kernel's door is there, and this user may open it."""
+    in_kernel = "\tfuse\n" in kinds.read_text()
+    try:
+        found = path.stat()
+        if not stat.S_ISCHR(found.st_mode):
+            return fail(f"{path} is no device", f"rm {path}; modprobe fuse")
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError:
+        return fail(
+            f"{path} is not there",
+            "load the kernel module: sudo modprobe fuse; in a container, start it with "
+            "--device /dev/fuse --cap-add SYS_ADMIN"
+            + ("" if in_kernel else "; this kernel has no fuse loaded"),
+        )
+    except PermissionError as error:
+        mode = stat.filemode(path.stat().st_mode)
+        return fail(
+            f"{path} may not be opened ({mode}): {error.strerror}",
+            f"sudo chmod 666 {path}, which is how udev makes it; in a container, start "
+            "it with --device /dev/fuse",
+        )
+    except OSError as error:
+        return fail(
+            f"{path} cannot be opened: {error.strerror}",
+            "load the kernel module: sudo modprobe fuse",
+        )
+    return ok(f"{path} can be opened")
+
+
+def libraries(names: Sequence[str] = LIBRARIES) -> Finding:
+    """Say which libfuse can be loaded, and of which version."""
+    loaded, refused = loadable(names)
+    if not loaded:
+        return fail(f"none can be loaded ({'; '.join(refused)})", _INSTALL)
+    return ok(", ".join(f"{version} ({name})" for name, version in loaded.items()))
+
+
+def loadable(names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Load each in a process of its own; return versions by name, and refusals."""
+    chosen = os.environ.get("FUSE_LIBRARY_PATH")  # the bindings take that one
+    loaded: dict[str, str] = {}
+    refused: list[str] = []
+    for name in [chosen] if chosen else names:
+        try:
+            done = _ask([sys.executable, "-I", "-c", _ASK_VERSION, name])
+        except subprocess.TimeoutExpired:
+            refused.append(f"{name}: does not end")
+            continue
+        except OSError as error:
+            refused.append(f"{name}: {error}")
+            continue
+        if done.returncode == 0:
+            loaded[name] = done.stdout.strip()
+        elif done.returncode < 0:
+            refused.append(f"{name}: signal {-done.returncode} while it was loaded")
+        else:
+            last = (done.stderr.strip().splitlines() or ["?"])[-1]
+            refused.append(last.removeprefix("OSError: "))
+    return loaded, refused
+
+
+def bindings(names: Sequence[str] = LIBRARIES) -> Finding:
+    """Whether a Python package is there for the libfuse that is there."""
+    installed = {
+        package: version
+        for package in _BINDINGS
+        if (version := _installed(package)) is not None
+    }
+    listed = ", ".join(f"{name} {version}" for name, version in installed.items())
+    if not installed:
+        return fail(
+            "neither fusepy nor mfusepy is installed",
+            f"{sys.executable} -m pip install fusepy",
+        )
+    majors = {version.partition(".")[0] for version in loadable(names)[0].values()}
+    if majors and not any(majors & {*_BINDINGS[package]} for package in installed):
+        wanted = "fusepy" if "2" in majors else "mfusepy"
+        return fail(
+            f"{listed}, which cannot use libfuse {', '.join(sorted(majors))}",
+            f"{sys.executable} -m pip install {wanted}, or install libfuse 2",
+        )
+    return ok(listed)
+
+
+def helper(
+    search: str | None = None, status: Path = Path("/proc/self/status")
+) -> Finding:
+    """Whether this user may mount: root himself, others by a setuid program."""
+    said = status.read_text()
+    found = {name: shutil.which(name, path=search) for name in _HELPERS}
+    places = [place for place in found.values() if place]
+    if os.geteuid() == 0:
+        if not _has_capability(said):
+            return fail(
+                "root may not mount here (no CAP_SYS_ADMIN)",
+                "start the container with --cap-add SYS_ADMIN --device /dev/fuse "
+                "--security-opt apparmor=unconfined",
+            )
+        there = _version(places[0]) if places else "not installed"
+        return ok(f"not needed by root ({there})")
+    if not places:
+        return fail("neither fusermount3 nor fusermount in PATH", _INSTALL_HELPER)
+    if re.search(r"^NoNewPrivs:\s*1$", said, re.MULTILINE):
+        return fail(
+            f"{places[0]} cannot become root here (no_new_privs)",
+            "mount from a session outside of this container or sandbox",
+        )
+    for place in places:
+        trouble = _without_root(Path(place))
+        if trouble:
+            return fail(
+                f"{place} {trouble}", f"sudo chmod u+s {place}; or re-install it"
+            )
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        return fail(
+            f"{places[0]} mounts for no user without an entry in passwd, as "
+            f"{os.getuid()} is",
+            "add one: sudo useradd --uid NUMBER NAME; or start the container as a "
+            "user that its image has",
+        )
+    if found["fusermount"] is None:
+        return warn(
+            f"{_version(places[0])}, but no fusermount, which libfuse 2 calls",
+            f"sudo ln -s fusermount3 {Path(places[0]).with_name('fusermount')}",
+        )
+    return ok(f"{_version(places[0])}, setuid root")
+
+
+def allow_other(path: Path = Path("/etc/fuse.conf")) -> Finding:
+    """Say who may let other users see a mount."""
+    if os.geteuid() == 0:
+        return ok("allowed to root")
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        lines, mode = [], 0
+    except PermissionError:
+        return warn(f"{path} cannot be read", f"sudo chmod 644 {path}")
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return warn(f"{path} can be written by others", f"sudo chmod 644 {path}")
+    if any(line.strip() == "user_allow_other" for line in lines):
+        return ok(f"allowed to users (user_allow_other in {path})")
+    return ok(f"for root only: user_allow_other is not in {path}")
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _has_capability(status: str) -> bool:
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return found is None or bool(int(found[1], 16) >> _CAP_SYS_ADMIN & 1)
+
+
+def _without_root(place: Path) -> str:
+    """Return why the program would not run as root; nothing where it would."""
+    found = place.stat()
+    if found.st_uid != 0:
+        return "does not belong to root"
+    if not found.st_mode & stat.S_ISUID:
+        try:
+            os.getxattr(place, "security.capability")
+        except OSError:
+            return "is not setuid root"
+    if os.statvfs(place).f_flag & os.ST_NOSUID:
+        return "is on a file system that is mounted nosuid"
+    return ""
+
+
+def _version(place: str) -> str:
+    try:
+        done = _ask([place, "--version"])
+    except (OSError, subprocess.TimeoutExpired):
+        return place
+    number = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
+    return f"{place} {number[0] if number else ''}".rstrip()
+
+
+def _ask(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - no shell
+        command,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        timeout=_CHILD_S,
+        stdin=subprocess.DEVNULL,
+    )

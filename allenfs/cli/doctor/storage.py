@@ -1,0 +1,148 @@
+"""The store: whose it is, whether there is room, whether its disk does what it must."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from allenfs.cli.doctor.findings import Finding, fail, ok, warn
+from allenfs.cli.doctor.host import existing
+from allenfs.errors import ConfigError, UnsafeStoreError
+from allenfs.store import maintenance
+from allenfs.store.health import NO_ROOM, TRIED_BYTES, reason_of
+from allenfs.store.layout import Layout, try_file
+from allenfs.store.record_files import Shelf
+from allenfs.text import size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from allenfs.config import StoreSettings
+
+_MOUNT_TABLE = Path("/proc/self/mountinfo")
+# Others, through FUSE, have a dot: fuse.sshfs
+_REMOTE = re.compile(
+    r"nfs\d?|cifs|smb3|smbfs|9p|afs|ceph|lustre|gpfs|beegfs|pvfs2|orangefs|glusterfs"
+    r"|virtiofs|fuse\..*"
+)
+_CORRECT = (
+    "correct --cache-dir, --cache-size, or $ALLENFS_CACHE_DIR, $ALLENFS_CACHE_SIZE"
+)
+_ELSEWHERE = "use another directory with --cache-dir or $ALLENFS_CACHE_DIR"
+_REPAIR = f"make it yours to read and write (chmod u+rwx), or {_ELSEWHERE}"
+
+
+class StoreChecks:
+    """The checks of one store.
+
+    Parameters
+    ----------
+    read_settings : callable
+        Says which; raises as `arguments.store_settings`.
+    """
+
+    def __init__(self, read_settings: Callable[[], StoreSettings]) -> None:
+        self._read_settings = read_settings
+
+    @cached_property
+    def _settings(self) -> StoreSettings:
+        return self._read_settings()
+
+    def owner(self) -> Finding:
+        """Whether it is this user's alone, and how much is in it."""
+        try:
+            settings = self._settings
+        except UnsafeStoreError as error:
+            return fail(str(error), f"mend it as said, or {_ELSEWHERE}")
+        except ConfigError as error:
+            return fail(str(error), _CORRECT)
+        directory = settings.directory
+        try:
+            place = existing(directory)
+            if not place.is_dir():
+                return fail(f"{place} is no directory", _ELSEWHERE)
+            if place != directory:
+                return ok(f"{directory}, not there yet")
+            sizes = maintenance.sizes(Layout(directory, settings.service_name))
+            used = size(self._used_bytes(sizes))
+        except OSError as error:
+            advice = _REPAIR if error.errno == errno.EACCES else _ELSEWHERE
+            return fail(f"the store cannot be read: {reason_of(error)}", advice)
+        count = sum(number for number, _ in sizes.values())
+        return ok(f"{directory}, {count:,} images, {used}")
+
+    def room(self) -> Finding:
+        """Whether the disk has room for what the limit allows."""
+        settings = self._settings
+        place = existing(settings.directory)
+        room = os.statvfs(place)
+        free_bytes = room.f_bavail * room.f_frsize
+        sizes = maintenance.sizes(Layout(settings.directory, settings.service_name))
+        wanted_bytes = max(0, settings.capacity_bytes - self._used_bytes(sizes))
+        limit = size(settings.capacity_bytes)
+        if free_bytes < TRIED_BYTES:
+            return fail(
+                "the disk is full: images are read, but not kept",
+                f"make room, or {_ELSEWHERE}; see allenfs cache clear",
+            )
+        if free_bytes < wanted_bytes:
+            return warn(
+                f"{size(free_bytes)} free, and the limit of {limit} allows "
+                f"{size(wanted_bytes)} more",
+                "lower the limit with --cache-size, or make room",
+            )
+        return ok(f"{size(free_bytes)} free, the limit is {limit}")
+
+    def files(self) -> Finding:
+        """Whether a file can be made, written and locked there."""
+        directory = self._settings.directory
+        incoming = Layout(directory, "").incoming
+        place = existing(incoming)
+        kind = kind_of(place)
+        try:
+            if place in (incoming, directory):
+                try_file(place, TRIED_BYTES)
+            elif is_read_only(place):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+            elif not os.access(place, os.W_OK | os.X_OK):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                return fail(
+                    f"nothing can be written: {error.strerror}",
+                    f"make room (a quota?), or {_ELSEWHERE}",
+                )
+            return fail(
+                f"{place} ({kind}): {error.strerror}: images are read, but not kept",
+                _REPAIR if error.errno == errno.EACCES else _ELSEWHERE,
+            )
+        if _REMOTE.fullmatch(kind):
+            return warn(
+                f"on a network file system ({kind}): slow, and its locks may not hold",
+                "keep the store on a local disk with --cache-dir",
+            )
+        return ok(f"can be written and locked ({kind})")
+
+    def _used_bytes(self, sizes: dict[str, tuple[int, int]]) -> int:
+        records_bytes = sum(used for _, used, _ in Shelf(self._settings).usage())
+        return records_bytes + sum(used for _, used in sizes.values())
+
+
+def kind_of(path: Path, table: Path = _MOUNT_TABLE) -> str:
+    """Return the type of the file system that `path` is on, such as ``ext4``."""
+    number = os.stat(path).st_dev
+    wanted = f"{os.major(number)}:{os.minor(number)}"
+    for line in reversed(table.read_text(errors="replace").splitlines()):
+        fields, _, rest = line.partition(" - ")
+        if fields.split()[2] == wanted:
+            return rest.split()[0]
+    return "unknown"
+
+
+def is_read_only(path: Path) -> bool:
+    """Whether its file system is mounted so; root's permissions do not tell."""
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)

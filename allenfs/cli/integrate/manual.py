@@ -1,0 +1,218 @@
+"""The manual pages, made from the parsers: they say what the program takes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from typing import TYPE_CHECKING
+
+from allenfs import __version__, config
+from allenfs.cli import fstab
+from allenfs.service import network
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_WIDTH = 76
+_ESCAPES = {
+    ord(char): escape
+    for char, escape in (
+        *(("\\", "\\e"), ("-", "\\-"), ("'", "\\(aq"), ("`", "\\(ga")),
+        *(("^", "\\(ha"), ("~", "\\(ti")),
+    )
+}
+
+_ENVIRONMENT = (
+    (config.API_URL_VARIABLE, "the service, where no flag says one"),
+    (config.CACHE_DIR_VARIABLE, "the folder of the stored images"),
+    (config.CACHE_SIZE_VARIABLE, "how large it may become, as in 500MB or 10GiB"),
+    (network.PROXY_VARIABLE, "the proxy, before those of all programs"),
+    ("HTTPS_PROXY, HTTP_PROXY, NO_PROXY", "the proxy, as curl(1) reads them"),
+    (", ".join(network.CA_BUNDLE_VARIABLES), "certificates that are trusted, too"),
+    (network.NETRC_VARIABLE, "passwords of services, where not in ~/.netrc"),
+    ("NOTIFY_SOCKET", "in the foreground: who is told that the mount answers"),
+)
+_FILES = (
+    ("~/.cache/allenfs", "the stored images and records"),
+    ("~/.local/state/allenfs/allenfs.log", "why something could not be read"),
+)
+_EXIT_STATUS = (
+    ("0", "done"),
+    ("1", "it failed, and one line says why"),
+    ("2", "a wrong command line"),
+    ("3", "a mount that failed"),
+)
+_HELPER_EXIT_STATUS = (
+    ("0", "mounted, or it was already"),
+    ("1", "a wrong option or source"),
+    ("2", "a system error"),
+    ("32", "a mount that failed"),
+)
+_HELPER_TEXT = (
+    "Whatever allenfs(1) takes as a flag is an option here, without the dashes: "
+    "cache-dir=/var/cache/allenfs. So are the options of libfuse that allenfs mount "
+    "takes after -o. The options of mount(8), fstab(5) and systemd.mount(5) that are "
+    "for them alone may be there, and change nothing. Nothing is ever written, also "
+    "where rw is said. A comma in a value stands between double quotes.",
+    "At boot there is no home folder of a user: the images of root are kept below "
+    "/root/.cache, unless cache-dir= says where.",
+)
+_SETUID_TEXT = "mount as this user, who then owns the mount, the images and the log"
+FSTAB = (
+    "default  /mnt/allen  allenfs  "
+    "noauto,x-systemd.automount,_netdev,nofail,allow_other  0 0"
+)
+
+
+def allenfs_page(top: argparse.ArgumentParser) -> str:
+    """Return allenfs(1).
+
+    Parameters
+    ----------
+    top
+        The parser of the whole command line.
+    """
+    summary = (top.description or "").rstrip(".")
+    return _page(
+        _head("allenfs", 1, f"{summary[:1].lower()}{summary[1:]}"),
+        _section("SYNOPSIS", _usage(top)),
+        _section("DESCRIPTION", _text(top.description or "")),
+        _section("OPTIONS", _terms(_described(top))),
+        _section("COMMANDS", *map(_command, _commands(top))),
+        _section("ENVIRONMENT", _terms(_ENVIRONMENT)),
+        _section("FILES", _terms(_FILES)),
+        _section("EXIT STATUS", _terms(_EXIT_STATUS)),
+        _section("SEE ALSO", _text("mount.allenfs(8), fusermount(1)")),
+    )
+
+
+def helper_page() -> str:
+    """Return mount.allenfs(8)."""
+    helper = fstab.parser()
+    flags = [
+        (_without_dashes(term), text)
+        for term, text in _described(fstab.mount_parser())
+        if term.startswith(("--", "-v, --"))
+        and not term.startswith(tuple(f"--{name}" for name in fstab.NO_OPTIONS))
+    ]
+    flags.append((f"{fstab.SETUID}=USER", _SETUID_TEXT))
+    return _page(
+        _head(fstab.PROGRAM, 8, "mount the Allen Brain Atlas image services"),
+        _section("SYNOPSIS", _usage(helper)),
+        _section(
+            "DESCRIPTION",
+            _text(helper.description or ""),
+            ".PP",
+            "\n.PP\n".join(map(_text, _HELPER_TEXT)),
+        ),
+        _section("OPTIONS", _terms(_described(helper))),
+        _section("MOUNT OPTIONS", _terms(flags)),
+        _section("EXAMPLES", _text("A line of fstab(5):"), ".PP", *_verbatim(FSTAB)),
+        _section("EXIT STATUS", _terms(_HELPER_EXIT_STATUS)),
+        _section("SEE ALSO", _text("allenfs(1), mount(8), fstab(5)")),
+    )
+
+
+def _commands(
+    parser: argparse.ArgumentParser,
+) -> Iterator[argparse.ArgumentParser]:
+    """Yield the parsers of the commands, and of the commands of a command."""
+    for action in parser._actions:  # noqa: SLF001 - argparse has no other way
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            for command in action.choices.values():
+                yield command
+                yield from _commands(command)
+
+
+def _described(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
+    """Yield what a parser takes, and what that does."""
+    for action in parser._actions:  # noqa: SLF001
+        if action.help == argparse.SUPPRESS or isinstance(
+            action,
+            argparse._SubParsersAction,  # noqa: SLF001
+        ):
+            continue
+        value = action.metavar or (
+            f"{{{','.join(map(str, action.choices))}}}"
+            if action.choices
+            else action.dest.upper()
+        )
+        names = ", ".join(action.option_strings)
+        takes_value = action.nargs != 0
+        term = " ".join(filter(None, [names, str(value) if takes_value else ""]))
+        text = (action.help or "") % {**vars(action), "prog": parser.prog}
+        yield term, text
+
+
+def _without_dashes(term: str) -> str:
+    """Return ``cache-dir=DIR`` for ``--cache-dir DIR``."""
+    return term.rpartition("--")[2].replace(" ", "=", 1)
+
+
+def _head(name: str, section: int, summary: str) -> str:
+    return "\n".join(
+        [
+            f'.TH {_escaped(name.upper())} {section} {_date()} "allenfs {__version__}"',
+            ".SH NAME",
+            f"{_escaped(name)} \\- {_escaped(summary)}",
+        ]
+    )
+
+
+def _date() -> str:
+    """Return today, or what who builds a package wants to be today."""
+    seconds = os.environ.get("SOURCE_DATE_EPOCH", "")
+    now_s = int(seconds) if seconds.isdecimal() else time.time()
+    return time.strftime("%Y-%m-%d", time.gmtime(now_s))
+
+
+def _page(*parts: str) -> str:
+    return "\n".join(parts) + "\n"
+
+
+def _section(title: str, *parts: str) -> str:
+    return "\n".join([f".SH {title}", *parts])
+
+
+def _command(parser: argparse.ArgumentParser) -> str:
+    parts = [
+        f".SS {_escaped(parser.prog.partition(' ')[2])}",
+        _text(parser.description or ""),
+        ".PP",
+        _usage(parser),
+    ]
+    return "\n".join([*parts, _terms(_described(parser))])
+
+
+def _usage(parser: argparse.ArgumentParser) -> str:
+    formatter = argparse.HelpFormatter(parser.prog, width=_WIDTH)
+    formatter.add_usage(
+        parser.usage,
+        parser._actions,  # noqa: SLF001
+        parser._mutually_exclusive_groups,  # noqa: SLF001
+        prefix="",
+    )
+    return "\n".join(_verbatim(formatter.format_help().strip()))
+
+
+def _verbatim(text: str) -> list[str]:
+    return [".nf", *map(_escaped, text.splitlines()), ".fi"]
+
+
+def _terms(terms: Iterable[tuple[str, str]]) -> str:
+    lines: list[str] = []
+    for term, text in terms:
+        # a term without a text would have the next one in its place
+        lines += [".TP", f"\\fB{_escaped(term)}\\fR", _text(text) if text else "\\&"]
+    return "\n".join(lines)
+
+
+def _text(text: str) -> str:
+    return _escaped(" ".join(text.split()))
+
+
+def _escaped(line: str) -> str:
+    """Escape what roff(7) would take for a request, a glyph or an escape."""
+    escaped = line.translate(_ESCAPES)
+    return f"\\&{escaped}" if escaped.startswith(".") else escaped

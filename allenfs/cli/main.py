@@ -1,0 +1,106 @@
+"""The command line: arguments in, exit codes out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+from allenfs import __version__
+from allenfs.cli import cache, fstab, mount, path, sample_service, status, umount, url
+from allenfs.cli.doctor import command as doctor
+from allenfs.cli.integrate import command as integrate
+from allenfs.cli.prefetch import command as prefetch
+from allenfs.errors import AllenFSError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_EXIT_FAILED, _EXIT_INTERRUPTED = 1, 130
+
+
+class Command(Protocol):
+    """A module of ``allenfs.commands``.
+
+    Attributes
+    ----------
+    SUMMARY : str
+        What it does, in a few words.
+    """
+
+    SUMMARY: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Say what the command takes."""
+
+    def run(self, parsed: argparse.Namespace) -> int | None:
+        """Do it; return the exit code, None for 0."""
+
+
+COMMANDS: dict[str, Command] = {
+    "mount": mount,
+    "umount": umount,
+    "status": status,
+    "url": url,
+    "path": path,
+    "prefetch": prefetch,
+    "cache": cache,
+    "doctor": doctor,
+    "sample-service": sample_service,
+    "integrate": integrate,
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser; `command` in its result names the command."""
+    top = argparse.ArgumentParser(
+        prog="allenfs",
+        description="The images of the Allen Brain Atlas as files.",
+        allow_abbrev=False,
+    )
+    top.set_defaults(top=top)  # for who describes the command line
+    top.add_argument("--version", action="version", version=f"allenfs {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        command.add_arguments(
+            commands.add_parser(
+                name,
+                help=command.SUMMARY,
+                description=f"{command.SUMMARY[0].upper()}{command.SUMMARY[1:]}.",
+                allow_abbrev=False,
+            )
+        )
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code.
+
+    0, or 2 for a wrong command line, 3 for a mount that failed, 1 for the
+    rest, with one line on stderr.
+    """
+    _open_streams()
+    given = sys.argv[1:] if argv is None else argv
+    if fstab.is_call(given) and given[0] not in COMMANDS:
+        return fstab.main(given)
+    parsed = parser().parse_args(given)
+    try:
+        return COMMANDS[parsed.command].run(parsed) or 0
+    except AllenFSError as error:
+        print(f"allenfs: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"allenfs: {error}", file=sys.stderr)
+        return _EXIT_FAILED
+    except KeyboardInterrupt:
+        return _EXIT_INTERRUPTED
+
+
+def _open_streams() -> None:
+    """Let what was closed lead nowhere, so that no file takes its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            fd = os.open(os.devnull, os.O_RDWR)
+            stream = os.fdopen(fd, mode, encoding="utf-8", closefd=False)
+            setattr(sys, name, stream)

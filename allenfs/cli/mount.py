@@ -1,0 +1,198 @@
+"""``allenfs mount``: mount the image services, in the background or here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from allenfs import config
+from allenfs.cli import arguments
+from allenfs.config import MountSettings
+from allenfs.errors import (
+    ConfigError,
+    MountError,
+    NetworkSettingError,
+    ProcessLimitError,
+    UnsafeStoreError,
+    UrlError,
+)
+from allenfs.mount import verbosity
+from allenfs.mount.log_output import LogOutput
+from allenfs.service import network
+from allenfs.text import printable
+
+if TYPE_CHECKING:
+    import argparse
+
+SUMMARY = "mount the image services on a directory"
+
+_MAX_READAHEAD = 999
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    arguments.add_service(parser)
+    arguments.add_store(parser)
+    arguments.add_limits(parser)
+    parser.add_argument(
+        "--readahead",
+        type=arguments.whole_number(0, _MAX_READAHEAD),
+        default=config.DEFAULT_READAHEAD_IMAGES,
+        metavar="N",
+        help="images downloaded ahead of who opens one after the other, 0 for none "
+        "(default %(default)s)",
+    )
+    parser.add_argument(
+        "--allow-other", action="store_true", help="let other users see the mount"
+    )
+    parser.add_argument(
+        "-o",
+        dest="fuse_options",
+        action="append",
+        default=[],
+        metavar="FUSE-OPTIONS",
+        help="options for libfuse, separated by commas",
+    )
+    parser.add_argument(
+        "--foreground", action="store_true", help="serve until unmounted"
+    )
+    parser.add_argument(
+        "--log-file",
+        type=arguments.checked(arguments.absolute_path),
+        metavar="FILE",
+        help="default: stderr in the foreground, else allenfs/allenfs.log in the "
+        "user's state folder",
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="log every step")
+    arguments.add_mountpoint(parser)
+
+
+def run(parsed: argparse.Namespace) -> None:
+    """Mount; return when the mountpoint answers, in the foreground when it ended."""
+    from allenfs.mount import daemon  # noqa: PLC0415 - `url` and `path` do without it
+
+    if parsed.foreground:
+        verbosity.hold()
+    # what serves does so in another directory
+    os.environ.update(network.absolute_variables(os.environ))
+    settings = settings_of(parsed)
+    if settings.service.proxy:
+        # not an argument: everybody could read its password there
+        os.environ[network.PROXY_VARIABLE] = settings.service.proxy
+    try:
+        if parsed.foreground:
+            _serve(parsed, settings)
+            return
+        log_file = parsed.log_file or _default_log_file()
+        daemon_arguments = _daemon_arguments(parsed, settings, log_file)
+        warnings = daemon.start(settings.mountpoint, daemon_arguments)
+    except (OSError, ProcessLimitError) as error:
+        raise MountError(str(error)) from error
+    for warning in warnings:
+        print(warning, file=sys.stderr)
+
+
+def _serve(parsed: argparse.Namespace, settings: MountSettings) -> None:
+    from allenfs.mount import daemon  # noqa: PLC0415 - as above
+
+    settings = _with_store(settings)
+    log_output = _set_up_log(parsed.log_file, verbose=parsed.verbose)
+    os.chdir("/")  # a mount must not keep the current directory busy
+    # without a log file the log goes to stderr, and has the warning already
+    daemon.run(settings, log_output, warn=_warn if parsed.log_file else None)
+
+
+def settings_of(parsed: argparse.Namespace) -> MountSettings:
+    """Read what `add_arguments` has added, and the environment.
+
+    The store's directory is not touched: its file system may hang, and the command
+    must not hang with it as the daemon does.
+
+    Raises
+    ------
+    ConfigError, MountError
+    """
+    try:
+        service = arguments.service_settings(parsed)
+    except (NetworkSettingError, UrlError) as error:
+        raise MountError(str(error)) from error
+    store = arguments.chosen_store(parsed, config.service_name(service.api_url))
+    options = config.parse_fuse_options(parsed.fuse_options)
+    if parsed.allow_other:
+        options["allow_other"] = True
+    return MountSettings(
+        mountpoint=parsed.mountpoint,
+        service=service,
+        store=store,
+        sample=parsed.sample,
+        fuse_options=options,
+        readahead_images=parsed.readahead,
+    )
+
+
+def _with_store(settings: MountSettings) -> MountSettings:
+    try:
+        return replace(settings, store=arguments.checked_store(settings.store))
+    except UnsafeStoreError as error:
+        raise MountError(str(error)) from error
+
+
+def _warn(text: str) -> None:
+    from allenfs.mount.daemon import WARNING  # noqa: PLC0415 - as above
+
+    print(f"{WARNING}{printable(text)}", file=sys.stderr)
+
+
+def _daemon_arguments(
+    parsed: argparse.Namespace, settings: MountSettings, log_file: Path
+) -> list[str]:
+    """Spell every setting out, for a process that starts in another directory."""
+    service, store = settings.service, settings.store
+    return [
+        *("mount", "--foreground", "--log-file", str(log_file)),
+        *(["--verbose"] if parsed.verbose else []),
+        *(["--sample"] if parsed.sample else ["--api-url", service.api_url]),
+        *(["--proxy="] if service.proxy == "" else []),
+        *(["--ca-bundle", str(service.ca_bundle)] if service.ca_bundle else []),
+        *("--cache-dir", str(store.directory)),
+        *("--cache-size", str(store.capacity_bytes)),
+        *("--connections", str(service.connections)),
+        *("--readahead", str(settings.readahead_images)),
+        *("--max-image-size", str(service.max_image_bytes)),
+        *("--connect-timeout", str(service.connect_timeout_s)),
+        *("--stall-timeout", str(service.stall_timeout_s)),
+        *("--deadline", str(service.deadline_s)),
+        *("--catalog-ttl", str(service.catalog_ttl_s)),
+        *(["--allow-other"] if parsed.allow_other else []),
+        *(f"-o{options}" for options in parsed.fuse_options),
+        *("--", str(settings.mountpoint)),
+    ]
+
+
+def _default_log_file() -> Path:
+    """Return the log of a mount in the background; no log is no reason not to mount."""
+    try:
+        log_file = config.default_log_file(os.environ)
+        log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log_file.open("a").close()
+    except (OSError, ConfigError) as error:
+        print(f"allenfs: mounting without a log: {error}", file=sys.stderr)
+        return Path(os.devnull)
+    return log_file
+
+
+def _set_up_log(log_file: Path | None, *, verbose: bool) -> LogOutput:
+    output = LogOutput(log_file)
+    try:
+        output.prepare()
+    except OSError as error:
+        msg = f"cannot write the log file: {error}"
+        raise ConfigError(msg) from error
+    root = logging.getLogger("allenfs")
+    root.addHandler(output)
+    root.setLevel(logging.DEBUG if verbose else logging.INFO)
+    return output

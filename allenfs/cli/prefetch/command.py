@@ -1,0 +1,311 @@
+"""``allenfs prefetch``: fetch files ahead, see which are here, let them go."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import operator
+import os
+import posixpath
+import signal
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from allenfs import config
+from allenfs.assembly import on_sample
+from allenfs.cli import arguments
+from allenfs.cli.prefetch import path_list
+from allenfs.cli.prefetch.gathering import Gathering, Task
+from allenfs.cli.prefetch.outage import Outage
+from allenfs.cli.prefetch.report import Report
+from allenfs.errors import AllenFSError, ConfigError, UrlError
+from allenfs.model.nodes import Root
+
+if TYPE_CHECKING:
+    import argparse
+    import threading
+    from collections import deque
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+    from types import FrameType
+
+    from allenfs.cli.prefetch.selection import Tree
+
+SUMMARY = "fetch files ahead of who opens them"
+
+_EPILOG = """
+PATH is in a mount (whose store, limits and connections then hold), or in the tree, as
+dataset/100141599/ds4, and then needs no mount; --sample to --catalog-ttl are for these.
+Globs (* ? []) are expanded in the tree: quote them. - takes paths from standard input,
+one a line, and begins with the first. A directory stands for the files that it lists
+itself, and with -r for all below it, as for cp -r: a data set at all its sizes and
+views. Links that are named are followed, those that -r comes across are not.
+
+An image that is broken at the service (it answers with something that is no JPEG, also
+when it is asked again) is listed apart.
+
+Exit code: 0, or 1 where something failed (or, with --check, is not here); 130 after
+Ctrl-C. What is done is kept, and the same command goes on from there.
+"""
+
+_EXIT_FAILED = 1
+_STDIN = "-"
+_SIGNALLED = 128
+_DEFAULT_PATIENCE = "60s"
+_WARNERS = ("allenfs.store.health", "allenfs.store.cache", "allenfs.store.maintenance")
+# Evicting makes no room for anything else.
+_ALL_BYTES = 2**62
+
+
+class _Ended(KeyboardInterrupt):
+    """A signal ends the command: what was done is said."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.epilog = _EPILOG
+    task = parser.add_mutually_exclusive_group()
+    task.add_argument(
+        "--check",
+        action="store_true",
+        help="fetch no image; print the files that are not on this machine",
+    )
+    task.add_argument(
+        "--evict",
+        action="store_true",
+        help="remove the images from the store; who has one open goes on reading it",
+    )
+    task.add_argument(
+        "--skip-broken",
+        action="store_true",
+        help="images that are broken at the service are listed, and no failure",
+    )
+    parser.add_argument(
+        "-r", "--recursive", action="store_true", help="also what is below a directory"
+    )
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="say only what failed"
+    )
+    parser.add_argument(
+        "--patience",
+        type=arguments.checked(config.parse_duration),
+        default=_DEFAULT_PATIENCE,
+        metavar="TIME",
+        help="how long to go on asking, every 11 s, a service that does not answer: "
+        "seconds, or a number with m, h or d (default %(default)s)",
+    )
+    arguments.add_service(parser)
+    arguments.add_store(parser)
+    arguments.add_limits(parser)
+    parser.add_argument("paths", nargs="+", metavar="PATH")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Do it; 1 where something failed, or is not here."""
+    task = Task.FETCH
+    if parsed.check or parsed.evict:
+        task = Task.CHECK if parsed.check else Task.EVICT
+    report = Report(
+        *(task, sys.stdout, sys.stderr),
+        is_quiet=parsed.quiet,
+        skips_broken=parsed.skip_broken,
+    )
+    with _signals(), _warnings(report.warnings), contextlib.ExitStack() as stack:
+        try:
+            for gathering, outage in _gatherings(parsed, report, stack):
+                report.follow(gathering, outage)
+            return report.ended()
+        except _Ended as ended:
+            report.stop.set()
+            report.interrupted()
+            return _SIGNALLED + int(ended.args[0])
+        except BrokenPipeError:
+            # whoever read the list has enough; what is left of it goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return _EXIT_FAILED
+        finally:
+            report.stop.set()
+
+
+class _Places:
+    """The mounts that paths are in, and the tree without one (None)."""
+
+    def __init__(
+        self, parsed: argparse.Namespace, report: Report, stack: contextlib.ExitStack
+    ) -> None:
+        self._parsed = parsed
+        self._report = report
+        self._stack = stack
+        self._pause_s = config.ServiceSettings("").failure_memory_s + 1
+        self._known: dict[Path | None, tuple[Tree, Outage]] = {}
+
+    @property
+    def is_any_given_up(self) -> bool:
+        """Whether a service or store is in such trouble that no more is asked."""
+        return any(outage.reason for _, outage in self._known.values())
+
+    def require_answer(self, place: Path | None) -> None:
+        """Refuse a mount that nobody serves, before it is looked at first."""
+        from allenfs.cli.prefetch import mounted_tree  # noqa: PLC0415 - other commands do without it
+
+        if place is not None and place not in self._known:
+            mounted_tree.require_answer(place)
+
+    def gathering(
+        self, place: Path | None, patterns: Iterable[str]
+    ) -> tuple[Gathering, Outage]:
+        """Return what is to be done of `patterns`, all of one place."""
+        if place not in self._known:
+            outage = Outage(pause_s=self._pause_s, patience_s=self._parsed.patience)
+            self._known[place] = self._tree(place), outage
+        tree, outage = self._known[place]
+        gathering = Gathering(
+            *(tree, patterns, self._report.task),
+            recursive=self._parsed.recursive,
+            outage=outage,
+            stop=self._report.stop,
+        )
+        return gathering, outage
+
+    def _tree(self, place: Path | None) -> Tree:
+        from allenfs.cli.prefetch.mounted_tree import MountedTree  # noqa: PLC0415
+
+        if place is not None:
+            return MountedTree(place)
+        return _direct_tree(self._parsed, self._report.stop, self._stack)
+
+
+def _gatherings(
+    parsed: argparse.Namespace, report: Report, stack: contextlib.ExitStack
+) -> Iterator[tuple[Gathering, Outage]]:
+    """Make what is to be done of the paths, for each mount, and where there is none."""
+    places = _Places(parsed, report, stack)
+    patterns: dict[Path | None, list[str]] = {}
+    for text in parsed.paths:
+        if text != _STDIN and (located := _located(text, report)):
+            patterns.setdefault(located[0], []).append(located[1])
+    for place in patterns:
+        places.require_answer(place)
+    for place, below in patterns.items():
+        yield places.gathering(place, below)
+    if _STDIN in parsed.paths:
+        yield from _listed(places, report)
+
+
+def _listed(places: _Places, report: Report) -> Iterator[tuple[Gathering, Outage]]:
+    """Do the same of standard input; the lines of one place that follow each other."""
+
+    def is_ended() -> bool:
+        return report.stop.is_set() or places.is_any_given_up
+
+    def located() -> Iterator[tuple[Path | None, str]]:
+        try:
+            for line in path_list.lines(sys.stdin.fileno(), is_ended):
+                try:
+                    found = _located(line, report)
+                except ConfigError as error:
+                    report.failed(line, str(error))
+                    continue
+                if found is not None:
+                    yield found
+        except OSError as error:
+            report.failed("standard input", error.strerror or str(error))
+
+    # each group is gone through by the thread that finds its files
+    for place, group in itertools.groupby(located(), operator.itemgetter(0)):
+        try:
+            places.require_answer(place)
+        except AllenFSError as error:
+            report.failed(str(place), str(error))
+            continue
+        yield places.gathering(place, (below for _, below in group))
+
+
+def _located(text: str, report: Report) -> tuple[Path | None, str] | None:
+    """Return the mount that a path is in, None for the tree alone, and what is below.
+
+    None, and a failure of the report, where it is in neither.
+    """
+    from allenfs.cli.prefetch.mounted_tree import place_of  # noqa: PLC0415
+
+    place = None
+    try:
+        place = place_of(arguments.absolute_path(text))
+    except ConfigError:
+        if not text or text.startswith("."):
+            raise
+        # the current directory is gone: then it is in no mount
+    if place is not None:
+        return place
+    below = arguments.tree_path(posixpath.normpath(text).lstrip("/"))
+    if _is_in_tree(below):
+        return None, below
+    report.failed(text, "neither in a mount of allenfs, nor a path of its tree")
+    return None
+
+
+def _is_in_tree(path: str) -> bool:
+    from allenfs.model import tree  # noqa: PLC0415
+
+    return path.partition("/")[0] in tree.listing(Root(), [])
+
+
+def _direct_tree(
+    parsed: argparse.Namespace, stop: threading.Event, stack: contextlib.ExitStack
+) -> Tree:
+    from allenfs.assembly import assemble  # noqa: PLC0415
+    from allenfs.cli.prefetch.direct_tree import DirectTree  # noqa: PLC0415
+    from allenfs.store.layout import Layout  # noqa: PLC0415
+
+    try:
+        service = arguments.service_settings(parsed)
+    except UrlError as error:
+        raise ConfigError(str(error)) from error
+    store = arguments.store_settings(parsed, config.service_name(service.api_url))
+    if parsed.sample:
+        service, store = stack.enter_context(on_sample(service, store))
+    if parsed.evict:
+        store = replace(store, capacity_bytes=_ALL_BYTES)
+    return DirectTree(
+        assemble(service, store),
+        Layout(store.directory, store.service_name),
+        connections=service.connections,
+        interrupted=stop.is_set,
+    )
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Let the signals that end a command say so, but those that are ignored."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise _Ended(number)
+
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for one, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(one, end)
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+@contextlib.contextmanager
+def _warnings(said: deque[str]) -> Iterator[None]:
+    """Keep what the store warns of; failures are told otherwise."""
+
+    class Keeper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.name in _WARNERS and record.levelno >= logging.WARNING:
+                said.append(record.getMessage())
+
+    handler, log = Keeper(), logging.getLogger("allenfs")
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)

@@ -1,0 +1,124 @@
+"""The tree of images without a mount: asked of a house in this process."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from allenfs.catalog.documents import Document
+from allenfs.catalog.entries import Entry, Folder, Link, Picture, Sheet
+from allenfs.cli.prefetch.selection import Kind
+from allenfs.errors import IsADirError, PathNotFoundError
+from allenfs.model import tree
+from allenfs.model.nodes import AtlasLink, DataSetLink, SectionLink
+from allenfs.store import maintenance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from allenfs.assembly import House
+    from allenfs.store.layout import Layout
+
+
+class DirectTree:
+    """A `selection.Tree` of what a house serves.
+
+    Parameters
+    ----------
+    house, layout
+        The house, and where its store has its files.
+    connections : int
+        Requests at a time.
+    interrupted : callable
+        Looked at by who waits for the service.
+    """
+
+    def __init__(
+        self,
+        house: House,
+        layout: Layout,
+        *,
+        connections: int,
+        interrupted: Callable[[], bool],
+    ) -> None:
+        self._house = house
+        self._layout = layout
+        self._interrupted = interrupted
+        self.connections = connections
+
+    def shown(self, path: str) -> str:
+        """Return the path: it is written so."""
+        return path or "."
+
+    def names(self, path: str) -> list[str]:
+        """Return the names in a directory."""
+        return self._house.filesystem.names(
+            self._resolved(path), interrupted=self._interrupted
+        )
+
+    def kind(self, path: str, *, follow: bool) -> Kind:
+        """Return what a path is."""
+        if not follow:
+            directory, _, name = path.rpartition("/")
+            path = f"{self._resolved(directory)}/{name}".removeprefix("/")
+        entry = self._entry(path) if follow else self._at(path)
+        if isinstance(entry, Link):
+            return Kind.LINK
+        return Kind.DIRECTORY if isinstance(entry, Folder) else Kind.FILE
+
+    def local_bytes(self, path: str) -> int | None:
+        """Return the size of an image that is stored, or of a record."""
+        match self._entry(path):
+            case Picture(request) | Sheet(request):
+                known = self._house.store.peek(request)
+                return None if known is None else known.size_bytes
+            case Document() as document:  # to look is to ask for its record
+                return document.facts.size_bytes
+        return None
+
+    def fetch(self, path: str) -> int:
+        """Have an image in the store."""
+        match self._entry(path):
+            case Picture(request) | Sheet(request):
+                image = self._house.fetcher.get(request, self._interrupted)
+                return image.facts.size_bytes
+            case Document() as document:
+                return document.facts.size_bytes
+        raise IsADirError(path)
+
+    def evict(self, path: str) -> int | None:
+        """Remove an image from the store; records stay."""
+        match self._entry(path):
+            case Picture(request) | Sheet(request):
+                return maintenance.evict(self._layout, self._house.store, request)
+        return None
+
+    def store_failure(self) -> str | None:
+        """Check that the store can be written; return why not."""
+        return self._house.trouble.check()
+
+    def _entry(self, path: str) -> Entry:
+        return self._at(self._resolved(path))
+
+    def _at(self, path: str) -> Entry:
+        return self._house.filesystem.entry(path, interrupted=self._interrupted)
+
+    def _resolved(self, path: str) -> str:
+        """Go where the links in a path lead, as the kernel does in a mount."""
+        resolved = ""
+        for name in path.split("/"):
+            resolved = posixpath.join(resolved, name)
+            if _is_link(resolved):
+                target = self._house.filesystem.target(
+                    resolved, interrupted=self._interrupted
+                )
+                directory = posixpath.dirname(resolved)
+                resolved = posixpath.normpath(posixpath.join(directory, target))
+        return resolved
+
+
+def _is_link(path: str) -> bool:
+    try:
+        return isinstance(tree.parse(path), (SectionLink, DataSetLink, AtlasLink))
+    except PathNotFoundError:
+        return False

@@ -1,0 +1,280 @@
+"""Files that are fetched, looked at or evicted, a few at a time, one after the other.
+
+One thread finds the files, some work on them, and whoever iterates hears of each:
+it touches neither the tree nor the service, so that it can always be interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import errno
+import functools
+import queue
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+from allenfs.cli.prefetch import selection
+from allenfs.errors import (
+    AllenFSError,
+    BrokenImageError,
+    InterruptedWaitError,
+    ProcessLimitError,
+)
+from allenfs.service import threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from allenfs.cli.prefetch.outage import Outage
+    from allenfs.cli.prefetch.selection import Named, Tree
+
+# Found before they are worked on: so many that a total can be told, no more than
+# take 10 MB.
+_FOUND_AHEAD = 100_000
+_HEARD_LATER = 1000
+# One finds, one works.
+_FEWEST_THREADS = 2
+# A full disk is not the matter of one image that is too large.
+_UNKEPT_IN_A_ROW = 4
+# The service's trouble, or what may be.
+_OUTAGES = (errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EIO)
+
+
+class Task(enum.Enum):
+    """What to do with each file."""
+
+    FETCH = "fetch"
+    CHECK = "check"
+    EVICT = "evict"
+
+
+class Result(enum.Enum):
+    """What became of a file."""
+
+    FETCHED = "fetched"
+    LOCAL = "here already"
+    MISSING = "not here"
+    EVICTED = "evicted"
+    FAILED = "failed"
+    BROKEN = "broken at the service"
+    UNTRIED = "not tried"
+
+
+class Outcome(NamedTuple):
+    """A file that is done with.
+
+    Attributes
+    ----------
+    path : str
+        As on the command line.
+    size_bytes : int
+        Of what is, or was, on this machine.
+    cause : str
+        Why it failed.
+    """
+
+    result: Result
+    path: str
+    size_bytes: int = 0
+    cause: str = ""
+
+
+class Gathering:
+    """One task, on the files that some patterns name in one tree.
+
+    Parameters
+    ----------
+    tree, patterns
+        What to look at. One thread goes through the patterns as they are needed.
+    stop : Event
+        Ends it where it is, once set.
+
+    Attributes
+    ----------
+    found : int
+        Files that were found so far.
+    is_all_found : bool
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        patterns: Iterable[str],
+        task: Task,
+        *,
+        recursive: bool,
+        outage: Outage,
+        stop: threading.Event,
+    ) -> None:
+        self._tree = tree
+        self._patterns = patterns
+        self._recursive = recursive
+        self._outage = outage
+        self._stop = stop
+        self._work: Callable[[str], Outcome] = {
+            Task.FETCH: self._fetched,
+            Task.CHECK: self._checked,
+            Task.EVICT: self._evicted,
+        }[task]
+        # what is only looked at stays in order
+        self._workers = tree.connections if task is Task.FETCH else 1
+        self._files: queue.Queue[Named | None] = queue.Queue(_FOUND_AHEAD)
+        self._outcomes: queue.Queue[Outcome | Exception | None] = queue.Queue(
+            _HEARD_LATER
+        )
+        self._first: str | None = None
+        self._unkept = 0
+        self.found = 0
+        self.is_all_found = False
+
+    def outcomes(self, look_s: float) -> Iterator[Outcome | None]:
+        """Do it; go through what became of each file, and None every `look_s`."""
+        under_way = 0
+        for target in [self._find] + [self._work_off] * self._workers:
+            thread = threading.Thread(target=self._run, args=(target,), daemon=True)
+            try:
+                threads.start(thread)
+            except ProcessLimitError:
+                if under_way < _FEWEST_THREADS:
+                    raise
+                break  # with fewer, it takes longer
+            under_way += 1
+        while under_way:
+            try:
+                outcome = self._outcomes.get(timeout=look_s)
+            except queue.Empty:
+                yield None
+                continue
+            if isinstance(outcome, Exception):
+                raise outcome
+            if outcome is None:
+                under_way -= 1
+            else:
+                yield outcome
+
+    def rest(self) -> Iterator[Outcome]:
+        """Go through what was done and not heard of yet, without waiting."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                outcome = self._outcomes.get_nowait()
+                if isinstance(outcome, Outcome):
+                    yield outcome
+
+    def _run(self, target: Callable[[], None]) -> None:
+        try:
+            target()
+        except Exception as error:  # noqa: BLE001 - raised again where it is heard of
+            self._outcomes.put(error)
+        else:
+            self._outcomes.put(None)
+
+    def _find(self) -> None:
+        for pattern in self._patterns:
+            named = selection.files(self._tree, pattern, recursive=self._recursive)
+            while not self._is_ended() and self._outage.may_ask():
+                one = next(named, None)
+                if one is not None and one.error and one.error.errno in _OUTAGES:
+                    self._outage.failed(cause_of(one.error))
+                else:
+                    self._outage.unasked()
+                if one is None:
+                    break
+                self.found += 1
+                self._files.put(one)
+        self.is_all_found = not self._is_ended()
+        for _ in range(self._workers):
+            self._files.put(None)
+
+    def _is_ended(self) -> bool:
+        return self._stop.is_set() or self._outage.reason is not None
+
+    def _work_off(self) -> None:
+        while (named := self._files.get()) is not None and not self._stop.is_set():
+            shown = self._tree.shown(named.path)
+            error = named.error
+            if error is None:
+                try:
+                    self._outcomes.put(self._work(named.path))
+                    continue
+                except InterruptedWaitError:
+                    return
+                except (AllenFSError, OSError) as raised:
+                    error = raised
+            if error.errno == errno.ENOTCONN:
+                self._outage.give_up("the process behind the mount has ended")
+            result = Result.BROKEN if is_broken(error) else Result.FAILED
+            self._outcomes.put(Outcome(result, shown, cause=cause_of(error)))
+
+    def _checked(self, path: str) -> Outcome:
+        size_bytes = self._tree.local_bytes(path)
+        result = Result.MISSING if size_bytes is None else Result.LOCAL
+        return Outcome(result, self._tree.shown(path), size_bytes or 0)
+
+    def _evicted(self, path: str) -> Outcome:
+        size_bytes = self._tree.evict(path)
+        result = Result.MISSING if size_bytes is None else Result.EVICTED
+        return Outcome(result, self._tree.shown(path), size_bytes or 0)
+
+    def _fetched(self, path: str) -> Outcome:
+        shown = self._tree.shown(path)
+        if self._tree.local_bytes(path) is not None:
+            if path.endswith(".jpg"):
+                self._first = self._first or path
+            # compared with its checksum, and used now: not the next one to go
+            return Outcome(Result.LOCAL, shown, self._tree.fetch(path))
+        if self._failure_at_first:
+            self._give_up(self._failure_at_first)
+        while self._outage.may_ask():
+            try:
+                size_bytes = self._tree.fetch(path)
+            except (AllenFSError, OSError) as error:
+                if error.errno not in _OUTAGES or is_broken(error):
+                    self._outage.answered()
+                    raise
+                if self._outage.failed(cause_of(error)):
+                    continue
+                raise
+            self._outage.answered()
+            return self._kept(path, size_bytes)
+        return Outcome(Result.UNTRIED, shown)
+
+    def _kept(self, path: str, size_bytes: int) -> Outcome:
+        """Look whether the store has room for it, and for the first one still."""
+        shown = self._tree.shown(path)
+        first = self._first = self._first or path
+        is_kept = self._tree.local_bytes(path) is not None
+        self._unkept = 0 if is_kept else self._unkept + 1
+        is_first_gone = path != first and self._tree.local_bytes(first) is None
+        failure = None if is_kept else self._tree.store_failure()
+        if failure:
+            self._give_up(failure)
+        elif is_first_gone or self._unkept >= _UNKEPT_IN_A_ROW:
+            self._outage.give_up("the store has no room for all of it")
+        if is_kept:
+            return Outcome(Result.FETCHED, shown, size_bytes)
+        cause = f"downloaded, and not kept: {failure or 'the store has no room for it'}"
+        return Outcome(Result.FAILED, shown, cause=cause)
+
+    @functools.cached_property
+    def _failure_at_first(self) -> str | None:
+        """Why the store cannot be written; asked once, before the first download."""
+        return self._tree.store_failure()
+
+    def _give_up(self, failure: str) -> None:
+        self._outage.give_up(f"the store cannot be written: {failure}")
+
+
+def is_broken(error: AllenFSError | OSError) -> bool:
+    """Whether the service has the image, and it is no JPEG.
+
+    A mount tells it with the same words, in `user.allenfs.error`.
+    """
+    return cause_of(error).startswith(BrokenImageError.WORDS)
+
+
+def cause_of(error: AllenFSError | OSError) -> str:
+    """Return why, without the path."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(error)

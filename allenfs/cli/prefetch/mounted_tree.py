@@ -1,0 +1,200 @@
+"""The tree of images in a mount: asked of the mount, by the kernel."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import stat
+from collections import deque
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from allenfs.cli.prefetch.selection import Kind
+from allenfs.config import StoreSettings
+from allenfs.errors import AllenFSError
+from allenfs.model.images import request_of_url
+from allenfs.mount import mountpoint as mountpoints
+from allenfs.store import maintenance, trust
+from allenfs.store.cache import Store
+from allenfs.store.layout import Layout
+
+_STATUS = ".allenfs/status.json"
+_CONNECTIONS = 4  # of a mount that does not say
+_URL, _ERROR = "user.allenfs.url", "user.allenfs.error"
+_SHA256 = "user.allenfs.sha256"
+_OUTAGES = (errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EIO)
+_LINKS = 40  # as many as the kernel follows
+
+
+class Place(NamedTuple):
+    """Where a path is: a mountpoint, and the path below it."""
+
+    mountpoint: Path
+    below: str
+
+
+def place_of(path: Path) -> Place | None:
+    """Return where an absolute path is in a mount of allenfs, None if in none.
+
+    Links on the way to the mountpoint are followed; the mount is not touched: it may be
+    dead.
+    """
+    mounted = set(mountpoints.mounted())
+    names, links = deque(path.parts[1:]), 0
+    here = Path(path.root)
+    while here not in mounted:
+        if not names:
+            return None
+        name = names.popleft()
+        if name == "..":
+            here = here.parent
+            continue
+        here /= name
+        if here in mounted:
+            break
+        with contextlib.suppress(OSError):
+            target = Path(os.readlink(here))
+            links += 1
+            if links > _LINKS:
+                return None
+            here = Path("/") if target.is_absolute() else here.parent
+            names.extendleft(
+                reversed(target.parts[1:] if target.is_absolute() else target.parts)
+            )
+    return Place(here, "/".join(names))
+
+
+def require_answer(mountpoint: Path) -> None:
+    """Refuse a mount that nobody serves; takes 2 s where its process was stopped.
+
+    Raises
+    ------
+    AllenFSError
+    """
+    if mountpoints.serving_pid(mountpoint) is not None:
+        return
+    if mountpoints.is_dead(mountpoint):
+        msg = (
+            f"{mountpoint} is a dead mount: its process has ended; mount it again, or "
+            f"allenfs umount {mountpoint}"
+        )
+    else:
+        msg = f"{mountpoint} does not answer: its process was stopped, or is stuck"
+    raise AllenFSError(msg)
+
+
+class MountedTree:
+    """A `selection.Tree` of one mount: its daemon downloads, and remembers failures.
+
+    To be made of a mount that answers.
+    """
+
+    def __init__(self, mountpoint: Path) -> None:
+        self._root = mountpoint
+        self._status = _read_status(mountpoint / _STATUS)
+        connections = self._status.get("service", {}).get("connections", _CONNECTIONS)
+        self.connections = max(1, int(connections))
+        self._store: tuple[Layout, Store] | None = None
+
+    def shown(self, path: str) -> str:
+        """Return the path from the root of the file system on."""
+        return str(self._root / path)
+
+    def names(self, path: str) -> list[str]:
+        """Return the names in a directory."""
+        try:
+            return os.listdir(self._root / path)
+        except OSError as error:
+            raise self._explained(error, path) from error
+
+    def kind(self, path: str, *, follow: bool) -> Kind:
+        """Return what a path is."""
+        mode = self._stat(path, follow=follow).st_mode
+        if stat.S_ISLNK(mode):
+            return Kind.LINK
+        return Kind.DIRECTORY if stat.S_ISDIR(mode) else Kind.FILE
+
+    def local_bytes(self, path: str) -> int | None:
+        """Return the size of a file of which the mount says that it takes room."""
+        found = self._stat(path, follow=True)
+        return found.st_size if found.st_blocks else None
+
+    def fetch(self, path: str) -> int:
+        """Open and close a file: it is whole on this machine then."""
+        try:
+            fd = os.open(self._root / path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._explained(error, path) from error
+        try:
+            return os.fstat(fd).st_size
+        finally:
+            os.close(fd)
+
+    def evict(self, path: str) -> int | None:
+        """Remove an image from the mount's store; records stay."""
+        url = self._attribute(path, _URL)
+        if url is not None:
+            return maintenance.evict(*self._own_store(), request_of_url(url))
+        sha256 = self._attribute(path, _SHA256)
+        if sha256 is not None:  # a contact sheet: no image of the service
+            return maintenance.evict_sheet(*self._own_store(), sha256)
+        return None
+
+    def store_failure(self) -> str | None:
+        """Ask the mount, which checks a store that failed before."""
+        failure = _read_status(self._root / _STATUS).get("store", {}).get("failure")
+        return None if failure is None else str(failure)
+
+    def _attribute(self, path: str, name: str) -> str | None:
+        try:
+            return os.getxattr(self._root / path, name).decode()
+        except OSError as error:
+            if error.errno == errno.ENODATA:
+                return None
+            raise self._explained(error, path) from error
+
+    def _stat(self, path: str, *, follow: bool) -> os.stat_result:
+        try:
+            return os.stat(self._root / path, follow_symlinks=follow)
+        except OSError as error:
+            raise self._explained(error, path) from error
+
+    def _explained(self, error: OSError, path: str) -> OSError:
+        """Put the mount's own words in the place of the system's."""
+        places = [self._root / path]
+        if error.errno in _OUTAGES:  # of a record: directories have the last one
+            places.append(self._root)
+        if error.errno not in (errno.ENOTCONN, errno.EINTR):
+            for place in places:
+                with contextlib.suppress(OSError):
+                    words = os.getxattr(place, _ERROR).decode(errors="replace")
+                    return OSError(error.errno, words)
+        return OSError(error.errno, error.strerror)
+
+    def _own_store(self) -> tuple[Layout, Store]:
+        if self._store is None:
+            try:
+                store = self._status["store"]
+                settings = StoreSettings(
+                    Path(store["directory"]),
+                    int(store["capacity_bytes"]),
+                    str(self._status["service"]["name"]),
+                )
+            except (KeyError, TypeError, ValueError) as error:
+                msg = f"{self._root / _STATUS} does not tell where the images are kept"
+                raise AllenFSError(msg) from error
+            trust.require_own(settings.directory)
+            layout = Layout(settings.directory, settings.service_name)
+            self._store = layout, Store(settings)
+        return self._store
+
+
+def _read_status(path: Path) -> dict[str, Any]:
+    """Read what a mount says of itself: nothing, where it is of an older allenfs."""
+    try:
+        status = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return status if isinstance(status, dict) else {}

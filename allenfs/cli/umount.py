@@ -1,0 +1,27 @@
+"""``allenfs umount``: end a mount."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from allenfs.cli.arguments import add_mountpoint
+
+if TYPE_CHECKING:
+    import argparse
+
+SUMMARY = "unmount; downloads under way are given up"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    add_mountpoint(parser)
+
+
+def run(parsed: argparse.Namespace) -> None:
+    """Unmount."""
+    from allenfs.mount.unmount import unmount  # noqa: PLC0415 - `url` does without it
+
+    goes_on = unmount(parsed.mountpoint)
+    if goes_on is not None:
+        print(f"allenfs: {goes_on}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Which download happens when: single flight, read-ahead, remembered failures."""

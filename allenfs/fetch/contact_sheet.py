@@ -1,0 +1,177 @@
+"""Makes contact sheets: gets the pictures, a few at a time, and lets them be drawn."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from typing import TYPE_CHECKING
+
+from allenfs.errors import (
+    BrokenImageError,
+    DamagedStoreError,
+    ImageNotFoundError,
+    ImageTooLargeError,
+    InterruptedWaitError,
+    ProcessLimitError,
+    WrongAnswerError,
+)
+from allenfs.model import jpeg
+from allenfs.service import threads
+from allenfs.service.responses import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from allenfs.config import ServiceSettings
+    from allenfs.fetch.sheet_page import Page
+    from allenfs.model.images import ImageRequest
+    from allenfs.model.sheets import SheetRequest
+    from allenfs.service.responses import Sink
+    from allenfs.store.sealed_file import Image
+
+    class Get(Protocol):
+        """Gets an image, from the store or the service."""
+
+        def __call__(
+            self, request: ImageRequest, interrupted: Callable[[], bool], /
+        ) -> Image:
+            """Return the whole image, or raise."""
+
+
+# Of 96 MB each, at the most; the others wait.
+_SHEETS_AT_A_TIME = 4
+# Of a picture at ds6: recorded are 20 kB and 0.1 megapixels. Another is no thumbnail.
+_MAX_THUMBNAIL_BYTES, _MAX_THUMBNAIL_PX = 2**24, 2**24
+_CHUNK_BYTES = 2**20
+
+
+class SheetMaker:
+    """Draws contact sheets of images that somebody else gets. Thread-safe."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._max_workers = settings.connections
+        self._max_bytes = settings.max_image_bytes
+        self._tables = threading.Semaphore(_SHEETS_AT_A_TIME)
+
+    def make(self, request: SheetRequest, sink: Sink, get: Get) -> Answer:
+        """Get every picture, once; draw the sheet into `sink`, and check it.
+
+        What the institute marked as failed is not asked for; its cell is empty, and so
+        is that of a picture which the service does not have, or answers with no JPEG.
+
+        Raises
+        ------
+        ServiceError
+            A picture could not be got; none is there; or the sheet is larger than an
+            image may be.
+        """
+        # not by every process that mounts: 4 MB and 30 ms
+        from allenfs.fetch.sheet_page import Page  # noqa: PLC0415
+
+        with self._tables:
+            page = Page(request)
+            work = _Work(request, page, get)
+            work.run(self._max_workers)
+            data = page.jpeg()
+        if len(data) > self._max_bytes:
+            msg = f"more than {self._max_bytes} bytes, the limit for one image"
+            raise _located(ImageTooLargeError(msg), request.path)
+        sink.restart()
+        for start in range(0, len(data), _CHUNK_BYTES):
+            sink.write(data[start : start + _CHUNK_BYTES])
+        try:
+            return Answer(work.modified_ns, jpeg.inspect(sink.view()))
+        except (jpeg.CutJpegError, jpeg.NotAJpegError) as error:
+            msg = f"is not what was written: {error}"
+            raise DamagedStoreError(msg) from error
+
+
+class _Work:
+    """The pictures of one sheet, got by several threads."""
+
+    def __init__(self, request: SheetRequest, page: Page, get: Get) -> None:
+        self.modified_ns: int | None = None  # of the newest picture
+        self._request = request
+        self._page = page
+        self._get = get
+        self._places = iter(range(len(request.images)))
+        self._lock = threading.Lock()
+        self._error: BaseException | None = None
+        self._absence: ImageNotFoundError | BrokenImageError | None = None
+
+    def run(self, max_workers: int) -> None:
+        """Get and draw them all, by this thread and others; raise what fails first."""
+        others = []
+        for _ in range(min(max_workers, len(self._request.images)) - 1):
+            # a daemon: an unmounted filesystem's process waits for no sheet
+            other = threading.Thread(target=self._work, daemon=True)
+            try:
+                threads.start(other)
+            except ProcessLimitError:  # with fewer, it takes longer
+                break
+            others.append(other)
+        self._work()
+        for other in others:
+            other.join()
+        if self._error is not None:
+            raise copy.copy(self._error)  # the other's traceback holds all it used
+        if self._absence is not None and self.modified_ns is None:
+            raise copy.copy(self._absence)
+
+    def _work(self) -> None:
+        try:
+            while (place := self._next()) is not None:
+                self._fill(place)
+        except BaseException as error:  # noqa: BLE001 - the sheet's thread raises it
+            with self._lock:
+                self._error = self._error or error
+
+    def _next(self) -> int | None:
+        with self._lock:
+            return None if self._has_failed() else next(self._places, None)
+
+    def _has_failed(self) -> bool:
+        return self._error is not None
+
+    def _fill(self, place: int) -> None:
+        if self._request.images[place].failed:
+            with self._lock:
+                self._page.leave_empty(place, "failed")
+            return
+        thumbnail = self._request.thumbnail(place)
+        try:
+            image = self._get(thumbnail, self._has_failed)
+            picture = self._page.reduced(_checked(image, thumbnail), thumbnail.path)
+        except (ImageNotFoundError, BrokenImageError) as error:
+            is_absent = isinstance(error, ImageNotFoundError)
+            with self._lock:
+                # a copy: by its traceback, an error kept here would keep the sheet
+                self._absence = copy.copy(error)
+                self._page.leave_empty(place, "no image" if is_absent else "broken")
+            return
+        except InterruptedWaitError:
+            return  # another one failed, and this one's download goes on
+        with self._lock:
+            self._page.lay(place, picture)
+            self.modified_ns = max(self.modified_ns or 0, image.facts.modified_ns)
+
+
+def _checked(image: Image, request: ImageRequest) -> bytes:
+    """Return the bytes of an image that is small enough to be drawn."""
+    data = image.read(0, min(image.facts.size_bytes, _MAX_THUMBNAIL_BYTES))
+    is_small = image.facts.size_bytes <= _MAX_THUMBNAIL_BYTES
+    if is_small:
+        shape = jpeg.inspect(data)
+        is_small = shape.width_px * shape.height_px <= _MAX_THUMBNAIL_PX
+    if not is_small:
+        msg = "too large for a thumbnail"
+        raise _located(WrongAnswerError(msg), request.path)
+    return data
+
+
+def _located(
+    error: ImageTooLargeError | WrongAnswerError, path: str
+) -> ImageTooLargeError | WrongAnswerError:
+    error.url = path
+    return error

@@ -1,0 +1,288 @@
+"""How images are got: once each, a few at a time, failures remembered for a while."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, NamedTuple
+
+from allenfs.errors import (
+    DamagedStoreError,
+    ExhaustedError,
+    ProcessLimitError,
+    ServiceError,
+)
+from allenfs.fetch.failures import Failures
+from allenfs.fetch.metrics import Activity
+from allenfs.model.images import ImageRequest, ImageService
+from allenfs.service.single_flight import SingleFlight
+from allenfs.service.slots import Turns
+from allenfs.store.sealed_file import Known
+from allenfs.text import safe_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from allenfs.config import ServiceSettings
+    from allenfs.fetch.contact_sheet import SheetMaker
+    from allenfs.fetch.interfaces import ImageStore, Service
+    from allenfs.model.sheets import Request, SheetRequest
+    from allenfs.service.responses import Answer
+    from allenfs.service.slots import SpareTurn
+    from allenfs.store.sealed_file import Facts, Image
+    from allenfs.store.tempfiles import Spool
+
+
+log = safe_logger(__name__)
+
+
+class _Landing(NamedTuple):
+    image: Image
+    was_here: bool  # so that nothing was downloaded
+
+
+class Fetcher:
+    """Gets images from the store, else from the service. Safe from many threads.
+
+    One image is downloaded by one thread, however many wait for it; they share
+    what comes of it. Downloads go on when nobody waits any more.
+
+    Parameters
+    ----------
+    service, store
+        What it stands on.
+    settings : ServiceSettings
+        How long failures are remembered.
+    sheets : SheetMaker, optional
+        Makes what the service does not have.
+    turns : Turns, optional
+        Whose requests count together; else `connections` downloads at a time.
+    activity : Activity, optional
+        What counts the images that are got.
+    clock : callable
+        Monotonic seconds, for the memory of failures.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        store: ImageStore,
+        settings: ServiceSettings,
+        *,
+        turns: Turns | None = None,
+        activity: Activity | None = None,
+        sheets: SheetMaker | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._service = service
+        self._sheets = sheets
+        self._store = store
+        self._turns = turns or Turns(settings.connections)
+        self._failures = Failures(settings, clock=clock)
+        self._lock = threading.Lock()
+        self._activity = activity or Activity()
+        self._flights: SingleFlight[Request, _Landing] = SingleFlight()
+        # Images that somebody holds. A second reader gets the same object: the
+        # kernel has one page cache for a file, whoever opened it.
+        self._live: weakref.WeakValueDictionary[Request, Image] = (
+            weakref.WeakValueDictionary()
+        )
+        self._used: dict[ImageService, set[int]] = {one: set() for one in ImageService}
+        self._is_last_one_kept = True
+
+    def get(
+        self,
+        request: Request,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> Image:
+        """Return the whole, checked image; wait for its download.
+
+        Parameters
+        ----------
+        interrupted : callable
+            Looked at, by the waiting thread, many times a second.
+
+        Raises
+        ------
+        ServiceError
+            The service gave no image, now or a short while ago.
+        InterruptedWaitError
+            `interrupted` said so. The download goes on.
+        """
+        try:
+            image, was_here = self._got(request, interrupted)
+        except BaseException:
+            self._activity.not_opened()
+            raise
+        self._activity.opened(request, was_here=was_here)
+        return image
+
+    def _got(self, request: Request, interrupted: Callable[[], bool]) -> _Landing:
+        image = self._held(request)
+        if image is not None:
+            return _Landing(image, was_here=True)
+        image = self._store.find(request, unread=False)
+        if image is not None:
+            return _Landing(self._landed(request, image), was_here=True)
+        self._raise_remembered(request)
+        turn = self._turns.for_image
+        return self._flights.run(
+            request, lambda: self._fly(request, turn, _always), interrupted
+        )
+
+    @property
+    def may_go_ahead(self) -> bool:
+        """Whether to download what nobody has asked for yet.
+
+        Not while the service is in trouble, nor while the store keeps nothing.
+        """
+        return self._failures.is_calm and self._is_last_one_kept
+
+    def go_ahead(self, request: Request, turn: SpareTurn) -> None:
+        """Download an image that nobody has asked for yet, in this thread.
+
+        Who opens it meanwhile waits for this download. As long as nobody does, a
+        failure ends it, and is forgotten.
+        """
+
+        def is_asked_for() -> bool:
+            # if not, nobody can ask for this download any more
+            return not self._flights.abandon(request)
+
+        def work() -> _Landing:
+            try:
+                return self._fly(request, turn, is_asked_for)
+            except (ServiceError, ExhaustedError, ProcessLimitError):
+                raise  # no bug
+            except Exception:
+                log.exception("%s: a bug", request.path)
+                raise
+
+        if self._store.peek(request) is None:
+            self._flights.lead(request, work)
+
+    def peek(self, request: Request) -> Known | None:
+        """Return size and time of an image that is here, without opening it."""
+        image = self._held(request)
+        if image is not None:
+            return Known(image.facts.size_bytes, image.facts.modified_ns)
+        return self._store.peek(request)
+
+    def facts(self, request: Request) -> Facts | None:
+        """Return what is known of an image that is here, without reading it."""
+        image = self._held(request)
+        return self._store.facts(request) if image is None else image.facts
+
+    def is_known(self, request: Request) -> bool:
+        """Whether an image is stored."""
+        return self._store.is_known(request)
+
+    def used_ids(self, service: ImageService) -> list[int]:
+        """Ids of one service whose images were opened: now, or kept from before."""
+        stored = self._store.used_ids(service)
+        with self._lock:
+            return sorted(self._used[service].union(stored))
+
+    def last_failure(self, request: Request) -> str | None:
+        """Why the last download of this image failed, in words; None if it did not."""
+        return self._failures.reason(request)
+
+    def _held(self, request: Request) -> Image | None:
+        with self._lock:
+            return self._live.get(request)
+
+    def _raise_remembered(self, request: Request) -> None:
+        error = self._failures.remembered(request)
+        # A failure does not hide what another mount has stored since.
+        if error is not None and self._store.peek(request) is None:
+            raise error
+
+    def _fly(
+        self,
+        request: Request,
+        turn: AbstractContextManager[object],
+        is_asked_for: Callable[[], bool],
+    ) -> _Landing:
+        # What landed, or failed, between the caller's look and this one.
+        image = self._held(request)
+        if image is not None:
+            return _Landing(image, was_here=True)
+        self._raise_remembered(request)
+        is_given_up = False
+
+        def goes_on(error: ServiceError) -> bool:
+            nonlocal is_given_up
+            self._failures.note(error)
+            is_given_up = not is_asked_for()
+            return not is_given_up
+
+        try:
+            # Comparing a checksum takes time, so that it is here, where a waiting
+            # process can be interrupted, and is done once for all that wait.
+            image = self._store.find(request, unread=True)
+            was_here = image is not None
+            if image is None:
+                is_ahead = is_asked_for is not _always
+                image = self._downloaded(request, turn, goes_on, is_ahead=is_ahead)
+            return _Landing(self._landed(request, image), was_here)
+        except ServiceError as error:
+            self._failures.note(error)
+            if is_given_up or not is_asked_for():
+                log.info("not read ahead: %s: %s", request.path, error)
+            else:
+                log.warning("%s: %s", request.path, error)
+                self._activity.failed(request.path, error)
+                self._failures.remember(request, error)
+            raise
+        except ExhaustedError as error:
+            log.warning("%s: %s", request.path, error)
+            raise
+
+    def _downloaded(
+        self,
+        request: Request,
+        turn: AbstractContextManager[object],
+        goes_on: Callable[[ServiceError], bool],
+        *,
+        is_ahead: bool,
+    ) -> Image:
+        def downloaded(spool: Spool) -> Image:
+            try:
+                if not isinstance(request, ImageRequest):
+                    made = self._made(request, spool)
+                    return self._store.add(request, spool, made.modified_ns)
+                with self._activity.downloading(
+                    request, spool, turn, is_ahead=is_ahead
+                ) as followed:
+                    answer = self._service.fetch(request, spool, followed, goes_on)
+                    return self._store.add(request, spool, answer.modified_ns)
+            finally:
+                spool.close()
+
+        try:
+            image = downloaded(self._store.spool())
+        except DamagedStoreError as error:  # a disk that does not give back
+            log.warning("%s: the download %s: once more", request.path, error)
+            image = downloaded(self._store.spool(in_memory=True))
+        self._is_last_one_kept = self._store.peek(request) is not None
+        return image
+
+    def _made(self, request: SheetRequest, spool: Spool) -> Answer:
+        assert self._sheets is not None
+        # the pictures on it are not what somebody opens
+        return self._sheets.make(
+            request, spool, lambda *thumbnail: self._got(*thumbnail).image
+        )
+
+    def _landed(self, request: Request, image: Image) -> Image:
+        self._failures.forget(request)
+        with self._lock:
+            if isinstance(request, ImageRequest):
+                self._used[request.service].add(request.image_id)
+            return self._live.setdefault(request, image)
+
+
+def _always() -> bool:
+    return True

@@ -1,0 +1,54 @@
+"""What the fetcher stands on: where images come from, and where they are kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from allenfs.errors import ServiceError
+    from allenfs.model.images import ImageRequest, ImageService
+    from allenfs.model.sheets import Request
+    from allenfs.service.responses import Answer, Sink
+    from allenfs.store.sealed_file import Facts, Image, Known
+    from allenfs.store.tempfiles import Spool
+
+
+class Service(Protocol):
+    """Where images come from."""
+
+    def fetch(
+        self,
+        request: ImageRequest,
+        sink: Sink,
+        turn: AbstractContextManager[object],
+        goes_on: Callable[[ServiceError], bool],
+    ) -> Answer:
+        """Download one image, each attempt in `turn`, or raise a ServiceError."""
+
+
+class ImageStore(Protocol):
+    """Where images are kept."""
+
+    def find(self, request: Request, *, unread: bool) -> Image | None:
+        """Open a stored image; where `unread`, also one never compared yet."""
+
+    def peek(self, request: Request) -> Known | None:
+        """Return size and time of a stored image, quickly."""
+
+    def facts(self, request: Request) -> Facts | None:
+        """Return what a stored image's seal says."""
+
+    def is_known(self, request: Request) -> bool:
+        """Whether an image is stored."""
+
+    def spool(self, *, in_memory: bool = False) -> Spool:
+        """Return a new place for the bytes of a download."""
+
+    def add(self, request: Request, spool: Spool, modified_ns: int | None) -> Image:
+        """Keep a checked download."""
+
+    def used_ids(self, service: ImageService) -> list[int]:
+        """Ids of the stored images of one service."""

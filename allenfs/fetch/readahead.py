@@ -1,0 +1,230 @@
+"""Downloads ahead of who reads a listing file by file: `cp -r`, a viewer's "next"."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from allenfs.errors import ProcessLimitError
+from allenfs.fetch.window import Run
+from allenfs.model import tree
+from allenfs.model.nodes import CollectionFile
+from allenfs.service import threads
+from allenfs.store.layout import disk_bytes
+from allenfs.store.sealed_file import SEAL_BYTES
+from allenfs.text import safe_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from allenfs.model.images import ImageRequest
+    from allenfs.model.nodes import CollectionDirectory
+    from allenfs.service.slots import SpareTurn, Turns
+    from allenfs.store.sealed_file import Known
+
+log = safe_logger(__name__)
+
+# Listings that are being read at once. Of more, some begin anew at each open.
+_LISTINGS = 32
+# Of the store. What waits there to be opened must not be driven out by what comes
+# after it, nor drive out all that was read before.
+_STORE_SHARE = 4
+# Stored images are looked for so many at a time, not one at every open.
+_LOOK_AHEAD = 16
+
+
+class Fetcher(Protocol):
+    """What downloads."""
+
+    @property
+    def may_go_ahead(self) -> bool:
+        """Whether to download what nobody has asked for yet."""
+
+    def go_ahead(self, request: ImageRequest, turn: SpareTurn) -> None:
+        """Download an image that nobody has asked for yet."""
+
+    def is_known(self, request: ImageRequest) -> bool:
+        """Whether an image is stored."""
+
+    def peek(self, request: ImageRequest) -> Known | None:
+        """Return size and time of an image that is here."""
+
+
+class _Listing:
+    """A listing that is being read: its images, and the run through them."""
+
+    def __init__(self, requests: tuple[ImageRequest, ...], max_window: int) -> None:
+        self.requests = requests
+        self.places = {request.image_id: i for i, request in enumerate(requests)}
+        self.run = Run(len(requests), max_window)
+        self.largest_bytes = 0  # on disk, of its images that are here
+
+    @property
+    def unread_bytes(self) -> int:
+        return sum(self.run.guesses.values()) * self.largest_bytes
+
+
+class _Guess(NamedTuple):
+    listing: _Listing
+    place: int
+
+
+class ReadAhead:
+    """Guesses what is opened next, and lets it be downloaded. Thread-safe.
+
+    Parameters
+    ----------
+    fetcher
+        Downloads.
+    series : callable
+        The images that a directory lists, as far as they are at hand.
+    turns : Turns
+        Downloads ahead take what others leave of them, and leave one free.
+    max_window : int
+        Images to be ahead of who reads, at the most; 0 reads nothing ahead.
+    capacity_bytes : int
+        Of the store.
+    is_out_of_reach : callable
+        Whether a query failed a moment ago.
+    """
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        series: Callable[[CollectionDirectory], tuple[ImageRequest, ...]],
+        turns: Turns,
+        *,
+        max_window: int,
+        capacity_bytes: int,
+        is_out_of_reach: Callable[[], bool],
+    ) -> None:
+        self._fetcher = fetcher
+        self._is_out_of_reach = is_out_of_reach
+        self._series = series
+        self._turns = turns
+        # one turn is always left to who asks: with a single one there is none
+        self._max_workers = turns.number - 1
+        self._max_window = max_window if self._max_workers else 0
+        self._budget_bytes = capacity_bytes // _STORE_SHARE
+        self._lock = threading.Lock()
+        self._listings: dict[str, _Listing] = {}  # by path, the latest read last
+        self._workers = 0
+
+    def opened(self, path: str) -> None:
+        """Note that an image is being opened, and go ahead of it in its listing."""
+        file = tree.parse(path)
+        if not self._max_window or not isinstance(file, CollectionFile):
+            return
+        directory = path.rpartition("/")[0]
+        listing = self._listings.get(directory)
+        if listing is None:
+            listing = _Listing(self._series(file.directory), self._max_window)
+        place = listing.places.get(file.image_id)
+        if place is None:
+            self._forget(directory)  # it has got another image since
+            return
+        if listing.run.is_quiet(place):
+            return
+        with self._lock:
+            listing = self._remembered(directory, listing)
+            listing.run.opened(place)
+            self._look_ahead(listing)
+            if not self._may_go_ahead():
+                listing.run.end(place)
+            wanted = len(listing.run.open_guesses())
+            missing = max(0, min(wanted, self._max_workers - self._workers))
+            self._workers += missing
+        if missing and not listing.largest_bytes:
+            self._learn(listing, place - 1, place, place + 1)
+        for _ in range(missing):
+            self._start()
+
+    def failed(self, path: str) -> None:
+        """Note that there is no image at `path`: the next ones are no good guess."""
+        self._forget(path.rpartition("/")[0])
+
+    def _forget(self, directory: str) -> None:
+        with self._lock:
+            self._listings.pop(directory, None)
+
+    def _remembered(self, directory: str, listing: _Listing) -> _Listing:
+        """Make a listing the latest; another thread may have come with it first."""
+        known = self._listings.pop(directory, None)
+        self._listings[directory] = known or listing
+        if len(self._listings) > _LISTINGS:
+            del self._listings[next(iter(self._listings))]
+        return known or listing
+
+    def _may_go_ahead(self) -> bool:
+        return self._fetcher.may_go_ahead and not self._is_out_of_reach()
+
+    def _look_ahead(self, listing: _Listing) -> None:
+        run, requests = listing.run, listing.requests
+        for place in run.new_places():
+            if not self._fetcher.is_known(requests[place]):
+                run.guesses[place] = False
+        if not run.guesses:
+            for place in run.new_places(beyond=_LOOK_AHEAD):
+                if not self._fetcher.is_known(requests[place]):
+                    run.put_back()
+                    break
+
+    def _start(self) -> None:
+        try:
+            threads.start(threading.Thread(target=self._work, daemon=True))
+        except ProcessLimitError:  # nobody waits for this one
+            with self._lock:
+                self._workers -= 1
+
+    def _work(self) -> None:
+        """Download one guess after the other, as long as there are some."""
+        try:
+            while self._is_one_done():
+                pass
+        except Exception:
+            log.exception("reading ahead: a bug")
+            with self._lock:
+                self._workers -= 1
+
+    def _is_one_done(self) -> bool:
+        turn = self._turns.spare()
+        try:
+            guess = self._next()
+            if guess is None:
+                return False
+            listing, place = guess
+            self._fetcher.go_ahead(listing.requests[place], turn)
+        finally:
+            turn.drop()
+        self._learn(listing, place)
+        return True
+
+    def _next(self) -> _Guess | None:
+        """Take the best guess; without one, this thread's work is done."""
+        with self._lock:
+            if not self._may_go_ahead():
+                self._listings.clear()
+            for listing in reversed(self._listings.values()):
+                for place in listing.run.open_guesses():
+                    if self._fits(listing, place):
+                        listing.run.guesses[place] = True
+                        return _Guess(listing, place)
+            self._workers -= 1
+            return None
+
+    def _fits(self, listing: _Listing, place: int) -> bool:
+        """Whether the store can keep one more, until it is opened, with the others."""
+        expected_bytes = listing.largest_bytes
+        if not expected_bytes:
+            expected_bytes = listing.requests[place].size_bound_bytes()
+        unread_bytes = sum(one.unread_bytes for one in self._listings.values())
+        return unread_bytes + expected_bytes <= self._budget_bytes
+
+    def _learn(self, listing: _Listing, *places: int) -> None:
+        """Look how large the images of a listing are."""
+        for place in places:
+            if 0 <= place < len(listing.requests):
+                known = self._fetcher.peek(listing.requests[place])
+                if known is not None:
+                    cost_bytes = disk_bytes(known.size_bytes + SEAL_BYTES)
+                    listing.largest_bytes = max(listing.largest_bytes, cost_bytes)

@@ -1,0 +1,169 @@
+"""Draws a contact sheet: a title, and labelled pictures in rows."""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import io
+import math
+import unicodedata
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageDraw, ImageFont
+
+from allenfs.errors import BrokenImageError
+from allenfs.model.sheets import LABEL_PX, MARGIN_PX
+
+if TYPE_CHECKING:
+    from allenfs.model.sheets import SheetRequest
+
+_PAPER, _INK, _FAINT = (255, 255, 255), (32, 36, 42), (118, 124, 132)
+_FRAME, _EMPTY = (214, 217, 221), (243, 244, 246)
+_HEADING_PX, _FACTS_PX = 24, 15
+_NUMBER_PX, _ID_PX = 14, 11
+_SMALL_NUMBER_PX, _SMALL_ID_PX = 10, 9
+_QUALITY = 90
+_CUT = "\u2026"
+# What the font has besides ASCII.
+_DRAWABLE = "\u00b7"
+
+
+class Page:
+    """One sheet. One thread at a time; `reduced` from many."""
+
+    def __init__(self, request: SheetRequest) -> None:
+        self._request = request
+        self._grid = request.grid
+        self._canvas = Image.new("RGB", self._grid.size_px, _PAPER)
+        self._draw = ImageDraw.Draw(self._canvas)
+        self._draw_title()
+
+    def reduced(self, data: bytes, name: str) -> Image.Image:
+        """Return a JPEG as it will be on the sheet.
+
+        Raises
+        ------
+        BrokenImageError
+            It cannot be drawn. `name` says which one.
+        """
+        try:
+            with Image.open(io.BytesIO(data), formats=["JPEG"]) as opened:
+                width_px, height_px = self._size_on_page(*opened.size)
+                opened.draft("RGB", (2 * width_px, 2 * height_px))
+                picture = opened.convert("RGB")
+        except (OSError, ValueError, SyntaxError) as error:
+            msg = f"cannot be drawn: {error}"
+            failure = BrokenImageError(msg)
+            failure.url = name
+            raise failure from error
+        return picture.resize((width_px, height_px), Image.Resampling.LANCZOS)
+
+    def lay(self, place: int, picture: Image.Image) -> None:
+        """Put a picture and its label to a place, from 0."""
+        left, top = self._grid.corner_px(place)
+        width_px, height_px = self._grid.picture_px
+        left += (width_px - picture.width) // 2
+        top += height_px - picture.height  # all stand on their labels
+        self._canvas.paste(picture, (left, top))
+        self._label(place)
+
+    def leave_empty(self, place: int, word: str) -> None:
+        """Put a label to a place, and why there is no picture."""
+        left, top = self._grid.corner_px(place)
+        width_px, height_px = self._grid.picture_px
+        box = left, top, left + width_px - 1, top + height_px - 1
+        self._draw.rectangle(box, _EMPTY, _FRAME)
+        self._write(
+            word,
+            (left + width_px // 2, top + height_px // 2),
+            "mm",
+            _font(_ID_PX),
+            _FAINT,
+            width_px,
+        )
+        self._label(place)
+
+    def jpeg(self) -> bytes:
+        """Return the sheet as it is now."""
+        out = io.BytesIO()
+        self._canvas.save(out, "JPEG", quality=_QUALITY)
+        return out.getvalue()
+
+    def _size_on_page(self, width_px: int, height_px: int) -> tuple[int, int]:
+        """Scale as all; further where a picture is larger than its record says."""
+        most_px = self._grid.picture_px
+        scale = min(self._grid.scale, most_px[0] / width_px, most_px[1] / height_px)
+        return (
+            min(max(round(width_px * scale), 1), most_px[0]),
+            min(max(round(height_px * scale), 1), most_px[1]),
+        )
+
+    def _draw_title(self) -> None:
+        count = self._request.count
+        right = self._grid.size_px[0] - MARGIN_PX
+        font = _font(_FACTS_PX)
+        free_px = right - MARGIN_PX - round(font.getlength(count)) - MARGIN_PX
+        base = MARGIN_PX + _HEADING_PX
+        self._write(count, (right, base), "rs", font, _FAINT, right)
+        heading, facts = self._request.heading, self._request.facts
+        self._write(heading, (MARGIN_PX, base), "ls", _font(_HEADING_PX), _INK, free_px)
+        base += round(1.5 * _FACTS_PX)
+        self._write(facts, (MARGIN_PX, base), "ls", font, _FAINT, right - MARGIN_PX)
+
+    def _label(self, place: int) -> None:
+        image = self._request.images[place]
+        left, top = self._grid.corner_px(place)
+        width_px, height_px = self._grid.picture_px
+        is_small = self._grid.label_px < LABEL_PX
+        middle, top = left + width_px // 2, top + height_px
+        number_px = _SMALL_NUMBER_PX if is_small else _NUMBER_PX
+        id_px = _SMALL_ID_PX if is_small else _ID_PX
+        base = top + number_px + 2
+        # the gap may be used, too: the longest numbers are wider than a picture
+        width_px += self._grid.gap_px
+        number = "-" if image.section_number is None else str(image.section_number)
+        image_id = str(image.image_id)
+        self._write(number, (middle, base), "ms", _font(number_px), _INK, width_px)
+        base += id_px + 2
+        self._write(image_id, (middle, base), "ms", _font(id_px), _FAINT, width_px)
+
+    def _write(
+        self,
+        text: str,
+        where: tuple[int, int],
+        anchor: str,
+        font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+        colour: tuple[int, int, int],
+        width_px: int,
+    ) -> None:
+        line = _cut(_drawable(text), font, width_px)
+        self._draw.text(where, line, colour, font, anchor)
+
+
+@functools.lru_cache(maxsize=16)
+def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size_px)
+
+
+def _cut(
+    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width_px: int
+) -> str:
+    """Return as much of a text as fits, with an ellipsis where it is not all."""
+    if font.getlength(text) <= width_px:
+        return text
+    kept = bisect.bisect_right(
+        range(len(text)),
+        width_px,
+        key=lambda end: math.ceil(font.getlength(text[:end] + _CUT)),
+    )
+    return text[: max(0, kept - 1)].rstrip() + _CUT
+
+
+def _drawable(text: str) -> str:
+    """Write somebody's words with what the font has: accents go, the rest is ``?``."""
+    plain = unicodedata.normalize("NFKD", text)
+    return "".join(
+        one if (one.isascii() and one.isprintable()) or one in _DRAWABLE else "?"
+        for one in plain
+        if not unicodedata.combining(one)
+    )

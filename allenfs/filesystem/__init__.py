@@ -1,0 +1,1 @@
+"""Stat, list, open, read, readlink and xattrs in domain terms; no FUSE."""

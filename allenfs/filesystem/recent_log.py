@@ -1,0 +1,131 @@
+"""The newest lines of the log, kept in memory to be read from the mount."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+from allenfs.store.sealed_file import Facts
+from allenfs.text import without_controls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_KEPT_BYTES = 256 * 1024
+# Of one line: a traceback of 100 calls has 10 kB.
+_MAX_LINE_CHARS = 16 * 1024
+_FOLLOWED_BYTES = 16 * 2**20
+_GAP = b"(lines are missing here: there were more than could be kept)\n"
+
+
+class _News(NamedTuple):
+    data: bytes
+    end: int
+    modified_ns: int
+
+
+class RecentLog(logging.Handler):
+    """Keeps the newest lines, 256 KiB of them. Safe to use from many threads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: deque[bytes] = deque()
+        self._ring_lock = threading.Lock()
+        # Bytes since the beginning: up to the first line that is kept, and in all.
+        self._start = self._end = 0
+        self._modified_ns = time.time_ns()
+        self._reader: weakref.ref[LogReader] | None = None
+        self.setFormatter(
+            logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        )
+
+    @classmethod
+    @contextlib.contextmanager
+    def of(cls, logger: str) -> Iterator[RecentLog]:
+        """Keep the lines of a logger for the block."""
+        kept = cls()
+        logging.getLogger(logger).addHandler(kept)
+        try:
+            yield kept
+        finally:
+            logging.getLogger(logger).removeHandler(kept)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line; others' words in it cannot move a terminal's cursor."""
+        try:
+            text = without_controls(self.format(record)[:_MAX_LINE_CHARS])
+        except Exception:  # noqa: BLE001 - as logging's own handlers do
+            self.handleError(record)
+            return
+        line = text.encode(errors="backslashreplace") + b"\n"
+        with self._ring_lock:
+            self._lines.append(line)
+            self._end += len(line)
+            while self._end - self._start > _KEPT_BYTES:
+                self._start += len(self._lines.popleft())
+            self._modified_ns = time.time_ns()
+
+    def taken(self) -> LogReader:
+        """Return the lines as they are now, to be read, and followed."""
+        with self._ring_lock:
+            reader = self._reader() if self._reader is not None else None
+        if reader is None:
+            reader = LogReader(self)
+            with self._ring_lock:
+                # of two that come at once, each has its own
+                self._reader = weakref.ref(reader)
+        return reader
+
+    def since(self, position: int | None) -> _News:
+        """Return what came since a position; all that is kept where it is None."""
+        with self._ring_lock:
+            if position == self._end:
+                return _News(b"", position, self._modified_ns)
+            data = b"".join(self._lines)
+            if position is not None and position < self._start:
+                data = _GAP + data
+            elif position is not None:
+                data = data[position - self._start :]
+            return _News(data, self._end, self._modified_ns)
+
+
+class LogReader:
+    """The log, as those who have it open read it: what comes later is behind it.
+
+    They share one, because the kernel tells all of them one size: `tail -f` works.
+    The bytes at an offset are always the same ones, until 16 MiB have come; then it
+    begins anew, as a log that is rotated.
+    """
+
+    def __init__(self, log: RecentLog) -> None:
+        self._log = log
+        self._lock = threading.Lock()
+        news = log.since(None)
+        self._data, self._seen = bytearray(news.data), news.end
+        self._modified_ns = news.modified_ns
+
+    @property
+    def facts(self) -> Facts:
+        """Size so far, and the time of the last line."""
+        with self._lock:
+            self._catch_up()
+            return Facts(len(self._data), "", self._modified_ns, self._modified_ns)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return bytes [offset, offset + size), as far as there are some."""
+        with self._lock:
+            self._catch_up()
+            return bytes(self._data[offset : offset + size])
+
+    def _catch_up(self) -> None:
+        news = self._log.since(self._seen)
+        self._data += news.data
+        if len(self._data) > _FOLLOWED_BYTES:
+            news = self._log.since(None)
+            self._data = bytearray(news.data)
+        self._seen, self._modified_ns = news.end, news.modified_ns

@@ -1,0 +1,1 @@
+"""Values: what a path, a request, a URL and a file are. Pure, without I/O."""

@@ -1,0 +1,307 @@
+"""One image of the services: its fields give the path, the URL and the store key.
+
+A URL's query becomes directory names, names become fields, and fields become
+names and a query again, all by the table in ``parameters.py``.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+from allenfs.errors import PathNotFoundError, UrlError
+from allenfs.model.parameters import PARAMETERS, Parameter, Roi
+from allenfs.text import in_one_line, without_user
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PLAIN_FILE = "image"
+VIEWS = (
+    "expression",
+    "projection",
+    "tumor_feature_annotation",
+    "tumor_feature_boundary",
+)
+
+# 18 digits are a 64-bit number; a leading zero would be a second spelling
+ID_PATTERN = re.compile(r"[1-9][0-9]{0,17}")
+_ATLAS_FILE = re.compile(rf"atlas({ID_PATTERN.pattern})\.jpg")
+
+_KIB, _MIB = 2**10, 2**20
+
+
+class ImageService(enum.Enum):
+    """The three services: the value is the first name of a path."""
+
+    SECTION = "section"
+    PROJECTION = "projection"
+    ATLAS = "atlas"
+
+    @property
+    def endpoint(self) -> str:
+        """Name below ``/api/v2/``."""
+        return {
+            ImageService.SECTION: "image_download",
+            ImageService.PROJECTION: "projection_image_download",
+            ImageService.ATLAS: "atlas_image_download",
+        }[self]
+
+
+# section_image_download is AllenSDK's name for image_download: recorded answers
+# of the two are identical to the byte
+_ENDPOINTS = {service.endpoint: service for service in ImageService} | {
+    "section_image_download": ImageService.SECTION
+}
+# an older page of the institute prints `&` where `?` belongs
+_URL_PATH = re.compile(
+    rf"(?:/.*)?/api/v2/([a-z_]+)/({ID_PATTERN.pattern})/?(?:&(?P<query>.*))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """What one image is: equal requests are one stored image and one URL.
+
+    Attributes
+    ----------
+    service : ImageService
+    image_id : int
+        SectionImage or AtlasImage id, 1 to 18 digits.
+    downsample : int
+        Halvings of both sides, 0 (full resolution) to 10.
+    quality : int or None
+        JPEG quality 0 to 100; None is the service's own default.
+    roi : Roi or None
+    range : tuple of six int or None
+        Lower and upper bound of red, green, blue; 0 to 65 535.
+    rgb, contrast, colormap : tuple of str or None
+        AllenSDK's filters, decimals in their shortest spelling.
+    annotated : bool
+        With the atlas' drawings.
+    atlas_id : int or None
+        Whose drawings; only with `annotated`.
+    view : str or None
+        One of the four views; None is the image itself.
+    """
+
+    service: ImageService
+    image_id: int
+    downsample: int = 0
+    quality: int | None = None
+    roi: Roi | None = None
+    range: tuple[int, ...] | None = None
+    rgb: tuple[str, ...] | None = None
+    contrast: tuple[str, ...] | None = None
+    colormap: tuple[str, ...] | None = None
+    annotated: bool = False
+    atlas_id: int | None = None
+    view: str | None = None
+
+    @property
+    def path(self) -> str:
+        """Canonical path below the mountpoint."""
+        names = [self.service.value, str(self.image_id)]
+        names += [row.name(value) for row, value in self._set_parameters()]
+        return "/".join([*names, self.file_name])
+
+    @property
+    def key(self) -> str:
+        """Path in the store."""
+        return self.path
+
+    @property
+    def file_name(self) -> str:
+        """Last name of the path."""
+        if self.atlas_id is not None:
+            return f"atlas{self.atlas_id}.jpg"
+        return f"{self.view or _PLAIN_FILE}.jpg"
+
+    def url(self, base_url: str) -> str:
+        """Return the download URL below `base_url` (``https://host``)."""
+        query = [
+            part for row, value in self._set_parameters() for part in row.query(value)
+        ]
+        if self.atlas_id is not None:
+            query.append(f"atlas={self.atlas_id}")
+        if self.view is not None:
+            query.append(f"view={self.view}")
+        url = f"{base_url}/api/v2/{self.service.endpoint}/{self.image_id}"
+        return f"{url}?{'&'.join(query)}" if query else url
+
+    def size_bound_bytes(self, full_px: tuple[int, int] | None = None) -> int:
+        """Upper bound of the JPEG's size before it is known.
+
+        Three bytes a pixel and 64 KiB of headers where the pixels are known: from
+        the region, or from `full_px`, width and height at full resolution.
+        Otherwise 256 MiB (a full-resolution plate of 90 megapixels) quartered per
+        downsample, at least 1 MiB.
+        """
+        if self.roi and self.roi.width_px and self.roi.height_px:
+            return self.roi.width_px * self.roi.height_px * 3 + 64 * _KIB
+        if full_px is not None:
+            width_px, height_px = (side_px >> self.downsample for side_px in full_px)
+            return width_px * height_px * 3 + 64 * _KIB
+        return max(256 * _MIB >> 2 * self.downsample, _MIB)
+
+    def with_parameter(self, name: str) -> tuple[str, ImageRequest]:
+        """Read a parameter directory: the field it sets, and the new request.
+
+        Raises
+        ------
+        PathNotFoundError
+            `name` is no parameter of this service, or out of range.
+        """
+        is_atlas = self.service is ImageService.ATLAS
+        for row in PARAMETERS:
+            found = row.pattern.fullmatch(name)
+            if found and (row.below_atlas if is_atlas else row.below_section):
+                return row.field, replace(self, **{row.field: row.read(found)})
+        msg = f"no such parameter: {name!r}"
+        raise PathNotFoundError(msg)
+
+    def with_range(self, channels: tuple[int, ...]) -> ImageRequest:
+        """Return the request with lower and upper bound of each channel."""
+        return replace(self, range=channels)
+
+    def with_corner(self, corner_px: tuple[int, int]) -> ImageRequest:
+        """Return the request with its `roi` counted from that corner of the slide.
+
+        Parameters
+        ----------
+        corner_px : tuple of int
+            Left and top of the image on its slide, in full-resolution pixels.
+
+        Raises
+        ------
+        PathNotFoundError
+            No path names a place so far away.
+        """
+        return replace(self, roi=(self.roi or Roi()).moved(*corner_px))
+
+    def with_file(self, name: str) -> ImageRequest:
+        """Read a file name: the request with its view or atlas.
+
+        Raises
+        ------
+        PathNotFoundError
+            There is no such file in this directory.
+        """
+        if name == f"{_PLAIN_FILE}.jpg":
+            return self
+        if self.service is ImageService.ATLAS:
+            found = _ATLAS_FILE.fullmatch(name)
+            if found and self.annotated:
+                return replace(self, atlas_id=int(found[1]))
+        elif name.removesuffix(".jpg") in VIEWS and name.endswith(".jpg"):
+            return replace(self, view=name.removesuffix(".jpg"))
+        msg = f"no such file: {name!r}"
+        raise PathNotFoundError(msg)
+
+    def _set_parameters(self) -> Iterator[tuple[Parameter, object]]:
+        for parameter in PARAMETERS:
+            value = getattr(self, parameter.field)
+            if value != parameter.default:
+                yield parameter, value
+
+
+def file_names(
+    service: ImageService, views: tuple[str, ...] = VIEWS
+) -> tuple[str, ...]:
+    """Return the files that a directory of an image lists, given the image's views."""
+    if service is ImageService.ATLAS:
+        views = ()
+    return tuple(f"{name}.jpg" for name in (_PLAIN_FILE, *views))
+
+
+def request_of_url(url: str) -> ImageRequest:
+    """Return the request that a download URL stands for, whatever its host.
+
+    Raises
+    ------
+    UrlError
+        No download URL of the three services, or one that no path stands for.
+    """
+    try:
+        parts = urlsplit(url)
+        found = _URL_PATH.fullmatch(parts.path)
+        query = (found and found["query"]) or ""
+        pairs = parse_qsl(f"{query}&{parts.query}", keep_blank_values=True)
+    except ValueError as error:
+        # its words quote the URL as it is, line ends of all alphabets included
+        why = in_one_line(without_user(str(error)), 200)
+        msg = f"not a URL: {without_user(url)!r}: {why}"
+        raise UrlError(msg) from error
+    service = _ENDPOINTS.get(found[1]) if found else None
+    if parts.scheme not in ("http", "https") or found is None or service is None:
+        msg = f"not a download URL of an image service: {without_user(url)!r}"
+        raise UrlError(msg)
+    try:
+        return _request_of_query(ImageRequest(service, int(found[2])), pairs)
+    except PathNotFoundError as error:
+        msg = f"no path stands for {without_user(url)!r}: {error}"
+        raise UrlError(msg) from error
+
+
+def _request_of_query(
+    request: ImageRequest, pairs: list[tuple[str, str]]
+) -> ImageRequest:
+    query = dict(pairs)
+    if len(query) < len(pairs):
+        msg = "a parameter stands twice"
+        raise PathNotFoundError(msg)
+    for name in _parameter_names(query):
+        _, request = request.with_parameter(name)
+    # expression=false and the like ask for nothing
+    names = [f"{view}.jpg" for view in VIEWS if _is_true(query.pop(view, "false"))]
+    if "view" in query:
+        names.append(f"{_one_of(query.pop('view'), VIEWS)}.jpg")
+    if "atlas" in query:
+        names.append(f"atlas{query.pop('atlas')}.jpg")
+    if query:
+        msg = f"parameter {next(iter(query))!r} has no place in a path"
+        raise PathNotFoundError(msg)
+    if len(names) > 1:
+        msg = f"more than one view: {names}"
+        raise PathNotFoundError(msg)
+    return request.with_file(names[0]) if names else request
+
+
+def _parameter_names(query: dict[str, str]) -> Iterator[str]:
+    """Take what parameter directories stand for out of `query`, as their names."""
+    if "downsample" in query:
+        yield f"ds{query.pop('downsample')}"
+    if "quality" in query:
+        yield f"q{query.pop('quality')}"
+    left, top, width, height = (
+        _digits(query.pop(key, "")) for key in ("left", "top", "width", "height")
+    )
+    if left or top or width or height:
+        size = f"{width}x{height}" if width or height else ""
+        yield f"roi{size}" + (f"+{left}+{top}" if left or top else "")
+    for key in ("range", "rgb", "contrast", "colormap"):
+        if key in query:
+            yield key + query.pop(key)
+    if _is_true(query.pop("annotation", "false")):
+        yield "annotated"
+
+
+def _is_true(value: str) -> bool:
+    return _one_of(value, ("true", "false")) == "true"
+
+
+def _one_of(value: str, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        msg = f"{value!r} is none of {', '.join(allowed)}"
+        raise PathNotFoundError(msg)
+    return value
+
+
+def _digits(value: str) -> str:
+    if value.strip("0123456789"):
+        msg = f"not a number of pixels: {value!r}"
+        raise PathNotFoundError(msg)
+    return value

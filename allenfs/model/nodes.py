@@ -1,0 +1,286 @@
+"""What a path can name: one class for each kind of directory, file and link.
+
+The path alone tells a node; whether it exists, the grammar says for images, and
+the catalog for everything below `dataset` and `browse` and the `CatalogNode`s.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from allenfs.model.images import ImageRequest, ImageService
+    from allenfs.model.records import SectionImage
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The mountpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceDirectory:
+    """``section``, ``projection`` or ``atlas``."""
+
+    service: ImageService
+
+
+@dataclass(frozen=True, slots=True)
+class ImageDirectory:
+    """``section/ID``."""
+
+    request: ImageRequest
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterDirectory:
+    """Below it, with what its parameters ask for.
+
+    Attributes
+    ----------
+    equalized : bool
+        With the `range` of its data set, which the catalog knows.
+    from_corner : bool
+        The `roi` counts from the image's own corner; where on the slide that is,
+        the catalog knows.
+    """
+
+    request: ImageRequest
+    equalized: bool = False
+    from_corner: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A file: one image; `equalized` and `from_corner` as in a directory."""
+
+    request: ImageRequest
+    equalized: bool = False
+    from_corner: bool = False
+
+
+class Subject(enum.Enum):
+    """What an ``info.json`` is about."""
+
+    SECTION = "section"
+    PLATE = "atlas"
+    DATA_SET = "dataset"
+    ATLAS = "browse/atlas"
+
+
+@dataclass(frozen=True, slots=True)
+class InfoFile:
+    """``info.json``: the record of its directory."""
+
+    subject: Subject
+    subject_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SectionsFile:
+    """``dataset/ID/sections.csv``."""
+
+    data_set_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SectionLink:
+    """``section/ID/dataset`` or ``section/ID/nissl``."""
+
+    image_id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataSetsDirectory:
+    """``dataset``."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a directory of many images shows them.
+
+    Attributes
+    ----------
+    request : ImageRequest
+        Of no image in particular: its id is 0.
+    equalized, from_corner : bool
+        As in a `ParameterDirectory`.
+    treatment : str or None
+        Only the plates of this treatment, in the service's own words.
+    """
+
+    request: ImageRequest
+    equalized: bool = False
+    from_corner: bool = False
+    treatment: str | None = None
+
+    def of(self, image_id: int) -> ImageRequest:
+        """Return the request of one image, as far as the path tells it."""
+        return replace(self.request, image_id=image_id)
+
+    def shows(self, image: SectionImage) -> bool:
+        """Whether an image is among those that are shown."""
+        if self.request.annotated and not image.annotated:
+            return False
+        if self.from_corner and image.corner_px is None:
+            return False
+        return self.treatment is None or self.treatment in image.treatments
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionDirectory:
+    """``dataset/ID``, ``browse/atlas/ID``, and the views below them."""
+
+    subject: Subject
+    subject_id: int
+    view: View
+    is_view: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionFile:
+    """``NNNN_IMAGEID.jpg`` in one of those."""
+
+    directory: CollectionDirectory
+    image_id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SheetFile:
+    """``contact_sheet.jpg`` in one of those."""
+
+    directory: CollectionDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class BrowseDirectory:
+    """``browse``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProductsDirectory:
+    """``browse/product``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProductDirectory:
+    """``browse/product/ABBR``."""
+
+    product: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenesDirectory:
+    """``browse/product/ABBR/gene``."""
+
+    product: str
+
+
+@dataclass(frozen=True, slots=True)
+class GeneDirectory:
+    """``browse/product/ABBR/gene/ACRONYM``."""
+
+    product: str
+    acronym: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneDirectory:
+    """``browse/product/ABBR/gene/ACRONYM/PLANE``."""
+
+    product: str
+    acronym: str
+    plane: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProductDataSetsDirectory:
+    """``browse/product/ABBR/dataset``."""
+
+    product: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProductPlanesDirectory:
+    """``browse/product/ABBR/plane``."""
+
+    product: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProductPlaneDirectory:
+    """``browse/product/ABBR/plane/PLANE``."""
+
+    product: str
+    plane: str
+
+
+DataSetLinksDirectory = (
+    PlaneDirectory | ProductDataSetsDirectory | ProductPlaneDirectory
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DataSetLink:
+    """A data set in a list of data sets."""
+
+    directory: DataSetLinksDirectory
+    data_set_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class AtlasesDirectory:
+    """``browse/atlas``."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtlasLink:
+    """An atlas by its readable name."""
+
+    name: str
+
+
+BrowseNode = (
+    BrowseDirectory
+    | ProductsDirectory
+    | ProductDirectory
+    | GenesDirectory
+    | GeneDirectory
+    | PlaneDirectory
+    | ProductDataSetsDirectory
+    | ProductPlanesDirectory
+    | ProductPlaneDirectory
+    | DataSetLink
+    | AtlasesDirectory
+    | AtlasLink
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnDirectory:
+    """``.allenfs``: what the mount tells of itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFile:
+    """A file in it."""
+
+    name: str
+
+
+CatalogFile = InfoFile | SectionsFile | SectionLink | CollectionFile | SheetFile
+CatalogNode = CatalogFile | DataSetsDirectory | CollectionDirectory | BrowseNode
+Node = (
+    Root
+    | ServiceDirectory
+    | ImageDirectory
+    | ParameterDirectory
+    | ImageFile
+    | OwnDirectory
+    | OwnFile
+    | CatalogNode
+)

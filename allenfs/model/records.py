@@ -1,0 +1,328 @@
+"""Rows of the service as records: checked, typed, and with the units in their names.
+
+A row is somebody's JSON. What is not as the institute documents it makes no
+record: a name or a number that cannot be in a path is never guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+Row = dict[str, Any]
+
+# 18 digits, as in a path
+_MAX_ID = 10**18 - 1
+_MAX_SIDE_PX = 10**7
+_MAX_CHANNEL_VALUE = 65_535
+_MAX_SECTION_NUMBER = 10**9
+_NUMBER_TEXT = re.compile(r"[0-9]{1,18}")
+NISSL = "NISSL"
+# A longer text is no name in a path, whatever its encoding.
+_MAX_TEXT_CHARS = 255
+# What is asked of a row that is nested in another.
+_NESTED_FIELDS = ("name", "acronym")
+# Recorded by BlueBrain's atldld from /data/PlaneOfSection/query.json.
+PLANES = {
+    1: "coronal",
+    2: "sagittal",
+    4: "variable",
+    5: "n/a",
+    6: "transverse",
+    7: "Lateral to Medial",
+    8: "Medial to Lateral",
+    9: "Ventral to Dorsal",
+    10: "Dorsal to Ventral",
+    11: "Coronal (Caudal to Rostral)",
+    531107579: "Coronal (Rostral to Caudal)",
+    1082279372: "Tangential",
+}
+
+
+class SectionImage(NamedTuple):
+    """One image of a data set, or one plate of an atlas.
+
+    Attributes
+    ----------
+    section_number : int or None
+        None where the record has none, or one that cannot stand in a name. 0 is a
+        real one, recorded of data set 73817439.
+    width_px, height_px : int
+        At full resolution; 0 where the record does not say.
+    resolution_um : float or None
+        Micrometres per pixel at full resolution.
+    failed : bool
+        The institute's quality flag.
+    annotated : bool
+        Whether it has drawings.
+    treatments : tuple of str
+        Of a plate, such as ``NISSL``.
+    x_px, y_px : int or None
+        Left and top of the image on its slide, in full-resolution pixels; None where
+        the record does not say.
+    has_expression : bool or None
+        Whether it has an expression mask; None where the record does not say.
+    """
+
+    image_id: int
+    section_number: int | None
+    width_px: int = 0
+    height_px: int = 0
+    resolution_um: float | None = None
+    failed: bool = False
+    annotated: bool = False
+    treatments: tuple[str, ...] = ()
+    x_px: int | None = None
+    y_px: int | None = None
+    has_expression: bool | None = None
+
+    @property
+    def file_name(self) -> str:
+        """``NNNN_IMAGEID.jpg``: `ls` sorts it in section order."""
+        return f"{self.section_number or 0:04d}_{self.image_id}.jpg"
+
+    @property
+    def corner_px(self) -> tuple[int, int] | None:
+        """Left and top of the image on its slide, where its record says them."""
+        if self.x_px is None or self.y_px is None:
+            return None
+        return self.x_px, self.y_px
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """The images of one data set or atlas, in section order.
+
+    Attributes
+    ----------
+    record : dict
+        What the service said, without the images.
+    images : dict
+        By image id.
+    """
+
+    record: Row
+    images: dict[int, SectionImage]
+    equalization: tuple[int, ...] | None = None
+    treatments: tuple[str, ...] = field(default=())
+
+
+class SectionRecord(NamedTuple):
+    """A SectionImage: what the service said, and the pixels."""
+
+    record: Row
+    image: SectionImage
+    data_set_id: int | None
+
+
+class Neighbour(NamedTuple):
+    """The closest Nissl section, if there is one."""
+
+    image_id: int | None
+
+
+class Plate(NamedTuple):
+    """An AtlasImage, and the atlases that may have drawn on it."""
+
+    record: Row
+    image: SectionImage
+    atlas_ids: tuple[int, ...]
+
+
+class DataSetIds(NamedTuple):
+    """Data sets, none of them failed: ascending, and by the name of their plane.
+
+    As of the next two records, one that is empty is false.
+    """
+
+    ids: tuple[int, ...]
+    by_plane: dict[str, tuple[int, ...]]
+
+    def __bool__(self) -> bool:
+        return bool(self.ids)
+
+
+class Names(NamedTuple):
+    """Names in the service's own words, each with its id."""
+
+    ids: dict[str, int]
+
+    def __bool__(self) -> bool:
+        return bool(self.ids)
+
+
+class Titles(NamedTuple):
+    """Atlases by id, ascending; an empty title where there is none."""
+
+    by_id: dict[int, str]
+
+    def __bool__(self) -> bool:
+        return bool(self.by_id)
+
+
+def row_count(record: object) -> int:
+    """Return how many rows a record holds: of a list, or the images of a collection."""
+    match record:
+        case Collection(images=rows) | Titles(rows):
+            return len(rows)
+        case Names(rows) | DataSetIds(rows):
+            return len(rows)
+        case _:
+            return int(bool(record))
+
+
+def slim(row: Row, fields: Iterable[str]) -> Row:
+    """Return some fields of a row, and of those what the rows of a list are asked for.
+
+    Numbers, names, nulls, and of nested rows the names.
+    """
+    return {
+        name: _slim(row[name])
+        for name in fields
+        if name in row and not _is_long(row[name])
+    }
+
+
+def _slim(value: Any) -> Any:
+    if isinstance(value, (list, dict)):
+        return [slim(row, _NESTED_FIELDS) for row in rows_of(value)]
+    return value
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, str) and len(value) > _MAX_TEXT_CHARS
+
+
+def record_id(row: Row | None, key: str = "id") -> int | None:
+    """Return an id of 1 to 18 digits; None where there is none."""
+    return _whole(row.get(key), 1, _MAX_ID) if row is not None else None
+
+
+def rows_of(value: Any) -> list[Row]:
+    """Return the rows of a nested list, or a nested row; null entries are skipped."""
+    if isinstance(value, dict):
+        return [value]
+    rows = value if isinstance(value, list) else []
+    return [row for row in rows if isinstance(row, dict)]
+
+
+def first_row(value: Any) -> Row:
+    """Return the first of nested rows; an empty one where there is none."""
+    return next(iter(rows_of(value)), {})
+
+
+def plane_of(row: Row) -> str | None:
+    """Return the plane of section of a data set, by its name."""
+    names = texts(row.get("plane_of_section"), "name")
+    if names:
+        return names[0]
+    plane_id = _whole(row.get("plane_of_section_id"), 1, _MAX_ID)
+    return None if plane_id is None else PLANES.get(plane_id)
+
+
+def texts(rows: Any, key: str) -> tuple[str, ...]:
+    """Return a text field of nested rows, each text once."""
+    found = (row.get(key) for row in rows_of(rows))
+    return tuple(dict.fromkeys(text for text in found if isinstance(text, str)))
+
+
+def image_of(row: Row) -> SectionImage | None:
+    """Read a SectionImage or AtlasImage; None where it has no id."""
+    image_id = record_id(row)
+    if image_id is None:
+        return None
+    resolution_um = row.get("resolution")
+    if (
+        not isinstance(resolution_um, (int, float))
+        or isinstance(resolution_um, bool)
+        or not 0 < resolution_um < _MAX_ID
+    ):
+        resolution_um = None
+    return SectionImage(
+        image_id,
+        _section_number(row),
+        _whole(row.get("width"), 1, _MAX_SIDE_PX) or 0,
+        _whole(row.get("height"), 1, _MAX_SIDE_PX) or 0,
+        resolution_um,
+        row.get("failed") is True,
+        row.get("annotated") is True,
+        texts(row.get("treatments"), "name"),
+        _whole(row.get("x"), 0, _MAX_SIDE_PX),
+        _whole(row.get("y"), 0, _MAX_SIDE_PX),
+        bool(row["expression_path"]) if "expression_path" in row else None,
+    )
+
+
+def in_section_order(rows: Iterable[Row]) -> dict[int, SectionImage]:
+    """Read images and sort them; the service's own order is none."""
+    images = (image for image in map(image_of, rows) if image is not None)
+    ordered = sorted(
+        images, key=lambda image: (image.section_number or 0, image.image_id)
+    )
+    return {image.image_id: image for image in ordered}
+
+
+def channels(equalization: Any) -> tuple[int, ...] | None:
+    """Return an Equalization as a ``range``: None where a bound is not said."""
+    row = equalization if isinstance(equalization, dict) else {}
+    bounds = [
+        _whole(row.get(f"{colour}_{bound}"), 0, _MAX_CHANNEL_VALUE)
+        for colour in ("red", "green", "blue")
+        for bound in ("lower", "upper")
+    ]
+    said = tuple(bound for bound in bounds if bound is not None)
+    return said if len(said) == len(bounds) else None
+
+
+def nissl_of(row: Row) -> int | None:
+    """Return the Nissl section among the associates of a SectionImage row.
+
+    Where there are several, the one whose section number is closest.
+    """
+    here = _section_number(row) or 0
+    found = [
+        (not is_proven, abs((image.section_number or 0) - here), image.image_id)
+        for associate in rows_of(row.get("associates"))
+        if (image := image_of(associate)) is not None
+        and image.image_id != record_id(row)
+        and not _are_of_one_data_set(row, associate)
+        and (is_proven := _is_nissl(associate)) is not False
+    ]
+    return min(found)[-1] if found else None
+
+
+def _are_of_one_data_set(row: Row, other: Row) -> bool:
+    data_set_id = record_id(row, "data_set_id")
+    return data_set_id is not None and data_set_id == record_id(other, "data_set_id")
+
+
+def _is_nissl(row: Row) -> bool | None:
+    """Say whether a section is one; None where its treatments did not come.
+
+    Then the query is believed, which asked for Nissl sections only.
+    """
+    treatments = [
+        one["treatments"] for one in rows_of(row.get("data_set")) if "treatments" in one
+    ]
+    if not treatments:
+        return None
+    return any(NISSL in texts(rows, "name") for rows in treatments)
+
+
+def _section_number(row: Row) -> int | None:
+    return _whole(row.get("section_number"), 0, _MAX_SECTION_NUMBER)
+
+
+def _whole(value: Any, minimum: int, maximum: int) -> int | None:
+    # image_to_image_2d is known to give ids as strings
+    if isinstance(value, str) and _NUMBER_TEXT.fullmatch(value):
+        value = int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_whole and minimum <= value <= maximum else None

@@ -1,0 +1,240 @@
+"""A contact sheet: which pictures are on it, under which words, and how large it is.
+
+Everything is known from the record of a data set or an atlas, before a picture is
+here: what is drawn, and so the key in the store, and an upper bound of its size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from allenfs.model import records, views
+from allenfs.model.images import ImageRequest
+from allenfs.model.nodes import Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from allenfs.model.nodes import CollectionDirectory
+    from allenfs.model.records import Collection, Row, SectionImage
+
+SHEET_FILE = "contact_sheet.jpg"
+# Another look is another sheet: those in the stores are then not used any more.
+_DRAWING_VERSION = 1
+_DOWNSAMPLE = 6
+# 24 megapixels are 96 MB while they are drawn, and 5000 cells of the smallest kind.
+# The largest data sets have 2600 images.
+_MAX_PX, _MAX_IMAGES = 24_000_000, 5000
+# Of pictures whose record does not say how large they are, and of all.
+_USUAL_PX, _MAX_SIDE_PX = (220, 150), 400
+# Ten digits of the smallest label. However small a picture, there is room for them.
+_LEAST_WIDTH_PX, _LEAST_HEIGHT_PX = 60, 30
+_MAX_TITLE_CHARS = 500
+_LANDSCAPE = 1.5
+_KIB = 2**10
+
+MARGIN_PX, GAP_PX, TITLE_PX, LABEL_PX = 20, 12, 64, 32
+_MIN_WIDTH_PX = 760
+_SMALL_GAP_PX, _SMALL_LABEL_PX, _SMALL_CELL_PX = 6, 22, 80
+
+
+class Grid(NamedTuple):
+    """Where everything is, in pixels of the sheet; cells go row by row.
+
+    Attributes
+    ----------
+    scale : float
+        Of all pictures, at most 1: they stay comparable.
+    picture_px : tuple of int
+        Width and height of the place for a picture.
+    label_px : int
+        Height of the two lines below it.
+    """
+
+    columns: int
+    rows: int
+    scale: float
+    picture_px: tuple[int, int]
+    label_px: int
+    gap_px: int
+
+    @property
+    def cell_px(self) -> tuple[int, int]:
+        """Width and height from one cell to the next."""
+        width_px, height_px = self.picture_px
+        return width_px + self.gap_px, height_px + self.label_px + self.gap_px
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height of the sheet."""
+        width_px, height_px = self.cell_px
+        wanted_px = self.columns * width_px - self.gap_px + 2 * MARGIN_PX
+        return (
+            max(wanted_px, _MIN_WIDTH_PX),
+            TITLE_PX + self.rows * height_px - self.gap_px + 2 * MARGIN_PX,
+        )
+
+    def corner_px(self, place: int) -> tuple[int, int]:
+        """Return left and top of the cell of an image, by its place from 0."""
+        row, column = divmod(place, self.columns)
+        width_px, height_px = self.cell_px
+        return MARGIN_PX + column * width_px, MARGIN_PX + TITLE_PX + row * height_px
+
+
+@dataclass(frozen=True, slots=True)
+class SheetRequest:
+    """What one contact sheet is: equal requests are one stored image.
+
+    Attributes
+    ----------
+    path : str
+        Canonical path below the mountpoint.
+    edition : str
+        16 hex digits that differ where anything that is drawn does.
+    view : ImageRequest
+        How the pictures are got: of no image in particular.
+    heading, facts, count : str
+        The two lines of the title, in the service's words, and how many there are.
+    images : tuple of SectionImage
+        In section order.
+    """
+
+    path: str
+    edition: str
+    view: ImageRequest = field(compare=False)
+    heading: str = field(compare=False)
+    facts: str = field(compare=False)
+    count: str = field(compare=False)
+    images: tuple[SectionImage, ...] = field(compare=False)
+
+    @property
+    def key(self) -> str:
+        """Path in the store, where images have theirs."""
+        subject, subject_id = self.path.removeprefix("browse/").split("/")[:2]
+        return f"sheet/{subject_id}/{subject}_{self.edition}.jpg"
+
+    @property
+    def grid(self) -> Grid:
+        """Where everything is."""
+        return _grid(self.images)
+
+    def thumbnail(self, place: int) -> ImageRequest:
+        """Return the request of the picture at a place, from 0."""
+        return replace(self.view, image_id=self.images[place].image_id)
+
+    def size_bound_bytes(self) -> int:
+        """Upper bound of the JPEG's size before it is drawn."""
+        width_px, height_px = self.grid.size_px
+        return width_px * height_px * 3 + 64 * _KIB
+
+
+# What can be got and kept.
+Request = ImageRequest | SheetRequest
+
+
+def is_possible(number: int) -> bool:
+    """Whether so many images make a sheet."""
+    return 0 < number <= _MAX_IMAGES
+
+
+def sheet(
+    directory: CollectionDirectory, collection: Collection, view: ImageRequest
+) -> SheetRequest | None:
+    """Return the sheet of the images that a directory lists; None without any.
+
+    Parameters
+    ----------
+    view : ImageRequest
+        The directory's, equalized where it is.
+    """
+    images = views.listed(directory, collection)
+    if not is_possible(len(images)):
+        return None
+    names = [directory.subject.value, str(directory.subject_id)]
+    words = [*view.path.split("/")[2:-1], *filter(None, [view.view])]
+    names += [*filter(None, [directory.view.treatment]), *words]
+    heading, facts = _title(directory, collection.record, words)
+    view = replace(view, downsample=_DOWNSAMPLE)
+    drawn = [_DRAWING_VERSION, view.path, heading, facts]
+    shown = [(*image[:4], image.failed) for image in images]
+    digest = hashlib.sha256(json.dumps([drawn, shown]).encode())
+    return SheetRequest(
+        "/".join([*names, SHEET_FILE]),
+        digest.hexdigest()[:16],
+        view,
+        heading,
+        facts,
+        _count(directory.subject, images),
+        images,
+    )
+
+
+def _title(
+    directory: CollectionDirectory, record: Row, words: list[str]
+) -> tuple[str, str]:
+    """Return what is said of a data set or atlas, and of how it is seen."""
+    treatment = directory.view.treatment
+    if directory.subject is Subject.ATLAS:
+        heading = [f"Atlas {directory.subject_id}", *records.texts(record, "name")]
+        facts = [treatment] if treatment is not None else []
+    else:
+        heading = [f"Data set {directory.subject_id}"]
+        heading += records.texts(record.get("genes"), "acronym")
+        plane = records.plane_of(record)
+        facts = [
+            *records.texts(record.get("genes"), "name"),
+            *records.texts(record.get("products"), "name"),
+            *([] if plane is None else [plane]),
+            *records.texts(record.get("treatments"), "name"),
+        ]
+        if record.get("failed") is True:
+            facts.append("failed")
+    return _joined(heading), _joined([*facts, *words])
+
+
+def _count(subject: Subject, images: tuple[SectionImage, ...]) -> str:
+    word = "plate" if subject is Subject.ATLAS else "section"
+    failed = sum(image.failed for image in images)
+    count = f"{len(images)} {word}{'' if len(images) == 1 else 's'}"
+    return f"{count}, {failed} failed" if failed else count
+
+
+def _joined(words: Iterable[str]) -> str:
+    # no line takes more; a data set may have a hundred genes
+    return " \u00b7 ".join(words)[:_MAX_TITLE_CHARS]
+
+
+def _grid(images: tuple[SectionImage, ...]) -> Grid:
+    """Choose the largest scale, and the columns, of a sheet that is not too large."""
+    sizes_px = [
+        (image.width_px >> _DOWNSAMPLE, image.height_px >> _DOWNSAMPLE)
+        for image in images
+        if image.width_px and image.height_px
+    ] or [_USUAL_PX]
+    widest_px, highest_px = (max(sides_px) for sides_px in zip(*sizes_px, strict=True))
+    scale = min(1.0, _MAX_SIDE_PX / max(widest_px, highest_px, 1))
+    while True:
+        width_px = max(math.ceil(widest_px * scale), _LEAST_WIDTH_PX)
+        height_px = max(math.ceil(highest_px * scale), _LEAST_HEIGHT_PX)
+        grid = _arranged(len(images), scale, (width_px, height_px))
+        if math.prod(grid.size_px) <= _MAX_PX:
+            return grid
+        scale *= 0.95
+
+
+def _arranged(number: int, scale: float, picture_px: tuple[int, int]) -> Grid:
+    is_small = max(picture_px) < _SMALL_CELL_PX
+    label_px = _SMALL_LABEL_PX if is_small else LABEL_PX
+    gap_px = _SMALL_GAP_PX if is_small else GAP_PX
+    width_px, height_px = picture_px[0] + gap_px, picture_px[1] + label_px + gap_px
+    columns = round(math.sqrt(number * _LANDSCAPE * height_px / width_px))
+    fitting = (_MIN_WIDTH_PX - 2 * MARGIN_PX + gap_px) // width_px
+    columns = min(max(columns, fitting, 1), number)
+    rows = math.ceil(number / columns)
+    # the last row as full as the others, where that costs none
+    columns = max(math.ceil(number / rows), min(fitting, number))
+    return Grid(columns, rows, scale, picture_px, label_px, gap_px)

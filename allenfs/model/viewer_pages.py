@@ -1,0 +1,112 @@
+"""Addresses that people have: pages of the institute's viewers, as paths.
+
+A browser shows these addresses, and papers and programs cite them:
+
+- ``mouse.brain-map.org/experiment/show/ID``, ``…/experiment/siv?id=ID&imageId=IMAGE``
+- ``connectivity.brain-map.org/projection/experiment/ID?imageId=IMAGE``, also
+  ``…/projection/experiment/siv/ID?…``
+- ``atlas.brain-map.org/atlas?atlas=ATLAS&plate=IMAGE``, whose fragment repeats the
+  parameters for the plate that is on the screen
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from allenfs.errors import UrlError
+from allenfs.model.images import ID_PATTERN, ImageRequest, ImageService, request_of_url
+from allenfs.text import without_user
+
+_EXPERIMENT_HOSTS = re.compile(
+    r"(mouse|human|developingmouse|connectivity)\.brain-map\.org"
+)
+_ATLAS_HOST = "atlas.brain-map.org"
+# The id is in the path, or in `id`; human and connectivity put a name before it.
+_EXPERIMENT = re.compile(
+    r"(?:/[a-z]+)?/experiment(?:/(?:show|siv))?(?:/(?P<id>[^/]+))?/?"
+)
+_ATLAS = re.compile(r"/atlas/?")
+_DRAWING = re.compile(rf"(?:/.*)?/api/v2/svg(?:_download)?/({ID_PATTERN.pattern})/?")
+_API = "/api/v2/"
+_ACCEPTED = (
+    "accepted are download URLs of the image services, and the viewers' pages of an "
+    "experiment, a section (experiment/show/ID, experiment/siv?id=ID&imageId=IMAGE) "
+    "or a plate (atlas?atlas=ID&plate=IMAGE)"
+)
+
+
+def path_of_url(url: str) -> str:
+    """Return the path of a download URL, or of a page of the viewers.
+
+    An image is a file; an experiment is its directory ``dataset/ID``, an atlas
+    ``browse/atlas/ID``.
+
+    Raises
+    ------
+    UrlError
+        No path stands for it.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return request_of_url(url).path  # raises, and says what is wrong
+    page = unquote(parts.path)
+    if parts.scheme not in ("http", "https") or _API in page:
+        drawing = _DRAWING.fullmatch(page)
+        if drawing:
+            raise UrlError(_about_drawing(url, drawing[1]))
+        return request_of_url(url).path
+    experiment = _EXPERIMENT.fullmatch(page)
+    if experiment and _EXPERIMENT_HOSTS.fullmatch(host):
+        return _experiment_path(url, experiment["id"], _parameters(parts))
+    if host == _ATLAS_HOST and _ATLAS.fullmatch(page):
+        return _atlas_path(url, _parameters(parts))
+    raise _no_path(url, "a page that allenfs does not know")
+
+
+def _experiment_path(
+    url: str, data_set_id: str | None, parameters: dict[str, str]
+) -> str:
+    data_set_id = data_set_id or parameters.get("id")
+    if "imageId" in parameters:
+        image_id = _id(url, "imageId", parameters["imageId"])
+        return ImageRequest(ImageService.SECTION, image_id).path
+    if data_set_id is None:
+        raise _no_path(url, "it names no experiment")
+    return f"dataset/{_id(url, 'experiment', data_set_id)}"
+
+
+def _atlas_path(url: str, parameters: dict[str, str]) -> str:
+    if "atlas" not in parameters:
+        raise _no_path(url, "it names no atlas")
+    atlas_id = _id(url, "atlas", parameters["atlas"])
+    if "plate" not in parameters:
+        return f"browse/atlas/{atlas_id}"
+    plate_id = _id(url, "plate", parameters["plate"])
+    return ImageRequest(
+        ImageService.ATLAS, plate_id, annotated=True, atlas_id=atlas_id
+    ).path
+
+
+def _parameters(parts: SplitResult) -> dict[str, str]:
+    # viewers keep what is on the screen in the fragment: it is newer than the query
+    return dict(parse_qsl(parts.query) + parse_qsl(parts.fragment))
+
+
+def _id(url: str, name: str, text: str) -> int:
+    if not ID_PATTERN.fullmatch(text):
+        raise _no_path(url, f"{name} is not an id: {text!r}")
+    return int(text)
+
+
+def _no_path(url: str, why: str) -> UrlError:
+    return UrlError(f"no path stands for {without_user(url)!r}: {why}; {_ACCEPTED}")
+
+
+def _about_drawing(url: str, image_id: str) -> str:
+    return (
+        f"a drawing, which allenfs does not offer as SVG: {without_user(url)!r}; the "
+        f"plate with its drawings is atlas/{image_id}/annotated/image.jpg"
+    )

@@ -1,0 +1,74 @@
+"""Which views a listing offers, as far as the records say that they apply.
+
+What a service answers to a view that an image does not have is not known, so a
+listing, which `cp -r` follows, leaves such a view out. Its name can still be opened.
+
+Sources:
+
+- `expression_path` of a SectionImage is recorded with a path (101945191, ISH) and
+  with null (576989001, Nissl); that null means "no mask" is inferred.
+- "Set the value to tumor_feature_annotation to retrieve the color block image for a
+  Glioblastoma SectionImage": the institute's page "Downloading an Image", which shows
+  `projection` with an image of the mouse connectivity atlas, and the Equalization as
+  what such a data set has. For ISH, `projection` is recorded to be the plain image.
+- Product 5 is "Mouse Connectivity Projection" and product 17 is glioblastoma, as
+  clients of the live service query them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from allenfs.model.images import VIEWS
+from allenfs.model.records import record_id, rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from allenfs.model.nodes import CollectionDirectory
+    from allenfs.model.records import Collection, SectionImage
+
+_CONNECTIVITY_PRODUCT, _GLIOBLASTOMA_PRODUCT = 5, 17
+_EXPRESSION, _PROJECTION = "expression", "projection"
+_TUMOR_FEATURES = ("tumor_feature_annotation", "tumor_feature_boundary")
+
+
+def applicable(
+    images: Iterable[SectionImage], data_set: Collection | None
+) -> tuple[str, ...]:
+    """Return the views of these images; a view that nothing is known about is one.
+
+    Parameters
+    ----------
+    images : iterable of SectionImage
+        One, or all of a data set.
+    data_set : Collection or None
+        Theirs; None where it is not known.
+    """
+    hidden: set[str] = set()
+    if {image.has_expression for image in images} == {False}:
+        hidden.add(_EXPRESSION)
+    if data_set is not None:
+        products = {record_id(row) for row in rows_of(data_set.record.get("products"))}
+        is_connectivity = (
+            _CONNECTIVITY_PRODUCT in products or data_set.equalization is not None
+        )
+        if products and not is_connectivity:
+            hidden.add(_PROJECTION)
+        if (products or is_connectivity) and _GLIOBLASTOMA_PRODUCT not in products:
+            hidden.update(_TUMOR_FEATURES)
+    return tuple(view for view in VIEWS if view not in hidden)
+
+
+def listed(
+    directory: CollectionDirectory, collection: Collection
+) -> tuple[SectionImage, ...]:
+    """Return the images that a directory lists, in section order.
+
+    Below `expression`, images without a mask are left out where others have one.
+    """
+    images = tuple(filter(directory.view.shows, collection.images.values()))
+    if directory.view.request.view != _EXPRESSION:
+        return images
+    masked = tuple(image for image in images if image.has_expression is not False)
+    return masked or images

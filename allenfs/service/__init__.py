@@ -1,0 +1,1 @@
+"""HTTP: one request becomes checked bytes or rows."""

@@ -1,0 +1,103 @@
+"""Which CAs a TLS connection trusts: the system's, certifi's and the user's.
+
+Files are read once, at the start: removing them later harms no connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from allenfs.errors import NetworkSettingError
+from allenfs.service import network
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# A Python that was not built by the distribution may look elsewhere.
+_SYSTEM_FILES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # Fedora, RHEL
+    "/etc/pki/tls/certs/ca-bundle.crt",  # older ones of these
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # Alpine
+)
+_SYSTEM_DIRECTORY = "/etc/ssl/certs"
+# `openssl rehash` names certificates so, and OpenSSL looks at no others.
+_HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+
+
+def named(flag: Path | None, environ: Mapping[str, str]) -> dict[Path, str]:
+    """Map each path that the user named to the flag or variable that names it.
+
+    Parameters
+    ----------
+    flag : Path or None
+        The value of ``--ca-bundle``.
+    """
+    found = {flag: "--ca-bundle"} if flag else {}
+    for variable in network.CA_BUNDLE_VARIABLES:
+        paths = [environ.get(variable, "")]
+        if variable == network.CA_DIRECTORIES_VARIABLE:
+            paths = paths[0].split(os.pathsep)
+            # OpenSSL skips those of a list that do not exist
+            paths = [path for path in paths if os.path.isdir(path)] or paths
+        for path in filter(None, paths):
+            found.setdefault(Path(path), variable)
+    return found
+
+
+def trust_machine(context: ssl.SSLContext, fallback: str) -> None:
+    """Let `context` trust the system's CAs.
+
+    Parameters
+    ----------
+    fallback : str
+        A bundle from a package, trusted as well if it exists.
+    """
+    defaults = ssl.get_default_verify_paths()
+    files = (defaults.openssl_cafile, *_SYSTEM_FILES, fallback)
+    for file in dict.fromkeys(map(os.path.realpath, files)):
+        with contextlib.suppress(OSError):
+            context.load_verify_locations(file)
+    # OpenSSL searches these when it meets an unknown CA.
+    for directory in (defaults.openssl_capath, _SYSTEM_DIRECTORY):
+        context.load_verify_locations(capath=directory)
+
+
+def trust_named(context: ssl.SSLContext, bundles: Mapping[Path, str]) -> None:
+    """Let `context` trust the bundles that `named` returned.
+
+    Raises
+    ------
+    NetworkSettingError
+        One of them cannot be read, or holds no certificate.
+    """
+    for path, name in bundles.items():
+        _trust(context, path, name)
+        # Python 3.13's strict check rejects CAs that lack extensions of RFC 5280, as
+        # those of older inspecting proxies do.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+
+
+def _trust(context: ssl.SSLContext, path: Path, name: str) -> None:
+    try:
+        files = [path]
+        if path.is_dir():
+            files = [one for one in path.iterdir() if _HASHED_NAME.fullmatch(one.name)]
+        for file in files:
+            context.load_verify_locations(file)
+    except ssl.SSLError:
+        why = "contains no valid PEM certificate"
+    except OSError as error:
+        why = f"cannot be read ({error.strerror})"
+    else:
+        if files:
+            return
+        why = "contains no hashed certificate files: run openssl rehash on it"
+    msg = f"{name} names {str(path)!r}, which {why}; correct or unset it"
+    raise NetworkSettingError(msg)

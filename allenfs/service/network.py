@@ -1,0 +1,119 @@
+"""The way to the service as the user names it: proxy, certificates, passwords."""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import os
+import re
+import sys
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from allenfs.config import absolute
+from allenfs.errors import NetworkSettingError
+from allenfs.text import without_user
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROXY_VARIABLE = "ALLENFS_PROXY"
+CA_BUNDLE_VARIABLE = "ALLENFS_CA_BUNDLE"
+CA_DIRECTORIES_VARIABLE = "SSL_CERT_DIR"  # a list, as PATH is one
+# allenfs' own, those of requests and curl, and OpenSSL's
+CA_BUNDLE_VARIABLES = (
+    *(CA_BUNDLE_VARIABLE, "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"),
+    CA_DIRECTORIES_VARIABLE,
+)
+NETRC_VARIABLE = "NETRC"
+
+_SOCKS = ("socks5h", "socks5", "socks4a", "socks4")
+_SCHEMES = ("http", "https", *_SOCKS)
+_MAX_PORT = 65_535
+# urlsplit accepts much that urllib3 refuses
+_PLACE = re.compile(
+    r"(?:[^/?#\\[\]]*@)?"
+    r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*|\[(?P<ipv6>[^]]*)\])"
+    r"(?::(?P<port>[0-9]{1,5}))?/?"
+)
+
+
+def checked_proxy(text: str, source: str) -> str:
+    """Check a proxy's URL and return it; without a scheme it is an http proxy.
+
+    Parameters
+    ----------
+    source : str
+        The flag or variable that it came from.
+
+    Raises
+    ------
+    NetworkSettingError
+        It is not a valid proxy.
+    """
+    url = text if "://" in text else f"http://{text}"
+    why = _objection(url)
+    if why:
+        msg = f"{source}={without_user(text)!r} is not a valid proxy: {why}"
+        raise NetworkSettingError(msg)
+    return url
+
+
+def shown_proxy(url: str | None) -> str | None:
+    """Return the scheme, host and port of a proxy's URL."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def absolute_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that name certificates or a netrc file, with absolute paths.
+
+    Raises
+    ------
+    ConfigError
+        One is relative, and the current directory is gone.
+    """
+
+    def whole(path: str) -> str:
+        return path and str(absolute(os.path.expanduser(path)))
+
+    found = {}
+    for variable in (*CA_BUNDLE_VARIABLES, NETRC_VARIABLE):
+        if value := environ.get(variable):
+            is_list = variable == CA_DIRECTORIES_VARIABLE
+            paths = value.split(os.pathsep) if is_list else [value]
+            found[variable] = os.pathsep.join(map(whole, paths))
+    return found
+
+
+def _objection(url: str) -> str:
+    """Return why this is not a valid proxy URL, or an empty text."""
+    if not url.isprintable() or " " in url:
+        return "it contains a space or a control character"
+    scheme, _, place = url.partition("://")
+    if scheme.lower() not in _SCHEMES:
+        return f"the scheme must be one of {', '.join(_SCHEMES)}"
+    if not _is_place(place):
+        return (
+            "expected HOST or HOST:PORT (port 1 to 65535); percent-encode special "
+            "characters in a password, such as %2F for a slash"
+        )
+    if scheme.lower() in _SOCKS and importlib.util.find_spec("socks") is None:
+        return (
+            f"SOCKS support is not installed: run {sys.executable} -m pip install "
+            "'allenfs[socks]'"
+        )
+    return ""
+
+
+def _is_place(text: str) -> bool:
+    found = _PLACE.fullmatch(text)
+    if found is None or not 0 < int(found["port"] or 1) <= _MAX_PORT:
+        return False
+    try:
+        urlsplit(f"//{text}")  # it refuses what looks like a slash
+        return found["ipv6"] is None or bool(ipaddress.IPv6Address(found["ipv6"]))
+    except ValueError:
+        return False

@@ -1,0 +1,75 @@
+"""Ends what a connection waits for when the time for it is over."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+from allenfs.errors import ServiceTimeoutError
+from allenfs.service import threads
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Watchdog:
+    """Shuts the socket of this thread's request when `remaining_s` are over.
+
+    A socket's own timeout counts from byte to byte: a header or a chunk size
+    that comes a byte at a time would keep a thread and a connection for ever.
+    """
+
+    _of_thread = threading.local()
+
+    def __init__(self, remaining_s: float) -> None:
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._expired = False
+        self._timer = threading.Timer(max(remaining_s, 0), self._expire)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        threads.start(self._timer)
+        self._of_thread.watchdog = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._of_thread.watchdog = None
+        self._hold(None)
+
+    @classmethod
+    def look_after(cls, descriptor: int) -> None:
+        """Register a socket with this thread's watchdog, if it has one."""
+        watchdog: Watchdog | None = getattr(cls._of_thread, "watchdog", None)
+        if watchdog is not None:
+            watchdog.guard(descriptor)
+
+    def guard(self, descriptor: int) -> None:
+        """Shut the socket down at the deadline."""
+        # A duplicate stays valid: a TLS handshake moves the descriptor to another
+        # object, and a closed descriptor's number is soon another connection's.
+        self._hold(socket.socket(fileno=os.dup(descriptor)))
+        self.raise_if_expired()
+
+    def raise_if_expired(self) -> None:
+        """Raise ServiceTimeoutError once the time is over."""
+        if self._expired:
+            msg = "no whole answer within the deadline"
+            raise ServiceTimeoutError(msg)
+
+    def _expire(self) -> None:
+        with self._lock:
+            self._expired = True
+            if self._socket is not None:
+                with contextlib.suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _hold(self, duplicate: socket.socket | None) -> None:
+        with self._lock:
+            previous, self._socket = self._socket, duplicate
+        if previous is not None:
+            previous.close()

@@ -1,0 +1,1 @@
+"""Verified files on disk, least recently used out first."""

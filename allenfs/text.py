@@ -1,0 +1,204 @@
+"""Text for people, paths and the log: escaping, formatting, and loggers."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import logging
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+from allenfs.errors import PathNotFoundError
+
+# NAME_MAX of Linux
+_MAX_NAME_BYTES = 255
+# A separator, the escape itself, what would move a terminal's cursor, and what
+# would show a name in another order than it has.
+_ESCAPED = re.compile(
+    r"[/%\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
+# What file managers, indexers and checkers look for in each directory they come to.
+# They ask by these names; nothing of the service goes by one, and nobody shall be
+# asked whether it does.
+_PROBED = re.compile(
+    r"autorun\.(inf|sh)|desktop\.ini|(eh)?thumbs\.db|lost\+found|\$recycle\.bin"
+    r"|system volume information"
+    r"|(folder|cover|front|album|albumart.*)\.(jpe?g|png|gif|webp)",
+    re.IGNORECASE,
+)
+# As above, but for what a text of several lines needs.
+_CONTROLS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
+_UNREADABLE = re.compile(r"[^\w.+-]+")
+# All that some file system refuses, strips or folds: where it ignores case, `Abc` and
+# `aBC` would be one file.
+_NOT_PORTABLE = re.compile(r"[^a-z0-9._~\[\]-]|\.\Z")
+_MAX_FILE_NAME_BYTES = 200
+# First character of the hashed name of a longer text; no encoded name begins with it.
+HASHED = "+"
+
+
+def path_name(text: str) -> str | None:
+    """Return the path name of one of the service's names.
+
+    None where there is none: an empty text, one that is no Unicode, or longer
+    than the 255 bytes that a name may have.
+    """
+    name = _ESCAPED.sub(lambda found: quote(found[0], safe=""), text)
+    # no hidden file, and neither of the two dots
+    if name.startswith(".") or _PROBED.fullmatch(name):
+        name = f"%{ord(name[0]):02X}{name[1:]}"
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:
+        return None
+    return name if 0 < length <= _MAX_NAME_BYTES else None
+
+
+def text_of(name: str) -> str:
+    """Return what the service calls `name`, the inverse of `path_name`.
+
+    Raises
+    ------
+    PathNotFoundError
+        `path_name` gives no such name.
+    """
+    try:
+        text = unquote(name, errors="strict")
+    except UnicodeDecodeError:
+        text = ""
+    if path_name(text) != name:
+        msg = f"no name of the catalog: {name!r}"
+        raise PathNotFoundError(msg)
+    return text
+
+
+def file_name(text: str) -> str:
+    """Return the name for `text` in the store: unique, and valid on every file system.
+
+    It contains no character that exFAT, FAT, NTFS or SMB refuses, and no two names
+    differ only in case. `unquote` returns the text, unless the name begins with
+    `HASHED`.
+    """
+    name = _NOT_PORTABLE.sub(
+        lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), text
+    )
+    if len(name) <= _MAX_FILE_NAME_BYTES:
+        return name
+    return HASHED + hashlib.sha256(text.encode()).hexdigest()
+
+
+def readable_name(text: str) -> str | None:
+    """Return a title as one word: ``Mouse, P56, Sagittal`` is ``Mouse_P56_Sagittal``.
+
+    None where nothing is left of it, or only a number, which would be an id.
+    """
+    plain = unicodedata.normalize("NFC", text).encode(errors="ignore").decode()
+    name = _UNREADABLE.sub("_", plain).strip("_.-")
+    return None if name.isdecimal() else path_name(name)
+
+
+def in_one_line(text: str, max_chars: int) -> str:
+    """Escape a server's words, so that they cannot forge a line of the log."""
+    return text[:max_chars].encode("unicode_escape").decode("ascii")
+
+
+def without_controls(text: str) -> str:
+    """Escape what would move a terminal's cursor; lines and tabs stay."""
+    return _CONTROLS.sub(lambda found: in_one_line(found[0], 1), text)
+
+
+def in_one_readable_line(text: str) -> str:
+    """Escape what would end a line or move a cursor, and what is no Unicode."""
+    line = without_controls(text).replace("\n", "\\n").replace("\t", "\\t")
+    return line.encode(errors="backslashreplace").decode()
+
+
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+_UNIT_BYTES = 1024
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
+# up to the last @: a password may have one, or a slash or a blank
+_USER = re.compile(r"^((?:.*?://)?).*@", re.DOTALL)
+
+
+def size(size_bytes: float) -> str:
+    """Return a number of bytes with its unit: ``512 bytes``, ``1.5 GiB``."""
+    if round(size_bytes) < _UNIT_BYTES:
+        return f"{size_bytes:.0f} bytes"
+    for unit in _UNITS[1:-1]:
+        size_bytes /= _UNIT_BYTES
+        # what would be rounded to 1024.0 is one of the next unit
+        if size_bytes < _UNIT_BYTES - 0.05:
+            return f"{size_bytes:.1f} {unit}"
+    return f"{size_bytes / _UNIT_BYTES:.1f} {_UNITS[-1]}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time with its units: ``4 s``, ``12 min``, ``3 h 5 min``, ``2 days``."""
+    seconds = int(max(0, seconds))
+    if seconds < _MINUTE_S:
+        return f"{seconds} s"
+    if seconds < _HOUR_S:
+        return f"{seconds // _MINUTE_S} min"
+    if seconds < _DAY_S:
+        return f"{seconds // _HOUR_S} h {seconds % _HOUR_S // _MINUTE_S} min"
+    days = seconds // _DAY_S
+    return f"{days} day" if days == 1 else f"{days} days"
+
+
+def clock(seconds: float) -> str:
+    """Return a time as a stop watch shows it: ``0:07``, ``12:30``, ``1:02:03``."""
+    minutes, rest_s = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest_s:02}" if hours else f"{minutes}:{rest_s:02}"
+
+
+def printable(text: str) -> str:
+    """Escape what would move a cursor, end a line or is no character."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode()
+        for one in text
+    )
+
+
+def without_user(url: str) -> str:
+    """Return a URL, or what was meant as one, without its user and password."""
+    return _USER.sub(r"\1***@", url)
+
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+# of the year 9999, the last that has a date
+_LATEST_S = 253_402_300_799
+
+
+def iso_time(time_ns: int) -> str:
+    """Return a time (nanoseconds since the epoch) as ISO 8601, UTC, to the second."""
+    seconds = min(max(0, time_ns // 10**9), _LATEST_S)
+    return f"{_EPOCH + dt.timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%SZ}"
+
+
+if TYPE_CHECKING:
+    _Adapter = logging.LoggerAdapter[logging.Logger]
+else:
+    _Adapter = logging.LoggerAdapter  # no generic type before Python 3.11
+
+
+class SafeLogger(_Adapter):
+    """Suppresses the exceptions of a logger and its handlers.
+
+    Otherwise they would replace the error that is being logged, and change the errno.
+    """
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log; `debug` to `critical` and `exception` all come here."""
+        with contextlib.suppress(Exception):
+            super().log(level, msg, *args, **kwargs)
+
+
+def safe_logger(name: str) -> SafeLogger:
+    """Return the logger of a module."""
+    return SafeLogger(logging.getLogger(name))
