@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-from allenfs.assembly import sample_service
 from allenfs.cli.arguments import whole_number
 
 if TYPE_CHECKING:
@@ -29,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> None:
     """Serve until a signal ends it."""
+    from allenfs.assembly import sample_service  # noqa: PLC0415 - others do without it
+
     service = sample_service(parsed.port)
     ends = {signal.SIGINT, signal.SIGTERM}
     # before the service's threads start: they would take the signal, and die of it

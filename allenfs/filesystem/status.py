@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from allenfs.fetch.downloads import Download
     from allenfs.fetch.metrics import Activity, Counts, Failure
     from allenfs.filesystem.recent_log import RecentLog
-    from allenfs.mount.log_output import LogOutput
     from allenfs.service.slots import Turns
     from allenfs.store.health import Trouble
 
@@ -39,8 +38,10 @@ class Mounted:
         Its service is the embedded sample.
     log : RecentLog
         Its newest lines.
-    log_output : LogOutput or None
-        Where they are written.
+    log_file : Path or None
+        Where they are written; None is stderr.
+    log_failure : callable, optional
+        Why they are not written, in words; None where they are.
     readahead_images : int
         How many images of a listing are downloaded ahead, at the most.
     """
@@ -49,7 +50,8 @@ class Mounted:
     is_sample: bool
     log: RecentLog
     readahead_images: int = 0
-    log_output: LogOutput | None = None
+    log_file: Path | None = None
+    log_failure: Callable[[], str | None] | None = None
 
 
 class Images(Protocol):
@@ -163,11 +165,10 @@ class Status:
         }
 
     def _log_page(self) -> dict[str, Any]:
-        output = self._mounted.log_output
-        file = output.file if output else None
+        file, failure = self._mounted.log_file, self._mounted.log_failure
         return {
-            "file": str(file) if file else None,
-            "failure": output.failure if output else None,
+            "file": None if file is None else str(file),
+            "failure": None if failure is None else failure(),
         }
 
     def _service_page(self, counts: Counts) -> dict[str, Any]:

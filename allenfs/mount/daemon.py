@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from allenfs.assembly import on_sample
 from allenfs.errors import (
     AllenFSError,
     ConfigError,
@@ -101,7 +100,8 @@ def run(
             settings.mountpoint,
             is_sample=settings.sample,
             log=recent_log,
-            log_output=log_output,
+            log_file=log_output.file if log_output else None,
+            log_failure=(lambda: log_output.failure) if log_output else None,
             readahead_images=settings.readahead_images,
         )
         try:
@@ -297,6 +297,8 @@ def _give_memory_back() -> None:
 
 def _with_sample(settings: MountSettings, stack: ExitStack) -> MountSettings:
     """Start the embedded sample service for as long as `stack` lasts."""
+    from allenfs.assembly import on_sample  # noqa: PLC0415 - as above
+
     try:
         service, store = stack.enter_context(
             on_sample(settings.service, settings.store)

@@ -112,7 +112,9 @@ def _endless(piece: bytes) -> Query:
     return lambda _: itertools.chain([first], itertools.repeat(piece))
 
 
-_FORGED = "no\nWARNING allenfs.catalog.repository: all is well\r\x1b[2K\x1b]0;x\x07\u202e\x9b2J"
+_FORGED = (
+    "no\nWARNING allenfs.fetch.fetcher: all is well\r\x1b[2K\x1b]0;x\x07\u202e\x9b2J"
+)
 HARMS: dict[str, tuple[Query, int]] = {
     "64 MB of lists": (_filled(b"[]", 64 * MB), EIO),
     "64 MB of rows": (_filled(b"{}", 64 * MB), EIO),

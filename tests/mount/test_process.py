@@ -31,7 +31,8 @@ PATH = "section/69750516/ds6/image.jpg"
 _PYTHON = [
     sys.executable,
     "-c",
-    "import sys; sys.path.remove(''); from allenfs.cli.main import main; sys.exit(main())",
+    "import sys; sys.path.remove(''); "
+    "from allenfs.cli.main import main; sys.exit(main())",
 ]
 # What allenfs relies on, and words that fusepy would take for its own.
 BROKEN_OPTIONS = [

@@ -103,9 +103,10 @@ def test_a_dead_mount_is_said_to_be(tmp_path: Path, service: SampleService) -> N
 def as_nobody(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a command as another user, who may have no access to this Python."""
     program = (
-        "import os, sys; from allenfs import cli, mount_status, status_page; "
-        "cli.parser().format_help(); "  # argparse imports late
-        f"os.setgid({NOBODY}); os.setuid({NOBODY}); sys.exit(cli.main(sys.argv[1:]))"
+        "import os, sys; from allenfs.cli import main, status_page; "
+        "from allenfs.mount import mount_status; "
+        "main.parser().format_help(); "  # argparse imports late
+        f"os.setgid({NOBODY}); os.setuid({NOBODY}); sys.exit(main.main(sys.argv[1:]))"
     )
     return subprocess.run(
         [*STRICT_PYTHON, "-c", program, *map(str, arguments)],

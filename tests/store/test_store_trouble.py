@@ -331,8 +331,8 @@ def look():  # registered first: it runs after all others
     print("open")
 
 atexit.register(look)
-from allenfs.journal import Journal
-from allenfs.spool import Spool
+from allenfs.store.journal import Journal
+from allenfs.store.tempfiles import Spool
 folder = Path(sys.argv[1])
 spool = Spool(Path(folder, "incoming"), print)
 journal = Journal(folder, 2**20)

@@ -83,8 +83,8 @@ def test_a_file_that_is_cut_while_it_is_checked_is_a_cut_jpeg(
 
 CHECK = """
 import os, sys
-from allenfs.jpeg import inspect
-from allenfs.windowed import WindowedBytes
+from allenfs.model.jpeg import inspect
+from allenfs.store.windowed import WindowedBytes
 fd = os.open(sys.argv[1], os.O_RDONLY)
 print(inspect(WindowedBytes(fd, os.fstat(fd).st_size)))
 with open("/proc/self/status") as status:

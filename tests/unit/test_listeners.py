@@ -13,7 +13,7 @@ _FAN_CLASS_CONTENT = 0x4
 # The packages may be where only root can read, so that it leaves root after the import.
 _AS_STRANGER = """
 import os, sys
-from allenfs.listeners import is_listener
+from allenfs.adapters.listeners import is_listener
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)

@@ -18,7 +18,7 @@ if machine != "this":
 library = __import__(binding)
 fields = library.c_stat
 print(json.dumps({name: getattr(fields, name).offset for name, *_ in fields._fields_}))
-from allenfs.stat_fields import check_layout
+from allenfs.adapters.stat_fields import check_layout
 check_layout(fields())
 """
 # Of the kernel's include/uapi/asm-generic/stat.h on 64 bits.

@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from allenfs import config
-from allenfs.assembly import on_sample
 from allenfs.cli import arguments
 from allenfs.cli.prefetch import path_list
 from allenfs.cli.prefetch.gathering import Gathering, Task
@@ -255,7 +254,7 @@ def _is_in_tree(path: str) -> bool:
 def _direct_tree(
     parsed: argparse.Namespace, stop: threading.Event, stack: contextlib.ExitStack
 ) -> Tree:
-    from allenfs.assembly import assemble  # noqa: PLC0415
+    from allenfs.assembly import assemble, on_sample  # noqa: PLC0415
     from allenfs.cli.prefetch.direct_tree import DirectTree  # noqa: PLC0415
     from allenfs.store.layout import Layout  # noqa: PLC0415
 
