@@ -50,7 +50,7 @@ def test_info_is_the_record_with_what_is_known_of_its_experiment(
     assert (equalization and equalization["red_upper"]) == red
 
 
-def test_a_sense_control_is_told_from_other_data_sets_by_its_probe(
+def test_a_sense_control_is_recognized_by_its_probe(
     tmp_path: Path,
 ) -> None:
     with SampleService(database=PLAIN) as sample:

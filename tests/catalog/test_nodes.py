@@ -369,7 +369,7 @@ def test_recorded_acronyms_with_a_star_or_of_two_genes_lead_to_their_data_sets(
             world.entry("browse/product/Mouse/gene/A230044A09Rik")  # only with a star
 
 
-def test_the_planes_of_a_product_cost_one_question_whatever_its_genes(
+def test_the_planes_of_a_product_cost_one_query_however_many_genes_it_has(
     tmp_path: Path,
 ) -> None:
     database = sample_database()

@@ -78,7 +78,7 @@ def one_picture(database: Database, **fields: int | None) -> Database:
         ),
     ],
 )
-def test_a_region_from_the_images_corner_is_one_region_of_the_slide(
+def test_a_region_from_an_images_corner_stands_for_a_region_of_the_slide(
     tmp_path: Path, service: SampleService, path: str, stands_for: str
 ) -> None:
     world = World(service.url, tmp_path)
@@ -105,7 +105,7 @@ def test_each_image_of_a_listing_has_its_own_corner(
     assert len(set(regions.values())) == len(regions) == 10
 
 
-def test_an_image_whose_record_has_no_corner_is_not_guessed_at_one(
+def test_no_corner_is_guessed_for_an_image_whose_record_has_none(
     tmp_path: Path,
 ) -> None:
     for number, missing in enumerate(({"x": None}, {"y": None}, {"x": -5})):
@@ -122,7 +122,7 @@ def test_an_image_whose_record_has_no_corner_is_not_guessed_at_one(
             assert empty == ["101349756"]
 
 
-def test_a_corner_that_no_path_can_name_is_not_there(
+def test_a_region_too_far_out_for_any_path_does_not_exist(
     tmp_path: Path, service: SampleService
 ) -> None:
     world = World(service.url, tmp_path)

@@ -85,7 +85,7 @@ def process(sample: SampleService, tmp_path: Path) -> Process:
 
 @pytest.mark.parametrize("fault", [Fault.NO_ROWS, Fault.CUT_LIST])
 @pytest.mark.parametrize("question", LISTS, ids=named)
-def test_an_older_list_stays_in_use_until_a_good_one_comes(
+def test_an_older_list_stays_in_use_until_a_good_one_arrives(
     sample: SampleService,
     process: Process,
     fault: Fault,
@@ -119,7 +119,7 @@ def test_an_older_list_stays_in_use_until_a_good_one_comes(
 
 
 @pytest.mark.parametrize("question", LISTS, ids=named)
-def test_an_empty_list_that_is_the_first_is_asked_again_after_a_minute(
+def test_a_first_list_that_is_empty_is_requested_again_after_a_minute(
     sample: SampleService,
     process: Process,
     question: Question[Any],
@@ -142,7 +142,7 @@ def test_an_empty_list_that_is_the_first_is_asked_again_after_a_minute(
 
 
 @pytest.mark.parametrize("question", PROBES, ids=named)
-def test_that_a_gene_exists_is_not_forgotten_for_an_empty_answer(
+def test_a_known_gene_survives_an_empty_answer(
     sample: SampleService,
     process: Process,
     question: Question[Any],
@@ -161,7 +161,7 @@ def test_that_a_gene_exists_is_not_forgotten_for_an_empty_answer(
     assert len(warnings(caplog)) == 1
 
 
-def test_the_first_rows_of_a_list_say_nothing_of_its_length(
+def test_the_first_rows_of_a_list_say_nothing_about_its_length(
     sample: SampleService, process: Process, caplog: pytest.LogCaptureFixture
 ) -> None:
     sample.fail_queries(Fault.LARGE_TOTAL)
@@ -173,7 +173,7 @@ def test_the_first_rows_of_a_list_say_nothing_of_its_length(
 
 
 @pytest.mark.parametrize("question", LISTS, ids=named)
-def test_a_cut_list_that_is_the_first_is_used_and_grows(
+def test_a_first_list_that_is_truncated_is_used_and_then_replaced(
     sample: SampleService,
     process: Process,
     question: Question[Any],
@@ -192,7 +192,7 @@ def test_a_cut_list_that_is_the_first_is_used_and_grows(
     assert process.rows(question) > cut
 
 
-def test_a_list_that_is_always_short_is_kept_as_others_once_it_came_twice(
+def test_a_list_that_is_always_short_is_trusted_when_it_comes_twice(
     sample: SampleService, process: Process, caplog: pytest.LogCaptureFixture
 ) -> None:
     """50 476 data sets said, 50 274 delivered: recorded, and for ever."""
@@ -222,7 +222,7 @@ def test_a_short_list_with_more_rows_replaces_an_older_one(tmp_path: Path) -> No
         assert process.rows(lists.genes("Mouse")) == known + 1
 
 
-def test_images_that_the_service_keeps_back_stay_in_a_data_set(tmp_path: Path) -> None:
+def test_images_that_the_service_withholds_stay_in_a_data_set(tmp_path: Path) -> None:
     database = sample_database()
     add_data_set(database, 4711, [5_000_000_001, 5_000_000_002])
     question = queries.data_set(4711)
@@ -238,7 +238,7 @@ def test_images_that_the_service_keeps_back_stay_in_a_data_set(tmp_path: Path) -
         assert [*process.get(question).images] == [5_000_000_002]
 
 
-def test_a_record_that_the_service_counts_but_does_not_give_is_not_forgotten(
+def test_a_record_that_the_service_counts_but_does_not_return_is_kept(
     sample: SampleService, process: Process
 ) -> None:
     known = process.get(queries.section(69750516))

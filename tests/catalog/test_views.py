@@ -43,7 +43,7 @@ def listed(world: World, path: str) -> set[str]:
         (311174541, 311174547, TUMOR_FEATURES),  # glioblastoma
     ],
 )
-def test_the_views_of_a_kind_are_listed_and_no_others(
+def test_only_the_views_that_apply_are_listed(
     tmp_path: Path, data_set_id: int, image_id: int, expected: set[str]
 ) -> None:
     with SampleService(database=PLAIN) as sample:
@@ -61,7 +61,7 @@ def test_the_views_of_a_kind_are_listed_and_no_others(
             assert world.names(f"dataset/{data_set_id}/{view}") == images
 
 
-def test_every_view_is_listed_while_the_records_cannot_be_asked(tmp_path: Path) -> None:
+def test_every_view_is_listed_while_the_records_are_unavailable(tmp_path: Path) -> None:
     paths = ["section/69750516", "section/69750516/ds4", "projection/69750516"]
     with SampleService(database=PLAIN) as sample:
         sample.fail_queries(Fault.STATUS_503)
@@ -98,7 +98,7 @@ def test_a_data_set_of_no_product_may_be_of_any_kind(tmp_path: Path) -> None:
         assert listed(other, "dataset/5") == set(VIEWS) - {"expression"}
 
 
-def test_an_image_without_a_mask_is_left_out_and_shifts_nothing(tmp_path: Path) -> None:
+def test_an_image_without_a_mask_is_left_out_of_expression(tmp_path: Path) -> None:
     database = sample_database()
     database.change("SectionImage", 69750512, expression_path=None)
     with SampleService(database=database) as sample:

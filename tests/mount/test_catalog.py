@@ -79,7 +79,7 @@ def test_one_image_is_one_entry_whichever_path_opened_it(
         assert len(mounted.stored) == 1
 
 
-def test_the_same_place_of_sections_on_a_slide_is_each_sections_own(
+def test_the_same_region_of_sections_on_one_slide_differs_per_section(
     tmp_path: Path, service: SampleService
 ) -> None:
     sections = ["0045_101082286.jpg", "0053_101082287.jpg", "0061_101082288.jpg"]
@@ -111,7 +111,7 @@ def test_the_same_place_of_sections_on_a_slide_is_each_sections_own(
         assert service.image_requests == 11
 
 
-def test_a_region_from_the_corner_of_an_unknown_image_is_its_records_error(
+def test_a_region_from_the_corner_of_an_unknown_image_fails_as_its_record_does(
     tmp_path: Path, service: SampleService
 ) -> None:
     unknown = "section/4/at9x9+0+0/image.jpg"
@@ -184,7 +184,7 @@ def test_odd_names_break_neither_a_path_nor_a_query(tmp_path: Path) -> None:
                 os.stat(genes / absent)
 
 
-def test_acronyms_with_a_star_and_of_two_genes_are_directories(tmp_path: Path) -> None:
+def test_an_acronym_with_a_star_or_of_two_genes_is_a_directory(tmp_path: Path) -> None:
     """Both are recorded of the Mouse Brain Atlas."""
     database = sample_database()
     genes = add_genes(database, ["0610005G16Rik*", "9130019P16Rik", "9130019P16Rik"])

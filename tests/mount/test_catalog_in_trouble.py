@@ -160,7 +160,7 @@ def test_old_records_are_asked_again_when_the_service_is_back(
 
 
 @pytest.mark.parametrize("fault", [Fault.NO_ROWS, Fault.CUT_LIST])
-def test_known_genes_survive_an_empty_or_a_cut_list_and_then_are_new(
+def test_known_genes_survive_an_empty_or_truncated_list(
     tmp_path: Path, fault: Fault
 ) -> None:
     database = sample_database()

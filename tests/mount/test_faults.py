@@ -93,7 +93,7 @@ def test_failure_is_one_log_line_and_readable_from_the_mount(
             os.getxattr(mounted / PATH, "user.allenfs.error")
 
 
-def test_a_broken_image_says_how_often_it_was_tried_and_is_not_asked_at_each_open(
+def test_a_broken_image_says_how_often_it_was_tried(
     tmp_path: Path, service: SampleService
 ) -> None:
     with Mounted(

@@ -153,7 +153,7 @@ def test_product_without_genes_lists_its_data_sets(mounted: Mounted) -> None:
     assert not os.path.lexists(product / "gene")
 
 
-def test_all_coronal_data_sets_of_a_product_without_a_question_for_each_gene(
+def test_all_coronal_data_sets_of_a_product_without_a_query_for_each_gene(
     mounted: Mounted, service: SampleService, tmp_path: Path
 ) -> None:
     planes = mounted / "browse/product/Mouse/plane"

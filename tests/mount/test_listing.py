@@ -91,7 +91,7 @@ def test_listings_are_what_the_grammar_says(
         assert set(os.listdir(mounted / "section")) == {"69750516", "71592261"}
 
 
-def test_a_copied_data_set_asks_only_for_images_that_exist(
+def test_copying_a_data_set_requests_only_images_that_exist(
     tmp_path: Path, service: SampleService
 ) -> None:
     with Mounted(tmp_path, service.url) as mounted:

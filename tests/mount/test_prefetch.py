@@ -293,7 +293,7 @@ def test_a_listing_that_fails_says_why_and_a_name_that_is_none_does_not(
 
 
 @pytest.mark.parametrize("is_mounted", [True, False])
-def test_a_broken_image_is_listed_apart_and_is_no_failure_where_it_is_skipped(
+def test_broken_images_are_listed_separately_and_can_be_skipped(
     tmp_path: Path, service: SampleService, without: Without, is_mounted: bool
 ) -> None:
     with Mounted(
@@ -396,7 +396,7 @@ def test_a_signal_ends_the_wait_for_standard_input(
         ("0>/dev/null", 1, "standard input: Bad file descriptor"),
     ],
 )
-def test_an_empty_list_is_no_failure_and_one_that_cannot_be_read_is(
+def test_an_empty_path_list_succeeds_and_an_unreadable_one_fails(
     without: Without, redirected: str, code: int, words: str
 ) -> None:
     command = [*STRICT_PYTHON, "-m", "allenfs", "prefetch", *without.flags, "-"]
@@ -405,7 +405,7 @@ def test_an_empty_list_is_no_failure_and_one_that_cannot_be_read_is(
     assert said(done, code)[0].startswith(words)
 
 
-def test_a_list_is_read_no_further_once_the_service_is_given_up(
+def test_reading_the_path_list_stops_when_prefetch_gives_up(
     service: SampleService, without: Without
 ) -> None:
     service.fail(Fault.STATUS_503)

@@ -52,7 +52,7 @@ def test_find_an_image_as_the_readme_does(
         assert copy.read_bytes()[:2] == b"\xff\xd8"
 
 
-def test_the_recipe_for_a_stack_gives_every_section_one_size(
+def test_the_stack_recipe_gives_all_sections_the_same_size(
     tmp_path: Path, service: SampleService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -315,7 +315,7 @@ def test_thumbnail_has_a_caption_and_a_stamp_has_none():
     assert caption(record, Picture(downsample=9)) is None
 
 
-def test_a_region_is_of_the_slide_with_the_tissue_beside_a_section():
+def test_a_region_shows_the_slide_with_the_tissue_beside_a_section():
     lower, upper = 101082286, 101082287
     # from the middle of the upper section to the top of the lower one
     spot = Picture(

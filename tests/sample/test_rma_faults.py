@@ -68,7 +68,7 @@ def test_success_false_is_the_envelope_of_a_refusal(service):
     assert answer["msg"].startswith("line 1, column 92: ")
 
 
-def test_lists_without_rows_cut_short_and_with_a_total_above(service, good):
+def test_faults_that_empty_truncate_or_miscount_a_list(service, good):
     whole = json.loads(good)
     service.fail_queries(Fault.NO_ROWS, times=1)
     service.fail_queries(Fault.CUT_LIST, times=1)

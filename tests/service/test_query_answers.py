@@ -106,7 +106,7 @@ def test_passing_fault_is_not_seen(fault: Fault, asked: int) -> None:
         assert sample.query_requests == asked
 
 
-def test_refused_query_is_asked_three_times_and_once_where_that_was_asked_for() -> None:
+def test_a_refused_query_is_sent_three_times_or_only_once_if_requested() -> None:
     clock = Clock()
     with SampleService() as sample:
         service = service_at(sample.url, clock)

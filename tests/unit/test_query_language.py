@@ -143,7 +143,7 @@ def test_null_entries_are_kept_since_they_count_in_a_page() -> None:
     assert read_page(answer(success=True, msg=[])) == []
 
 
-def test_an_empty_object_of_no_rows_is_no_rows() -> None:
+def test_an_empty_object_with_num_rows_0_is_an_empty_list() -> None:
     assert read_page(answer(success=True, num_rows=0, msg={})) == []
 
 
@@ -156,7 +156,7 @@ def test_an_empty_object_of_no_rows_is_no_rows() -> None:
         {"success": False, "num_rows": 0, "msg": {}},
     ],
 )
-def test_any_other_object_is_no_answer(fields: dict[str, object]) -> None:
+def test_any_other_object_is_not_an_answer(fields: dict[str, object]) -> None:
     with pytest.raises(WrongAnswerError):
         read_page(answer(**fields))
 
@@ -164,7 +164,9 @@ def test_any_other_object_is_no_answer(fields: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("said", "total_rows"), [(7, 7), ("7", 0), (None, 0), ([7], 0), (7.5, 0)]
 )
-def test_only_a_whole_number_is_a_number_of_rows(said: object, total_rows: int) -> None:
+def test_total_rows_counts_only_if_it_is_an_integer(
+    said: object, total_rows: int
+) -> None:
     assert read_page(answer(msg=[{}], total_rows=said)).total_rows == total_rows
     assert read_page(answer(msg=[{}])).total_rows == 0
 

@@ -145,7 +145,7 @@ def test_what_names_no_file_is_one_failure_of_that_pattern(pattern: str) -> None
         ("x*", False, "no file matches"),
     ],
 )
-def test_a_directory_without_files_says_what_would_take_some(
+def test_a_directory_without_files_says_why(
     pattern: str, recursive: bool, words: str
 ) -> None:
     (only,) = files(DictTree(), pattern, recursive=recursive)
@@ -153,7 +153,7 @@ def test_a_directory_without_files_says_what_would_take_some(
     assert only.path == pattern.replace("d*", "d")
 
 
-def test_what_a_glob_matches_is_as_if_it_were_named() -> None:
+def test_a_glob_match_is_treated_like_a_named_path() -> None:
     for recursive in (False, True):
         found = files(DictTree(), "[ae]", recursive=recursive)
         each = [*files(DictTree(), "a", recursive=recursive)]
@@ -181,7 +181,7 @@ def test_nothing_is_listed_before_it_is_needed() -> None:
 
 
 @given(st.text("ab1.jpg*?[]!/", min_size=1, max_size=12))
-def test_any_pattern_ends_and_names_files_or_failures(pattern: str) -> None:
+def test_any_pattern_ends_in_files_or_failures(pattern: str) -> None:
     found = list(files(DictTree(), pattern, recursive=False))
     assert found
     for one in found:

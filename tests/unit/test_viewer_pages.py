@@ -83,15 +83,13 @@ PRINTED = [
 
 
 @pytest.mark.parametrize(("url", "path"), PAGES)
-def test_a_page_of_the_viewers_is_the_path_of_what_it_shows(
-    url: str, path: str
-) -> None:
+def test_a_viewer_page_becomes_the_path_of_what_it_shows(url: str, path: str) -> None:
     assert path_of_url(url) == path
     tree.parse(path)  # raises where no path is so spelled
 
 
 @pytest.mark.parametrize(("url", "directory"), PRINTED)
-def test_a_download_url_with_an_ampersand_for_its_question_mark_is_a_path(
+def test_a_download_url_may_have_an_ampersand_for_its_question_mark(
     url: str, directory: str
 ) -> None:
     assert path_of_url(API + url) == f"{directory}image.jpg"
@@ -99,7 +97,9 @@ def test_a_download_url_with_an_ampersand_for_its_question_mark_is_a_path(
 
 @many
 @given(request=image_requests())
-def test_a_download_url_is_the_path_that_it_was_made_of(request: ImageRequest) -> None:
+def test_a_download_url_becomes_the_path_it_was_made_from(
+    request: ImageRequest,
+) -> None:
     assert path_of_url(request.url("https://mouse.brain-map.org")) == request.path
 
 
@@ -123,7 +123,7 @@ def test_a_download_url_is_the_path_that_it_was_made_of(request: ImageRequest) -
         ("https://atlas.brain-map.org/atlas?atlas=1&plate=-2", "plate is not an id"),
     ],
 )
-def test_another_page_is_refused_with_what_happened_and_what_is_accepted(
+def test_other_pages_are_refused_and_the_message_lists_what_is_accepted(
     url: str, why: str
 ) -> None:
     with pytest.raises(UrlError) as raised:
@@ -135,7 +135,7 @@ def test_another_page_is_refused_with_what_happened_and_what_is_accepted(
 
 
 @pytest.mark.parametrize("service", ["svg", "svg_download"])
-def test_a_drawing_is_refused_with_the_plate_underneath(service: str) -> None:
+def test_a_drawing_is_refused_and_the_message_names_its_plate(service: str) -> None:
     with pytest.raises(UrlError, match=r"a drawing, .*atlas/100960224/annotated/"):
         path_of_url(f"{API}{service}/100960224?groups=28&downsample=4")
 
