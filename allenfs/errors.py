@@ -33,7 +33,7 @@
         ├── BusyError              EIO           transient: 429 and 5xx
         ├── CutAnswerError         EIO           transient: reset, cut, empty
         ├── WrongAnswerError       EIO           wrong status or redirect
-        │   ├── BrokenImageError   EIO           transient: whole, and no JPEG
+        │   ├── BrokenImageError   EIO           transient: complete, not a JPEG
         │   └── PortalError        EIO           a log-in page: 511, another host
         │       └── WebPageError                 a web page instead of an image
         ├── QueryError             EIO           transient: a refused query
@@ -195,7 +195,7 @@ class ServiceError(AllenFSError):
     transient : bool
         Whether the next request may succeed.
     retries : int
-        How often a transient failure is tried again, at the most.
+        How often a transient failure is tried again, at most.
     """
 
     transient: ClassVar[bool] = False
@@ -266,18 +266,18 @@ class CutAnswerError(ServiceError):
 
 
 class WrongAnswerError(ServiceError):
-    """An answer that is not the image, and mostly stays so when asked again."""
+    """An answer that is not the image; trying again seldom helps."""
 
 
 class BrokenImageError(WrongAnswerError):
-    """A whole answer with status 200 that is no JPEG.
+    """A complete answer with status 200 that is not a JPEG.
 
-    It is tried again, as a proxy's error page may be gone the next time. About one in
-    700 images stays so for years, at every resolution (101322758, 101345593). The
-    words begin with `WORDS`: by them `user.allenfs.error` is known from other EIO.
+    It is tried again, because a proxy's error page may be gone the next time. About one
+    image in 700 stays broken for years, at every resolution (101322758, 101345593). The
+    message begins with `WORDS`, which tell it from other EIO in `user.allenfs.error`.
     """
 
-    WORDS: ClassVar[str] = "the service answers with something that is no JPEG"
+    WORDS: ClassVar[str] = "the service answers with something that is not a JPEG"
     transient = True
 
     def __str__(self) -> str:
@@ -299,7 +299,7 @@ class QueryError(ServiceError):
 
     EIO whatever the status: that it could not be asked does not say that what
     was asked for does not exist. Transient: "Informatics service request failed"
-    is recorded with a good answer to the next request, and also for weeks.
+    has been recorded before a good answer to the next request, but also for weeks.
     """
 
     transient = True

@@ -157,8 +157,8 @@ class Browser:
         return self._archive.get(lists.products(), interrupted).record.ids
 
     def _has_genes(self, product: str, interrupted: Callable[[], bool]) -> bool:
-        if self._archive.stock.fresh(lists.genes(product)):
-            return True  # also if the list is empty, which says little
+        if self._archive.stock.fresh(lists.genes(product)) is not None:
+            return True  # an empty list too: it is suspect, and no proof of no genes
         held = self._archive.get(lists.has_genes(product), interrupted)
         return bool(held.record)
 
@@ -167,9 +167,10 @@ class Browser:
     ) -> bool:
         # `ls -l` looks up every name of the list that it has just read
         listed = self._archive.stock.fresh(lists.genes(product))
-        is_listed = listed is not None and acronym in listed.record.ids
-        if listed is not None and (is_listed or not listed.is_suspect):
-            return is_askable(acronym) and is_listed
+        if listed is not None:
+            is_listed = acronym in listed.record.ids
+            if is_listed or not listed.is_suspect:
+                return is_askable(acronym) and is_listed
         if self._planes(product, acronym, interrupted):
             return True
         # all its data sets failed, or are none

@@ -62,7 +62,7 @@ def info(record: Row, added: dict[str, Any]) -> bytes:
 def sections(data_set: Collection) -> bytes:
     """Return ``sections.csv``: one line for each image, in section order.
 
-    What the record does not say is an empty cell. ``x_px`` and ``y_px`` are the
+    A cell is empty where the record has no value. ``x_px`` and ``y_px`` are the
     image's corner on its slide, in full-resolution pixels.
     """
     table = io.StringIO()

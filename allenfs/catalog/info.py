@@ -25,7 +25,7 @@ def document(
     """Return what the service said of a section, plate, data set or atlas.
 
     Added are ``plane`` (its name), ``treatments``, ``genes``, ``equalization``
-    and, of an experiment, its ``probes`` with their orientation (sense or
+    and, except for an atlas, ``probes`` with their orientation (sense or
     antisense): a section's are those of its data set.
 
     Raises
@@ -67,6 +67,6 @@ def _written(row: Row, experiment: Row, fetched_ns: int) -> Document:
         "genes": experiment.get("genes", []),
         "equalization": experiment.get("equalization"),
     }
-    if "probes" in experiment:  # an atlas has none; older records do not say
+    if "probes" in experiment:  # an atlas has none
         added["probes"] = experiment["probes"]
     return Document(documents.info(row, added), fetched_ns)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # enough that one of them has an acronym
 _SOME = 10
-# the directory of data sets whose plane is not recorded, or has no known name
+# the directory of data sets whose plane is missing, or has no known name
 _UNKNOWN_PLANE = "unknown"
 
 
@@ -32,7 +32,7 @@ def atlases() -> Question[Titles]:
         rows = all_rows(page, query, ("name",))
         return [[record_id(row), row.get("name")] for row in rows]
 
-    return Question(("list", "atlases"), ask, _read_titles, has_rows=True)
+    return Question(("list", "atlases"), ask, _read_titles, expects_rows=True)
 
 
 def products() -> Question[Names]:
@@ -88,14 +88,14 @@ def product_data_sets(product: str) -> Question[DataSetIds]:
         f"[failed$eq'false'],products[abbreviation$eq{quoted(product)}]",
         order="data_sets.id",
     )
-    # The id of a plane alone: an included row would be counted in pages.
+    # only the id of the plane: included rows would count in a page
     fields = ("failed", "plane_of_section_id")
     return Question(
-        ("planes", product),
+        ("data-sets", product),
         lambda page: _by_plane(_good(all_rows(page, query, fields))),
         _read_data_set_ids,
         patience_s=math.inf,
-        has_rows=True,
+        expects_rows=True,
     )
 
 
@@ -158,7 +158,7 @@ def _list(
     def ask(page: Page) -> Any:
         return _pairs(all_rows(page, query, (name,)), name)
 
-    return Question(key, ask, _read_names, patience_s, has_rows=True)
+    return Question(key, ask, _read_names, patience_s, expects_rows=True)
 
 
 def _pairs(rows: list[Row], name: str) -> list[list[Any]]:

@@ -51,19 +51,19 @@ class Question(Generic[_Record]):
     ask : callable
         Page by page to an answer; raises ServiceError.
     read : callable
-        Answer to a record. A false one says that there is no such thing; one that is
-        false and not None is an empty list.
+        Answer to a record. None says that there is no such thing; any other false
+        record is an empty list.
     patience_s : float
         How long somebody who looks at a path waits for the answer.
-    has_rows : bool
-        Whether an empty list is suspect, also the first time.
+    expects_rows : bool
+        Whether an empty list is worth a warning even the first time.
     """
 
     key: tuple[str, str]
     ask: Callable[[Page], Any]
     read: Callable[[Any], _Record]
     patience_s: float = PATIENCE_S
-    has_rows: bool = False
+    expects_rows: bool = False
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)
@@ -100,9 +100,10 @@ def nissl(image_id: int) -> Question[Neighbour]:
 def data_set(data_set_id: int) -> Question[Collection | None]:
     """Ask for a SectionDataSet with all its images: two requests."""
     criteria = f"[id$eq{data_set_id}]"
-    # AllenSDK's users ask for probes(orientation): 2 is Antisense, 1 is Sense
-    include = "genes,plane_of_section,probes(orientation),products,treatments"
-    include += ",equalization"
+    # users of AllenSDK include probes(orientation): 2 is Antisense, 1 is Sense
+    include = (
+        "genes,plane_of_section,probes(orientation),products,treatments,equalization"
+    )
     query = Query("SectionDataSet", criteria, f"{include},section_images")
     alone = Query("SectionDataSet", criteria, include)
     images = Query(

@@ -55,7 +55,7 @@ class Held(Generic[_Record]):
     Attributes
     ----------
     is_suspect : bool
-        Whether rows seem to be missing: what it does not name may exist.
+        Whether rows seem to be missing, so that a name it lacks may exist.
     """
 
     record: _Record
@@ -135,12 +135,17 @@ class Stock:
     def keep(
         self, question: Question[_Record], answer: Any, *, cut: str = ""
     ) -> Held[_Record]:
-        """Keep a new answer; that there is no such thing, for a short while.
+        """Keep a new answer; "there is no such thing" only for a short while.
 
-        A suspect one, an empty list or one that is `cut`, is kept for a short while
-        too, and does not replace an older one that has more rows: that is returned.
-        One that is the same as the older one is how the service is: some lists never
-        have as many rows as it says.
+        A suspect answer, which is an empty list or one that is `cut`, is also kept
+        only for a short while. It does not replace an older one with more rows, which
+        is returned instead. One with the same rows as the older one is trusted: some
+        lists never have as many rows as the service announces.
+
+        Parameters
+        ----------
+        cut : str
+            How many rows are missing, in words.
         """
         record, weight_bytes = question.read(answer), _weight_bytes(answer)
         held = Held(record, self._clock_ns(), 0, weight_bytes)
@@ -151,11 +156,11 @@ class Stock:
             is_steady = rows > 0 and older is not None and record == older.record
             held = replace(held, is_suspect=not is_steady)
             if older is not None and rows < older_rows:
-                said = f"the older one with {older_rows} stays in use"
+                said = f"the older answer with {older_rows} stays in use"
                 self._warn(question.key, cut or "no rows", said)
                 return self.hold(question, older, self._settings.not_found_memory_s)
-            if (cut or question.has_rows) and not is_steady:
-                self._warn(question.key, cut or "no rows", "it is asked again soon")
+            if (cut or question.expects_rows) and not is_steady:
+                self._warn(question.key, cut or "no rows", "it is requested again soon")
         else:
             with self._lock:
                 self._warned.pop(question.key, None)
@@ -191,7 +196,7 @@ class Stock:
         return self._settings.not_found_memory_s
 
     def _warn(self, key: Key, has: str, what: str) -> None:
-        """Warn of a suspect answer once, until there is a good one."""
+        """Warn about a suspect answer; once, until a good one arrives."""
         with self._lock:
             is_known, self._warned[key] = key in self._warned, None
         level = logging.INFO if is_known else logging.WARNING

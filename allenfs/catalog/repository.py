@@ -258,13 +258,13 @@ class Archive:
 
 
 class _Pages:
-    """Asks for the pages of one question, within one deadline.
+    """The pages of one question, requested within one deadline.
 
     Attributes
     ----------
     cut : str
-        What the service kept back, in words; "" where nothing is known of that. Of a
-        query with an include nothing is: joined rows may count in `total_rows`.
+        How many rows are missing, in words; "" if none are known to be. Queries with
+        an include are not checked: joined rows may count in `total_rows`.
     """
 
     def __init__(
@@ -287,7 +287,7 @@ class _Pages:
             raise error
         rows = self._page(query, start_row, num_rows)
         if not query.include:
-            # the empty page at the end may come without
+            # the empty last page may lack the number
             total_rows = max(rows.total_rows, self._total_rows.get(query, 0))
             self._total_rows[query] = total_rows
             if not rows and start_row < total_rows:

@@ -125,8 +125,8 @@ class Catalog:
     ) -> list[str]:
         """Return the names in a directory of one image.
 
-        With a service that is slow, busy or away, all views are listed, and
-        the names of records and links are left out; they can still be named.
+        While the service is slow, busy or away, all views are listed, and
+        records and links are left out, but can still be named.
         Raises as `resolve` does.
         """
         if node.request.service is ImageService.ATLAS:
@@ -165,7 +165,7 @@ class Catalog:
         node: ImageDirectory | ParameterDirectory,
         interrupted: Callable[[], bool],
     ) -> list[str]:
-        """Return what a directory of a plate lists besides what the grammar says."""
+        """Return the names that the records add to a directory of a plate."""
         request = node.request
         question = queries.plate(request.image_id)
         if isinstance(node, ImageDirectory):
@@ -192,7 +192,7 @@ class Catalog:
         node: ImageFile | ParameterDirectory,
         interrupted: Callable[[], bool],
     ) -> ImageRequest:
-        """Return a request with what its path leaves to the records."""
+        """Return the request, with what its path leaves to the records filled in."""
         request = node.request
         if node.from_corner:
             request = self._from_corner(request, interrupted)
@@ -314,7 +314,7 @@ def _seen(
 def _equalized_view(
     directory: CollectionDirectory, collection: Collection
 ) -> ImageRequest:
-    """Return the request of no image in particular, with the data set's range."""
+    """Return a directory's request of no image in particular, equalized where it is."""
     request = directory.view.request
     if not directory.view.equalized:
         return request

@@ -1,4 +1,4 @@
-"""``allenfs path``: from a URL of an image, experiment or atlas to its path."""
+"""``allenfs path``: from the URL of an image, experiment or atlas to its path."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-SUMMARY = "print the path of a download URL or of a viewer's page"
+SUMMARY = "print the path of a download URL or a viewer page"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -58,7 +58,7 @@ class SheetMaker:
         """Get every picture, once; draw the sheet into `sink`, and check it.
 
         What the institute marked as failed is not asked for; its cell is empty, and so
-        is that of a picture which the service does not have, or answers with no JPEG.
+        is that of a picture which the service does not have or which is broken there.
 
         Raises
         ------

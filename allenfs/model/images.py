@@ -168,7 +168,7 @@ class ImageRequest:
         return replace(self, range=channels)
 
     def with_corner(self, corner_px: tuple[int, int]) -> ImageRequest:
-        """Return the request with its `roi` counted from that corner of the slide.
+        """Return the request with its `roi`, measured from a corner, on the slide.
 
         Parameters
         ----------
@@ -178,7 +178,7 @@ class ImageRequest:
         Raises
         ------
         PathNotFoundError
-            No path names a place so far away.
+            The place is farther away than a path can say.
         """
         return replace(self, roi=(self.roi or Roi()).moved(*corner_px))
 
@@ -211,7 +211,7 @@ class ImageRequest:
 def file_names(
     service: ImageService, views: tuple[str, ...] = VIEWS
 ) -> tuple[str, ...]:
-    """Return the files that a directory of an image lists, given the image's views."""
+    """Return the files that a directory of an image with these views lists."""
     if service is ImageService.ATLAS:
         views = ()
     return tuple(f"{name}.jpg" for name in (_PLAIN_FILE, *views))

@@ -43,8 +43,8 @@ class ParameterDirectory:
     equalized : bool
         With the `range` of its data set, which the catalog knows.
     from_corner : bool
-        The `roi` counts from the image's own corner; where on the slide that is,
-        the catalog knows.
+        The `roi` is measured from the image's own corner; the catalog knows where
+        on the slide that is.
     """
 
     request: ImageRequest
@@ -118,7 +118,7 @@ class View:
     treatment: str | None = None
 
     def of(self, image_id: int) -> ImageRequest:
-        """Return the request of one image, as far as the path tells it."""
+        """Return the request of one image, as far as the path determines it."""
         return replace(self.request, image_id=image_id)
 
     def shows(self, image: SectionImage) -> bool:
@@ -226,7 +226,7 @@ DataSetLinksDirectory = (
 
 @dataclass(frozen=True, slots=True)
 class DataSetLink:
-    """A data set in a list of data sets."""
+    """A link to a data set in one of these directories."""
 
     directory: DataSetLinksDirectory
     data_set_id: int

@@ -6,8 +6,8 @@ parameter cannot be in the path and missing in the URL or in the store's key.
 
 Parameters are those of the Allen Institute's page "Downloading an Image";
 ``rgb``, ``contrast`` and ``colormap`` are those of AllenSDK's
-``ImageDownloadApi``. ``at`` is allenfs' own spelling of a ``roi``, counted from an
-image's own corner.
+``ImageDownloadApi``. ``at`` is allenfs' addition: a ``roi`` measured from the image's
+own corner.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Roi:
     width_px, height_px : int or None
         Pixels of the chosen tier; both or none.
     left_px_full, top_px_full : int or None
-        Full-resolution pixels of the slide, of which the image may be a part; both
-        or none.
+        Full-resolution pixels of the slide, which may hold several images; both or
+        none.
     """
 
     width_px: int | None = None
@@ -61,12 +61,12 @@ class Roi:
         return f"{size}+{self.left_px_full}+{self.top_px_full}"
 
     def moved(self, right_px: int, down_px: int) -> Roi:
-        """Return the region so many full-resolution pixels further on.
+        """Return the region moved by so many full-resolution pixels.
 
         Raises
         ------
         PathNotFoundError
-            No path names a place so far away.
+            The place is farther away than a path can say.
         """
         return replace(
             self,
@@ -143,9 +143,9 @@ def _read_roi(found: re.Match[str]) -> Roi:
 
 
 def region_from_corner(name: str) -> Roi | None:
-    """Read ``atWxH+X+Y``: a region counted from an image's own corner.
+    """Read ``atWxH+X+Y``: a region measured from an image's own corner.
 
-    Which ``roi`` of the slide it stands for, the image's record says.
+    The image's record says which ``roi`` of the slide it stands for.
     """
     found = _FROM_CORNER.fullmatch(name)
     return None if found is None else _read_roi(found)

@@ -50,8 +50,8 @@ class SectionImage(NamedTuple):
     Attributes
     ----------
     section_number : int or None
-        None where the record has none, or one that cannot stand in a name. 0 is a
-        real one, recorded of data set 73817439.
+        None where the record has none, or one that cannot be part of a name. 0 is a
+        valid number: data set 73817439 has it.
     width_px, height_px : int
         At full resolution; 0 where the record does not say.
     resolution_um : float or None
@@ -64,7 +64,7 @@ class SectionImage(NamedTuple):
         Of a plate, such as ``NISSL``.
     x_px, y_px : int or None
         Left and top of the image on its slide, in full-resolution pixels; None where
-        the record does not say.
+        the record has no valid value.
     has_expression : bool or None
         Whether it has an expression mask; None where the record does not say.
     """
@@ -88,7 +88,7 @@ class SectionImage(NamedTuple):
 
     @property
     def corner_px(self) -> tuple[int, int] | None:
-        """Left and top of the image on its slide, where its record says them."""
+        """Left and top of the image on its slide; None unless its record has both."""
         if self.x_px is None or self.y_px is None:
             return None
         return self.x_px, self.y_px
@@ -137,7 +137,7 @@ class Plate(NamedTuple):
 class DataSetIds(NamedTuple):
     """Data sets, none of them failed: ascending, and by the name of their plane.
 
-    As of the next two records, one that is empty is false.
+    Like the next two kinds of record, an empty one is false.
     """
 
     ids: tuple[int, ...]
@@ -166,7 +166,7 @@ class Titles(NamedTuple):
 
 
 def row_count(record: object) -> int:
-    """Return how many rows a record holds: of a list, or the images of a collection."""
+    """Return the number of entries of a list, or of images of a collection."""
     match record:
         case Collection(images=rows) | Titles(rows):
             return len(rows)
@@ -177,9 +177,9 @@ def row_count(record: object) -> int:
 
 
 def slim(row: Row, fields: Iterable[str]) -> Row:
-    """Return some fields of a row, and of those what the rows of a list are asked for.
+    """Return some fields of a row, without what a list does not need.
 
-    Numbers, names, nulls, and of nested rows the names.
+    Numbers, short texts and nulls are kept, and the names in nested rows.
     """
     return {
         name: _slim(row[name])

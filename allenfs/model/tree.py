@@ -105,7 +105,7 @@ def request_of(node: Node) -> ImageRequest:
     Raises
     ------
     IsADirError
-        The node is no image, or one whose `range` or `roi` is in the catalog.
+        The node is not an image, or one whose `range` or `roi` needs the catalog.
     """
     match node:
         case ImageFile(request, equalized=False, from_corner=False):
@@ -139,7 +139,7 @@ def listing(
         Images of the service that were used before; a service directory
         lists them.
     views : tuple of str
-        Those of the image; all where it is not known.
+        Those of the image; all if that is not known.
     """
     match node:
         case Root():

@@ -1,12 +1,12 @@
-"""Addresses that people have: pages of the institute's viewers, as paths.
+"""Pages of the institute's viewers, and download URLs, as paths.
 
-A browser shows these addresses, and papers and programs cite them:
+Browsers show these addresses, and papers and programs cite them:
 
 - ``mouse.brain-map.org/experiment/show/ID``, ``…/experiment/siv?id=ID&imageId=IMAGE``
 - ``connectivity.brain-map.org/projection/experiment/ID?imageId=IMAGE``, also
   ``…/projection/experiment/siv/ID?…``
-- ``atlas.brain-map.org/atlas?atlas=ATLAS&plate=IMAGE``, whose fragment repeats the
-  parameters for the plate that is on the screen
+- ``atlas.brain-map.org/atlas?atlas=ATLAS&plate=IMAGE``, whose fragment may repeat
+  the parameters, for the plate on the screen
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _EXPERIMENT_HOSTS = re.compile(
     r"(mouse|human|developingmouse|connectivity)\.brain-map\.org"
 )
 _ATLAS_HOST = "atlas.brain-map.org"
-# The id is in the path, or in `id`; human and connectivity put a name before it.
+# The id is in the path or in `id`; human and connectivity prefix a name.
 _EXPERIMENT = re.compile(
     r"(?:/[a-z]+)?/experiment(?:/(?:show|siv))?(?:/(?P<id>[^/]+))?/?"
 )
@@ -30,28 +30,28 @@ _ATLAS = re.compile(r"/atlas/?")
 _DRAWING = re.compile(rf"(?:/.*)?/api/v2/svg(?:_download)?/({ID_PATTERN.pattern})/?")
 _API = "/api/v2/"
 _ACCEPTED = (
-    "accepted are download URLs of the image services, and the viewers' pages of an "
-    "experiment, a section (experiment/show/ID, experiment/siv?id=ID&imageId=IMAGE) "
+    "allenfs accepts download URLs of the image services, and viewer pages of an "
+    "experiment (experiment/show/ID), a section (experiment/siv?id=ID&imageId=IMAGE) "
     "or a plate (atlas?atlas=ID&plate=IMAGE)"
 )
 
 
 def path_of_url(url: str) -> str:
-    """Return the path of a download URL, or of a page of the viewers.
+    """Return the path of a download URL or a viewer page.
 
-    An image is a file; an experiment is its directory ``dataset/ID``, an atlas
+    An image becomes a file, an experiment its directory ``dataset/ID``, and an atlas
     ``browse/atlas/ID``.
 
     Raises
     ------
     UrlError
-        No path stands for it.
+        It has no path.
     """
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
     except ValueError:
-        return request_of_url(url).path  # raises, and says what is wrong
+        return request_of_url(url).path  # raises an error that says what is wrong
     page = unquote(parts.path)
     if parts.scheme not in ("http", "https") or _API in page:
         drawing = _DRAWING.fullmatch(page)
@@ -63,7 +63,7 @@ def path_of_url(url: str) -> str:
         return _experiment_path(url, experiment["id"], _parameters(parts))
     if host == _ATLAS_HOST and _ATLAS.fullmatch(page):
         return _atlas_path(url, _parameters(parts))
-    raise _no_path(url, "a page that allenfs does not know")
+    raise _no_path(url, "allenfs does not know this page")
 
 
 def _experiment_path(
@@ -91,7 +91,7 @@ def _atlas_path(url: str, parameters: dict[str, str]) -> str:
 
 
 def _parameters(parts: SplitResult) -> dict[str, str]:
-    # viewers keep what is on the screen in the fragment: it is newer than the query
+    # the fragment is what the viewer shows now, so it overrides the query
     return dict(parse_qsl(parts.query) + parse_qsl(parts.fragment))
 
 
@@ -102,11 +102,11 @@ def _id(url: str, name: str, text: str) -> int:
 
 
 def _no_path(url: str, why: str) -> UrlError:
-    return UrlError(f"no path stands for {without_user(url)!r}: {why}; {_ACCEPTED}")
+    return UrlError(f"no path for {without_user(url)!r}: {why}; {_ACCEPTED}")
 
 
 def _about_drawing(url: str, image_id: str) -> str:
     return (
-        f"a drawing, which allenfs does not offer as SVG: {without_user(url)!r}; the "
-        f"plate with its drawings is atlas/{image_id}/annotated/image.jpg"
+        f"allenfs does not offer drawings as SVG: {without_user(url)!r}; the plate "
+        f"with its drawings is atlas/{image_id}/annotated/image.jpg"
     )

@@ -1,16 +1,16 @@
-"""Which views a listing offers, as far as the records say that they apply.
+"""Which views a listing offers: all but those that the records rule out.
 
-What a service answers to a view that an image does not have is not known, so a
-listing, which `cp -r` follows, leaves such a view out. Its name can still be opened.
+It is not known what the service answers when an image does not have a view, so a
+listing, which `cp -r` follows, leaves such a view out. It can still be opened by name.
 
 Sources:
 
-- `expression_path` of a SectionImage is recorded with a path (101945191, ISH) and
-  with null (576989001, Nissl); that null means "no mask" is inferred.
+- The `expression_path` of a SectionImage has been recorded as a path (101945191, ISH)
+  and as null (576989001, Nissl); that null means "no mask" is inferred.
 - "Set the value to tumor_feature_annotation to retrieve the color block image for a
   Glioblastoma SectionImage": the institute's page "Downloading an Image", which shows
   `projection` with an image of the mouse connectivity atlas, and the Equalization as
-  what such a data set has. For ISH, `projection` is recorded to be the plain image.
+  what such a data set has. For ISH, the recorded `projection` is the plain image.
 - Product 5 is "Mouse Connectivity Projection" and product 17 is glioblastoma, as
   clients of the live service query them.
 """
@@ -36,14 +36,14 @@ _TUMOR_FEATURES = ("tumor_feature_annotation", "tumor_feature_boundary")
 def applicable(
     images: Iterable[SectionImage], data_set: Collection | None
 ) -> tuple[str, ...]:
-    """Return the views of these images; a view that nothing is known about is one.
+    """Return the views that these images have, or may have for all that is known.
 
     Parameters
     ----------
     images : iterable of SectionImage
         One, or all of a data set.
     data_set : Collection or None
-        Theirs; None where it is not known.
+        The data set of the images; None if it is not known.
     """
     hidden: set[str] = set()
     if {image.has_expression for image in images} == {False}:

@@ -24,7 +24,7 @@ _PLANE_IDS: Final = {"coronal": 1, "sagittal": 2}
 _SPACE_IDS: Final = {"coronal": 9, "sagittal": 10}
 _SPECIMENS_FROM: Final = 700_000
 _TILE_PX: Final = 256
-#: models whose rows are a name
+#: models whose rows have only an id and a name
 _NAMED: Final = (
     ("Organism", known.ORGANISMS),
     ("Orientation", known.ORIENTATIONS),
@@ -167,8 +167,7 @@ def _add_sections(database: Database, data_set: DataSet, known_of: Experiment) -
             orientation_id=known_of.orientation,
         )
         database.link("SectionDataSet", set_id, "probes", probe)
-        if known_of.gene is not None:
-            _link_gene(database, known_of.gene, product)
+        _link_gene(database, known_of.gene, product)
     if known_of.treatment is not None:
         database.link("SectionDataSet", set_id, "treatments", known_of.treatment)
     for image_id, *_ in data_set.images:

@@ -17,9 +17,9 @@ Plane = Literal["coronal", "sagittal"]
 
 @dataclass(frozen=True, slots=True)
 class Slide:
-    """A piece of glass with several images on it; its size in full-resolution pixels.
+    """A glass slide that holds several images; its size in full-resolution pixels.
 
-    Where each image begins, its left and top say.
+    The left and top of an image are its place on the slide.
     """
 
     width_px: int
@@ -39,7 +39,7 @@ class DataSet:
     title: str
     #: image id, section number, width, height, left, top (full-resolution pixels)
     images: tuple[tuple[int, int, int, int, int, int], ...]
-    #: the images that are not on one of them are alone on theirs
+    #: an image that is on none of them has a slide to itself
     slides: tuple[Slide, ...] = ()
 
 

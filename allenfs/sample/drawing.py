@@ -77,7 +77,7 @@ def _strips(
 
 
 def _painted(record: ImageRecord, picture: Picture, part: Region) -> Image.Image:
-    """Return a part of an image; where that has a slide, of all that is on it."""
+    """Return a part of an image, or of its slide with all images on that."""
     if record.slide is None:
         return _of_one_image(record, picture, part)
     glass = _stack(record, picture).glass
@@ -105,7 +105,7 @@ def _stack(record: ImageRecord, picture: Picture) -> Stack:
 
 
 def _overlap(record: ImageRecord, downsample: int, part: Region) -> Region | None:
-    """Return what a part of a slide shows of one image; None where that is nothing."""
+    """Return what a part of a slide shows of one image; None if nothing."""
     left_px, top_px = max(part.left_px, record.left_px), max(part.top_px, record.top_px)
     right_px = min(
         part.left_px + (part.width_px << downsample), record.left_px + record.width_px
@@ -113,10 +113,8 @@ def _overlap(record: ImageRecord, downsample: int, part: Region) -> Region | Non
     bottom_px = min(
         part.top_px + (part.height_px << downsample), record.top_px + record.height_px
     )
-    width_px, height_px = (
-        (right_px - left_px) >> downsample,
-        (bottom_px - top_px) >> downsample,
-    )
+    width_px = (right_px - left_px) >> downsample
+    height_px = (bottom_px - top_px) >> downsample
     if width_px < 1 or height_px < 1:
         return None
     return Region(left_px, top_px, width_px, height_px)

@@ -52,12 +52,12 @@ def error_body(message: str, form: str) -> bytes:
 
 
 def none_body() -> bytes:
-    """Write an answer without rows as it is recorded of a `service::` query."""
+    """Write an answer without rows, as recorded for a `service::` query."""
     return _dumped({"success": True, "id": 0, "start_row": 0, "num_rows": 0, "msg": {}})
 
 
 def cut_body(body: bytes) -> bytes:
-    """Leave out the second half of all rows, and say the right number of them."""
+    """Leave out the second half of all rows, but keep the right `total_rows`."""
     envelope = json.loads(body)
     left = max(0, envelope["total_rows"] // 2 - envelope["start_row"])
     envelope["msg"] = envelope["msg"][:left]
@@ -65,7 +65,7 @@ def cut_body(body: bytes) -> bytes:
 
 
 def inflated_body(body: bytes) -> bytes:
-    """Say that there are two rows more than there are."""
+    """Announce two rows more than there are."""
     envelope = json.loads(body)
     return _dumped({**envelope, "total_rows": envelope["total_rows"] + 2})
 

@@ -38,9 +38,8 @@ PRODUCTS: Final = (
 HUMAN_ORGANISM, MOUSE_ORGANISM = 1, 2
 ORGANISMS: Final = ((HUMAN_ORGANISM, "Homo Sapiens"), (MOUSE_ORGANISM, "Mus musculus"))
 
-ADORA2A, PDYN, CALB1, CRH, PROX1, H2_K1, NPY = (
-    *(11323, 18376, 12096, 12694, 18893, 14751, 19106),
-)
+ADORA2A, PDYN, CALB1, CRH = 11323, 18376, 12096, 12694
+PROX1, H2_K1, NPY = 18893, 14751, 19106
 #: id, acronym, name, Entrez id, organism
 GENES: Final = (
     (ADORA2A, "Adora2a", "adenosine A2a receptor", 11540, MOUSE_ORGANISM),
@@ -94,7 +93,7 @@ AGES: Final = (
 class Experiment:
     """What is known of a data set of sections; treatment None is none at all.
 
-    The probe of a gene is antisense; a sense probe binds nothing, which is a control.
+    The probe of a gene is antisense; a sense probe binds nothing and is a control.
     """
 
     products: tuple[int, ...]

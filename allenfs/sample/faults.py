@@ -58,9 +58,9 @@ class Fault(Enum):
     GZIP_ANYWAY = auto()  # a good JPEG, gzipped though nobody offered gzip
     NOT_JSON = auto()  # other bytes under application/json
     SUCCESS_FALSE = auto()  # the envelope of a refused query, under status 200
-    NO_ROWS = auto()  # an answer of no rows, as `msg: {}`
-    CUT_LIST = auto()  # of JSON: half of all rows, and the right total_rows
-    LARGE_TOTAL = auto()  # of JSON: all rows, and a total_rows of two more
+    NO_ROWS = auto()  # an answer without rows: `msg: {}`
+    CUT_LIST = auto()  # JSON only: half of all rows, but the right total_rows
+    LARGE_TOTAL = auto()  # JSON only: all rows, but a total_rows of two more
     # The two below are no faults of the service: a client must take them.
     WITH_CONTENT_LENGTH = auto()  # no redirect, no Last-Modified, a length
     CLOSE_DELIMITED = auto()  # no redirect, neither length nor chunks, closed

@@ -61,7 +61,7 @@ class Region:
 def region_of(record: ImageRecord, picture: Picture) -> Region:
     """Return the pixels that `picture` shows, clamped to the image or its slide.
 
-    Without a corner and a size, the image itself.
+    Without a corner and a size, that is the image itself.
 
     Raises
     ------
@@ -104,8 +104,8 @@ def _clamp(
 ) -> tuple[int, int]:
     """Return start (full resolution) and size (tier) along one axis.
 
-    `image_px` and `bounds_px` are start and size of the image, and of what there is
-    to be seen, at full resolution. Sizes are rounded down, as every recorded size
+    `image_px` and `bounds_px` are start and size of the image, and of the area that
+    can be shown, at full resolution. Sizes are rounded down, as every recorded size
     is, and never below one pixel.
     """
     first, last = bounds_px[0], sum(bounds_px)

@@ -18,8 +18,8 @@ class ImageRecord:
 
     `width_px` and `height_px` are full-resolution pixels. `left_px` and `top_px` say
     where on its slide the image begins: 0 for most sections, not 0 for atlas plates.
-    `slide` is what else there is to be seen, where a region goes beyond the image;
-    None where it is cut at the edges.
+    `slide` is shown where a region goes beyond the image; None if regions are clamped
+    to the image.
     """
 
     image_id: int

@@ -42,8 +42,8 @@ class Rows(list[Row | None]):
     Attributes
     ----------
     total_rows : int
-        How many there are on all pages, in the service's words; 0 where it does not
-        say. Associations that are included may count in it.
+        The number of rows on all pages, according to the service; 0 if it does not
+        say. Rows of included associations may count in it.
     """
 
     total_rows = 0
@@ -134,7 +134,7 @@ def read_page(data: bytes) -> Rows:
     if isinstance(rows, str):
         raise QueryError(in_one_line(rows, _SHOWN_CHARS))
     if rows == {} and envelope.get("num_rows") == 0:
-        rows = []  # recorded where nothing was found
+        rows = []  # recorded for queries that found nothing
     is_answer = (
         isinstance(rows, list)
         and envelope.get("success", True) is True

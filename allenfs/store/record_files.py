@@ -60,7 +60,7 @@ class Kept(NamedTuple):
     Attributes
     ----------
     is_suspect : bool
-        Whether rows seem to be missing: it is to be asked again soon.
+        Whether rows seem to be missing, so that it is requested again soon.
     """
 
     answer: Any
@@ -276,8 +276,8 @@ def _read(path: Path) -> tuple[Key, Kept]:
             msg = f"{path}: of another version"
             raise _DamagedError(msg)
         kind, name = data["key"]
-        is_suspect = data.get("is_suspect", False) is True
-        return (kind, name), Kept(data["answer"], int(data["fetched_ns"]), is_suspect)
+        fetched_ns, is_suspect = int(data["fetched_ns"]), bool(data["is_suspect"])
+        return (kind, name), Kept(data["answer"], fetched_ns, is_suspect)
     except _DAMAGE as error:
         msg = f"{path}: damaged ({error})"
         raise _DamagedError(msg) from error

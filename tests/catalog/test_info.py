@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +12,6 @@ from allenfs.config import ServiceSettings
 from allenfs.errors import ServiceError
 from allenfs.sample.server import SampleService
 from allenfs.service.rma import read_page
-from allenfs.store.record_files import Kept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,13 +66,6 @@ def test_a_sense_control_is_recognized_by_its_probe(
     ]
     assert projection["probes"] == []
     assert "probes" not in plate
-
-
-def test_a_record_of_an_older_version_says_nothing_of_probes(tmp_path: Path) -> None:
-    world = World("http://127.0.0.1:9", tmp_path)
-    answer = {"record": {"id": 5, "genes": []}, "images": []}
-    world.shelf.put(("dataset", "5"), Kept(answer, time.time_ns()))
-    assert "probes" not in world.json("dataset/5/info.json")
 
 
 class _Body:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import posixpath
-import time
 from csv import DictReader
 from io import StringIO
 from itertools import chain
@@ -23,7 +22,6 @@ from allenfs.sample.database import Database
 from allenfs.sample.faults import Fault
 from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
-from allenfs.store.record_files import Kept
 from allenfs.text import path_name
 
 if TYPE_CHECKING:
@@ -323,16 +321,16 @@ def test_a_products_name_is_asked_in_its_own_words(tmp_path: Path, text: str) ->
 
 
 def recorded_genes() -> Database:
-    """Genes of the Mouse Brain Atlas whose acronyms end in a star, or are the same.
+    """Return recorded genes with a star in their acronym, or sharing one.
 
-    Ids of genes that are not recorded are invented, and so is a data set for each.
+    Ids that are not marked as recorded are invented.
     """
     database = sample_database()
     for data_set, gene, acronym in [
         (74357755, 149630, "0610005G16Rik*"),  # recorded
         (500_000_001, 149631, "0610005G16Rik"),
         (74357756, 500_000_002, "A230044A09Rik*"),
-        (70474875, 500_000_003, "9130019P16Rik"),  # recorded, as is that there are two
+        (70474875, 500_000_003, "9130019P16Rik"),  # recorded, and so is the pair
         (500_000_004, 500_000_005, "9130019P16Rik"),
     ]:
         database.add("Gene", id=gene, acronym=acronym)
@@ -380,15 +378,13 @@ def test_the_planes_of_a_product_cost_one_query_however_many_genes_it_has(
         database.change("SectionDataSet", data_set, plane_of_section_id=plane)
     with SampleService(database=database, page_rows=10) as sample:
         world = World(sample.url, tmp_path)
-        # an older version kept a list of ids
-        world.shelf.put(("data-sets", "Mouse"), Kept([9000], time.time_ns()))
         path = "browse/product/Mouse"
         assert "Mouse" in world.names("browse/product")
         every = world.names(f"{path}/dataset")
         asked = sample.query_requests
         planes = {
             name: world.names(f"{path}/plane/{name}")
-            for name in (world.names(f"{path}/plane"))
+            for name in world.names(f"{path}/plane")
         }
         assert sample.query_requests == asked
         assert sorted(planes) == ["coronal", "n%2Fa", "sagittal", "unknown"]

@@ -1,6 +1,6 @@
-"""Lists that are empty or cut short never replace what is known, and are asked again.
+"""Empty or truncated lists never replace what is known, and are requested again.
 
-The clock of the catalog is turned; the service and its answers are real.
+Only the clock of the catalog is fake; the service and its answers are real.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def named(question: Question[Any]) -> str:
 
 
 class Process:
-    """A catalog of one service on a directory, as one process has it."""
+    """The catalog of one service in one process, with its records in a directory."""
 
     def __init__(self, url: str, directory: Path, now_s: float = 1000.0) -> None:
         self.now_s = now_s
@@ -62,7 +62,7 @@ class Process:
         self._where = url, directory
 
     def again(self) -> Process:
-        """Start another process on the same directory."""
+        """Return another process on the same directory, at the same time."""
         return Process(*self._where, self.now_s)
 
     def get(self, question: Question[Any]) -> Any:
@@ -100,7 +100,7 @@ def test_an_older_list_stays_in_use_until_a_good_one_arrives(
         assert one.get(question) == known
         (warning,) = warnings(caplog)
         assert named(question) in warning
-        assert f"the older one with {row_count(known)} stays in use" in warning
+        assert f"the older answer with {row_count(known)} stays in use" in warning
         asked = sample.query_requests
         one.now_s += 59
         assert one.get(question) == known
@@ -108,7 +108,7 @@ def test_an_older_list_stays_in_use_until_a_good_one_arrives(
         one.now_s += 1
         assert one.get(question) == known
         assert sample.query_requests > asked
-        assert len(warnings(caplog)) == 1  # once, until it is well
+        assert len(warnings(caplog)) == 1  # once, until a good one arrives
     sample.heal()
     process.now_s += 60
     assert process.get(question) == known
@@ -195,7 +195,7 @@ def test_a_first_list_that_is_truncated_is_used_and_then_replaced(
 def test_a_list_that_is_always_short_is_trusted_when_it_comes_twice(
     sample: SampleService, process: Process, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """50 476 data sets said, 50 274 delivered: recorded, and for ever."""
+    """Recorded, and permanent: 50 476 data sets announced, 50 274 delivered."""
     sample.fail_queries(Fault.LARGE_TOTAL)
     assert process.rows(lists.products()) == 5
     (warning,) = warnings(caplog)

@@ -1,4 +1,4 @@
-"""Which views are listed: those that the records say apply, and all that may."""
+"""Which views are listed: all but those that the records rule out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TUMOR_FEATURES = {"tumor_feature_annotation", "tumor_feature_boundary"}
 
 
 def listed(world: World, path: str) -> set[str]:
-    """Views that a directory of an image or a data set lists."""
+    """Return the views that a directory of an image or a data set lists."""
     node = tree.parse(path)
     if isinstance(node, (nodes.ImageDirectory, nodes.ParameterDirectory)):
         names = world.catalog.image_names(node, lambda: False)
@@ -75,7 +75,7 @@ def test_every_view_is_listed_while_the_records_are_unavailable(tmp_path: Path) 
 
 
 def test_every_view_is_listed_where_the_records_do_not_say(tmp_path: Path) -> None:
-    """Records that an older version kept have no `expression_path`."""
+    """Here a record has neither products nor an `expression_path`."""
     answer = {"record": {"id": 5}, "images": [{"id": 50, "section_number": 1}]}
     question = queries.data_set(5)
     world = World("http://127.0.0.1:9", tmp_path)

@@ -104,7 +104,7 @@ def test_a_broken_image_says_how_often_it_was_tried(
             assert errno_of_open(mounted / PATH) == errno.EIO
         assert service.image_requests == FOUR
         reason = os.getxattr(mounted / PATH, "user.allenfs.error").decode()
-        words = "the service answers with something that is no JPEG, tried 4 times ("
+        words = "the service answers with something that is not a JPEG, tried 4 times ("
         assert reason.startswith(words)
         other = PATH.replace("69750516", "100883869").replace("section", "atlas")
         assert (mounted / other).read_bytes()  # the service is well

@@ -140,8 +140,8 @@ def test_what_names_no_file_is_one_failure_of_that_pattern(pattern: str) -> None
         ("e", False, "contains no images"),
         ("e", True, "contains no images"),
         ("e/empty", False, "contains no images"),
-        ("l", False, "contains only links; they are followed when named"),
-        ("l", True, "contains only links; they are followed when named"),
+        ("l", False, "contains only links, which are followed only when named"),
+        ("l", True, "contains only links, which are followed only when named"),
         ("x*", False, "no file matches"),
     ],
 )

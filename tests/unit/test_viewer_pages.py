@@ -1,4 +1,4 @@
-"""Addresses from a browser or a paper: each is the path that it shows."""
+"""Addresses from a browser or a paper become the paths of what they show."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ PAGES = [
         "atlas/100960348/annotated/atlas1.jpg",
     ),
 ]
-# With `&` for `?`, as an older page of the institute prints it.
+# With `&` in place of `?`, as an older page of the institute prints them.
 PRINTED = [
     ("image_download/71592261&downsample=3&quality=50", "section/71592261/ds3/q50/"),
     ("section_image_download/5&downsample=3&quality=50", "section/5/ds3/q50/"),
@@ -85,7 +85,7 @@ PRINTED = [
 @pytest.mark.parametrize(("url", "path"), PAGES)
 def test_a_viewer_page_becomes_the_path_of_what_it_shows(url: str, path: str) -> None:
     assert path_of_url(url) == path
-    tree.parse(path)  # raises where no path is so spelled
+    tree.parse(path)  # raises if it is not a path
 
 
 @pytest.mark.parametrize(("url", "directory"), PRINTED)
@@ -106,10 +106,16 @@ def test_a_download_url_becomes_the_path_it_was_made_from(
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("https://mouse.brain-map.org/gene/show/18376", "does not know"),
-        ("https://celltypes.brain-map.org/experiment/show/5", "does not know"),
-        ("https://mouse.brain-map.org.evil.test/experiment/show/5", "does not know"),
-        ("https://mouse.brain-map.org/experiment/show/5/6", "does not know"),
+        ("https://mouse.brain-map.org/gene/show/18376", "does not know this page"),
+        (
+            "https://celltypes.brain-map.org/experiment/show/5",
+            "does not know this page",
+        ),
+        (
+            "https://mouse.brain-map.org.evil.test/experiment/show/5",
+            "does not know this page",
+        ),
+        ("https://mouse.brain-map.org/experiment/show/5/6", "does not know this page"),
         ("https://mouse.brain-map.org/experiment/siv", "names no experiment"),
         ("https://mouse.brain-map.org/experiment/show/007", "not an id: '007'"),
         ("https://mouse.brain-map.org/experiment/show/" + "9" * 19, "not an id"),
@@ -130,53 +136,23 @@ def test_other_pages_are_refused_and_the_message_lists_what_is_accepted(
         path_of_url(url)
     said = str(raised.value)
     assert why in said
-    assert "accepted are" in said
+    assert "allenfs accepts" in said
     assert said.isprintable()
 
 
 @pytest.mark.parametrize("service", ["svg", "svg_download"])
 def test_a_drawing_is_refused_and_the_message_names_its_plate(service: str) -> None:
-    with pytest.raises(UrlError, match=r"a drawing, .*atlas/100960224/annotated/"):
+    with pytest.raises(UrlError, match=r"drawings as SVG.*atlas/100960224/annotated/"):
         path_of_url(f"{API}{service}/100960224?groups=28&downsample=4")
 
 
+_words = str.split
 _PIECES = st.sampled_from(
     [
-        *(
-            "http://",
-            "https://",
-            "ftp://",
-            "mouse",
-            "atlas",
-            ".brain-map.org",
-            "[",
-            "@",
-        ),
-        *(
-            "/experiment",
-            "/show",
-            "/siv",
-            "/atlas",
-            "/7",
-            "?",
-            "#",
-            "&",
-            "id=",
-            "plate=",
-        ),
-        *(
-            "imageId=",
-            "atlas=",
-            "7",
-            "x",
-            "%0a",
-            "%ff",
-            "\udcff",
-            "\n",
-            "/api/v2/",
-            "\0",
-        ),
-        *("image_download/7", "svg/7"),
+        *_words("http:// https:// ftp:// mouse atlas .brain-map.org [ @ ? # & \udcff"),
+        *_words("/experiment /show /siv /atlas /7 id= plate= imageId= atlas= 7 x"),
+        *_words("%0a %ff /api/v2/ image_download/7 svg/7"),
+        *("\n", "\0"),
     ]
 )
 

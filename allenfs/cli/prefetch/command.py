@@ -37,13 +37,14 @@ SUMMARY = "fetch files ahead of who opens them"
 _EPILOG = """
 PATH is in a mount (whose store, limits and connections then hold), or in the tree, as
 dataset/100141599/ds4, and then needs no mount; --sample to --catalog-ttl are for these.
-Globs (* ? []) are expanded in the tree: quote them. - takes paths from standard input,
-one a line, and begins with the first. A directory stands for the files that it lists
-itself, and with -r for all below it, as for cp -r: a data set at all its sizes and
-views. Links that are named are followed, those that -r comes across are not.
+Globs (* ? []) are expanded in the tree: quote them. The PATH - reads paths from
+standard input, one per line, and fetches each as it comes. A directory stands for the
+files that it lists itself, and with -r for all below it, as for cp -r: a data set at
+all its sizes and views. Links that are named are followed, those that -r comes across
+are not.
 
-An image that is broken at the service (it answers with something that is no JPEG, also
-when it is asked again) is listed apart.
+An image that is broken at the service (every answer is something that is not a JPEG) is
+listed separately.
 
 Exit code: 0, or 1 where something failed (or, with --check, is not here); 130 after
 Ctrl-C. What is done is kept, and the same command goes on from there.
@@ -79,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     task.add_argument(
         "--skip-broken",
         action="store_true",
-        help="images that are broken at the service are listed, and no failure",
+        help="do not count images that are broken at the service as failures",
     )
     parser.add_argument(
         "-r", "--recursive", action="store_true", help="also what is below a directory"
@@ -142,11 +143,11 @@ class _Places:
 
     @property
     def is_any_given_up(self) -> bool:
-        """Whether a service or store is in such trouble that no more is asked."""
+        """Whether prefetching from any of them has been given up."""
         return any(outage.reason for _, outage in self._known.values())
 
     def require_answer(self, place: Path | None) -> None:
-        """Refuse a mount that nobody serves, before it is looked at first."""
+        """Raise if a mount is not served; only before its first use."""
         from allenfs.cli.prefetch import mounted_tree  # noqa: PLC0415 - other commands do without it
 
         if place is not None and place not in self._known:
@@ -155,7 +156,7 @@ class _Places:
     def gathering(
         self, place: Path | None, patterns: Iterable[str]
     ) -> tuple[Gathering, Outage]:
-        """Return what is to be done of `patterns`, all of one place."""
+        """Return the work for `patterns`, which are all in one place."""
         if place not in self._known:
             outage = Outage(pause_s=self._pause_s, patience_s=self._parsed.patience)
             self._known[place] = self._tree(place), outage
@@ -179,7 +180,7 @@ class _Places:
 def _gatherings(
     parsed: argparse.Namespace, report: Report, stack: contextlib.ExitStack
 ) -> Iterator[tuple[Gathering, Outage]]:
-    """Make what is to be done of the paths, for each mount, and where there is none."""
+    """Return the work for the paths: for each mount, and for the tree without one."""
     places = _Places(parsed, report, stack)
     patterns: dict[Path | None, list[str]] = {}
     for text in parsed.paths:
@@ -194,7 +195,7 @@ def _gatherings(
 
 
 def _listed(places: _Places, report: Report) -> Iterator[tuple[Gathering, Outage]]:
-    """Do the same of standard input; the lines of one place that follow each other."""
+    """Return the work for standard input: for each run of lines in one place."""
 
     def is_ended() -> bool:
         return report.stop.is_set() or places.is_any_given_up
@@ -212,7 +213,7 @@ def _listed(places: _Places, report: Report) -> Iterator[tuple[Gathering, Outage
         except OSError as error:
             report.failed("standard input", error.strerror or str(error))
 
-    # each group is gone through by the thread that finds its files
+    # a group is consumed by the thread of its Gathering that finds the files
     for place, group in itertools.groupby(located(), operator.itemgetter(0)):
         try:
             places.require_answer(place)
@@ -223,9 +224,9 @@ def _listed(places: _Places, report: Report) -> Iterator[tuple[Gathering, Outage
 
 
 def _located(text: str, report: Report) -> tuple[Path | None, str] | None:
-    """Return the mount that a path is in, None for the tree alone, and what is below.
+    """Return the mount that a path is in (None for the tree alone), and the rest.
 
-    None, and a failure of the report, where it is in neither.
+    If it is in neither, a failure is reported and None returned.
     """
     from allenfs.cli.prefetch.mounted_tree import place_of  # noqa: PLC0415
 

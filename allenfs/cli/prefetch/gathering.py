@@ -86,7 +86,7 @@ class Gathering:
     Parameters
     ----------
     tree, patterns
-        What to look at. One thread goes through the patterns as they are needed.
+        What to look at. One thread iterates over the patterns, as they are needed.
     stop : Event
         Ends it where it is, once set.
 
@@ -266,9 +266,9 @@ class Gathering:
 
 
 def is_broken(error: AllenFSError | OSError) -> bool:
-    """Whether the service has the image, and it is no JPEG.
+    """Whether the image is broken at the service.
 
-    A mount tells it with the same words, in `user.allenfs.error`.
+    Told by the message, which is all that a mount gives, in `user.allenfs.error`.
     """
     return cause_of(error).startswith(BrokenImageError.WORDS)
 

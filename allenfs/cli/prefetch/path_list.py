@@ -1,4 +1,4 @@
-"""Paths that another program writes, one a line, while it still writes."""
+"""Paths from a stream, one per line, read while another program still writes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 _LOOK_S = 0.2
 _CHUNK_BYTES = 2**16
 _MAX_LINE_BYTES = 2**16
-# `find -print0` ends its names with NUL, which no path has in it.
+# `find -print0` ends its names with NUL, which no path contains.
 _END = re.compile(rb"\r?\n|\0")
 
 
 def lines(fd: int, is_ended: Callable[[], bool]) -> Iterator[str]:
-    """Go through the lines of a stream as they come, but for blank ones.
+    """Yield the lines of a stream as they arrive, without the blank ones.
 
-    Reads the descriptor itself: a thread that waits in `sys.stdin` keeps its lock, and
-    Python aborts when it exits.
+    This reads the descriptor: a thread that waits in `sys.stdin` holds its lock, and
+    then Python aborts at exit.
 
     Parameters
     ----------
     is_ended : callable
-        Looked at several times a second: whether to read no more.
+        Polled several times a second: whether to stop reading.
 
     Raises
     ------

@@ -33,7 +33,7 @@ class Report:
     err : TextIO
         For everything else.
     skips_broken : bool
-        Whether an image that is broken at the service is no failure.
+        Whether images that are broken at the service do not count as failures.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Report:
         self._bytes: Counter[Result] = Counter()
         self._gathering: Gathering | None = None
         self._found_before = 0
-        self._lock = threading.Lock()  # of the failures
+        self._lock = threading.Lock()  # guards the failures
         self._listed: dict[Result, list[str]] = {Result.FAILED: [], Result.BROKEN: []}
         self._reasons: list[str] = []
 
@@ -89,7 +89,7 @@ class Report:
             self._reasons.append(outage.reason)
 
     def failed(self, path: str, cause: str) -> None:
-        """Take note of a failure; any thread may."""
+        """Record a failure; may be called from any thread."""
         self._list(Result.FAILED, path, cause)
 
     def ended(self) -> int:

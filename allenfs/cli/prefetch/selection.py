@@ -75,7 +75,7 @@ def files(tree: Tree, pattern: str, *, recursive: bool) -> Iterator[Named]:
 
     A directory stands for the files that it lists itself; where `recursive`, also for
     all below it, but for what only links lead to. A name that is named may be a link.
-    What a glob matches is as if it were named.
+    A match of a glob is treated as if it had been named.
     """
     count = 0
     for named in _matches(tree, pattern):
@@ -90,7 +90,7 @@ def files(tree: Tree, pattern: str, *, recursive: bool) -> Iterator[Named]:
 
 
 def _files_of(tree: Tree, named: Named, *, recursive: bool) -> Iterator[Named]:
-    """Go through the files that a name stands for; there is one, or an error."""
+    """Yield the files that a name stands for, or one error if there are none."""
     count = 0
     seen: set[Kind] = set()
     for one in _below(tree, named, seen, recursive=recursive, follow=True):
@@ -105,18 +105,18 @@ def _why_empty(tree: Tree, path: str, seen: set[Kind], *, recursive: bool) -> st
     if Kind.DIRECTORY in seen and not recursive and _has_grandchildren(tree, path):
         return "lists no files itself; -r takes what is below it"
     if Kind.LINK in seen:
-        return "contains only links; they are followed when named, as by a last /*"
+        return "contains only links, which are followed only when named: add /*"
     return "contains no images"
 
 
 def _has_grandchildren(tree: Tree, path: str) -> bool:
-    """Whether a directory in a directory lists anything."""
+    """Whether any directory in a directory has entries."""
     try:
         for child in (_joined(path, name) for name in tree.names(path)):
             if tree.kind(child, follow=False) is Kind.DIRECTORY and tree.names(child):
                 return True
     except (AllenFSError, OSError):
-        return True  # not known: -r says more
+        return True  # unknown: with -r the error is shown
     return False
 
 
@@ -165,9 +165,9 @@ def _exists(tree: Tree, path: str) -> bool:
 def _below(
     tree: Tree, named: Named, seen: set[Kind], *, recursive: bool, follow: bool
 ) -> Iterator[Named]:
-    """Go through the files of what was named, or of a directory below it.
+    """Yield the files of what was named, or of a directory below it.
 
-    The kinds of what is below it are added to `seen`.
+    The kinds of the entries below it are added to `seen`.
     """
     path = named.path
     if named.error is not None:
