@@ -102,7 +102,7 @@ def _id(url: str, name: str, text: str) -> int:
 
 
 def _no_path(url: str, why: str) -> UrlError:
-    return UrlError(f"no path for {without_user(url)!r}: {why}; {_ACCEPTED}")
+    return UrlError(f"no path stands for {without_user(url)!r}: {why}; {_ACCEPTED}")
 
 
 def _about_drawing(url: str, image_id: str) -> str:

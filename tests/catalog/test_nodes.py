@@ -187,7 +187,7 @@ def test_a_series_is_the_images_of_a_listing_in_its_order(
         world = World(sample.url, tmp_path)
         directory = tree.parse(path)
         assert isinstance(directory, nodes.CollectionDirectory)
-        assert world.catalog.series(directory) == ()  # nobody is asked
+        assert world.catalog.series(directory) == ()  # makes no request
         assert sample.query_requests == 0
         names = [name for name in world.names(path) if name[0].isdecimal()]
         names = [name for name in names if name.endswith(".jpg")]

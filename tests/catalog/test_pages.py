@@ -263,7 +263,7 @@ def test_what_a_service_filters_wrongly_is_left_out() -> None:
 
 
 def test_a_star_in_an_acronym_is_not_a_wildcard() -> None:
-    """Acronyms are recorded; what the service makes of the star is not known."""
+    """The acronyms are recorded; how the service treats the star is not known."""
     rows: list[Row | None] = [
         {"id": 74357755, "genes": [{"acronym": "0610005G16Rik*"}]},
         {"id": 7, "genes": [{"acronym": "0610005G16Rik"}]},

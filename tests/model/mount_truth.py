@@ -64,7 +64,7 @@ DIRECTORIES = (
 )
 OUTSIDE = (".Trash", "section/007", "section/1/ds11", "section/1/ds6/image.png")
 FILES = (*IMAGES, UNKNOWN, *DOCUMENTS)
-# While the catalog is in trouble, all views are listed, and what it adds is not.
+# While the catalog is in trouble, all views are listed, but not what it would add.
 GLANCED = ("section/69750516", "section/69750516/ds6", "atlas/100883869")
 OF_THE_GRAMMAR = {"", *SERVICES, "dataset", "browse", *GLANCED}
 

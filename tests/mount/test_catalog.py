@@ -185,7 +185,7 @@ def test_odd_names_break_neither_a_path_nor_a_query(tmp_path: Path) -> None:
 
 
 def test_an_acronym_with_a_star_or_of_two_genes_is_a_directory(tmp_path: Path) -> None:
-    """Both are recorded of the Mouse Brain Atlas."""
+    """Both have been recorded in the Mouse Brain Atlas."""
     database = sample_database()
     genes = add_genes(database, ["0610005G16Rik*", "9130019P16Rik", "9130019P16Rik"])
     for data_set, gene in zip((74357755, 70474875, 9001), genes, strict=True):

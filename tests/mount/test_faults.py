@@ -107,7 +107,7 @@ def test_a_broken_image_says_how_often_it_was_tried(
         words = "the service answers with something that is not a JPEG, tried 4 times ("
         assert reason.startswith(words)
         other = PATH.replace("69750516", "100883869").replace("section", "atlas")
-        assert (mounted / other).read_bytes()  # the service is well
+        assert (mounted / other).read_bytes()  # other images still work
         status = (mounted / ".allenfs/status.json").read_text()
         assert json.loads(status)["service"]["reachable"] is True
     with Mounted(tmp_path / "again", service.url, warnings=[PATH]) as mounted:

@@ -162,7 +162,7 @@ def test_all_coronal_data_sets_of_a_product_without_a_query_for_each_gene(
     assert coronal == ["479", "71587929", "72109410"]
     shell(f"ls -lR {planes}; find {planes} -ls; cp -r {planes} copy", tmp_path)
     assert sorted(os.listdir(tmp_path / "copy/coronal")) == coronal
-    # a page, and the empty one behind it: of all products, and of the data sets of one
+    # for the products and for the data sets of one: a page, and an empty one after it
     assert service.query_requests == 4
     for name in coronal:
         link = planes / "coronal" / name

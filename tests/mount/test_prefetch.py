@@ -301,7 +301,7 @@ def test_broken_images_are_listed_separately_and_can_be_skipped(
     ) as mounted:
         root = f"{mounted.root}/" if is_mounted else ""
         flags = [] if is_mounted else without.flags
-        # one below each tier: more than would be an outage
+        # one in each tier: more in a row than make an outage
         views = [f"{root}{DATA_SET}/ds{tier}" for tier in range(4, 9)]
         service.fail(Fault.NOT_A_JPEG, image_id=IMAGE_IDS[1])
         patient = ["--patience", "0.1", *flags, *views]
@@ -317,7 +317,7 @@ def test_broken_images_are_listed_separately_and_can_be_skipped(
         again = said(allenfs("prefetch", "--skip-broken", *patient), 0)
         assert (again[0], len(again)) == (lines[0], len(lines))
         assert said(allenfs("prefetch", "--skip-broken", "-q", *patient), 0) == []
-        # it excuses nothing else
+        # other failures still count
         bad = f"{root}section/69750516/ds7/q101/image.jpg"
         lines = said(allenfs("prefetch", "--skip-broken", *patient, bad), 1)
         assert lines[0].startswith(f"{bad}: ")
@@ -328,7 +328,7 @@ def test_broken_images_are_listed_separately_and_can_be_skipped(
 
 
 class Listed:
-    """The command as it reads paths from a pipe that a test writes to."""
+    """The command, reading paths from a pipe that a test writes to."""
 
     def __init__(self, *arguments: str | Path) -> None:
         reader, self.writer = os.pipe()
@@ -340,7 +340,7 @@ class Listed:
 
     @property
     def is_read(self) -> bool:
-        """Whether nothing of it is left in the pipe."""
+        """Whether the command has read all that was written."""
         left = fcntl.ioctl(self.writer, termios.FIONREAD, bytes(4))
         return not any(left)
 
@@ -361,7 +361,7 @@ def test_paths_from_standard_input_are_fetched_before_it_ends(
         until(lambda: len(mounted.stored) == 1)  # what was named
         command.write(many(1)[0], "", "  ")
         until(lambda: len(mounted.stored) == 2)
-        command.write(mounted / VIEW)  # another place than the line before
+        command.write(mounted / VIEW)  # in another place than the line before
         until(lambda: len(mounted.stored) == 5)
         command.write(*many(3)[1:2], end="\r\n")
         command.write(*many(3)[2:], end="\0")
@@ -383,7 +383,7 @@ def test_a_signal_ends_the_wait_for_standard_input(
     command.write("", *many(begun))
     until(lambda: service.image_requests == begun and command.is_read)
     command.process.send_signal(signal.SIGINT)
-    assert command.process.wait(30) == 130  # though its input goes on
+    assert command.process.wait(30) == 130  # although its input is still open
     (line,) = command.end(130)
     assert line.startswith("ended by a signal: ")
 
@@ -411,7 +411,7 @@ def test_reading_the_path_list_stops_when_prefetch_gives_up(
     service.fail(Fault.STATUS_503)
     command = Listed(*without.flags, "--patience", "0.1", "-")
     command.write(*many(30))
-    command.process.wait(60)  # though its input goes on
+    command.process.wait(60)  # although its input is still open
     lines = command.end(1)
     assert any(line.startswith("given up: the service does not") for line in lines)
     service.heal()

@@ -64,7 +64,7 @@ def test_the_stack_recipe_gives_all_sections_the_same_size(
         for path in (mounted / "dataset/69782969/ds4").iterdir():
             with Image.open(path) as image:
                 sizes[path.name] = image.size
-    assert len(set(sizes.values())) == len(sizes) == 5  # or nothing is to be done
+    assert len(set(sizes.values())) == len(sizes) == 5  # otherwise this tests nothing
     largest = tuple(map(max, zip(*sizes.values(), strict=True)))
     assert {path.name for path in (tmp_path / "stack").iterdir()} == sizes.keys()
     for name in sizes:

@@ -322,7 +322,7 @@ def test_a_region_shows_the_slide_with_the_tissue_beside_a_section():
         downsample=4, left_px=3744, top_px=14_000, width_px=500, height_px=600
     )
     seen = [pixels(image_id, spot)[:300] for image_id in (lower, upper)]
-    assert np.abs(seen[0] - seen[1]).max() < 16  # above the captions: of JPEG
+    assert np.abs(seen[0] - seen[1]).max() < 16  # above the captions; JPEG noise
     own = pixels(upper, Picture(downsample=4))
     there = own[(14_000 - RECORDS[upper].top_px) >> 4 :][:100, :500]
     assert there.std() > 5  # tissue, not bare glass
