@@ -146,7 +146,7 @@ class _Work:
         except (ImageNotFoundError, BrokenImageError) as error:
             is_absent = isinstance(error, ImageNotFoundError)
             with self._lock:
-                # a copy: by its traceback, an error kept here would keep the sheet
+                # a copy, without the traceback, which would keep the sheet alive
                 self._absence = copy.copy(error)
                 self._page.leave_empty(place, "no image" if is_absent else "broken")
             return
