@@ -148,6 +148,8 @@ def _read_by_plane(answer: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _read_data_set_ids(answer: Any) -> DataSetIds:
+    if isinstance(answer, list):  # kept by a version that did not know the planes
+        return DataSetIds(tuple(sorted(answer)), {})
     by_plane = _read_by_plane(answer)
     return DataSetIds(tuple(sorted(chain.from_iterable(by_plane.values()))), by_plane)
 

@@ -30,6 +30,8 @@ _Record = TypeVar("_Record")
 # longest lists 8 MB. What goes is still on the shelf.
 _REMEMBERED_BYTES = 64 * 2**20
 _REMEMBERED_WARNINGS = 4096
+# A list that never has as many rows as the service announces.
+_SHORT_LIST_S = 3600.0
 
 
 class Shelf(Protocol):
@@ -139,8 +141,9 @@ class Stock:
 
         A suspect answer, which is an empty list or one that is `cut`, is also kept
         only for a short while. It does not replace an older one with more rows, which
-        is returned instead. One with the same rows as the older one is trusted: some
-        lists never have as many rows as the service announces.
+        is returned instead. One with the same rows as the older one is kept for an
+        hour: some lists never have as many rows as the service announces. That a known
+        record does not exist any more is believed when the service says it twice.
 
         Parameters
         ----------
@@ -149,18 +152,23 @@ class Stock:
         """
         record, weight_bytes = question.read(answer), _weight_bytes(answer)
         held = Held(record, self._clock_ns(), 0, weight_bytes)
-        if cut or (record is not None and not record):
+        older, good_s = None, self._settings.catalog_ttl_s
+        rows = row_count(record)
+        if cut or not rows:
             older = self.any(question)
-            rows = row_count(record)
-            older_rows = row_count(older.record) if older else 0
-            is_steady = rows > 0 and older is not None and record == older.record
-            held = replace(held, is_suspect=not is_steady)
-            if older is not None and rows < older_rows:
-                said = f"the older answer with {older_rows} stays in use"
+            good_s = self._settings.not_found_memory_s
+        older_rows = 0 if older is None else row_count(older.record)
+        if older is not None and self._is_doubtful(question.key, record, rows, older):
+            said = f"the older answer with {older_rows} stays in use"
+            self._warn(question.key, cut or "no rows", said)
+            return self.hold(question, older, good_s)
+        if cut or (record is not None and not rows):
+            held = replace(held, is_suspect=True)
+            if rows and older is not None and record == older.record:
+                good_s = min(_SHORT_LIST_S, self._settings.catalog_ttl_s)
+            elif cut or question.expects_rows:
+                said = "it is requested again soon"
                 self._warn(question.key, cut or "no rows", said)
-                return self.hold(question, older, self._settings.not_found_memory_s)
-            if (cut or question.expects_rows) and not is_steady:
-                self._warn(question.key, cut or "no rows", "it is requested again soon")
         else:
             with self._lock:
                 self._warned.pop(question.key, None)
@@ -169,7 +177,7 @@ class Stock:
             self._shelf.put(question.key, kept)
         else:
             self._shelf.remove(question.key)
-        return self.hold(question, held, self._ttl_s(held))
+        return self.hold(question, held, good_s)
 
     def hold(
         self, question: Question[_Record], held: Held[_Record], good_s: float
@@ -189,6 +197,13 @@ class Stock:
             key[1] for key, held in in_memory if key[0] == kind and held and held.record
         )
         return sorted(names)
+
+    def _is_doubtful(self, key: Key, record: Any, rows: int, older: Held[Any]) -> bool:
+        """Whether a suspect answer is not to replace an older one."""
+        if rows >= row_count(older.record):
+            return False
+        with self._lock:
+            return record is not None or key not in self._warned
 
     def _ttl_s(self, held: Held[Any]) -> float:
         if held.record and not held.is_suspect:

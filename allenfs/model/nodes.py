@@ -125,7 +125,7 @@ class View:
         """Whether an image is among those that are shown."""
         if self.request.annotated and not image.annotated:
             return False
-        if self.from_corner and image.corner_px is None:
+        if self.from_corner and not image.has_region(self.request.roi):
             return False
         return self.treatment is None or self.treatment in image.treatments
 

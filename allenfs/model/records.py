@@ -10,9 +10,13 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from allenfs.errors import PathNotFoundError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+
+    from allenfs.model.parameters import Roi
 
 Row = dict[str, Any]
 
@@ -92,6 +96,16 @@ class SectionImage(NamedTuple):
         if self.x_px is None or self.y_px is None:
             return None
         return self.x_px, self.y_px
+
+    def has_region(self, roi: Roi | None) -> bool:
+        """Whether a region counted from its own corner is one that a path can name."""
+        if self.corner_px is None or roi is None:
+            return False
+        try:
+            roi.moved(*self.corner_px)
+        except PathNotFoundError:
+            return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,9 @@ _EXPERIMENT = re.compile(
     r"(?:/[a-z]+)?/experiment(?:/(?:show|siv))?(?:/(?P<id>[^/]+))?/?"
 )
 _ATLAS = re.compile(r"/atlas/?")
-_DRAWING = re.compile(rf"(?:/.*)?/api/v2/svg(?:_download)?/({ID_PATTERN.pattern})/?")
+_DRAWING = re.compile(
+    rf"(?:/.*)?/api/v2/svg(?:_download)?/({ID_PATTERN.pattern})(?:[/&].*)?"
+)
 _API = "/api/v2/"
 _ACCEPTED = (
     "allenfs accepts download URLs of the image services, and viewer pages of an "
@@ -47,12 +49,15 @@ def path_of_url(url: str) -> str:
     UrlError
         It has no path.
     """
+    url = url.replace("&amp;", "&")  # copied from the source of a page
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
     except ValueError:
         return request_of_url(url).path  # raises an error that says what is wrong
     page = unquote(parts.path)
+    if not parts.scheme and ".brain-map.org/" in url:
+        raise _no_path(url, "it does not begin with https://")
     if parts.scheme not in ("http", "https") or _API in page:
         drawing = _DRAWING.fullmatch(page)
         if drawing:

@@ -131,8 +131,10 @@ def read_page(data: bytes) -> Rows:
         msg = f"no JSON: {in_one_line(str(error), _SHOWN_CHARS)}"
         raise kind(msg) from None
     rows: Any = envelope.get("msg") if isinstance(envelope, dict) else None
-    if isinstance(rows, str):
-        raise QueryError(in_one_line(rows, _SHOWN_CHARS))
+    is_refused = isinstance(envelope, dict) and envelope.get("success") is False
+    if isinstance(rows, str) or is_refused:
+        words = rows if isinstance(rows, str) else json.dumps(rows)
+        raise QueryError(in_one_line(words, _SHOWN_CHARS))
     if rows == {} and envelope.get("num_rows") == 0:
         rows = []  # recorded for queries that found nothing
     is_answer = (
@@ -147,7 +149,7 @@ def read_page(data: bytes) -> Rows:
     _raise_if_deep(rows)
     found = Rows(rows)
     total_rows = envelope.get("total_rows")
-    if isinstance(total_rows, int):
+    if type(total_rows) is int:  # true is an int, too
         found.total_rows = total_rows
     return found
 

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 log = safe_logger(__name__)
 
-_FORMAT = 2
+# Answers of format 1 lack fields of images: asked again first, used without a service.
+_FORMAT, _OLDER_FORMAT = 2, 1
 _DAMAGE = (
     *(gzip.BadGzipFile, zlib.error, EOFError, RecursionError),
     *(ValueError, KeyError, TypeError),
@@ -272,12 +273,12 @@ def _unpacked(path: Path) -> bytes:
 def _read(path: Path) -> tuple[Key, Kept]:
     try:
         data = json.loads(_unpacked(path))
-        if data["allenfs"] != _FORMAT:
+        if data["allenfs"] not in (_FORMAT, _OLDER_FORMAT):
             msg = f"{path}: of another version"
             raise _DamagedError(msg)
         kind, name = data["key"]
-        fetched_ns, is_suspect = int(data["fetched_ns"]), bool(data["is_suspect"])
-        return (kind, name), Kept(data["answer"], fetched_ns, is_suspect)
+        is_suspect = data["allenfs"] == _OLDER_FORMAT or bool(data["is_suspect"])
+        return (kind, name), Kept(data["answer"], int(data["fetched_ns"]), is_suspect)
     except _DAMAGE as error:
         msg = f"{path}: damaged ({error})"
         raise _DamagedError(msg) from error

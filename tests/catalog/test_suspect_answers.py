@@ -5,6 +5,8 @@ Only the clock of the catalog is fake; the service and its answers are real.
 
 from __future__ import annotations
 
+import gzip
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -192,7 +194,7 @@ def test_a_first_list_that_is_truncated_is_used_and_then_replaced(
     assert process.rows(question) > cut
 
 
-def test_a_list_that_is_always_short_is_trusted_when_it_comes_twice(
+def test_a_list_that_is_always_short_is_requested_every_hour(
     sample: SampleService, process: Process, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Recorded, and permanent: 50 476 data sets announced, 50 274 delivered."""
@@ -204,11 +206,67 @@ def test_a_list_that_is_always_short_is_trusted_when_it_comes_twice(
     later = process.again()
     assert later.rows(lists.products()) == 5
     asked = sample.query_requests
-    later.now_s += 6 * DAY_S
+    later.now_s += 3599
     assert later.rows(lists.products()) == 5
-    assert later.again().rows(lists.products()) == 5
     assert sample.query_requests == asked
+    later.now_s += 1
+    assert later.rows(lists.products()) == 5
+    assert sample.query_requests > asked
     assert len(warnings(caplog)) == 1
+    sample.heal()
+    later.now_s += 3600
+    assert later.rows(lists.products()) == 5
+    asked = sample.query_requests
+    later.now_s += 6 * DAY_S  # trusted as any other answer
+    assert later.rows(lists.products()) == 5
+    assert sample.query_requests == asked
+
+
+@pytest.mark.parametrize(
+    "question",
+    [queries.data_set(71587929), queries.section(71592261), queries.atlas(2)],
+    ids=named,
+)
+def test_one_empty_answer_does_not_remove_a_known_record(
+    sample: SampleService,
+    process: Process,
+    caplog: pytest.LogCaptureFixture,
+    question: Question[Any],
+) -> None:
+    known = process.get(question)
+    assert known
+    process.now_s += 8 * DAY_S
+    sample.fail_queries(Fault.NO_ROWS)
+    assert process.get(question) == known
+    assert "the older answer" in warnings(caplog)[0]
+    assert process.again().get(question) == known
+    sample.heal()
+    process.now_s += 61
+    assert process.get(question) == known
+    asked = sample.query_requests
+    process.now_s += 6 * DAY_S
+    assert process.get(question) == known
+    assert sample.query_requests == asked
+
+
+def test_a_data_set_whose_images_are_all_missing_keeps_the_known_ones(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = sample_database()
+    question = queries.data_set(71587929)
+    with SampleService(database=database) as sample:
+        process = Process(sample.url, tmp_path)
+        images = list(process.get(question).images)
+        rows = [database.get("SectionImage", image_id) for image_id in images]
+        for image_id in images:
+            database.remove("SectionImage", image_id)
+        process.now_s += 8 * DAY_S
+        assert list(process.get(question).images) == images
+        assert "the older answer with 3" in warnings(caplog)[0]
+        for entry in rows:
+            database.add("SectionImage", **entry.row)
+        process.now_s += 61
+        assert list(process.get(question).images) == images
 
 
 def test_a_short_list_with_more_rows_replaces_an_older_one(tmp_path: Path) -> None:
@@ -245,3 +303,20 @@ def test_a_record_that_the_service_counts_but_does_not_return_is_kept(
     process.now_s += 8 * DAY_S
     sample.fail_queries(Fault.CUT_LIST)
     assert process.get(queries.section(69750516)) == known
+
+
+def test_records_of_an_older_version_are_used_without_the_service(
+    sample: SampleService, process: Process, tmp_path: Path
+) -> None:
+    question = lists.product_data_sets("Mouse")
+    known = process.get(question)
+    (file,) = tmp_path.glob("records/*/data-sets/*.json.gz")
+    text = json.loads(gzip.decompress(file.read_bytes()))
+    del text["is_suspect"]
+    text |= {"allenfs": 1, "answer": sorted(known.ids)}  # without the planes
+    file.write_bytes(gzip.compress(json.dumps(text).encode()))
+    process.now_s += 61
+    sample.fail_queries(Fault.STATUS_503)
+    assert process.again().get(question).ids == known.ids
+    sample.heal()
+    assert process.again().get(question) == known

@@ -245,6 +245,7 @@ def test_damage_is_a_warning_of_one_line(
         {"allenfs": 1, "key": list(KEY), "answer": 1, "fetched_ns": "x"},
         {"allenfs": 1, "key": ["dataset", "5"], "answer": 1, "fetched_ns": 1},
         {"allenfs": 2, "key": list(KEY), "answer": 1, "fetched_ns": 1},
+        {"allenfs": 3, "key": list(KEY), "answer": 1, "fetched_ns": 1},
     ],
 )
 def test_a_file_that_says_something_else_is_no_answer(

@@ -153,7 +153,6 @@ def test_an_empty_object_with_num_rows_0_is_an_empty_list() -> None:
         {"success": True, "num_rows": 0, "msg": {"id": 1}},
         {"success": True, "num_rows": 1, "msg": {}},
         {"success": True, "msg": {}},
-        {"success": False, "num_rows": 0, "msg": {}},
     ],
 )
 def test_any_other_object_is_not_an_answer(fields: dict[str, object]) -> None:
@@ -161,8 +160,14 @@ def test_any_other_object_is_not_an_answer(fields: dict[str, object]) -> None:
         read_page(answer(**fields))
 
 
+@pytest.mark.parametrize("msg", [{}, None, [], [{"id": 1}], "Informatics"])
+def test_success_false_is_a_refusal_whatever_its_words(msg: object) -> None:
+    with pytest.raises(QueryError):
+        read_page(answer(success=False, num_rows=0, msg=msg))
+
+
 @pytest.mark.parametrize(
-    ("said", "total_rows"), [(7, 7), ("7", 0), (None, 0), ([7], 0), (7.5, 0)]
+    ("said", "total_rows"), [(7, 7), ("7", 0), (True, 0), (None, 0), ([7], 0), (7.5, 0)]
 )
 def test_total_rows_counts_only_if_it_is_an_integer(
     said: object, total_rows: int
@@ -189,7 +194,6 @@ def test_a_refused_query_says_why_in_the_services_words(success: object) -> None
 @pytest.mark.parametrize(
     "data",
     [
-        answer(success=False, msg=[{"id": 1}]),
         answer(success="true", msg=[]),
         answer(success=None, msg=[]),
         answer(success=1, msg=[]),

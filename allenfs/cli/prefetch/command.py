@@ -141,10 +141,9 @@ class _Places:
         self._pause_s = config.ServiceSettings("").failure_memory_s + 1
         self._known: dict[Path | None, tuple[Tree, Outage]] = {}
 
-    @property
-    def is_any_given_up(self) -> bool:
-        """Whether prefetching from any of them has been given up."""
-        return any(outage.reason for _, outage in self._known.values())
+    def is_given_up(self, place: Path | None) -> bool:
+        """Whether prefetching from there has been given up."""
+        return place in self._known and self._known[place][1].reason is not None
 
     def require_answer(self, place: Path | None) -> None:
         """Raise if a mount is not served; only before its first use."""
@@ -196,9 +195,12 @@ def _gatherings(
 
 def _listed(places: _Places, report: Report) -> Iterator[tuple[Gathering, Outage]]:
     """Return the work for standard input: for each run of lines in one place."""
+    used: set[Path | None] = set()
 
     def is_ended() -> bool:
-        return report.stop.is_set() or places.is_any_given_up
+        return report.stop.is_set() or (
+            bool(used) and all(map(places.is_given_up, used))
+        )
 
     def located() -> Iterator[tuple[Path | None, str]]:
         try:
@@ -209,9 +211,11 @@ def _listed(places: _Places, report: Report) -> Iterator[tuple[Gathering, Outage
                     report.failed(line, str(error))
                     continue
                 if found is not None:
+                    used.add(found[0])
                     yield found
         except OSError as error:
-            report.failed("standard input", error.strerror or str(error))
+            if not report.stop.is_set():
+                report.failed("standard input", error.strerror or str(error))
 
     # a group is consumed by the thread of its Gathering that finds the files
     for place, group in itertools.groupby(located(), operator.itemgetter(0)):

@@ -32,7 +32,8 @@ def lines(fd: int, is_ended: Callable[[], bool]) -> Iterator[str]:
     Raises
     ------
     OSError
-        It cannot be read, or has a line that is longer than any path.
+        It cannot be read, has a line that is longer than any path, or was not read to
+        its end.
     """
     rest = b""
     while not is_ended():
@@ -41,9 +42,11 @@ def lines(fd: int, is_ended: Callable[[], bool]) -> Iterator[str]:
         data = os.read(fd, _CHUNK_BYTES)
         *whole, rest = _END.split(rest + data)
         if not data:
-            whole.append(rest)
+            whole.append(rest.removesuffix(b"\r"))
         elif len(rest) > _MAX_LINE_BYTES:
-            raise OSError(errno.ENAMETOOLONG, "a line is longer than any path")
+            msg = "a line is longer than any path, and the rest was not read"
+            raise OSError(errno.ENAMETOOLONG, msg)
         yield from (os.fsdecode(line) for line in whole if line.strip())
         if not data:
             return
+    raise OSError(errno.ECANCELED, "not read to its end")

@@ -102,22 +102,30 @@ def _files_of(tree: Tree, named: Named, *, recursive: bool) -> Iterator[Named]:
 
 
 def _why_empty(tree: Tree, path: str, seen: set[Kind], *, recursive: bool) -> str:
-    if Kind.DIRECTORY in seen and not recursive and _has_grandchildren(tree, path):
-        return "lists no files itself; -r takes what is below it"
+    if Kind.DIRECTORY in seen and not recursive:
+        below = _kinds_two_below(tree, path)
+        if Kind.FILE in below or Kind.DIRECTORY in below:
+            return "lists no files itself; -r takes what is below it"
+        seen |= below
     if Kind.LINK in seen:
         return "contains only links, which are followed only when named: add /*"
     return "contains no images"
 
 
-def _has_grandchildren(tree: Tree, path: str) -> bool:
-    """Whether any directory in a directory has entries."""
+def _kinds_two_below(tree: Tree, path: str) -> set[Kind]:
+    """Return what directories in a directory list, as far as the first file."""
+    kinds: set[Kind] = set()
     try:
         for child in (_joined(path, name) for name in tree.names(path)):
-            if tree.kind(child, follow=False) is Kind.DIRECTORY and tree.names(child):
-                return True
+            if tree.kind(child, follow=False) is not Kind.DIRECTORY:
+                continue
+            for name in tree.names(child):
+                kinds.add(tree.kind(_joined(child, name), follow=False))
+                if Kind.FILE in kinds:
+                    return kinds
     except (AllenFSError, OSError):
-        return True  # unknown: with -r the error is shown
-    return False
+        return {Kind.FILE}  # unknown: with -r the error is shown
+    return kinds
 
 
 def _matches(tree: Tree, pattern: str) -> Iterator[Named]:
