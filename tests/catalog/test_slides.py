@@ -134,6 +134,9 @@ def test_a_region_too_far_out_for_any_path_does_not_exist(
     assert entry.request.roi.top_px_full == 10**9 - 1
     with pytest.raises(PathNotFoundError):
         world.entry(path.format(most + 1))
+    listed = world.names(f"{NPY}/at9x9+0+{most}")
+    assert "0045_101082286.jpg" in listed
+    assert "0005_101082293.jpg" not in listed  # which is further down on its slide
 
 
 def test_a_section_without_a_number_has_an_empty_cell_and_zero_is_a_number(

@@ -405,6 +405,19 @@ def test_an_empty_path_list_succeeds_and_an_unreadable_one_fails(
     assert said(done, code)[0].startswith(words)
 
 
+def test_the_path_list_is_read_although_another_place_is_given_up(
+    tmp_path: Path, service: SampleService, without: Without
+) -> None:
+    with Mounted(tmp_path, "http://127.0.0.1:9", warnings=["section/"]) as away:
+        named = [away / path for path in many(6)]
+        command = Listed(*without.flags, "--patience", "0.1", "-", *named)
+        command.write(*many(2))
+        lines = command.end(1)
+    assert any(line.startswith("given up: the service does not") for line in lines)
+    assert "2 fetched" in lines[-1]
+    assert service.image_requests == 2
+
+
 def test_reading_the_path_list_stops_when_prefetch_gives_up(
     service: SampleService, without: Without
 ) -> None:
@@ -414,6 +427,7 @@ def test_reading_the_path_list_stops_when_prefetch_gives_up(
     command.process.wait(60)  # although its input is still open
     lines = command.end(1)
     assert any(line.startswith("given up: the service does not") for line in lines)
+    assert "standard input: not read to its end" in lines
     service.heal()
     command = Listed(*without.flags, "-")
     command.write(*many(30))

@@ -37,6 +37,10 @@ PAGES = [
         "&imageType=atlas&initImage=atlas&showSubImage=y&contrast=0.5,0.5,0,255,4",
         "section/102162242/image.jpg",
     ),
+    (  # copied from the source of a page
+        "http://mouse.brain-map.org/experiment/siv?id=69014470&amp;imageId=68856767",
+        "section/68856767/image.jpg",
+    ),
     (
         "http://mouse.brain-map.org/experiment%2Fsiv?%69d=69014470&imageId=%36",
         "section/6/image.jpg",
@@ -117,6 +121,10 @@ def test_a_download_url_becomes_the_path_it_was_made_from(
         ),
         ("https://mouse.brain-map.org/experiment/show/5/6", "does not know this page"),
         ("https://mouse.brain-map.org/experiment/siv", "names no experiment"),
+        (
+            "mouse.brain-map.org/experiment/show/69782969",
+            "does not begin with https://",
+        ),
         ("https://mouse.brain-map.org/experiment/show/007", "not an id: '007'"),
         ("https://mouse.brain-map.org/experiment/show/" + "9" * 19, "not an id"),
         (
@@ -141,9 +149,12 @@ def test_other_pages_are_refused_and_the_message_lists_what_is_accepted(
 
 
 @pytest.mark.parametrize("service", ["svg", "svg_download"])
-def test_a_drawing_is_refused_and_the_message_names_its_plate(service: str) -> None:
+@pytest.mark.parametrize("query", ["", "/", "?groups=28&downsample=4", "&groups=28"])
+def test_a_drawing_is_refused_and_the_message_names_its_plate(
+    service: str, query: str
+) -> None:
     with pytest.raises(UrlError, match=r"drawings as SVG.*atlas/100960224/annotated/"):
-        path_of_url(f"{API}{service}/100960224?groups=28&downsample=4")
+        path_of_url(f"{API}{service}/100960224{query}")
 
 
 _words = str.split
