@@ -15,7 +15,6 @@ from allenfs.errors import PathNotFoundError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-
     from allenfs.model.parameters import Roi
 
 Row = dict[str, Any]
