@@ -186,6 +186,8 @@ class Browser:
     def _product_data_sets(
         self, product: str, interrupted: Callable[[], bool]
     ) -> DataSetIds:
+        if product not in self._products(interrupted):
+            return _deny(product)  # an unknown product is no warning in the log
         question = lists.product_data_sets(product)
         return self._archive.get(question, interrupted).record
 

@@ -88,6 +88,8 @@ ABSENT = [
     "browse/product/Mouse/gene/Adora2a/oblique",
     "browse/product/Mouse/gene/Adora2a/sagittal/999",
     "browse/product/Mouse/dataset/999",
+    "browse/product/Nobody/dataset/70813257",
+    "browse/product/Nobody/plane/coronal",
     "browse/atlas/77",
     "browse/atlas/2/nissl",
     "browse/atlas/Mouse_P56_sagittal",

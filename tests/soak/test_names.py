@@ -313,7 +313,7 @@ def test_a_million_paths_at_every_operation(
     made = sum((one.made for one in done), Counter())
     refused = sum((one.refused for one in done), Counter())
     answered = made - refused
-    assert done[0].valid > 500
+    assert done[0].valid > 400
     assert all(answered[name] for name in DECLARED)  # not all was refused
     assert all(made[name] == refused[name] > 0 for name in REFUSED)
     figures(
