@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, Protocol
@@ -21,7 +22,7 @@ _EXIT_FAILED, _EXIT_INTERRUPTED = 1, 130
 
 
 class Command(Protocol):
-    """A module of ``allenfs.commands``.
+    """A module in ``allenfs.cli``.
 
     Attributes
     ----------
@@ -32,10 +33,10 @@ class Command(Protocol):
     SUMMARY: str
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Say what the command takes."""
+        """Add the arguments of the command."""
 
     def run(self, parsed: argparse.Namespace) -> int | None:
-        """Do it; return the exit code, None for 0."""
+        """Run it; return the exit code, None for 0."""
 
 
 COMMANDS: dict[str, Command] = {
@@ -59,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
         description="The images of the Allen Brain Atlas as files.",
         allow_abbrev=False,
     )
-    top.set_defaults(top=top)  # for who describes the command line
+    top.set_defaults(top=top)  # `integrate` generates pages and completions from it
     top.add_argument("--version", action="version", version=f"allenfs {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
@@ -77,30 +78,48 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code.
 
-    0, or 2 for a wrong command line, 3 for a mount that failed, 1 for the
-    rest, with one line on stderr.
+    0, or 2 for a wrong command line, 3 for a mount that failed, 1 for everything
+    else, with one line on stderr.
     """
-    _open_streams()
+    _prepare_streams()
     given = sys.argv[1:] if argv is None else argv
     if fstab.is_call(given) and given[0] not in COMMANDS:
         return fstab.main(given)
-    parsed = parser().parse_args(given)
     try:
-        return COMMANDS[parsed.command].run(parsed) or 0
+        try:
+            parsed = parser().parse_args(given)
+            return COMMANDS[parsed.command].run(parsed) or 0
+        finally:
+            sys.stdout.flush()  # Python would report a failure at exit, as a traceback
     except AllenFSError as error:
         print(f"allenfs: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"allenfs: {error}", file=sys.stderr)
+        if not isinstance(error, BrokenPipeError):  # as of `allenfs ... | head`
+            print(f"allenfs: {error}", file=sys.stderr)
+        _discard_output()
         return _EXIT_FAILED
     except KeyboardInterrupt:
         return _EXIT_INTERRUPTED
 
 
-def _open_streams() -> None:
-    """Let what was closed lead nowhere, so that no file takes its number."""
+def _prepare_streams() -> None:
+    """Replace closed standard streams, and let any name be printed.
+
+    A file that is opened later must not get the number of a closed stream.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             fd = os.open(os.devnull, os.O_RDWR)
             stream = os.fdopen(fd, mode, encoding="utf-8", closefd=False)
             setattr(sys, name, stream)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not when a test replaces it
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _discard_output() -> None:
+    """Write what is still buffered to nowhere, if stdout does not take it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

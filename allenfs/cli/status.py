@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import time
@@ -51,12 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Print it; 1 where a mount does not tell."""
-    try:
-        return _watch(parsed) if parsed.watch else _look(parsed)
-    except BrokenPipeError:
-        # who read it has seen enough; nothing is left for Python to write at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _EXIT_FAILED
+    return _watch(parsed) if parsed.watch else _look(parsed)
 
 
 def _look(parsed: argparse.Namespace) -> int:
@@ -138,12 +132,7 @@ def _lines(place: Path, *, as_json: bool) -> list[str]:
 
 
 def _print(lines: list[str]) -> None:
-    # a terminal that has no such letters shows their numbers
-    text = "".join(f"{line}\n" for line in lines)
-    encoding = sys.stdout.encoding
-    print(
-        text.encode(encoding, "backslashreplace").decode(encoding), end="", flush=True
-    )
+    print("".join(f"{line}\n" for line in lines), end="", flush=True)
 
 
 def _redraw(lines: list[str], *, is_first: bool) -> None:

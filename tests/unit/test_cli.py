@@ -47,6 +47,22 @@ class Shell:
         assert "Traceback" not in done.stderr
         return done.returncode, done.stdout, done.stderr
 
+    def into(self, stdout: int, *arguments: str) -> tuple[int, str]:
+        """Run it with `stdout`, which is then closed; return exit code and stderr."""
+        try:
+            done = subprocess.run(
+                [sys.executable, "-W", "error", "-m", "allenfs", *arguments],
+                env=self.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        finally:
+            os.close(stdout)
+        return done.returncode, done.stderr
+
     def fails(self, *arguments: str, **environ: str) -> tuple[int, str]:
         """Run it; return exit code and the one line that it says."""
         code, out, said = self(*arguments, **environ)
@@ -200,6 +216,47 @@ def filled(allenfs: Shell) -> Path:
 
 def stored_files(directory: Path) -> list[Path]:
     return sorted((directory / "images").rglob("*.jpg"))
+
+
+STREAMS = (["url", "section/5/image.jpg"], ["doctor", "--api-url", "x"], ["--help"])
+
+
+@pytest.mark.parametrize("arguments", STREAMS, ids=" ".join)
+def test_a_closed_pipe_ends_with_1_and_says_nothing(
+    allenfs: Shell, arguments: list[str]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert allenfs.into(writer, *arguments) == (1, "")
+
+
+@pytest.mark.parametrize("arguments", STREAMS, ids=" ".join)
+def test_a_full_disk_ends_with_1_and_one_line(
+    allenfs: Shell, arguments: list[str]
+) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    said = "allenfs: [Errno 28] No space left on device\n"
+    assert allenfs.into(full, *arguments) == (1, said)
+
+
+def test_closed_streams_are_no_error(allenfs: Shell) -> None:
+    for arguments, code in zip(STREAMS, (0, 1, 0), strict=True):
+        command = [sys.executable, "-m", "allenfs", *arguments]
+        done = subprocess.run(
+            ["sh", "-c", 'exec "$@" <&- >&-', "sh", *command],
+            env=allenfs.environ,
+            capture_output=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (code, b"")
+
+
+def test_a_name_that_the_output_cannot_encode_is_escaped(allenfs: Shell) -> None:
+    store = allenfs.home / "d\u00e9"
+    arguments = ("cache", "info", "--cache-dir", str(store))
+    code, out, said = allenfs(*arguments, PYTHONIOENCODING="ascii")
+    assert (code, said) == (0, "")
+    assert f"directory  {allenfs.home}/d\\xe9\n" in out
 
 
 def test_cache_info_counts_the_images_of_each_service(

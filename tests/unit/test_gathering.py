@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import threading
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,6 @@ from no_threads import no_threads
 
 from allenfs.cli.prefetch.gathering import Gathering, Outcome, Result, Task
 from allenfs.cli.prefetch.outage import Outage
-from allenfs.cli.prefetch.report import Report
 from allenfs.cli.prefetch.selection import Kind
 from allenfs.errors import InterruptedWaitError, ProcessLimitError
 
@@ -180,26 +178,6 @@ def test_who_is_interrupted_leaves_without_an_outcome() -> None:
         *(tree, ["d"], Task.FETCH), recursive=False, outage=outage, stop=stop
     )
     assert len([one for one in gathering.outcomes(30) if one is not None]) == 1
-
-
-def test_paths_that_the_output_cannot_encode_are_escaped() -> None:
-    tree = FlatTree(0)
-    tree._names = ["d\u00e9.jpg", "e\udcff.jpg"]
-    out, err = (io.TextIOWrapper(io.BytesIO(), "ascii") for _ in range(2))
-    report = Report(Task.CHECK, out, err, is_quiet=False)
-    outage = Outage(pause_s=1, patience_s=1)
-    report.follow(
-        Gathering(
-            *(tree, ["d"], report.task),
-            recursive=False,
-            outage=outage,
-            stop=report.stop,
-        ),
-        outage,
-    )
-    assert report.ended() == 1
-    out.seek(0)
-    assert out.read() == "d/d\\xe9.jpg\nd/e\\udcff.jpg\n"
 
 
 def test_with_few_threads_all_is_done_and_with_too_few_it_is_an_error() -> None:

@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import logging
 import operator
-import os
 import posixpath
 import signal
 import sys
@@ -50,7 +49,6 @@ Exit code: 0, or 1 where something failed (or, with --check, is not here); 130 a
 Ctrl-C. What is done is kept, and the same command goes on from there.
 """
 
-_EXIT_FAILED = 1
 _STDIN = "-"
 _SIGNALLED = 128
 _DEFAULT_PATIENCE = "60s"
@@ -121,10 +119,6 @@ def run(parsed: argparse.Namespace) -> int:
             report.stop.set()
             report.interrupted()
             return _SIGNALLED + int(ended.args[0])
-        except BrokenPipeError:
-            # whoever read the list has enough; what is left of it goes nowhere
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return _EXIT_FAILED
         finally:
             report.stop.set()
 

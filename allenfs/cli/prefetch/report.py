@@ -189,6 +189,4 @@ class Report:
             self._err.flush()
 
     def _print(self, path: str) -> None:
-        encoding = self._out.encoding
-        text = path.encode(encoding, "backslashreplace").decode(encoding)
-        self._out.write(text + "\n")
+        self._out.write(path + "\n")
