@@ -96,7 +96,7 @@ def test_a_mount_whose_daemon_is_stopped_is_named_and_holds_nobody_up(
 
 
 def test_where_nothing_is_mounted_there_is_nothing_to_answer() -> None:
-    assert worked(host.mounts(list)) == "none now"
+    assert worked(host.mounts(list)) == "none"
 
 
 def test_the_doctor_looks_at_the_store_of_a_mount_and_changes_nothing(
@@ -110,14 +110,14 @@ def test_the_doctor_looks_at_the_store_of_a_mount_and_changes_nothing(
             "doctor", "--api-url", service.url, "--cache-dir", mount.cache_dir
         )
         assert f"{mount.cache_dir}, 1 images, " in done.stdout
-        assert "can be written and locked" in done.stdout
+        assert "writable and lockable" in done.stdout
         assert sorted(mount.cache_dir.rglob("*")) == names
 
 
 def test_a_store_that_is_not_there_yet_is_well_and_is_not_made(tmp_path: Path) -> None:
     store = tmp_path / "deep" / "store"
     checks = of(store)
-    assert "not there yet" in worked(checks.owner())
+    assert "not created yet" in worked(checks.owner())
     assert "free" in worked(checks.room())
     worked(checks.files())
     assert not store.parent.exists()
@@ -160,7 +160,7 @@ def test_a_full_disk_fails_and_recovers(tmp_path: Path) -> None:
         assert "the disk is full" in failed(checks.room())
         said = failed(checks.files())
         assert "No space left on device" in said
-        assert "make room" in said
+        assert "free some space" in said
         litter.unlink()
         worked(checks.room())
         worked(checks.files())
@@ -170,7 +170,7 @@ def test_less_room_than_the_limit_is_warned_of(tmp_path: Path) -> None:
     with disk(tmp_path / "disk", "size=1m,mode=700") as store:
         finding = of(store, capacity_bytes=2**30).room()
         assert finding.verdict is Verdict.WARN
-        assert finding.said.startswith("1.0 MiB free, and the limit of 1.0 GiB")
+        assert finding.said.startswith("1.0 MiB free, but the limit of 1.0 GiB")
         assert "--cache-size" in finding.advice
 
 
@@ -203,7 +203,7 @@ def test_without_the_device_the_command_says_so_and_goes_on(tmp_path: Path) -> N
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 1
-    assert "FAIL  device      /dev/fuse is not there" in done.stdout
+    assert "FAIL  device      /dev/fuse does not exist" in done.stdout
     assert "-> load the kernel module: sudo modprobe fuse" in done.stdout
     assert "ok    libfuse" in done.stdout
     assert done.stderr == ""
@@ -222,10 +222,8 @@ def test_ctrl_c_ends_it_in_the_middle_of_a_check(tmp_path: Path) -> None:
             text=True,
         )
         connection, _ = listener.accept()
-        again, _ = listener.accept()  # the second one waits for an answer
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
         connection.close()
-        again.close()
     assert process.returncode == 130
     assert said == ""

@@ -127,7 +127,7 @@ def test_a_wrong_password_of_a_proxy_is_an_errno_and_shown_nowhere(
     done = allenfs("prefetch", *flags, "section/69750516/ds7/image.jpg")
     assert done.returncode == 1
     doctor = allenfs("doctor", *flags)
-    assert f"http://127.0.0.1:{proxy.port}, connected" in doctor.stdout
+    assert f"through the proxy http://127.0.0.1:{proxy.port}\n" in doctor.stdout
     for text in (done.stderr, done.stdout, doctor.stdout, doctor.stderr):
         assert "wr0ng" not in text
 

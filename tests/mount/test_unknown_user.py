@@ -85,7 +85,7 @@ def test_other_commands_need_no_home(user: PlainUser) -> None:
     done = user.allenfs("doctor", "--api-url", "http://127.0.0.1:9")
     assert f"warn  log         {NO_HOME.format(user.number)}" in done.stdout
     assert f"FAIL  store       {NO_HOME.format(user.number)}" in done.stdout
-    assert "the check broke" not in done.stdout
+    assert "the check crashed" not in done.stdout
     assert done.stderr == ""
 
 

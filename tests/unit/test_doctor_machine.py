@@ -18,13 +18,11 @@ from allenfs.cli.doctor import fuse, host
 from allenfs.cli.doctor.findings import (
     Check,
     Finding,
-    LateError,
     Verdict,
     fail,
     ok,
     run,
     skip,
-    within,
 )
 
 
@@ -65,30 +63,29 @@ def user(monkeypatch: pytest.MonkeyPatch) -> None:
 # The run
 
 
-def test_a_check_that_raises_is_a_failure_of_that_check_and_the_next_goes_on() -> None:
-    def broken() -> Finding:
-        raise ZeroDivisionError("nobody thought of it")
-
-    found = dict(run([Check("one", broken), Check("two", lambda: ok("well"))]))
-    assert "ZeroDivisionError: nobody thought of it" in failed(found["one"])
-    assert worked(found["two"]) == "well"
-
-
-def test_a_check_that_does_not_end_fails_in_its_time_and_the_next_goes_on() -> None:
+def test_a_check_that_crashes_or_hangs_fails_and_the_next_one_runs() -> None:
     never = threading.Event()
 
-    def hangs() -> Finding:
+    def crash() -> Finding:
+        raise ZeroDivisionError("unexpected")
+
+    def hang() -> Finding:
         never.wait()
         return ok("late")
 
-    checks = [Check("one", hangs, deadline_s=0.05), Check("two", lambda: ok("well"))]
+    checks = [
+        Check("crash", crash),
+        Check("hang", hang, deadline_s=0.05),
+        Check("next", lambda: ok("fine")),
+    ]
     found = dict(run(checks))
     never.set()
-    assert "no end within" in failed(found["one"])
-    assert worked(found["two"]) == "well"
+    assert "ZeroDivisionError: unexpected" in failed(found["crash"])
+    assert "not finished after" in failed(found["hang"])
+    assert worked(found["next"]) == "fine"
 
 
-def test_what_needs_a_check_that_failed_is_not_tried_and_says_so() -> None:
+def test_what_needs_a_failed_check_is_skipped() -> None:
     tried: list[str] = []
 
     def find() -> Finding:
@@ -109,7 +106,7 @@ def test_what_needs_a_check_that_failed_is_not_tried_and_says_so() -> None:
     assert tried == ["tried"]
 
 
-def test_nothing_is_tried_when_the_time_for_all_is_over(
+def test_nothing_is_tried_after_the_total_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("allenfs.cli.doctor.findings.BUDGET_S", 0)
@@ -129,34 +126,17 @@ def test_nothing_is_tried_when_the_time_for_all_is_over(
     ],
 )
 def test_no_password_of_a_proxy_is_printed(proxy: str) -> None:
-    check = Check("one", lambda: fail(f"{proxy} is broken", f"mend {proxy}"))
+    check = Check("one", lambda: fail(f"{proxy} is broken", f"correct {proxy}"))
     finding = only(check, HTTPS_PROXY=proxy)
     assert "s3cret" not in failed(finding)
     assert "host" in finding.said
 
 
-def test_a_short_password_leaves_the_words_whole() -> None:
-    check = Check("one", lambda: ok("a pipe to http://u:p@host"))
+def test_output_is_one_line_and_words_survive_a_short_password() -> None:
+    check = Check("one", lambda: ok("a pipe to http://u:p@host\x1b[2J\nFAIL"))
     assert worked(only(check, http_proxy="http://u:p@host")) == (
-        "a pipe to http://***@host"
+        r"a pipe to http://***@host\x1b[2J\nFAIL"
     )
-
-
-def test_nothing_that_moves_a_cursor_is_printed() -> None:
-    name = "a\x1b[2Jb\nFAIL"
-    assert worked(only(Check("one", lambda: ok(name)))) == r"a\x1b[2Jb\nFAIL"
-
-
-def test_within_raises_what_was_raised() -> None:
-    def refuse() -> None:
-        raise ValueError("no")
-
-    with pytest.raises(ValueError, match="no"):
-        within(5, refuse)
-    never = threading.Event()
-    with pytest.raises(LateError):
-        within(0.01, never.wait)
-    never.set()
 
 
 # FUSE
@@ -170,11 +150,11 @@ def test_a_device_that_can_be_opened_is_well_and_its_loss_is_not(
     assert "/dev/null can be opened" in worked(fuse.device(Path("/dev/null"), kinds))
     missing = tmp_path / "fuse"
     said = failed(fuse.device(missing, kinds))
-    assert "is not there" in said
+    assert "does not exist" in said
     assert "modprobe fuse" in said
     assert "--device /dev/fuse" in said
     missing.write_text("no device")
-    assert "is no device" in failed(fuse.device(missing, kinds))
+    assert "is not a device" in failed(fuse.device(missing, kinds))
 
 
 def test_a_device_that_may_not_be_opened_tells_its_mode(
@@ -197,7 +177,8 @@ def test_libraries_are_loaded_elsewhere_and_a_missing_one_tells_what_to_install(
     assert "libfuse" in worked(fuse.libraries())
     said = failed(fuse.libraries(["libfuse.so.99", "libfuse3.so.99"]))
     assert "libfuse.so.99: cannot open shared object file" in said
-    assert "apt install libfuse2" in said
+    for package in ("libfuse2", "libfuse2t64", "fuse3", "libfuse3-3"):
+        assert package in said
 
 
 def test_a_library_that_crashes_or_is_none_ends_a_child_not_the_doctor(
@@ -277,7 +258,7 @@ def test_a_user_needs_a_setuid_fusermount_in_path(tmp_path: Path) -> None:
     assert "apt install fuse3" in said
     place = script(tmp_path / "fusermount3", "echo fusermount3 version: 3.14.0")
     said = failed(fuse.helper(str(tmp_path), status(tmp_path)))
-    assert "setuid root" in said or "belong to root" in said
+    assert "setuid root" in said or "owned by root" in said
     os.chown(place, 0, 0)
     place.chmod(0o4755)
     said = warned(fuse.helper(str(tmp_path), status(tmp_path)))
@@ -299,7 +280,7 @@ def test_users_may_let_others_see_a_mount_where_fuse_conf_says_so(
     conf.chmod(0o644)
     assert "for root only" in worked(fuse.allow_other(conf))
     conf.write_text("user_allow_other\n")
-    assert "allowed to users" in worked(fuse.allow_other(conf))
+    assert "allowed for all users" in worked(fuse.allow_other(conf))
     conf.chmod(0o666)
     assert "chmod 644" in warned(fuse.allow_other(conf))
 
@@ -312,7 +293,7 @@ def test_users_may_let_others_see_a_mount_where_fuse_conf_says_so(
     [
         ({"ALLENFS_CACHE_SIZE": "foo"}, "not a size: 'foo'"),
         ({"ALLENFS_CACHE_DIR": "LOOP"}, ""),
-        ({"ALLENFS_CACHE_DIR": "FILE"}, "is no directory"),
+        ({"ALLENFS_CACHE_DIR": "FILE"}, "is not a directory"),
     ],
 )
 def test_a_store_that_cannot_be_is_a_failed_check_with_advice(
@@ -334,20 +315,14 @@ def test_a_store_that_cannot_be_is_a_failed_check_with_advice(
     bad = [checks[name] for name in ("store", "store files")]
     bad = [one for one in bad if one["verdict"] == "FAIL"]
     assert words in bad[0]["said"]
-    assert "broke" not in bad[0]["said"]
+    assert "crashed" not in bad[0]["said"]
     assert "--cache-dir" in bad[0]["advice"]
-
-
-def test_a_closed_stdout_is_no_error() -> None:
-    command = f"exec {sys.executable} -m allenfs doctor --api-url x >&-"
-    done = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
-    assert (done.returncode, done.stderr) == (1, b"")
 
 
 # The rest of the machine
 
 
-def test_a_crawler_that_would_enter_is_named_and_the_advice_mends_it(
+def test_a_crawler_that_would_enter_is_named_and_the_advice_works(
     tmp_path: Path,
 ) -> None:
     conf = tmp_path / "updatedb.conf"
@@ -374,7 +349,7 @@ def test_a_log_that_cannot_be_written_is_warned_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert "not there yet" in worked(host.log_file())
+    assert "not created yet" in worked(host.log_file())
     log = tmp_path / "allenfs" / "allenfs.log"
     log.mkdir(parents=True)  # in its way
     assert "--log-file" in warned(host.log_file())
@@ -409,7 +384,7 @@ def test_a_user_without_an_entry_in_passwd_has_no_mount_by_fusermount_and_no_log
     assert "setuid root" in worked(fuse.helper(str(tmp_path), status(tmp_path)))
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     said = failed(fuse.helper(str(tmp_path), status(tmp_path)))
-    assert "without an entry in passwd" in said
+    assert "no entry in passwd" in said
     assert "useradd" in said
     for name in ("HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(name)

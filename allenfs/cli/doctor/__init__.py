@@ -1,1 +1,1 @@
-"""What ``allenfs doctor`` looks at: a module for each side of the machine."""
+"""``allenfs doctor``: checks of FUSE, the machine, the store and the service."""

@@ -1,4 +1,4 @@
-"""``allenfs doctor``: what keeps a mount from working here, and what to do."""
+"""``allenfs doctor``: find what keeps a mount from working, and say what to do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from allenfs.errors import AllenFSError, ConfigError, UrlError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from allenfs.cli.doctor.findings import Check, Finding
 
@@ -33,45 +33,39 @@ _NAME_WIDTH, _VERDICT_WIDTH = 12, 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Add the arguments of the command."""
     add_service(parser)
     add_store(parser)
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Check, and print as it goes; 1 where something fails."""
-    from allenfs.cli.doctor import findings  # noqa: PLC0415 - other commands do without
+    """Run the checks and print each result at once; 1 if one failed."""
+    from allenfs.cli.doctor import findings  # noqa: PLC0415 - only this command needs it
 
     about = _about()
-    verdicts: dict[str, list[str]] = {}
     found = []
-    try:
-        if not parsed.json:
-            _print(*(f"{name:<{_NAME_WIDTH}}{value}" for name, value in about.items()))
-            _print("")
-        with contextlib.ExitStack() as stack:
-            for name, finding in findings.run(_checks(parsed, stack)):
-                verdicts.setdefault(finding.verdict.value, []).append(name)
-                found.append((name, finding))
-                if not parsed.json:
-                    _print(*_lines(name, finding))
-        failed, warned = verdicts.get("FAIL", []), verdicts.get("warn", [])
-        if parsed.json:
-            _print(_json(about, found, failed))
-        else:
-            _print("", _sum(failed, warned))
-    except BrokenPipeError:
-        # who read has read enough; nor may Python's last flush say a word
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _EXIT_FAILED
+    if not parsed.json:
+        _print(*(f"{name:<{_NAME_WIDTH}}{value}" for name, value in about.items()), "")
+    with contextlib.ExitStack() as stack:
+        for name, finding in findings.run(_checks(parsed, stack)):
+            found.append((name, finding))
+            if not parsed.json:
+                _print(*_lines(name, finding))
+    failed = [name for name, one in found if one.verdict is findings.Verdict.FAIL]
+    warned = [name for name, one in found if one.verdict is findings.Verdict.WARN]
+    if parsed.json:
+        _print(_json(about, found, failed))
+    else:
+        _print("", _summary(failed, warned))
     return _EXIT_FAILED if failed else 0
 
 
 def _checks(parsed: argparse.Namespace, stack: contextlib.ExitStack) -> Iterator[Check]:
-    """Yield the checks in the order in which they are done; each may need others."""
+    """Yield the checks in order; some need earlier ones."""
     from allenfs.cli.doctor import fuse, host  # noqa: PLC0415 - as above
     from allenfs.cli.doctor.findings import Check, fail, ok  # noqa: PLC0415
+    from allenfs.cli.doctor.service import ServiceChecks  # noqa: PLC0415
     from allenfs.cli.doctor.storage import StoreChecks  # noqa: PLC0415
 
     yield Check("device", fuse.device)
@@ -89,50 +83,32 @@ def _checks(parsed: argparse.Namespace, stack: contextlib.ExitStack) -> Iterator
     yield Check("store", store.owner)
     yield Check("room", store.room, ("store",))
     yield Check("store files", store.files, ("store",))
-    of_service: list[Check] = []
+    services: list[ServiceChecks] = []
 
     def find_service() -> Finding:
         try:
             settings = _service(parsed, stack)
+            services.append(ServiceChecks(settings))
         except AllenFSError as error:
             return fail(str(error), _advice(error))
-        of_service.extend(_network_checks(settings))
-        return ok(settings.api_url)
+        proxy = services[0].proxy
+        return ok(f"{settings.api_url}{f' through the proxy {proxy}' if proxy else ''}")
 
     yield Check("service", find_service)
-    yield from of_service
-
-
-def _network_checks(settings: ServiceSettings) -> Iterable[Check]:
-    from allenfs.cli.doctor.findings import Check  # noqa: PLC0415 - as above
-    from allenfs.cli.doctor.replies import ServiceChecks  # noqa: PLC0415
-    from allenfs.cli.doctor.wire import Way  # noqa: PLC0415
-    from allenfs.service.transport import Transport  # noqa: PLC0415
-
-    transport, url = Transport(settings), settings.api_url
-    way = Way(url, transport.proxy_of(url), transport.context)
-    service = ServiceChecks(settings)
-    return (
-        Check("proxy", way.find_proxy),
-        Check("name", way.find_name, ("proxy",)),
-        Check("connection", way.find_connection, ("proxy", "name")),
-        Check("certificate", way.find_certificate, ("proxy", "connection")),
-        Check("answer", service.answer, ("certificate",), deadline_s=10),
-        Check("clock", service.clock),
-        Check("query", service.query, ("answer",), deadline_s=10),
-        Check("image", service.image, ("answer",), deadline_s=10),
-    )
+    for service in services:
+        yield Check("query", service.query, deadline_s=10)
+        yield Check("image", service.image, deadline_s=10)
 
 
 def _service(
     parsed: argparse.Namespace, stack: contextlib.ExitStack
 ) -> ServiceSettings:
-    """Return the settings of the service; the sample runs until the stack ends."""
+    """Return the settings of the service; the sample runs until `stack` is closed."""
     if parsed.sample:
         from allenfs.assembly import sample_service  # noqa: PLC0415 - an extra
 
         url = stack.enter_context(sample_service()).url
-        return ServiceSettings(url, proxy="")  # a proxy could not reach it
+        return ServiceSettings(url, proxy="")  # no proxy reaches loopback
     return service_address(parsed)
 
 
@@ -140,7 +116,7 @@ def _advice(error: AllenFSError) -> str:
     if isinstance(error, UrlError):
         return f"correct --api-url or ${config.API_URL_VARIABLE}"
     if isinstance(error, ConfigError):
-        return "correct it, or unset it where nothing needs it"
+        return "correct or unset it"
     return f"{sys.executable} -m pip install 'allenfs[sample]'"
 
 
@@ -148,7 +124,7 @@ def _about() -> dict[str, str]:
     try:
         system = platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
     except OSError:
-        system = "an unknown distribution"
+        system = "unknown distribution"
     in_container = os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv")
     return {
         "allenfs": __version__,
@@ -162,19 +138,19 @@ def _about() -> dict[str, str]:
 def _lines(name: str, finding: Finding) -> Iterator[str]:
     verdict = finding.verdict.value
     shown = f"{verdict:<{_VERDICT_WIDTH}}"
-    if sys.stdout and sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         shown = f"\033[{_COLOURS[verdict]}m{shown}\033[0m"
     yield f"{shown}  {name:<{_NAME_WIDTH}}{finding.said}"
     if finding.advice:
         yield f"{'':<{_VERDICT_WIDTH + 2 + _NAME_WIDTH}}-> {finding.advice}"
 
 
-def _sum(failed: list[str], warned: list[str]) -> str:
-    if not failed and not warned:
-        return "Nothing stands in the way."
+def _summary(failed: list[str], warned: list[str]) -> str:
     parts = [f"{len(failed)} failed ({', '.join(failed)})"] if failed else []
-    parts += [f"{len(warned)} to look at ({', '.join(warned)})"] if warned else []
-    return f"{'; '.join(parts)}."
+    if warned:
+        noun = "warning" if len(warned) == 1 else "warnings"
+        parts.append(f"{len(warned)} {noun} ({', '.join(warned)})")
+    return f"{'; '.join(parts)}." if parts else "No problems found."
 
 
 def _json(
@@ -193,7 +169,5 @@ def _json(
 
 
 def _print(*lines: str) -> None:
-    # somebody may have closed it: then it is None, and print says nothing
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     for line in lines:
-        print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+        print(line, flush=True)

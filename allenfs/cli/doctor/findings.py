@@ -1,4 +1,4 @@
-"""What a check has found, and the run of them: each ends, whatever it raises."""
+"""Checks and their results; every check ends, whatever it raises."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-# The checks of a machine where all is well take 1 s; a name server, a disk or a
-# service that never answers costs its own deadline, and all of them not more than this.
+# All checks take about 1 s where nothing is wrong. A name server, disk or service that
+# never answers costs that check's deadline; this limits the total.
 BUDGET_S = 50.0
 _DEADLINE_S = 8.0
-# up to the last one: a password may have an @ or a slash of its own
+# greedy: a password may contain @ or a slash
 _USER_IN_URL = re.compile(r"(?<=://)\S*@")
 _HIDDEN = "***"
 _SHORTEST_SECRET = 4
 
 
 class Verdict(enum.Enum):
-    """How a check ended; the value is what is printed."""
+    """The result of a check; the value is printed."""
 
     OK = "ok"
     WARN = "warn"
@@ -41,14 +41,14 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check has found.
+    """The result of one check.
 
     Attributes
     ----------
     said : str
-        What is the case, in one line.
+        What was found, in one line.
     advice : str
-        What to do, where it is not well.
+        What to do about it; empty if nothing is wrong.
     """
 
     verdict: Verdict
@@ -57,22 +57,22 @@ class Finding:
 
 
 def ok(said: str) -> Finding:
-    """Return that something is well."""
+    """Return that nothing is wrong."""
     return Finding(Verdict.OK, said)
 
 
 def warn(said: str, advice: str) -> Finding:
-    """Return that something is not as it should be, but a mount works."""
+    """Return a problem that a mount works with."""
     return Finding(Verdict.WARN, said, advice)
 
 
 def fail(said: str, advice: str) -> Finding:
-    """Return that something keeps allenfs from its work."""
+    """Return a problem that keeps allenfs from working."""
     return Finding(Verdict.FAIL, said, advice)
 
 
 def skip(said: str) -> Finding:
-    """Return that there was nothing to look at, and why."""
+    """Return why there was nothing to check."""
     return Finding(Verdict.SKIP, said)
 
 
@@ -83,7 +83,7 @@ class Check:
     Attributes
     ----------
     needs : tuple of str
-        Names of checks before it that must not have failed.
+        Names of earlier checks that must not have failed.
     """
 
     name: str
@@ -93,19 +93,19 @@ class Check:
 
 
 class LateError(Exception):
-    """Something did not end in its time."""
+    """A check did not finish before its deadline."""
 
 
 def within(deadline_s: float, function: Callable[[], _Result]) -> _Result:
     """Return what `function` returns, or raise what it raises.
 
-    It runs in a thread that is left behind where it does not end: neither a look-up
-    of a name nor a look at a disk has a timeout of its own.
+    It runs in a thread that is abandoned at the deadline: neither a name lookup nor a
+    disk access has a timeout.
 
     Raises
     ------
     LateError
-        It did not end within `deadline_s`.
+        It did not finish within `deadline_s`.
     """
     returned: list[_Result] = []
     raised: list[Exception] = []
@@ -113,7 +113,7 @@ def within(deadline_s: float, function: Callable[[], _Result]) -> _Result:
     def call() -> None:
         try:
             returned.append(function())
-        except Exception as error:  # noqa: BLE001 - raised again where it is awaited
+        except Exception as error:  # noqa: BLE001 - raised again below
             raised.append(error)
 
     thread = threading.Thread(target=call, daemon=True)
@@ -122,7 +122,7 @@ def within(deadline_s: float, function: Callable[[], _Result]) -> _Result:
     if raised:
         raise raised[0]
     if not returned:
-        msg = f"no end within {deadline_s:.0f} s"
+        msg = f"not finished after {deadline_s:.0f} s"
         raise LateError(msg)
     return returned[0]
 
@@ -130,10 +130,10 @@ def within(deadline_s: float, function: Callable[[], _Result]) -> _Result:
 def run(
     checks: Iterable[Check], environ: Mapping[str, str] = os.environ
 ) -> Iterator[tuple[str, Finding]]:
-    """Do the checks in order; yield the name and the finding of each.
+    """Run the checks in order; yield the name and the finding of each.
 
-    None raises, none outlasts its deadline, and no finding has a password of
-    `environ` in it or a character that moves a terminal's cursor.
+    No check raises or exceeds its deadline. No finding contains a password from
+    `environ` or a terminal control character.
     """
     ends_s = time.monotonic() + BUDGET_S
     passwords = _passwords(environ)
@@ -142,9 +142,9 @@ def run(
         missing = [name for name in check.needs if name in failed]
         left_s = ends_s - time.monotonic()
         if missing:
-            finding = skip(f"not tried, as the check of the {missing[0]} failed")
+            finding = skip(f"not tried: the check {missing[0]!r} failed")
         elif left_s <= 0:
-            finding = skip("not tried, as the checks before it took too long")
+            finding = skip("not tried: the earlier checks took too long")
         else:
             finding = _found(check, min(check.deadline_s, left_s))
         if missing or finding.verdict is Verdict.FAIL:
@@ -163,12 +163,15 @@ def _found(check: Check, deadline_s: float) -> Finding:
     try:
         return within(deadline_s, check.find)
     except LateError as error:
-        return fail(str(error), "something that it asks does not answer")
+        return fail(
+            str(error),
+            "a name server, disk or server that this check uses does not respond",
+        )
     except (AllenFSError, OSError) as error:
-        return fail(str(error), "if that is not clear, please report it with this page")
-    except Exception as error:  # noqa: BLE001 - a check that breaks is a finding
-        said = f"the check broke: {type(error).__name__}: {error}"
-        return fail(said, "this is a bug of allenfs: please report it with this page")
+        return fail(str(error), "if the cause is not clear, please report this output")
+    except Exception as error:  # noqa: BLE001 - a check that crashes is a finding
+        said = f"the check crashed: {type(error).__name__}: {error}"
+        return fail(said, "this is a bug in allenfs: please report this output")
 
 
 def _without(passwords: list[str], text: str) -> str:
@@ -178,7 +181,7 @@ def _without(passwords: list[str], text: str) -> str:
 
 
 def _passwords(environ: Mapping[str, str]) -> list[str]:
-    """Return the passwords of the proxies that are set, as they are spelled."""
+    """Return the passwords in proxy and service variables, raw and decoded."""
     found: set[str] = set()
     for name, value in environ.items():
         if name.lower().endswith(("_proxy", "_url")):
@@ -186,7 +189,7 @@ def _passwords(environ: Mapping[str, str]) -> list[str]:
                 password = urlsplit(value if "//" in value else f"//{value}").password
             except ValueError:
                 password = None
-            # of a shorter one, every other word has a part
+            # a shorter one may be part of ordinary words
             if password and len(password) >= _SHORTEST_SECRET:
                 found |= {password, unquote(password)}
     return sorted(found, key=len, reverse=True)

@@ -1,6 +1,6 @@
 """FUSE on this machine: device, libraries, bindings, and the helper for users.
 
-Nothing of it is loaded into this process: a library that crashes ends a child.
+Each library is loaded in a child process, as loading a broken one may crash.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ _HELPERS = ("fusermount3", "fusermount")
 _CAP_SYS_ADMIN = 21
 _CHILD_S = 4.0
 _INSTALL = (
-    "install libfuse: apt install libfuse2t64 (libfuse2 before Debian 13 and Ubuntu "
-    "24.04), dnf install fuse-libs, pacman -S fuse2"
+    "install libfuse 3 (apt install fuse3, which pulls in libfuse3-3 or libfuse3-4; "
+    "dnf install fuse3; pacman -S fuse3) or libfuse 2 (apt install libfuse2t64, or "
+    "libfuse2 before Debian 13 and Ubuntu 24.04; dnf install fuse-libs; pacman -S "
+    "fuse2)"
 )
 _INSTALL_HELPER = "install it: apt install fuse3, dnf install fuse3, pacman -S fuse3"
 # fuse_version() is 29 for 2.9, 314 for 3.14
@@ -49,26 +51,26 @@ except AttributeError:
 def device(
     path: Path = Path("/dev/fuse"), kinds: Path = Path("/proc/filesystems")
 ) -> Finding:
-    """Whether the kernel's door is there, and this user may open it."""
+    """Check that this user can open ``/dev/fuse``."""
     in_kernel = "\tfuse\n" in kinds.read_text()
     try:
         found = path.stat()
         if not stat.S_ISCHR(found.st_mode):
-            return fail(f"{path} is no device", f"rm {path}; modprobe fuse")
+            return fail(f"{path} is not a device", f"rm {path}; modprobe fuse")
         os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
     except FileNotFoundError:
         return fail(
-            f"{path} is not there",
+            f"{path} does not exist",
             "load the kernel module: sudo modprobe fuse; in a container, start it with "
             "--device /dev/fuse --cap-add SYS_ADMIN"
-            + ("" if in_kernel else "; this kernel has no fuse loaded"),
+            + ("" if in_kernel else "; the kernel module fuse is not loaded"),
         )
     except PermissionError as error:
         mode = stat.filemode(path.stat().st_mode)
         return fail(
-            f"{path} may not be opened ({mode}): {error.strerror}",
-            f"sudo chmod 666 {path}, which is how udev makes it; in a container, start "
-            "it with --device /dev/fuse",
+            f"no permission to open {path} ({mode}): {error.strerror}",
+            f"sudo chmod 666 {path}, as udev does; start a container with "
+            "--device /dev/fuse",
         )
     except OSError as error:
         return fail(
@@ -79,23 +81,23 @@ def device(
 
 
 def libraries(names: Sequence[str] = LIBRARIES) -> Finding:
-    """Say which libfuse can be loaded, and of which version."""
+    """Check which libfuse can be loaded, and report the versions."""
     loaded, refused = loadable(names)
     if not loaded:
-        return fail(f"none can be loaded ({'; '.join(refused)})", _INSTALL)
+        return fail(f"no libfuse can be loaded ({'; '.join(refused)})", _INSTALL)
     return ok(", ".join(f"{version} ({name})" for name, version in loaded.items()))
 
 
 def loadable(names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Load each in a process of its own; return versions by name, and refusals."""
-    chosen = os.environ.get("FUSE_LIBRARY_PATH")  # the bindings take that one
+    """Load each in a child process; return versions by name, and errors."""
+    chosen = os.environ.get("FUSE_LIBRARY_PATH")  # the bindings load this one
     loaded: dict[str, str] = {}
     refused: list[str] = []
     for name in [chosen] if chosen else names:
         try:
             done = _ask([sys.executable, "-I", "-c", _ASK_VERSION, name])
         except subprocess.TimeoutExpired:
-            refused.append(f"{name}: does not end")
+            refused.append(f"{name}: loading does not finish")
             continue
         except OSError as error:
             refused.append(f"{name}: {error}")
@@ -103,7 +105,7 @@ def loadable(names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
         if done.returncode == 0:
             loaded[name] = done.stdout.strip()
         elif done.returncode < 0:
-            refused.append(f"{name}: signal {-done.returncode} while it was loaded")
+            refused.append(f"{name}: signal {-done.returncode} while loading")
         else:
             last = (done.stderr.strip().splitlines() or ["?"])[-1]
             refused.append(last.removeprefix("OSError: "))
@@ -111,7 +113,7 @@ def loadable(names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def bindings(names: Sequence[str] = LIBRARIES) -> Finding:
-    """Whether a Python package is there for the libfuse that is there."""
+    """Check that a Python binding is installed for the installed libfuse."""
     installed = {
         package: version
         for package in _BINDINGS
@@ -128,7 +130,7 @@ def bindings(names: Sequence[str] = LIBRARIES) -> Finding:
         wanted = "fusepy" if "2" in majors else "mfusepy"
         return fail(
             f"{listed}, which cannot use libfuse {', '.join(sorted(majors))}",
-            f"{sys.executable} -m pip install {wanted}, or install libfuse 2",
+            f"{sys.executable} -m pip install {wanted}; or {_INSTALL}",
         )
     return ok(listed)
 
@@ -136,14 +138,14 @@ def bindings(names: Sequence[str] = LIBRARIES) -> Finding:
 def helper(
     search: str | None = None, status: Path = Path("/proc/self/status")
 ) -> Finding:
-    """Whether this user may mount: root himself, others by a setuid program."""
+    """Check that this user can mount: other than root, with setuid fusermount."""
     said = status.read_text()
     found = {name: shutil.which(name, path=search) for name in _HELPERS}
     places = [place for place in found.values() if place]
     if os.geteuid() == 0:
         if not _has_capability(said):
             return fail(
-                "root may not mount here (no CAP_SYS_ADMIN)",
+                "root cannot mount here (no CAP_SYS_ADMIN)",
                 "start the container with --cap-add SYS_ADMIN --device /dev/fuse "
                 "--security-opt apparmor=unconfined",
             )
@@ -157,32 +159,31 @@ def helper(
             "mount from a session outside of this container or sandbox",
         )
     for place in places:
-        trouble = _without_root(Path(place))
-        if trouble:
+        problem = _setuid_problem(Path(place))
+        if problem:
             return fail(
-                f"{place} {trouble}", f"sudo chmod u+s {place}; or re-install it"
+                f"{place} {problem}", f"sudo chmod u+s {place}, or reinstall it"
             )
     try:
         pwd.getpwuid(os.getuid())
     except KeyError:
         return fail(
-            f"{places[0]} mounts for no user without an entry in passwd, as "
-            f"{os.getuid()} is",
+            f"{places[0]} refuses user {os.getuid()}, who has no entry in passwd",
             "add one: sudo useradd --uid NUMBER NAME; or start the container as a "
-            "user that its image has",
+            "user of its image",
         )
     if found["fusermount"] is None:
         return warn(
-            f"{_version(places[0])}, but no fusermount, which libfuse 2 calls",
+            f"{_version(places[0])}, but no fusermount, which libfuse 2 runs",
             f"sudo ln -s fusermount3 {Path(places[0]).with_name('fusermount')}",
         )
     return ok(f"{_version(places[0])}, setuid root")
 
 
 def allow_other(path: Path = Path("/etc/fuse.conf")) -> Finding:
-    """Say who may let other users see a mount."""
+    """Report who can use ``--allow-other``."""
     if os.geteuid() == 0:
-        return ok("allowed to root")
+        return ok("allowed for root")
     try:
         lines = path.read_text(errors="replace").splitlines()
         mode = path.stat().st_mode
@@ -191,9 +192,9 @@ def allow_other(path: Path = Path("/etc/fuse.conf")) -> Finding:
     except PermissionError:
         return warn(f"{path} cannot be read", f"sudo chmod 644 {path}")
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return warn(f"{path} can be written by others", f"sudo chmod 644 {path}")
+        return warn(f"{path} is writable by other users", f"sudo chmod 644 {path}")
     if any(line.strip() == "user_allow_other" for line in lines):
-        return ok(f"allowed to users (user_allow_other in {path})")
+        return ok(f"allowed for all users (user_allow_other in {path})")
     return ok(f"for root only: user_allow_other is not in {path}")
 
 
@@ -209,18 +210,18 @@ def _has_capability(status: str) -> bool:
     return found is None or bool(int(found[1], 16) >> _CAP_SYS_ADMIN & 1)
 
 
-def _without_root(place: Path) -> str:
-    """Return why the program would not run as root; nothing where it would."""
+def _setuid_problem(place: Path) -> str:
+    """Return why the program would not run as root, or an empty text."""
     found = place.stat()
     if found.st_uid != 0:
-        return "does not belong to root"
+        return "is not owned by root"
     if not found.st_mode & stat.S_ISUID:
         try:
             os.getxattr(place, "security.capability")
         except OSError:
             return "is not setuid root"
     if os.statvfs(place).f_flag & os.ST_NOSUID:
-        return "is on a file system that is mounted nosuid"
+        return "is on a file system mounted nosuid"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""What else is on this machine: mounts, the log, crawlers, limits."""
+"""The rest of this machine: mounts, the log, crawlers, limits."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from allenfs.mount.mountpoint import SUBTYPE, mounted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Of a mount on this machine, which answers within a millisecond.
+# A mount that works answers within a millisecond.
 _ANSWER_S = 3.0
 _AT_ONCE = 8
 _FEW_FILES = 1024
-# A download takes two threads of the daemon, and each waiting open one more.
+# A download takes two threads of the daemon, and each waiting open another one.
 _FEW_PROCESSES = 100
 _SHOWN = 5
 
 
 def mounts(places: Callable[[], list[Path]] = mounted) -> Finding:
-    """Whether the mounts that there are answer."""
+    """Check that all mounts answer."""
     found = places()
     if not found:
-        return ok("none now")
+        return ok("none")
     try:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             states = dict(zip(found, pool.map(_state, found), strict=True))
@@ -44,7 +44,7 @@ def mounts(places: Callable[[], list[Path]] = mounted) -> Finding:
     bad = [place for place in found if states[place] in ("dead", "silent")]
     if not bad:
         foreign = sum(state == "foreign" for state in states.values())
-        others = f", {foreign} of other users" if foreign else ""
+        others = f", {foreign} owned by other users" if foreign else ""
         return ok(f"{len(found)} mounted, all answer{others}")
     shown = ", ".join(f"{place} ({states[place]})" for place in bad[:_SHOWN])
     more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
@@ -63,24 +63,24 @@ def _state(place: Path) -> str:
         if error.errno == errno.ENOTCONN:
             return "dead"
         if error.errno == errno.EACCES:
-            return "foreign"  # only who mounted it may look
+            return "foreign"  # only the user who mounted it has access
     return "answers"
 
 
 def log_file() -> Finding:
-    """Whether a mount in the background can write its log."""
+    """Check that a background mount can write its log."""
     try:
         path = config.default_log_file(os.environ)
     except ConfigError as error:
-        return warn(str(error), "without it, a mount in the background writes no log")
-    with contextlib.suppress(OSError):  # a folder above it cannot be read
+        return warn(str(error), "without it, a background mount writes no log")
+    with contextlib.suppress(OSError):  # a parent directory cannot be read
         if path.exists():
             if os.access(path, os.W_OK) and path.is_file():
                 return ok(f"{path}, {path.stat().st_size:,} bytes")
         elif os.access(existing(path), os.W_OK | os.X_OK):
-            return ok(f"{path}, not there yet")
+            return ok(f"{path}, not created yet")
     return warn(
-        f"{path} cannot be written: a mount in the background has no log",
+        f"{path} is not writable: a background mount writes no log",
         "make it writable, or mount with --log-file FILE",
     )
 
@@ -91,7 +91,7 @@ def existing(path: Path) -> Path:
     Raises
     ------
     OSError
-        A folder on the way cannot be read, or its file system is dead.
+        A parent directory cannot be read, or its file system does not respond.
     """
     try:
         path.lstat()
@@ -101,36 +101,36 @@ def existing(path: Path) -> Path:
 
 
 def crawlers(path: Path = Path("/etc/updatedb.conf")) -> Finding:
-    """Whether updatedb, which walks through everything at night, leaves mounts out."""
+    """Check that updatedb, which scans all file systems daily, skips the mounts."""
     try:
         text = path.read_text(errors="replace")
     except FileNotFoundError:
-        return skip("no updatedb here")
+        return skip("updatedb is not installed")
     kind = f"fuse.{SUBTYPE}"
     pruned = re.findall(r"^\s*PRUNEFS\s*=\s*\"?([^\"\n]*)", text, re.MULTILINE)
     if kind in " ".join(pruned[-1:]).lower().split():
-        return ok(f"updatedb leaves {kind} out")
+        return ok(f"updatedb skips {kind}")
     return warn(
-        f"updatedb would walk through mounts that root sees: no {kind} in {path}",
+        f"updatedb scans mounts that root can access: {kind} is not in {path}",
         f"sudo sed -i 's/^\\s*PRUNEFS\\s*=\\s*\"/&{kind} /' {path}",
     )
 
 
 def open_files() -> Finding:
-    """Say how many images can be open at once: each takes a descriptor."""
+    """Check how many images can be open at once: each takes a file descriptor."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most == resource.RLIM_INFINITY:
         return ok("no limit")
     if most < _FEW_FILES:
         return warn(
-            f"at most {most:,}, one for each image that is open",
+            f"at most {most:,}; each open image takes one",
             "raise it: ulimit -Hn 4096, or nofile in /etc/security/limits.conf",
         )
     return ok(f"at most {most:,}")
 
 
 def processes() -> Finding:
-    """Say how many processes, threads included, this user may have."""
+    """Check how many processes and threads this user may have."""
     most, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     if most == resource.RLIM_INFINITY or os.geteuid() == 0:
         return ok("no limit")

@@ -1,4 +1,4 @@
-"""The store: whose it is, whether there is room, whether its disk does what it must."""
+"""The store: ownership, free space, and whether its file system works."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from allenfs.config import StoreSettings
 
 _MOUNT_TABLE = Path("/proc/self/mountinfo")
-# Others, through FUSE, have a dot: fuse.sshfs
+# FUSE file systems have a dot, as in fuse.sshfs.
 _REMOTE = re.compile(
     r"nfs\d?|cifs|smb3|smbfs|9p|afs|ceph|lustre|gpfs|beegfs|pvfs2|orangefs|glusterfs"
     r"|virtiofs|fuse\..*"
@@ -33,7 +33,7 @@ _CORRECT = (
     "correct --cache-dir, --cache-size, or $ALLENFS_CACHE_DIR, $ALLENFS_CACHE_SIZE"
 )
 _ELSEWHERE = "use another directory with --cache-dir or $ALLENFS_CACHE_DIR"
-_REPAIR = f"make it yours to read and write (chmod u+rwx), or {_ELSEWHERE}"
+_REPAIR = f"give yourself access (chmod u+rwx), or {_ELSEWHERE}"
 
 
 class StoreChecks:
@@ -42,7 +42,7 @@ class StoreChecks:
     Parameters
     ----------
     read_settings : callable
-        Says which; raises as `arguments.store_settings`.
+        Returns the settings; raises as `arguments.store_settings` does.
     """
 
     def __init__(self, read_settings: Callable[[], StoreSettings]) -> None:
@@ -53,20 +53,20 @@ class StoreChecks:
         return self._read_settings()
 
     def owner(self) -> Finding:
-        """Whether it is this user's alone, and how much is in it."""
+        """Check that nobody else can access it, and report its size."""
         try:
             settings = self._settings
         except UnsafeStoreError as error:
-            return fail(str(error), f"mend it as said, or {_ELSEWHERE}")
+            return fail(str(error), f"fix it as described, or {_ELSEWHERE}")
         except ConfigError as error:
             return fail(str(error), _CORRECT)
         directory = settings.directory
         try:
             place = existing(directory)
             if not place.is_dir():
-                return fail(f"{place} is no directory", _ELSEWHERE)
+                return fail(f"{place} is not a directory", _ELSEWHERE)
             if place != directory:
-                return ok(f"{directory}, not there yet")
+                return ok(f"{directory}, not created yet")
             sizes = maintenance.sizes(Layout(directory, settings.service_name))
             used = size(self._used_bytes(sizes))
         except OSError as error:
@@ -76,7 +76,7 @@ class StoreChecks:
         return ok(f"{directory}, {count:,} images, {used}")
 
     def room(self) -> Finding:
-        """Whether the disk has room for what the limit allows."""
+        """Check the free space against the size limit."""
         settings = self._settings
         place = existing(settings.directory)
         room = os.statvfs(place)
@@ -86,19 +86,19 @@ class StoreChecks:
         limit = size(settings.capacity_bytes)
         if free_bytes < TRIED_BYTES:
             return fail(
-                "the disk is full: images are read, but not kept",
-                f"make room, or {_ELSEWHERE}; see allenfs cache clear",
+                "the disk is full: images are not kept after they are read",
+                f"free some space (allenfs cache clear), or {_ELSEWHERE}",
             )
         if free_bytes < wanted_bytes:
             return warn(
-                f"{size(free_bytes)} free, and the limit of {limit} allows "
+                f"{size(free_bytes)} free, but the limit of {limit} allows "
                 f"{size(wanted_bytes)} more",
-                "lower the limit with --cache-size, or make room",
+                "lower the limit with --cache-size, or free some space",
             )
         return ok(f"{size(free_bytes)} free, the limit is {limit}")
 
     def files(self) -> Finding:
-        """Whether a file can be made, written and locked there."""
+        """Check that files can be created, written and locked."""
         directory = self._settings.directory
         incoming = Layout(directory, "").incoming
         place = existing(incoming)
@@ -114,18 +114,18 @@ class StoreChecks:
             if error.errno in NO_ROOM:
                 return fail(
                     f"nothing can be written: {error.strerror}",
-                    f"make room (a quota?), or {_ELSEWHERE}",
+                    f"free some space (a quota?), or {_ELSEWHERE}",
                 )
             return fail(
-                f"{place} ({kind}): {error.strerror}: images are read, but not kept",
+                f"{place} ({kind}): {error.strerror}: images are not kept",
                 _REPAIR if error.errno == errno.EACCES else _ELSEWHERE,
             )
         if _REMOTE.fullmatch(kind):
             return warn(
-                f"on a network file system ({kind}): slow, and its locks may not hold",
+                f"on a network file system ({kind}): slow, and locks may not work",
                 "keep the store on a local disk with --cache-dir",
             )
-        return ok(f"can be written and locked ({kind})")
+        return ok(f"writable and lockable ({kind})")
 
     def _used_bytes(self, sizes: dict[str, tuple[int, int]]) -> int:
         records_bytes = sum(used for _, used, _ in Shelf(self._settings).usage())
@@ -133,7 +133,7 @@ class StoreChecks:
 
 
 def kind_of(path: Path, table: Path = _MOUNT_TABLE) -> str:
-    """Return the type of the file system that `path` is on, such as ``ext4``."""
+    """Return the file system type of `path`, such as ``ext4``."""
     number = os.stat(path).st_dev
     wanted = f"{os.major(number)}:{os.minor(number)}"
     for line in reversed(table.read_text(errors="replace").splitlines()):
@@ -144,5 +144,5 @@ def kind_of(path: Path, table: Path = _MOUNT_TABLE) -> str:
 
 
 def is_read_only(path: Path) -> bool:
-    """Whether its file system is mounted so; root's permissions do not tell."""
+    """Whether its file system is read-only, which `os.access` does not tell root."""
     return bool(os.statvfs(path).f_flag & os.ST_RDONLY)

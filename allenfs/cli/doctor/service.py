@@ -1,0 +1,196 @@
+"""The service: one query and one small image, requested as a mount requests them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from allenfs.cli.doctor.findings import Finding, fail, ok, skip
+from allenfs.errors import (
+    BusyError,
+    CertificateError,
+    CutAnswerError,
+    ForbiddenError,
+    ImageNotFoundError,
+    PortalError,
+    ProxyLoginError,
+    ProxyRefusalError,
+    QueryError,
+    ServiceError,
+    ServiceTimeoutError,
+    UnreachableError,
+    WrongAnswerError,
+)
+from allenfs.model.images import request_of_url
+from allenfs.service.client import AllenService
+from allenfs.service.rma import Query
+from allenfs.text import size
+
+if TYPE_CHECKING:
+    from allenfs.config import ServiceSettings
+
+# The first image of the institute's own page, at a thirty-second of its size.
+_IMAGE_ID = 69750516
+_SMALL = f"/api/v2/image_download/{_IMAGE_ID}?downsample=5"
+_QUERY = Query("SectionImage", criteria=f"[id$eq{_IMAGE_ID}]")
+TIMEOUT_S = 7.0  # to connect, without a byte, and in total
+# No other request can succeed either; another attempt may lock a proxy account.
+_NO_WAY = (UnreachableError, ServiceTimeoutError, PortalError)
+_PROXY_DOWN = (
+    "correct or unset --proxy, ALLENFS_PROXY, HTTPS_PROXY, HTTP_PROXY or ALL_PROXY; "
+    "list hosts that need no proxy in NO_PROXY"
+)
+# The first match wins: subclasses come first.
+_ADVICE: tuple[tuple[type[ServiceError], str], ...] = (
+    (
+        ProxyLoginError,
+        # a whole URL would be masked as if it had a real password
+        "the proxy requires a valid username and password: put USER:PASSWORD@ in front "
+        "of its host in ALLENFS_PROXY or HTTPS_PROXY, with special characters "
+        "percent-encoded; repeated failures may lock the account",
+    ),
+    (
+        ProxyRefusalError,
+        "the proxy blocks this host: ask its administrator to allow it, or use "
+        "another proxy",
+    ),
+    (
+        UnreachableError,
+        "check the network connection, the firewall and --api-url; behind a proxy, use "
+        "--proxy http://HOST:PORT. Images already in the store remain readable",
+    ),
+    (
+        ServiceTimeoutError,
+        "the service, or a proxy or firewall in between, does not respond: try again "
+        "later, or mount with a longer --stall-timeout and --deadline",
+    ),
+    (BusyError, "the service has a problem: try again later"),
+    (
+        ForbiddenError,
+        "the service, or a proxy or firewall of this network, denies access: open the "
+        "address in a web browser",
+    ),
+    (ImageNotFoundError, "check the address: --api-url or $ALLENFS_API_URL"),
+    (
+        CutAnswerError,
+        "the service or a firewall closed the connection: try again",
+    ),
+    (
+        PortalError,
+        "another server answered instead of the service: on a guest network, log in "
+        "with a web browser; otherwise check --proxy and --api-url",
+    ),
+    (
+        WrongAnswerError,
+        "another server may have answered (a login page, a proxy, a wrong address): "
+        "open the address in a web browser",
+    ),
+)
+_UNEXPECTED = "the service has changed: please report this output"
+
+
+class _Memory(bytearray):
+    """A sink for one image."""
+
+    restart = bytearray.clear
+    write = bytearray.extend
+
+    def expect(self, promised_bytes: int | None) -> None:
+        """Nothing depends on it."""
+
+    def view(self) -> bytes:
+        return bytes(self)
+
+
+class ServiceChecks:
+    """The checks of one service: one request each.
+
+    Raises
+    ------
+    NetworkSettingError
+        An unusable proxy, CA bundle or ``.netrc``.
+
+    Attributes
+    ----------
+    proxy : str or None
+        The proxy in use, without a password.
+    """
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._api_url = settings.api_url
+        self._service = AllenService(
+            replace(
+                settings,
+                connect_timeout_s=TIMEOUT_S,
+                stall_timeout_s=TIMEOUT_S,
+                deadline_s=TIMEOUT_S,
+            )
+        )
+        self.proxy = self._service.proxy
+        self._is_reachable = False
+
+    def query(self) -> Finding:
+        """Check a query: browsing, data sets and info.json need them."""
+        started_s = time.monotonic()
+        try:
+            rows = self._service.page(_QUERY, start_row=0, num_rows=1, once=True)
+        except ServiceError as error:
+            self._is_reachable = not isinstance(_reason(error), _NO_WAY)
+            return _failure(error)
+        self._is_reachable = True
+        took_s = time.monotonic() - started_s
+        if not any(row and row.get("id") == _IMAGE_ID for row in rows):
+            return fail(f"no record of section {_IMAGE_ID}", _UNEXPECTED)
+        return ok(f"the record of section {_IMAGE_ID} in {took_s:.2f} s")
+
+    def image(self) -> Finding:
+        """Check the download of a small image."""
+        if not self._is_reachable:
+            return skip("not tried: the query failed")
+        request = request_of_url(f"{self._api_url}{_SMALL}")
+        memory = _Memory()
+        started_s = time.monotonic()
+        try:
+            answer = self._service.fetch(request, memory, goes_on=lambda _: False)
+        except ServiceError as error:
+            return _failure(error)
+        return ok(
+            f"{request.path}, {answer.shape.width_px} x {answer.shape.height_px} px, "
+            f"{size(len(memory))} in {time.monotonic() - started_s:.2f} s"
+        )
+
+
+def _failure(error: ServiceError) -> Finding:
+    reason = _reason(error)
+    if isinstance(reason, CertificateError):
+        return fail(error.cause, _certificate_advice(error.cause))
+    if type(reason) is UnreachableError and reason.cause.startswith("proxy: "):
+        return fail(error.cause, _PROXY_DOWN)
+    advice = (text for kind, text in _ADVICE if isinstance(reason, kind))
+    return fail(error.cause, next(advice, _UNEXPECTED))
+
+
+def _reason(error: ServiceError) -> BaseException:
+    """Return the status error that a QueryError hides, else `error`."""
+    is_query = isinstance(error, QueryError)
+    return error.__cause__ if is_query and error.__cause__ else error
+
+
+def _certificate_advice(cause: str) -> str:
+    """Return advice for OpenSSL's message about a certificate."""
+    if "expired" in cause or "not yet valid" in cause:
+        return (
+            "check this machine's clock (timedatectl); if it is right, the certificate "
+            "has expired: tell the operator of the service or proxy"
+        )
+    if "not valid for" in cause:
+        return (
+            "the certificate is for another host: on a guest network, log in with a "
+            "web browser; otherwise check --api-url and the proxy"
+        )
+    return (
+        "if a proxy inspects TLS, get its CA certificate and pass it with --ca-bundle "
+        "(or REQUESTS_CA_BUNDLE), or add it to the system's store; on a guest network, "
+        "log in with a web browser first"
+    )
