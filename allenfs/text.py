@@ -29,10 +29,6 @@ _PROBED = re.compile(
     r"|(folder|cover|front|album|albumart.*)\.(jpe?g|png|gif|webp)",
     re.IGNORECASE,
 )
-# As above, but for what a text of several lines needs.
-_CONTROLS = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
-)
 _UNREADABLE = re.compile(r"[^\w.+-]+")
 # All that some file system refuses, strips or folds: where it ignores case, `Abc` and
 # `aBC` would be one file.
@@ -103,19 +99,26 @@ def readable_name(text: str) -> str | None:
 
 
 def in_one_line(text: str, max_chars: int) -> str:
-    """Escape a server's words, so that they cannot forge a line of the log."""
+    """Escape a server's words to ASCII, so that they cannot forge a log line or URL."""
     return text[:max_chars].encode("unicode_escape").decode("ascii")
 
 
-def without_controls(text: str) -> str:
-    """Escape what would move a terminal's cursor; lines and tabs stay."""
-    return _CONTROLS.sub(lambda found: in_one_line(found[0], 1), text)
+def printable(text: str, *, keep: str = "") -> str:
+    """Escape what would end a line, move a terminal's cursor or is invisible.
 
-
-def in_one_readable_line(text: str) -> str:
-    """Escape what would end a line or move a cursor, and what is no Unicode."""
-    line = without_controls(text).replace("\n", "\\n").replace("\t", "\\t")
-    return line.encode(errors="backslashreplace").decode()
+    Parameters
+    ----------
+    keep : str
+        Characters to leave as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one
+        if one.isprintable() or one in keep
+        else one.encode("unicode_escape").decode()
+        for one in text
+    )
 
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
@@ -155,14 +158,6 @@ def clock(seconds: float) -> str:
     minutes, rest_s = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest_s:02}" if hours else f"{minutes}:{rest_s:02}"
-
-
-def printable(text: str) -> str:
-    """Escape what would move a cursor, end a line or is no character."""
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode()
-        for one in text
-    )
 
 
 def without_user(url: str) -> str:

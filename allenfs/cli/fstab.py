@@ -20,7 +20,7 @@ from allenfs import config
 from allenfs.cli import arguments, mount
 from allenfs.errors import AllenFSError, ConfigError, MountError
 from allenfs.mount import mountpoint
-from allenfs.text import without_user
+from allenfs.text import printable, without_user
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -209,11 +209,7 @@ def _is_there(place: Path, source: str) -> bool:
 
 
 def _say(error: Exception, exit_code: int) -> int:
-    line = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode()
-        for char in str(error)
-    )
-    print(f"{PROGRAM}: {line}", file=sys.stderr)
+    print(f"{PROGRAM}: {printable(str(error))}", file=sys.stderr)
     return exit_code
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from allenfs.text import duration, in_one_readable_line, size
+from allenfs.text import duration, printable, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -198,4 +198,4 @@ def _percent(part: float, whole: float) -> str:
 
 
 def _plain(text: object) -> str:
-    return in_one_readable_line(str(text)[:_MAX_CHARS])
+    return printable(str(text)[:_MAX_CHARS])

@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from allenfs.store.sealed_file import Facts
-from allenfs.text import without_controls
+from allenfs.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +58,7 @@ class RecentLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a line; others' words in it cannot move a terminal's cursor."""
         try:
-            text = without_controls(self.format(record)[:_MAX_LINE_CHARS])
+            text = printable(self.format(record)[:_MAX_LINE_CHARS], keep="\n\t")
         except Exception:  # noqa: BLE001 - as logging's own handlers do
             self.handleError(record)
             return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from allenfs.errors import StatusError
 from allenfs.model import tree
 from allenfs.mount.mountpoint import in_time, is_mounted
-from allenfs.text import in_one_readable_line
+from allenfs.text import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,4 +88,4 @@ def _why(said: Exception | None, mountpoint: Path) -> str:
 
 
 def _shown(mountpoint: Path) -> str:
-    return in_one_readable_line(str(mountpoint))
+    return printable(str(mountpoint))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from allenfs.mount.mountpoint import serving_pid
 from allenfs.service import threads
-from allenfs.text import safe_logger
+from allenfs.text import printable, safe_logger
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +49,7 @@ def ready(mountpoint: Path, source: str) -> None:
                 log.warning("%s does not answer: not ready", mountpoint)
                 return
             time.sleep(_LOOK_S)
-        send(f"READY=1\nSTATUS={source} on {_in_one_line(str(mountpoint))}")
+        send(f"READY=1\nSTATUS={source} on {printable(str(mountpoint))}")
 
     if os.environ.get(SOCKET_VARIABLE):
         threads.start(threading.Thread(target=say_so, daemon=True))
@@ -77,7 +77,3 @@ def send(state: str) -> None:
             manager.sendto(os.fsencode(state), os.fsencode(address))
     except OSError as error:
         log.warning("the service manager could not be told: %s", error)
-
-
-def _in_one_line(text: str) -> str:
-    return "".join(char if char >= " " else "?" for char in text)

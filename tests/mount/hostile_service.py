@@ -196,7 +196,7 @@ class Suspect:
         log = self.mounted.log[self._log_at :]
         assert log.replace("\n", "").isprintable()
         assert log.isascii()
-        prefix = re.compile(r"(INFO|WARNING) allenfs\.[a-z_]+: ")
+        prefix = re.compile(r"(INFO|WARNING) allenfs\.[a-z_.]+: ")
         for line in log.splitlines():
             assert prefix.match(line), line
             assert len(line) < 3000, line[:200]

@@ -63,4 +63,6 @@ def test_whatever_is_printed_is_one_line_without_control(text: str) -> None:
 
 
 def test_names_that_are_no_text_are_escaped() -> None:
-    assert printable("a\x1b[2J\n\udcff\u202eb") == r"a\x1b[2J\n\udcff\u202eb"
+    text = "a\x1b[2J\n\udcff\u202eb"
+    assert printable(text) == r"a\x1b[2J\n\udcff\u202eb"
+    assert printable(text, keep="\n") == "a\\x1b[2J\n\\udcff\\u202eb"
