@@ -1,4 +1,4 @@
-"""Arguments that several commands take, and what their values may be."""
+"""Arguments that several commands share, and the parsers of their values."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _Value = TypeVar("_Value")
 
 
 def absolute_path(text: str) -> Path:
-    """Make a path absolute without looking at it: it may be a dead mount.
+    """Make a path absolute without accessing it: it may be a dead mount.
 
     Raises
     ------
     ConfigError
-        It is empty (of a variable that is not set), or relative to a current
-        directory that is gone.
+        It is empty (an unset shell variable), or relative to a current directory
+        that no longer exists.
     """
     if not text:
         msg = "an empty path"
@@ -39,7 +39,7 @@ def absolute_path(text: str) -> Path:
 
 
 def checked(parse: Callable[[str], _Value]) -> Callable[[str], _Value]:
-    """Let argparse report a value that `parse` refuses."""
+    """Let argparse report a value that `parse` rejects."""
 
     def parse_argument(text: str) -> _Value:
         try:
@@ -51,10 +51,10 @@ def checked(parse: Callable[[str], _Value]) -> Callable[[str], _Value]:
 
 
 def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
-    """Return a parser of the numbers from `minimum` to `maximum`, below 10^6."""
+    """Return a parser of integers from `minimum` to `maximum`, at most 999999."""
 
     def parse_argument(text: str) -> int:
-        # six digits before int(): it refuses thousands of them in its own words
+        # int() would raise an error of its own for thousands of digits
         if text.isascii() and text.isdecimal() and minimum <= int(text[:6]) <= maximum:
             return int(text[:6])
         msg = f"not a number from {minimum} to {maximum}: {text!r}"
@@ -69,10 +69,10 @@ def add_mountpoint(parser: argparse.ArgumentParser) -> None:
 
 
 def add_service(parser: argparse.ArgumentParser) -> None:
-    """Add which service is asked: `service_settings` reads it."""
+    """Add the arguments that select the service: `service_settings` reads them."""
     service = parser.add_mutually_exclusive_group()
     service.add_argument(
-        "--sample", action="store_true", help="the embedded sample service"
+        "--sample", action="store_true", help="use the embedded sample service"
     )
     service.add_argument(
         "--api-url",
@@ -96,25 +96,25 @@ def add_service(parser: argparse.ArgumentParser) -> None:
 
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
-    """Add how the service is asked: `service_settings` reads it."""
+    """Add the limits of requests: `service_settings` reads them."""
     defaults = ServiceSettings(config.DEFAULT_API_URL)
     parser.add_argument(
         "--connections",
         type=whole_number(1, _MAX_CONNECTIONS),
         default=defaults.connections,
         metavar="N",
-        help="requests at a time (default %(default)s)",
+        help="simultaneous requests (default %(default)s)",
     )
     parser.add_argument(
         "--max-image-size",
         type=checked(config.parse_size),
         default=config.DEFAULT_MAX_IMAGE_SIZE,
         metavar="N",
-        help="bytes of one image (default %(default)s)",
+        help="size limit of one image (default %(default)s)",
     )
     for flag, default, text in (
-        ("--connect-timeout", defaults.connect_timeout_s, "until connected"),
-        ("--stall-timeout", defaults.stall_timeout_s, "without a byte"),
+        ("--connect-timeout", defaults.connect_timeout_s, "to connect"),
+        ("--stall-timeout", defaults.stall_timeout_s, "without receiving data"),
         ("--deadline", defaults.deadline_s, "for one image, retries included"),
     ):
         parser.add_argument(
@@ -129,18 +129,18 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
         type=checked(config.parse_duration),
         default=config.DEFAULT_CATALOG_TTL,
         metavar="TIME",
-        help="how long records are used without asking again: seconds, or a number "
-        "with m, h or d (default %(default)s)",
+        help="how long records are used before they are requested again: seconds, or "
+        "a number with m, h or d (default %(default)s)",
     )
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
-    """Add where images are kept: `store_settings` reads it."""
+    """Add the arguments of the store: `store_settings` reads them."""
     parser.add_argument(
         "--cache-dir",
         metavar="DIR",
         help=f"default: ${config.CACHE_DIR_VARIABLE}, or allenfs in the user's cache "
-        "folder",
+        "directory",
     )
     parser.add_argument(
         "--cache-size",
@@ -154,21 +154,21 @@ def tree_path(text: str) -> str:
     """Return an argument as a path of the tree: UTF-8, whatever the locale is."""
     try:
         return os.fsencode(text).decode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # no command line holds it, and no path is called so
+    except UnicodeEncodeError:  # neither a command line nor a path can contain it
         return text
 
 
 def service_address(parsed: argparse.Namespace) -> ServiceSettings:
-    """Read what `add_service` has added, and the environment.
+    """Read the arguments of `add_service`, and the environment.
 
     Raises
     ------
     UrlError
-        The service's address is none.
+        The service's address is invalid.
     NetworkSettingError
-        The proxy's address is none.
+        The proxy's address is invalid.
     ConfigError
-        The bundle is relative, and the current directory is gone.
+        The bundle's path is relative, and the current directory no longer exists.
     """
     api_url = parsed.api_url
     if api_url is None:
@@ -188,7 +188,7 @@ def service_address(parsed: argparse.Namespace) -> ServiceSettings:
 
 
 def service_settings(parsed: argparse.Namespace) -> ServiceSettings:
-    """Read what `add_service` and `add_limits` have added, and the environment.
+    """Read the arguments of `add_service` and `add_limits`, and the environment.
 
     Raises
     ------
@@ -206,19 +206,19 @@ def service_settings(parsed: argparse.Namespace) -> ServiceSettings:
 
 
 def store_settings(parsed: argparse.Namespace, service_name: str) -> StoreSettings:
-    """Read what `add_store` has added, and the environment; check the directory.
+    """Read the arguments of `add_store`, and the environment; check the directory.
 
     Raises
     ------
     ConfigError
     UnsafeStoreError
-        Others have a hand in that directory.
+        Other users can write to the directory.
     """
     return checked_store(chosen_store(parsed, service_name))
 
 
 def chosen_store(parsed: argparse.Namespace, service_name: str) -> StoreSettings:
-    """Read what `add_store` has added, and the environment; do not touch the disk.
+    """Read the arguments of `add_store`, and the environment; do not touch the disk.
 
     Raises
     ------
@@ -232,15 +232,15 @@ def chosen_store(parsed: argparse.Namespace, service_name: str) -> StoreSettings
 
 
 def checked_store(chosen: StoreSettings) -> StoreSettings:
-    """Resolve the chosen directory; raises as `store_settings` does.
+    """Resolve and check the directory; raises as `store_settings` does.
 
     May block forever on a file system that hangs.
     """
-    # a link of the user's own: nobody's that takes its place later
+    # resolved once: a link that is replaced later has no effect
     try:
         directory = own_directory(chosen.directory.resolve())
     except RuntimeError as error:  # a loop of links, before Python 3.13
-        msg = f"a link that leads to itself: {str(chosen.directory)!r}"
+        msg = f"a symbolic link loop: {str(chosen.directory)!r}"
         raise ConfigError(msg) from error
     trust.require_own(directory)
     return replace(chosen, directory=directory)

@@ -1,4 +1,4 @@
-"""``allenfs cache``: look after what is stored, mounted or not."""
+"""``allenfs cache``: inspect, verify and clear the store, mounted or not."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
     from allenfs.config import StoreSettings
 
-SUMMARY = "look after the stored images"
+SUMMARY = "inspect, verify or clear the stored images and records"
 
 _EXIT_DAMAGED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument("action", choices=["info", "verify", "clear"])
     add_store(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Do one action; 1 where something damaged was found."""
-    from allenfs.store import maintenance  # noqa: PLC0415 - other commands do without them
+    """Run one action; return 1 if something was damaged."""
+    from allenfs.store import maintenance  # noqa: PLC0415 - only this command needs it
     from allenfs.store.cache import Store  # noqa: PLC0415
     from allenfs.store.layout import Layout  # noqa: PLC0415
     from allenfs.store.record_files import Shelf  # noqa: PLC0415

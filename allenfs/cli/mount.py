@@ -1,4 +1,4 @@
-"""``allenfs mount``: mount the image services, in the background or here."""
+"""``allenfs mount``: mount the image services, in the background or foreground."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MAX_READAHEAD = 999
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Add the arguments of the command."""
     arguments.add_service(parser)
     arguments.add_store(parser)
     arguments.add_limits(parser)
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=arguments.whole_number(0, _MAX_READAHEAD),
         default=config.DEFAULT_READAHEAD_IMAGES,
         metavar="N",
-        help="images downloaded ahead of who opens one after the other, 0 for none "
+        help="images to download ahead of sequential reads, 0 for none "
         "(default %(default)s)",
     )
     parser.add_argument(
@@ -55,33 +55,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FUSE-OPTIONS",
-        help="options for libfuse, separated by commas",
+        help="comma-separated options for libfuse",
     )
     parser.add_argument(
-        "--foreground", action="store_true", help="serve until unmounted"
+        "--foreground", action="store_true", help="do not run in the background"
     )
     parser.add_argument(
         "--log-file",
         type=arguments.checked(arguments.absolute_path),
         metavar="FILE",
         help="default: stderr in the foreground, else allenfs/allenfs.log in the "
-        "user's state folder",
+        "user's state directory",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="log every step")
     arguments.add_mountpoint(parser)
 
 
 def run(parsed: argparse.Namespace) -> None:
-    """Mount; return when the mountpoint answers, in the foreground when it ended."""
-    from allenfs.mount import daemon  # noqa: PLC0415 - `url` and `path` do without it
+    """Mount; return when the mountpoint answers, or in the foreground when it ends."""
+    from allenfs.mount import daemon  # noqa: PLC0415 - only this command needs it
 
     if parsed.foreground:
         verbosity.hold()
-    # what serves does so in another directory
+    # the serving process changes its directory
     os.environ.update(network.absolute_variables(os.environ))
     settings = settings_of(parsed)
     if settings.service.proxy:
-        # not an argument: everybody could read its password there
+        # not an argument: other users could read its password
         os.environ[network.PROXY_VARIABLE] = settings.service.proxy
     try:
         if parsed.foreground:
@@ -102,15 +102,15 @@ def _serve(parsed: argparse.Namespace, settings: MountSettings) -> None:
     settings = _with_store(settings)
     log_output = _set_up_log(parsed.log_file, verbose=parsed.verbose)
     os.chdir("/")  # a mount must not keep the current directory busy
-    # without a log file the log goes to stderr, and has the warning already
+    # without a log file, the log goes to stderr and already has the warning
     daemon.run(settings, log_output, warn=_warn if parsed.log_file else None)
 
 
 def settings_of(parsed: argparse.Namespace) -> MountSettings:
-    """Read what `add_arguments` has added, and the environment.
+    """Read the arguments of `add_arguments`, and the environment.
 
-    The store's directory is not touched: its file system may hang, and the command
-    must not hang with it as the daemon does.
+    The store's directory is not accessed: its file system may hang, and the command
+    must not hang with it.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def _warn(text: str) -> None:
 def _daemon_arguments(
     parsed: argparse.Namespace, settings: MountSettings, log_file: Path
 ) -> list[str]:
-    """Spell every setting out, for a process that starts in another directory."""
+    """Return the command line of the background process, with every setting."""
     service, store = settings.service, settings.store
     return [
         *("mount", "--foreground", "--log-file", str(log_file)),
@@ -174,7 +174,7 @@ def _daemon_arguments(
 
 
 def _default_log_file() -> Path:
-    """Return the log of a mount in the background; no log is no reason not to mount."""
+    """Return the log file of a background mount, /dev/null if it is not writable."""
     try:
         log_file = config.default_log_file(os.environ)
         log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

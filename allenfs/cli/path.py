@@ -1,4 +1,4 @@
-"""``allenfs path``: from the URL of an image, experiment or atlas to its path."""
+"""``allenfs path``: print the path of an image, experiment or atlas URL."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-SUMMARY = "print the path of a download URL or a viewer page"
+SUMMARY = "print the path of a download URL or viewer page"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument("url", metavar="URL")
 
 
 def run(parsed: argparse.Namespace) -> None:
     """Print the path."""
-    from allenfs.model.viewer_pages import path_of_url  # noqa: PLC0415 - others do without it
+    from allenfs.model.viewer_pages import path_of_url  # noqa: PLC0415 - only this command needs it
 
     print(path_of_url(parsed.url))

@@ -1,4 +1,4 @@
-"""``allenfs sample-service``: the embedded sample service alone."""
+"""``allenfs sample-service``: run the embedded sample service without a mount."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _MAX_PORT = 65_535
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument(
         "--port",
         type=whole_number(0, _MAX_PORT),
         default=0,
         metavar="N",
-        help="default: any free one",
+        help="default: any free port",
     )
 
 
 def run(parsed: argparse.Namespace) -> None:
-    """Serve until a signal ends it."""
-    from allenfs.assembly import sample_service  # noqa: PLC0415 - others do without it
+    """Serve until SIGINT or SIGTERM."""
+    from allenfs.assembly import sample_service  # noqa: PLC0415 - only this command needs it
 
     service = sample_service(parsed.port)
     ends = {signal.SIGINT, signal.SIGTERM}
-    # before the service's threads start: they would take the signal, and die of it
+    # before the service's threads start: they inherit the mask
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     with service:
-        print(f"sample service on {service.url}, Ctrl-C ends it", flush=True)
+        print(f"sample service on {service.url}, press Ctrl-C to stop", flush=True)
         signal.sigwait(ends)

@@ -1,4 +1,4 @@
-"""``allenfs umount``: end a mount."""
+"""``allenfs umount``: unmount."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from allenfs.cli.arguments import add_mountpoint
 if TYPE_CHECKING:
     import argparse
 
-SUMMARY = "unmount; downloads under way are given up"
+SUMMARY = "unmount, and cancel running downloads"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Add the arguments of the command."""
     add_mountpoint(parser)
 
 
 def run(parsed: argparse.Namespace) -> None:
     """Unmount."""
-    from allenfs.mount.unmount import unmount  # noqa: PLC0415 - `url` does without it
+    from allenfs.mount.unmount import unmount  # noqa: PLC0415 - only this command needs it
 
     goes_on = unmount(parsed.mountpoint)
     if goes_on is not None:

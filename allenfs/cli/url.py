@@ -1,4 +1,4 @@
-"""``allenfs url``: from a path to its download URL."""
+"""``allenfs url``: print the download URL of a path."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from allenfs.mount import mountpoint
 if TYPE_CHECKING:
     import argparse
 
-SUMMARY = "print the download URL that a path stands for"
+SUMMARY = "print the download URL of a path"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
-    parser.add_argument("path", metavar="PATH", help="in a mount, or below its root")
+    """Add the arguments of the command."""
+    parser.add_argument(
+        "path", metavar="PATH", help="in a mount, or relative to its root"
+    )
 
 
 def run(parsed: argparse.Namespace) -> None:
     """Print the URL."""
-    from allenfs.model import tree  # noqa: PLC0415 - other commands do without it
+    from allenfs.model import tree  # noqa: PLC0415 - only this command needs it
 
     chosen = os.environ.get(config.API_URL_VARIABLE)
     api_url = config.parse_api_url(chosen or config.DEFAULT_API_URL)
@@ -35,7 +37,7 @@ def run(parsed: argparse.Namespace) -> None:
 
 
 def _below_mountpoint(text: str) -> str:
-    """Cut the mountpoint off, where the path is one in a mount."""
+    """Return a path relative to the mount that it is in, or as it is."""
     path = arguments.absolute_path(text)
     for place in mountpoint.mounted():
         if path.is_relative_to(place):

@@ -158,7 +158,7 @@ def test_a_user_has_his_files_once_and_loses_them_again(home: Home) -> None:
     assert {name: (home.share / name).read_bytes() for name in home.files()} == contents
     assert len(home.integrate("--user", "--uninstall")) == len(USER_FILES)
     assert home.files() == set()
-    assert home.integrate("--user", "--uninstall") == ["nothing was there"]
+    assert home.integrate("--user", "--uninstall") == ["nothing to remove"]
 
 
 def test_a_package_has_its_files_below_its_root(home: Home, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""What makes the rest of the system know of allenfs: shells, man, mount, systemd."""
+"""``allenfs integrate``: completions, manual pages, mount helpers, a systemd unit."""

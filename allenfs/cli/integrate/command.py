@@ -1,4 +1,4 @@
-"""``allenfs integrate``: completions, manual pages, a unit, helpers of mount(8)."""
+"""The command ``allenfs integrate``."""
 
 from __future__ import annotations
 
@@ -12,48 +12,46 @@ from allenfs.errors import ConfigError
 if TYPE_CHECKING:
     import argparse
 
-SUMMARY = "let the shell, man, mount and systemd know of allenfs"
+SUMMARY = "install completions, manual pages, mount helpers and a systemd unit"
 
 _PREFIX = "/usr/local"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Add the arguments of the command."""
     whose = parser.add_mutually_exclusive_group()
     whose.add_argument(
         "--user",
         action="store_true",
-        help="for you alone (default, unless you are root)",
+        help="for the current user (default, except for root)",
     )
-    whose.add_argument(
-        "--system", action="store_true", help="for all users of this machine (as root)"
-    )
+    whose.add_argument("--system", action="store_true", help="for all users (as root)")
     parser.add_argument(
         "--prefix",
         type=checked(absolute_path),
         metavar="DIR",
-        help=f"with --system: where share and lib are (default {_PREFIX})",
+        help=f"with --system: the parent of share and lib (default {_PREFIX})",
     )
     parser.add_argument(
         "--destdir",
         type=checked(absolute_path),
         metavar="DIR",
-        help="with --system: the root of a package that is being built",
+        help="with --system: the root directory of a package build",
     )
     parser.add_argument(
-        "--uninstall", action="store_true", help="remove what was put there"
+        "--uninstall", action="store_true", help="remove the installed files"
     )
 
 
 def run(parsed: argparse.Namespace) -> None:
-    """Put the files there, or remove them, and say which."""
-    from allenfs.cli.integrate import files  # noqa: PLC0415 - other commands do without it
+    """Install or remove the files, and print their paths."""
+    from allenfs.cli.integrate import files  # noqa: PLC0415 - only this command needs it
 
     if parsed.system or (os.geteuid() == 0 and not parsed.user):
         prefix = parsed.prefix or Path(_PREFIX)
         places = files.of_system(prefix, parsed.destdir)
     elif parsed.prefix or parsed.destdir:
-        msg = "--prefix and --destdir are for --system"
+        msg = "--prefix and --destdir require --system"
         raise ConfigError(msg)
     else:
         places = files.of_user(os.environ)
@@ -64,7 +62,7 @@ def run(parsed: argparse.Namespace) -> None:
     for path in done:
         print(f"{word}  {path}")
     if not done:
-        print("nothing was there")
+        print("nothing to remove")
     elif not parsed.uninstall and parsed.destdir is None:
-        print("zsh finds its completion where $fpath has that folder; new shells do")
-        print("systemctl --user daemon-reload lets systemd see the unit")
+        print("zsh: add that directory to $fpath; other shells: open a new one")
+        print("systemd: run systemctl --user daemon-reload")

@@ -1,4 +1,4 @@
-"""What the shells complete: scripts made from the parser."""
+"""Completion scripts for shells, generated from the parser."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import shtab
 
 SHELLS = ("bash", "zsh", "fish")
 
-# What an argument is called says what it is.
+# The metavar of an argument tells what to complete.
 _DIRECTORIES = {"DIR", "MOUNTPOINT"}
 _FILES = {"FILE", "PATH"}
-_COMPLETES = "complete"  # the attribute that shtab looks at
+_COMPLETES = "complete"  # the attribute that shtab reads
 
 
 def script(top: argparse.ArgumentParser, shell: str) -> str:

@@ -1,4 +1,4 @@
-"""The files that make the rest of the system know of allenfs, and where they belong."""
+"""The files to install, and their directories."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _PROGRAM = "allenfs"
-# mount(8) looks for the first with `-t allenfs`, for the second with `-t fuse.allenfs`.
+# mount(8) runs the first for `-t allenfs` and the second for `-t fuse.allenfs`.
 _HELPERS = (fstab.PROGRAM, "mount.fuse.allenfs")
 _COMPLETIONS = {
     "bash": "bash-completion/completions/allenfs",
     "zsh": "zsh/site-functions/_allenfs",
     "fish": "fish/vendor_completions.d/allenfs.fish",
 }
-# Comments of all of them; what has it is ours, and may be replaced and removed.
+# In a comment of each file: only files with it are replaced or removed.
 _MARK = "made by allenfs integrate"
 _ROFF_COMMENT = '.\\"'
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the files belong.
+    """The directories of the files.
 
     Attributes
     ----------
     share : Path
-        Completions and manual pages: a ``share`` of the XDG and man hierarchies.
+        Completions and manual pages: a ``share`` directory as in XDG and man(1).
     units : Path
-        Units of the users' service managers.
+        Units of the user service manager.
     helpers : Path or None
-        Where mount(8) looks for its helpers; None for no links there.
+        Helpers of mount(8); None to install none.
     destination : Path
-        What all of them are put below, the root of a package, or ``/``.
+        The root directory: that of a package build, or ``/``.
     programs : Path
-        Where the programs are, once it is installed.
+        The programs, once they are installed.
     """
 
     share: Path
@@ -57,13 +57,13 @@ class Places:
 
 
 def of_system(prefix: Path, destination: Path | None) -> Places:
-    """Return the places for all users of the machine.
+    """Return the directories for all users.
 
     Parameters
     ----------
     destination
-        The root of a package that is being built, whose programs will be in
-        `prefix`; None for this machine, and the programs that run here.
+        The root of a package build, whose programs will be in `prefix`; None for
+        this machine and the installed programs.
     """
     helpers = Path("/usr/sbin" if os.path.islink("/sbin") else "/sbin")
     return Places(
@@ -76,19 +76,19 @@ def of_system(prefix: Path, destination: Path | None) -> Places:
 
 
 def of_user(environ: Mapping[str, str]) -> Places:
-    """Return the places below the user's home folder."""
+    """Return the directories in the user's home."""
     share = config.data_home(environ)
     units = share / "systemd/user"
     return Places(share, units, None, Path("/"), own_programs())
 
 
 def own_programs() -> Path:
-    """Return where the programs of this very allenfs are.
+    """Return the directory of the programs of this installation.
 
     Raises
     ------
     IntegrationError
-        It runs without having been installed.
+        allenfs is not installed.
     """
     for folder in (
         Path(sys.argv[0]).resolve().parent,
@@ -102,12 +102,12 @@ def own_programs() -> Path:
 
 
 def install(places: Places, top: argparse.ArgumentParser) -> list[Path]:
-    """Put the files in their places; return them all, also those that were there.
+    """Install the files; return their paths, including those that existed.
 
     Raises
     ------
     IntegrationError
-        A place cannot be written to, or something else is there.
+        A directory is not writable, or a path belongs to something else.
     """
     contents = dict(_contents(places, top))
     for path in contents:
@@ -121,12 +121,12 @@ def install(places: Places, top: argparse.ArgumentParser) -> list[Path]:
 
 
 def remove(places: Places, top: argparse.ArgumentParser) -> list[Path]:
-    """Remove what `install` has put there; return what was.
+    """Remove the files that `install` wrote; return their paths.
 
     Raises
     ------
     IntegrationError
-        Something else is there, or cannot be removed.
+        A file belongs to something else, or cannot be removed.
     """
     found = [path for path, _ in _contents(places, top) if os.path.lexists(path)]
     for path in found:
@@ -142,7 +142,7 @@ def remove(places: Places, top: argparse.ArgumentParser) -> list[Path]:
 def _contents(
     places: Places, top: argparse.ArgumentParser
 ) -> Iterator[tuple[Path, str | Path]]:
-    """Yield each file with its text, and each link with where it leads."""
+    """Yield each file with its text, and each link with its target."""
     share = _below(places.destination, places.share)
     for shell, name in _COMPLETIONS.items():
         yield share / name, _marked(completion.script(top, shell), "#")
@@ -161,7 +161,7 @@ def _contents(
 
 
 def _put(path: Path, content: str | Path) -> None:
-    """Put a text, or a link to a path, in its place in one step."""
+    """Write a text, or a link to a path, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
@@ -182,16 +182,16 @@ def _marked(text: str, comment: str) -> str:
 
 
 def _require_ours(path: Path) -> None:
-    """Neither a package's file is replaced, nor somebody's own."""
+    """Raise if the path is a file of a package or user."""
     if path.is_symlink():
         is_ours = Path(os.readlink(path)).name == fstab.PROGRAM
     elif path.exists():
-        try:  # what is no file may never end
+        try:  # reading a special file may block
             is_ours = path.is_file() and _MARK in path.read_text(errors="replace")
         except OSError as error:
             raise IntegrationError(str(error)) from error
     else:
         is_ours = True
     if not is_ours:
-        msg = f"{path} is there, and not {_MARK}: remove it first"
+        msg = f"{path} exists and was not {_MARK}: remove it first"
         raise IntegrationError(msg)

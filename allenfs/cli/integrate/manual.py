@@ -1,4 +1,4 @@
-"""The manual pages, made from the parsers: they say what the program takes."""
+"""The manual pages, generated from the parsers."""
 
 from __future__ import annotations
 
@@ -24,41 +24,44 @@ _ESCAPES = {
 }
 
 _ENVIRONMENT = (
-    (config.API_URL_VARIABLE, "the service, where no flag says one"),
-    (config.CACHE_DIR_VARIABLE, "the folder of the stored images"),
-    (config.CACHE_SIZE_VARIABLE, "how large it may become, as in 500MB or 10GiB"),
-    (network.PROXY_VARIABLE, "the proxy, before those of all programs"),
-    ("HTTPS_PROXY, HTTP_PROXY, NO_PROXY", "the proxy, as curl(1) reads them"),
-    (", ".join(network.CA_BUNDLE_VARIABLES), "certificates that are trusted, too"),
-    (network.NETRC_VARIABLE, "passwords of services, where not in ~/.netrc"),
-    ("NOTIFY_SOCKET", "in the foreground: who is told that the mount answers"),
+    (config.API_URL_VARIABLE, "the service, unless a flag sets it"),
+    (config.CACHE_DIR_VARIABLE, "the directory of the stored images"),
+    (config.CACHE_SIZE_VARIABLE, "its size limit, such as 500MB or 10GiB"),
+    (network.PROXY_VARIABLE, "the proxy; overrides the variables below"),
+    ("HTTPS_PROXY, HTTP_PROXY, NO_PROXY", "the proxy, as in curl(1)"),
+    (", ".join(network.CA_BUNDLE_VARIABLES), "additional trusted certificates"),
+    (
+        network.NETRC_VARIABLE,
+        "passwords of services, in place of ~/.netrc",
+    ),
+    ("NOTIFY_SOCKET", "with --foreground: notified when the mount answers"),
 )
 _FILES = (
     ("~/.cache/allenfs", "the stored images and records"),
-    ("~/.local/state/allenfs/allenfs.log", "why something could not be read"),
+    ("~/.local/state/allenfs/allenfs.log", "the log: why something could not be read"),
 )
 _EXIT_STATUS = (
-    ("0", "done"),
-    ("1", "it failed, and one line says why"),
+    ("0", "success"),
+    ("1", "failure, with one line that says why"),
     ("2", "a wrong command line"),
-    ("3", "a mount that failed"),
+    ("3", "the mount failed"),
 )
 _HELPER_EXIT_STATUS = (
     ("0", "mounted, or it was already"),
     ("1", "a wrong option or source"),
     ("2", "a system error"),
-    ("32", "a mount that failed"),
+    ("32", "the mount failed"),
 )
 _HELPER_TEXT = (
-    "Whatever allenfs(1) takes as a flag is an option here, without the dashes: "
-    "cache-dir=/var/cache/allenfs. So are the options of libfuse that allenfs mount "
-    "takes after -o. The options of mount(8), fstab(5) and systemd.mount(5) that are "
-    "for them alone may be there, and change nothing. Nothing is ever written, also "
-    "where rw is said. A comma in a value stands between double quotes.",
-    "At boot there is no home folder of a user: the images of root are kept below "
-    "/root/.cache, unless cache-dir= says where.",
+    "Every flag of allenfs mount is an option here, without the dashes: "
+    "cache-dir=/var/cache/allenfs. So are the libfuse options that allenfs mount takes "
+    "after -o. Options that only mount(8), fstab(5) or systemd.mount(5) use are "
+    "accepted and ignored. The mount is read-only, even with rw. Put a value that "
+    "contains a comma in double quotes.",
+    "At boot the mount runs as root, who keeps the images in /root/.cache unless "
+    "cache-dir= is set.",
 )
-_SETUID_TEXT = "mount as this user, who then owns the mount, the images and the log"
+_SETUID_TEXT = "mount as this user, who owns the mount, the images and the log"
 FSTAB = (
     "default  /mnt/allen  allenfs  "
     "noauto,x-systemd.automount,_netdev,nofail,allow_other  0 0"
@@ -117,7 +120,7 @@ def helper_page() -> str:
 def _commands(
     parser: argparse.ArgumentParser,
 ) -> Iterator[argparse.ArgumentParser]:
-    """Yield the parsers of the commands, and of the commands of a command."""
+    """Yield the parsers of the commands and subcommands."""
     for action in parser._actions:  # noqa: SLF001 - argparse has no other way
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             for command in action.choices.values():
@@ -126,7 +129,7 @@ def _commands(
 
 
 def _described(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
-    """Yield what a parser takes, and what that does."""
+    """Yield each argument of a parser, and its help."""
     for action in parser._actions:  # noqa: SLF001
         if action.help == argparse.SUPPRESS or isinstance(
             action,
@@ -161,7 +164,7 @@ def _head(name: str, section: int, summary: str) -> str:
 
 
 def _date() -> str:
-    """Return today, or what who builds a package wants to be today."""
+    """Return today's date, or that of SOURCE_DATE_EPOCH in a package build."""
     seconds = os.environ.get("SOURCE_DATE_EPOCH", "")
     now_s = int(seconds) if seconds.isdecimal() else time.time()
     return time.strftime("%Y-%m-%d", time.gmtime(now_s))
@@ -203,7 +206,7 @@ def _verbatim(text: str) -> list[str]:
 def _terms(terms: Iterable[tuple[str, str]]) -> str:
     lines: list[str] = []
     for term, text in terms:
-        # a term without a text would have the next one in its place
+        # without a text, the next term would become the text
         lines += [".TP", f"\\fB{_escaped(term)}\\fR", _text(text) if text else "\\&"]
     return "\n".join(lines)
 
@@ -213,6 +216,6 @@ def _text(text: str) -> str:
 
 
 def _escaped(line: str) -> str:
-    """Escape what roff(7) would take for a request, a glyph or an escape."""
+    """Escape what roff(7) treats as a request, a glyph or an escape."""
     escaped = line.translate(_ESCAPES)
     return f"\\&{escaped}" if escaped.startswith(".") else escaped

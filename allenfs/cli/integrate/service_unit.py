@@ -1,4 +1,4 @@
-"""The unit of the user's service manager: a mount that is there after the login."""
+"""The systemd user unit: a mount that starts at login."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 NAME = "allenfs@.service"
 
-# %f is the instance's name as an absolute path, %i that name as it is.
+# %f is the instance name as an absolute path, %i the name as it is.
 _UNIT = """\
-# allenfs@PATH.service mounts on PATH, as systemd-escape --path writes it:
+# allenfs@PATH.service mounts on PATH, escaped by systemd-escape --path:
 #   systemctl --user enable --now "allenfs@$(systemd-escape --path ~/allen)"
-# Flags of allenfs mount: systemctl --user edit allenfs@PATH, and there
+# To set flags of allenfs mount, run systemctl --user edit allenfs@PATH and add
 #   [Service]
 #   Environment="ALLENFS_FLAGS=--cache-size 50GiB --connections 2"
 [Unit]
@@ -28,13 +28,13 @@ ExecStop={program} umount -- %f
 TimeoutStopSec=30
 Restart=on-failure
 RestartSec=2
-# a wrong command line, or no place to mount on: the same again and again
+# a wrong command line, or a mountpoint that cannot be used: a restart does not help
 RestartPreventExitStatus=2 3
 
-# Not here: NoNewPrivileges=, and whatever implies it (SystemCallFilter=,
-# RestrictAddressFamilies=, MemoryDenyWriteExecute= ...): fusermount is set-user-id.
-# Nor ProtectSystem=, PrivateTmp= and the like: in a mount namespace of its own
-# nobody else would see the mount.
+# Do not add NoNewPrivileges= or settings that imply it (SystemCallFilter=,
+# RestrictAddressFamilies=, MemoryDenyWriteExecute= ...): fusermount is setuid root.
+# Do not add ProtectSystem=, PrivateTmp= and the like: in a separate mount namespace,
+# other processes could not see the mount.
 UMask=0077
 LimitCORE=0
 
@@ -55,7 +55,7 @@ def text(program: Path) -> str:
 
 
 def _quoted(program: str) -> str:
-    """Write a program as systemd.service(5) reads it; a ``$`` means nothing there."""
+    """Quote a program for systemd.service(5), where ``$`` needs no escape here."""
     for char, escape in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%")):
         program = program.replace(char, escape)
     return f'"{program}"' if any(char in program for char in " '\t;") else program

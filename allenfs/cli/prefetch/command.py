@@ -62,7 +62,7 @@ class _Ended(KeyboardInterrupt):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Add the arguments of the command."""
     parser.epilog = _EPILOG
     task = parser.add_mutually_exclusive_group()
     task.add_argument(
