@@ -60,10 +60,10 @@ def test_commands_accept_names_outside_the_locale(
     options = ["--api-url", service.url, "--cache-dir", tmp_path / "store"]
     done = allenfs("prefetch", "-r", "--check", *options, path, **ASCII)
     assert done.returncode == 1
-    assert done.stderr.endswith(": 3 not here\n")
+    assert done.stderr.endswith(": 3 not local\n")
     with Mounted(tmp_path, service.url) as mounted:
         done = allenfs("prefetch", "-r", "--check", mounted / path, **ASCII)
-        assert done.stderr.endswith(": 3 not here\n")
+        assert done.stderr.endswith(": 3 not local\n")
 
 
 def test_a_source_of_any_letters_is_in_the_mount_table(

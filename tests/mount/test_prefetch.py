@@ -89,7 +89,7 @@ def test_a_directory_of_a_mount_is_fetched_once_and_is_then_local(
         assert all(blocks(images))
         service.fail(Fault.STATUS_503)
         (line,) = said(allenfs("prefetch", mounted / VIEW), 0)
-        assert ": 3 here already (" in line
+        assert ": 3 already local (" in line
         for image_id, image in zip(IMAGE_IDS, images, strict=True):
             path = f"section/{image_id}/ds7/image.jpg"
             before = service.image_requests
@@ -105,10 +105,10 @@ def test_a_mount_and_a_tree_path_share_a_store_and_each_request_is_made_once(
     with Mounted(tmp_path, service.url, cache_dir=without.store) as mounted:
         said(without(f"{DATA_SET}/ds7"), 0)
         (line,) = said(allenfs("prefetch", mounted / VIEW), 0)
-        assert ": 3 here already (" in line
+        assert ": 3 already local (" in line
         said(allenfs("prefetch", mounted / f"{DATA_SET}/ds8"), 0)
         (line,) = said(without(f"{DATA_SET}/ds8"), 0)
-        assert ": 3 here already (" in line
+        assert ": 3 already local (" in line
         assert all(blocks(list((mounted / VIEW).iterdir())))
     assert service.image_requests == len(set(service.requested)) == 6
 
@@ -134,7 +134,7 @@ def test_names_that_no_listing_has_and_documents_are_fetched(without: Without) -
     (line,) = said(without(*paths), 0)
     assert line.startswith("3 files in ")
     assert "1 fetched" in line
-    assert "2 here already" in line  # a record is here once it was looked at
+    assert "2 already local" in line  # a record is here once it was looked at
 
 
 def test_recursive_names_what_cp_r_copies(
@@ -162,8 +162,8 @@ def test_check_lists_what_is_not_here_and_downloads_nothing(
         missing = [f"{VIEW}/{names[0]}", f"{VIEW}/{names[2]}"]
         done = without("--check", VIEW)
         (line,) = said(done, 1)
-        assert "1 here already (" in line
-        assert "2 not here" in line
+        assert "1 already local (" in line
+        assert "2 not local" in line
         assert done.stdout.splitlines() == missing
         done = allenfs("prefetch", "--check", mounted / VIEW)
         said(done, 1)
@@ -217,7 +217,7 @@ def test_evicting_takes_nothing_but_what_is_named(
     done = without("--evict", "--cache-size", "1MiB", *many(3), UNLISTED)
     (line,) = said(done, 0)
     assert "3 evicted" in line
-    assert "1 not here" in line
+    assert "1 not local" in line
     said(without("--check", *many(8)[3:]), 0)
     assert service.image_requests == 0
 
@@ -233,10 +233,10 @@ def test_a_contact_sheet_is_fetched_found_and_evicted_as_an_image(
         def told(code: int, *flags: str) -> str:
             return said(allenfs("prefetch", *flags, *names), code)[-1]
 
-        assert "1 not here" in told(1, "--check")
+        assert "1 not local" in told(1, "--check")
         assert service.image_requests == 0
         assert "1 fetched" in told(0)
-        assert "1 here already" in told(0, "--check")
+        assert "1 already local" in told(0, "--check")
         data = (mounted / sheet).read_bytes()
         assert service.image_requests == len(IMAGE_IDS)
         other = mounted / DATA_SET / "expression" / "contact_sheet.jpg"
@@ -266,7 +266,7 @@ def test_what_fails_is_listed_at_the_end_and_the_others_are_fetched(
     assert sorted(failures) == sorted([*bad[:4], r"\x1b[2J"])
     assert "404" in failures[bad[0]]
     assert failures[bad[2]] == "no file matches"
-    assert "neither in a mount" in failures[bad[3]]
+    assert "neither in an allenfs mount" in failures[bad[3]]
     with Mounted(
         tmp_path, service.url, cache_dir=without.store, warnings=["404"]
     ) as mounted:
@@ -368,7 +368,7 @@ def test_paths_from_standard_input_are_fetched_before_it_ends(
         command.write(f"{DATA_SET}/*.csv", "elsewhere/image.jpg")
         command.write(f"{DATA_SET}/ds8", end="")
         lines = command.end(1)
-        assert lines[0].startswith("elsewhere/image.jpg: neither in a mount")
+        assert lines[0].startswith("elsewhere/image.jpg: neither in an allenfs mount")
         assert lines[1].startswith("11 files in ")
         assert "10 fetched" in lines[1]
         assert len(lines) == 2
@@ -385,7 +385,7 @@ def test_a_signal_ends_the_wait_for_standard_input(
     command.process.send_signal(signal.SIGINT)
     assert command.process.wait(30) == 130  # although its input is still open
     (line,) = command.end(130)
-    assert line.startswith("ended by a signal: ")
+    assert line.startswith("interrupted: ")
 
 
 @pytest.mark.parametrize(
@@ -445,7 +445,7 @@ def test_a_directory_that_lists_no_files_says_what_would_take_them(
     without: Without,
 ) -> None:
     lines = said(without("browse"), 1)
-    assert lines[0] == "browse: lists no files itself; -r takes what is below it"
+    assert lines[0] == "browse: contains no files; use -r for subdirectories"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -471,9 +471,9 @@ def test_a_signal_keeps_what_is_done_and_the_next_run_goes_on(
         out, err = process.communicate(timeout=30)
         assert (process.returncode, out) == (128 + number, "")
         (line,) = err.splitlines()
-        assert line.startswith("allenfs: ended by a signal: ")
-        assert "5 here already" in line
-        assert line.endswith(" to go; run it again to go on")
+        assert line.startswith("allenfs: interrupted: ")
+        assert "5 already local" in line
+        assert line.endswith(" remaining; run the command again to continue")
         service.resume()
         if is_mounted:  # its downloads go on
             until(lambda: len(mounted.stored) == 9)
@@ -495,7 +495,7 @@ def test_a_signal_hides_no_failure(service: SampleService, without: Without) -> 
     service.resume()
     failure, line = err.splitlines()
     assert failure.startswith("allenfs: section/69750516/no: ")
-    assert "1 failed, 1 to go" in line
+    assert "1 failed, 1 remaining" in line
 
 
 def test_a_reader_of_the_list_may_go_away(without: Without) -> None:
@@ -543,7 +543,7 @@ def test_a_store_without_room_is_said_before_much_is_downloaded_in_vain(
     service: SampleService, without: Without
 ) -> None:
     lines = said(without("--cache-size", "64KiB", *many(60)), 1)
-    assert "given up: the store has no room for all of it" in lines
+    assert "given up: the store has no room for all images" in lines
     assert "not tried" in lines[-1]
     assert service.image_requests < 30
     said(without("--cache-size", "8MiB", *many(60)), 0)
@@ -556,7 +556,7 @@ def test_a_mount_whose_store_has_no_room_says_so_too(
         tmp_path, service.url, capacity_bytes=64 * 1024, readahead=0
     ) as mounted:
         lines = said(allenfs("prefetch", *(mounted / one for one in many(60))), 1)
-        assert "given up: the store has no room for all of it" in lines
+        assert "given up: the store has no room for all images" in lines
         assert service.image_requests < 30
 
 
@@ -593,7 +593,7 @@ def test_inside_a_mount_a_relative_path_is_of_the_mount(
         (tmp_path / "inside").symlink_to(mounted / DATA_SET)
         for path in (tmp_path / "link" / VIEW, tmp_path / "inside" / "ds8"):
             (line,) = said(allenfs("prefetch", path), 0)
-            assert ": 3 here already" in line
+            assert ": 3 already local" in line
 
 
 def test_a_mount_that_is_dead_or_stopped_is_one_line(
@@ -641,7 +641,7 @@ def test_while_a_mount_is_stopped_ctrl_c_says_how_far_it_got(
         with mounted.stopped(0):
             process.send_signal(signal.SIGINT)
             line = process.stderr.readline()
-            assert line.startswith("allenfs: ended by a signal: ")
+            assert line.startswith("allenfs: interrupted: ")
         # the kernel keeps who waits for a stopped process until it goes on
         process.communicate(timeout=30)
         assert process.returncode == 130
@@ -650,7 +650,7 @@ def test_while_a_mount_is_stopped_ctrl_c_says_how_far_it_got(
 
 def test_the_sample_needs_neither_a_mount_nor_a_service(tmp_path: Path) -> None:
     store = ["--cache-dir", str(tmp_path / "store")]
-    for words in ("3 fetched", "3 here already"):
+    for words in ("3 fetched", "3 already local"):
         (line,) = said(allenfs("prefetch", "--sample", *store, VIEW), 0)
         assert words in line
 

@@ -72,7 +72,7 @@ def test_what_a_check_lists_on_a_terminal_is_not_mixed_with_the_line(
     lines = [line for line in said.split("\r\n") if line]
     listed = [line.rpartition("\x1b[K")[2] for line in lines[:-1]]
     assert listed == PATHS
-    assert lines[-1].rpartition("\x1b[K")[2].endswith("12 not here")
+    assert lines[-1].rpartition("\x1b[K")[2].endswith("12 not local")
 
 
 def test_without_a_terminal_there_are_no_control_characters(tmp_path: Path) -> None:

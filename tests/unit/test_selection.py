@@ -135,13 +135,13 @@ def test_what_names_no_file_is_one_failure_of_that_pattern(pattern: str) -> None
 @pytest.mark.parametrize(
     ("pattern", "recursive", "words"),
     [
-        ("c/d", False, "lists no files itself; -r takes what is below it"),
-        ("c/d*", False, "lists no files itself; -r takes what is below it"),
+        ("c/d", False, "contains no files; use -r for subdirectories"),
+        ("c/d*", False, "contains no files; use -r for subdirectories"),
         ("e", False, "contains no images"),
         ("e", True, "contains no images"),
         ("e/empty", False, "contains no images"),
-        ("l", False, "contains only links, which are followed only when named"),
-        ("l", True, "contains only links, which are followed only when named"),
+        ("l", False, "contains only links; add /* to follow them"),
+        ("l", True, "contains only links; add /* to follow them"),
         ("x*", False, "no file matches"),
     ],
 )

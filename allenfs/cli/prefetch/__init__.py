@@ -1,1 +1,1 @@
-"""Files fetched ahead: which ones, where from, how many at a time, and what is said."""
+"""``allenfs prefetch``: download files before they are opened."""

@@ -1,4 +1,4 @@
-"""``allenfs prefetch``: fetch files ahead, see which are here, let them go."""
+"""The command ``allenfs prefetch``: download, check or evict files."""
 
 from __future__ import annotations
 
@@ -31,34 +31,33 @@ if TYPE_CHECKING:
 
     from allenfs.cli.prefetch.selection import Tree
 
-SUMMARY = "fetch files ahead of who opens them"
+SUMMARY = "download files before they are opened"
 
 _EPILOG = """
-PATH is in a mount (whose store, limits and connections then hold), or in the tree, as
-dataset/100141599/ds4, and then needs no mount; --sample to --catalog-ttl are for these.
-Globs (* ? []) are expanded in the tree: quote them. The PATH - reads paths from
-standard input, one per line, and fetches each as it comes. A directory stands for the
-files that it lists itself, and with -r for all below it, as for cp -r: a data set at
-all its sizes and views. Links that are named are followed, those that -r comes across
-are not.
+PATH is in a mount, whose store and limits then apply, or a path of the tree, such as
+dataset/100141599/ds4, which needs no mount; --sample to --catalog-ttl are for these.
+Globs (* ? []) are expanded in the tree: quote them. - reads paths from standard input,
+one per line, and starts with the first at once. A directory stands for the files in it,
+and with -r also for its subdirectories, as with cp -r: a data set at all its sizes and
+views. Symbolic links are followed if they are named, but not if -r finds them.
 
-An image that is broken at the service (every answer is something that is not a JPEG) is
-listed separately.
+An image that is broken at the service (it returns something other than a JPEG, also
+after retries) is listed separately.
 
-Exit code: 0, or 1 where something failed (or, with --check, is not here); 130 after
-Ctrl-C. What is done is kept, and the same command goes on from there.
+Exit code: 0, or 1 if something failed (or, with --check, is not local); 130 after
+Ctrl-C. Downloaded files are kept; run the same command again to continue.
 """
 
 _STDIN = "-"
 _SIGNALLED = 128
 _DEFAULT_PATIENCE = "60s"
 _WARNERS = ("allenfs.store.health", "allenfs.store.cache", "allenfs.store.maintenance")
-# Evicting makes no room for anything else.
+# Eviction must not make room for other images.
 _ALL_BYTES = 2**62
 
 
 class _Ended(KeyboardInterrupt):
-    """A signal ends the command: what was done is said."""
+    """A signal ends the command, which reports what was done."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,31 +67,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     task.add_argument(
         "--check",
         action="store_true",
-        help="fetch no image; print the files that are not on this machine",
+        help="download no image; print the files that are not local",
     )
     task.add_argument(
         "--evict",
         action="store_true",
-        help="remove the images from the store; who has one open goes on reading it",
+        help="remove the images from the store; open files remain readable",
     )
     task.add_argument(
         "--skip-broken",
         action="store_true",
-        help="do not count images that are broken at the service as failures",
+        help="list images that are broken at the service, but do not fail",
     )
     parser.add_argument(
-        "-r", "--recursive", action="store_true", help="also what is below a directory"
+        "-r", "--recursive", action="store_true", help="include subdirectories"
     )
     parser.add_argument(
-        "-q", "--quiet", action="store_true", help="say only what failed"
+        "-q", "--quiet", action="store_true", help="print only failures"
     )
     parser.add_argument(
         "--patience",
         type=arguments.checked(config.parse_duration),
         default=_DEFAULT_PATIENCE,
         metavar="TIME",
-        help="how long to go on asking, every 11 s, a service that does not answer: "
-        "seconds, or a number with m, h or d (default %(default)s)",
+        help="how long to retry, every 11 s, if the service does not answer: seconds, "
+        "or a number with m, h or d (default %(default)s)",
     )
     arguments.add_service(parser)
     arguments.add_store(parser)
@@ -101,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Do it; 1 where something failed, or is not here."""
+    """Run the task; return 1 if something failed or is not local."""
     task = Task.FETCH
     if parsed.check or parsed.evict:
         task = Task.CHECK if parsed.check else Task.EVICT
@@ -141,7 +140,7 @@ class _Places:
 
     def require_answer(self, place: Path | None) -> None:
         """Raise if a mount is not served; only before its first use."""
-        from allenfs.cli.prefetch import mounted_tree  # noqa: PLC0415 - other commands do without it
+        from allenfs.cli.prefetch import mounted_tree  # noqa: PLC0415 - only this command needs it
 
         if place is not None and place not in self._known:
             mounted_tree.require_answer(place)
@@ -149,7 +148,7 @@ class _Places:
     def gathering(
         self, place: Path | None, patterns: Iterable[str]
     ) -> tuple[Gathering, Outage]:
-        """Return the work for `patterns`, which are all in one place."""
+        """Return the task for `patterns`, which are all in one place."""
         if place not in self._known:
             outage = Outage(pause_s=self._pause_s, patience_s=self._parsed.patience)
             self._known[place] = self._tree(place), outage
@@ -173,7 +172,7 @@ class _Places:
 def _gatherings(
     parsed: argparse.Namespace, report: Report, stack: contextlib.ExitStack
 ) -> Iterator[tuple[Gathering, Outage]]:
-    """Return the work for the paths: for each mount, and for the tree without one."""
+    """Yield a task for each mount, and one for the paths without a mount."""
     places = _Places(parsed, report, stack)
     patterns: dict[Path | None, list[str]] = {}
     for text in parsed.paths:
@@ -211,7 +210,7 @@ def _listed(places: _Places, report: Report) -> Iterator[tuple[Gathering, Outage
             if not report.stop.is_set():
                 report.failed("standard input", error.strerror or str(error))
 
-    # a group is consumed by the thread of its Gathering that finds the files
+    # the thread that finds the files consumes the group
     for place, group in itertools.groupby(located(), operator.itemgetter(0)):
         try:
             places.require_answer(place)
@@ -222,9 +221,9 @@ def _listed(places: _Places, report: Report) -> Iterator[tuple[Gathering, Outage
 
 
 def _located(text: str, report: Report) -> tuple[Path | None, str] | None:
-    """Return the mount that a path is in (None for the tree alone), and the rest.
+    """Return the mount that a path is in, None without one, and the path in the tree.
 
-    If it is in neither, a failure is reported and None returned.
+    If it is in neither, report a failure and return None.
     """
     from allenfs.cli.prefetch.mounted_tree import place_of  # noqa: PLC0415
 
@@ -234,13 +233,13 @@ def _located(text: str, report: Report) -> tuple[Path | None, str] | None:
     except ConfigError:
         if not text or text.startswith("."):
             raise
-        # the current directory is gone: then it is in no mount
+        # the current directory no longer exists: it is in no mount
     if place is not None:
         return place
     below = arguments.tree_path(posixpath.normpath(text).lstrip("/"))
     if _is_in_tree(below):
         return None, below
-    report.failed(text, "neither in a mount of allenfs, nor a path of its tree")
+    report.failed(text, "neither in an allenfs mount nor a path of its tree")
     return None
 
 
@@ -276,7 +275,7 @@ def _direct_tree(
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
-    """Let the signals that end a command say so, but those that are ignored."""
+    """Raise _Ended for SIGINT and SIGTERM, unless they are ignored."""
 
     def end(number: int, _: FrameType | None) -> None:
         raise _Ended(number)
@@ -294,7 +293,7 @@ def _signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _warnings(said: deque[str]) -> Iterator[None]:
-    """Keep what the store warns of; failures are told otherwise."""
+    """Collect the warnings of the store; failures are reported separately."""
 
     class Keeper(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

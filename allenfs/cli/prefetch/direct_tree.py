@@ -1,4 +1,4 @@
-"""The tree of images without a mount: asked of a house in this process."""
+"""The tree of images without a mount, served in this process."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 class DirectTree:
-    """A `selection.Tree` of what a house serves.
+    """A `selection.Tree` in this process.
 
     Parameters
     ----------
     house, layout
-        The house, and where its store has its files.
+        The object graph, and the layout of its store.
     connections : int
-        Requests at a time.
+        Simultaneous requests.
     interrupted : callable
-        Looked at by who waits for the service.
+        Polled while waiting for the service.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class DirectTree:
         self.connections = connections
 
     def shown(self, path: str) -> str:
-        """Return the path: it is written so."""
+        """Return the path as it is."""
         return path or "."
 
     def names(self, path: str) -> list[str]:
@@ -67,17 +67,17 @@ class DirectTree:
         return Kind.DIRECTORY if isinstance(entry, Folder) else Kind.FILE
 
     def local_bytes(self, path: str) -> int | None:
-        """Return the size of an image that is stored, or of a record."""
+        """Return the size of a stored image or of a record."""
         match self._entry(path):
             case Picture(request) | Sheet(request):
                 known = self._house.store.peek(request)
                 return None if known is None else known.size_bytes
-            case Document() as document:  # to look is to ask for its record
+            case Document() as document:  # the lookup has requested its record
                 return document.facts.size_bytes
         return None
 
     def fetch(self, path: str) -> int:
-        """Have an image in the store."""
+        """Download an image into the store."""
         match self._entry(path):
             case Picture(request) | Sheet(request):
                 image = self._house.fetcher.get(request, self._interrupted)
@@ -104,7 +104,7 @@ class DirectTree:
         return self._house.filesystem.entry(path, interrupted=self._interrupted)
 
     def _resolved(self, path: str) -> str:
-        """Go where the links in a path lead, as the kernel does in a mount."""
+        """Resolve the symbolic links in a path, as the kernel does in a mount."""
         resolved = ""
         for name in path.split("/"):
             resolved = posixpath.join(resolved, name)

@@ -1,7 +1,8 @@
-"""Files that are fetched, looked at or evicted, a few at a time, one after the other.
+"""Download, check or evict files with a pool of threads.
 
-One thread finds the files, some work on them, and whoever iterates hears of each:
-it touches neither the tree nor the service, so that it can always be interrupted.
+One thread finds the files, others process them, and the caller iterates over the
+outcomes. The caller accesses neither the tree nor the service, so that it can always
+be interrupted.
 """
 
 from __future__ import annotations
@@ -29,15 +30,14 @@ if TYPE_CHECKING:
     from allenfs.cli.prefetch.outage import Outage
     from allenfs.cli.prefetch.selection import Named, Tree
 
-# Found before they are worked on: so many that a total can be told, no more than
-# take 10 MB.
+# Queue size of found files: large enough to know the total, at most 10 MB.
 _FOUND_AHEAD = 100_000
 _HEARD_LATER = 1000
-# One finds, one works.
+# One to find files, one to process them.
 _FEWEST_THREADS = 2
-# A full disk is not the matter of one image that is too large.
+# A single image that is too large does not mean that the store is full.
 _UNKEPT_IN_A_ROW = 4
-# The service's trouble, or what may be.
+# Possible failures of the whole service.
 _OUTAGES = (errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EIO)
 
 
@@ -50,11 +50,11 @@ class Task(enum.Enum):
 
 
 class Result(enum.Enum):
-    """What became of a file."""
+    """The result for a file."""
 
     FETCHED = "fetched"
-    LOCAL = "here already"
-    MISSING = "not here"
+    LOCAL = "already local"
+    MISSING = "not local"
     EVICTED = "evicted"
     FAILED = "failed"
     BROKEN = "broken at the service"
@@ -62,14 +62,14 @@ class Result(enum.Enum):
 
 
 class Outcome(NamedTuple):
-    """A file that is done with.
+    """The outcome for one file.
 
     Attributes
     ----------
     path : str
         As on the command line.
     size_bytes : int
-        Of what is, or was, on this machine.
+        Size of the local file, or of the evicted one.
     cause : str
         Why it failed.
     """
@@ -81,19 +81,19 @@ class Outcome(NamedTuple):
 
 
 class Gathering:
-    """One task, on the files that some patterns name in one tree.
+    """One task for the files that match some patterns in one tree.
 
     Parameters
     ----------
     tree, patterns
-        What to look at. One thread iterates over the patterns, as they are needed.
+        Where to find the files. One thread iterates over the patterns lazily.
     stop : Event
-        Ends it where it is, once set.
+        Set to stop the task.
 
     Attributes
     ----------
     found : int
-        Files that were found so far.
+        Files found so far.
     is_all_found : bool
     """
 
@@ -117,7 +117,7 @@ class Gathering:
             Task.CHECK: self._checked,
             Task.EVICT: self._evicted,
         }[task]
-        # what is only looked at stays in order
+        # checks keep the order of the files
         self._workers = tree.connections if task is Task.FETCH else 1
         self._files: queue.Queue[Named | None] = queue.Queue(_FOUND_AHEAD)
         self._outcomes: queue.Queue[Outcome | Exception | None] = queue.Queue(
@@ -129,7 +129,7 @@ class Gathering:
         self.is_all_found = False
 
     def outcomes(self, look_s: float) -> Iterator[Outcome | None]:
-        """Do it; go through what became of each file, and None every `look_s`."""
+        """Run the task; yield the outcome of each file, and None every `look_s`."""
         under_way = 0
         for target in [self._find] + [self._work_off] * self._workers:
             thread = threading.Thread(target=self._run, args=(target,), daemon=True)
@@ -138,7 +138,7 @@ class Gathering:
             except ProcessLimitError:
                 if under_way < _FEWEST_THREADS:
                     raise
-                break  # with fewer, it takes longer
+                break  # fewer threads are slower, but enough
             under_way += 1
         while under_way:
             try:
@@ -154,7 +154,7 @@ class Gathering:
                 yield outcome
 
     def rest(self) -> Iterator[Outcome]:
-        """Go through what was done and not heard of yet, without waiting."""
+        """Yield the outcomes that are already queued, without waiting."""
         with contextlib.suppress(queue.Empty):
             while True:
                 outcome = self._outcomes.get_nowait()
@@ -164,7 +164,7 @@ class Gathering:
     def _run(self, target: Callable[[], None]) -> None:
         try:
             target()
-        except Exception as error:  # noqa: BLE001 - raised again where it is heard of
+        except Exception as error:  # noqa: BLE001 - raised again in `outcomes`
             self._outcomes.put(error)
         else:
             self._outcomes.put(None)
@@ -221,7 +221,7 @@ class Gathering:
         if self._tree.local_bytes(path) is not None:
             if path.endswith(".jpg"):
                 self._first = self._first or path
-            # compared with its checksum, and used now: not the next one to go
+            # verifies the checksum, and marks it as recently used
             return Outcome(Result.LOCAL, shown, self._tree.fetch(path))
         if self._failure_at_first:
             self._give_up(self._failure_at_first)
@@ -240,7 +240,7 @@ class Gathering:
         return Outcome(Result.UNTRIED, shown)
 
     def _kept(self, path: str, size_bytes: int) -> Outcome:
-        """Look whether the store has room for it, and for the first one still."""
+        """Check that the store has kept this image, and still has the first one."""
         shown = self._tree.shown(path)
         first = self._first = self._first or path
         is_kept = self._tree.local_bytes(path) is not None
@@ -250,15 +250,15 @@ class Gathering:
         if failure:
             self._give_up(failure)
         elif is_first_gone or self._unkept >= _UNKEPT_IN_A_ROW:
-            self._outage.give_up("the store has no room for all of it")
+            self._outage.give_up("the store has no room for all images")
         if is_kept:
             return Outcome(Result.FETCHED, shown, size_bytes)
-        cause = f"downloaded, and not kept: {failure or 'the store has no room for it'}"
+        cause = f"downloaded, but not kept: {failure or 'the store has no room for it'}"
         return Outcome(Result.FAILED, shown, cause=cause)
 
     @functools.cached_property
     def _failure_at_first(self) -> str | None:
-        """Why the store cannot be written; asked once, before the first download."""
+        """Why the store cannot be written; checked once, before the first download."""
         return self._tree.store_failure()
 
     def _give_up(self, failure: str) -> None:
@@ -266,15 +266,15 @@ class Gathering:
 
 
 def is_broken(error: AllenFSError | OSError) -> bool:
-    """Whether the image is broken at the service.
+    """Whether the service returned something other than a JPEG.
 
-    Told by the message, which is all that a mount gives, in `user.allenfs.error`.
+    `user.allenfs.error` of a mount begins with the same words.
     """
     return cause_of(error).startswith(BrokenImageError.WORDS)
 
 
 def cause_of(error: AllenFSError | OSError) -> str:
-    """Return why, without the path."""
+    """Return the reason, without the path."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return str(error)

@@ -1,4 +1,4 @@
-"""The tree of images in a mount: asked of the mount, by the kernel."""
+"""The tree of images in a mount, accessed through the kernel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from allenfs.store.cache import Store
 from allenfs.store.layout import Layout
 
 _STATUS = ".allenfs/status.json"
-_CONNECTIONS = 4  # of a mount that does not say
+_CONNECTIONS = 4  # if the status does not say
 _URL, _ERROR = "user.allenfs.url", "user.allenfs.error"
 _SHA256 = "user.allenfs.sha256"
 _OUTAGES = (errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EIO)
@@ -29,17 +29,17 @@ _LINKS = 40  # as many as the kernel follows
 
 
 class Place(NamedTuple):
-    """Where a path is: a mountpoint, and the path below it."""
+    """A mountpoint, and a path relative to it."""
 
     mountpoint: Path
     below: str
 
 
 def place_of(path: Path) -> Place | None:
-    """Return where an absolute path is in a mount of allenfs, None if in none.
+    """Return the place of an absolute path in an allenfs mount, None if it is in none.
 
-    Links on the way to the mountpoint are followed; the mount is not touched: it may be
-    dead.
+    Symbolic links on the way to the mountpoint are followed. The mount itself is not
+    accessed, as it may be dead.
     """
     mounted = set(mountpoints.mounted())
     names, links = deque(path.parts[1:]), 0
@@ -67,7 +67,7 @@ def place_of(path: Path) -> Place | None:
 
 
 def require_answer(mountpoint: Path) -> None:
-    """Refuse a mount that nobody serves; takes 2 s where its process was stopped.
+    """Raise if the mount does not answer; takes 2 s if its process is stopped.
 
     Raises
     ------
@@ -86,9 +86,9 @@ def require_answer(mountpoint: Path) -> None:
 
 
 class MountedTree:
-    """A `selection.Tree` of one mount: its daemon downloads, and remembers failures.
+    """A `selection.Tree` of one mount, whose daemon downloads and remembers failures.
 
-    To be made of a mount that answers.
+    The mount must answer.
     """
 
     def __init__(self, mountpoint: Path) -> None:
@@ -99,7 +99,7 @@ class MountedTree:
         self._store: tuple[Layout, Store] | None = None
 
     def shown(self, path: str) -> str:
-        """Return the path from the root of the file system on."""
+        """Return the absolute path."""
         return str(self._root / path)
 
     def names(self, path: str) -> list[str]:
@@ -117,12 +117,12 @@ class MountedTree:
         return Kind.DIRECTORY if stat.S_ISDIR(mode) else Kind.FILE
 
     def local_bytes(self, path: str) -> int | None:
-        """Return the size of a file of which the mount says that it takes room."""
+        """Return the size of a file that occupies blocks."""
         found = self._stat(path, follow=True)
         return found.st_size if found.st_blocks else None
 
     def fetch(self, path: str) -> int:
-        """Open and close a file: it is whole on this machine then."""
+        """Open and close a file, which downloads it."""
         try:
             fd = os.open(self._root / path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -143,7 +143,7 @@ class MountedTree:
         return None
 
     def store_failure(self) -> str | None:
-        """Ask the mount, which checks a store that failed before."""
+        """Read the status, for which the mount checks a store that failed."""
         failure = _read_status(self._root / _STATUS).get("store", {}).get("failure")
         return None if failure is None else str(failure)
 
@@ -162,7 +162,7 @@ class MountedTree:
             raise self._explained(error, path) from error
 
     def _explained(self, error: OSError, path: str) -> OSError:
-        """Put the mount's own words in the place of the system's."""
+        """Replace the system's message with that of the mount."""
         places = [self._root / path]
         if error.errno in _OUTAGES:  # of a record: directories have the last one
             places.append(self._root)
@@ -183,7 +183,7 @@ class MountedTree:
                     str(self._status["service"]["name"]),
                 )
             except (KeyError, TypeError, ValueError) as error:
-                msg = f"{self._root / _STATUS} does not tell where the images are kept"
+                msg = f"{self._root / _STATUS} does not name the store"
                 raise AllenFSError(msg) from error
             trust.require_own(settings.directory)
             layout = Layout(settings.directory, settings.service_name)
@@ -192,7 +192,7 @@ class MountedTree:
 
 
 def _read_status(path: Path) -> dict[str, Any]:
-    """Read what a mount says of itself: nothing, where it is of an older allenfs."""
+    """Read the status of a mount; empty if it cannot be read."""
     try:
         status = json.loads(path.read_bytes())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Whether the service still answers: asked seldom while it does not, then no more."""
+"""A circuit breaker: few requests while the service does not answer, then none."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# One image that the service cannot make is not the service.
+# A few images may fail while the service works.
 _IN_A_ROW = 4
 
 
 class Outage:
-    """Lets many threads ask as long as the service answers. Thread-safe.
+    """Lets many threads send requests while the service answers. Thread-safe.
 
-    After 4 failures in a row that are the service's, one thread asks at a time, and
-    each time a pause later than the last one. That goes on for `patience_s`; an
-    answer ends it.
+    After 4 consecutive failures of the service, one thread at a time sends a request,
+    with a pause before each, for `patience_s`. An answer resets it.
 
     Parameters
     ----------
     pause_s : float
-        Longer than a failure is remembered: who asks earlier hears of the same one.
+        Longer than failures are remembered; an earlier request gets the same failure.
     patience_s : float
-        From the last of the 4 on.
+        Counted from the last of the 4 failures.
     clock : callable
         Monotonic seconds.
     """
@@ -53,13 +52,13 @@ class Outage:
 
     @property
     def reason(self) -> str | None:
-        """Why nothing is asked any more; None as long as something is."""
+        """Why no more requests are sent; None while they are."""
         return self._reason
 
     def may_ask(self) -> bool:
-        """Wait until this thread may ask; False when it is over.
+        """Wait until this thread may send a request; False after giving up.
 
-        Who may has to say afterwards what came of it: `answered`, `failed`, `unasked`.
+        The caller must then report the result: `answered`, `failed` or `unasked`.
         """
         with self._changed:
             while self._reason is None and self.is_on:
@@ -73,20 +72,20 @@ class Outage:
             return self._reason is None
 
     def unasked(self) -> None:
-        """Note that the service was not asked after all."""
+        """Record that no request was sent."""
         with self._changed:
             self._is_asking = False
             self._changed.notify_all()
 
     def answered(self) -> None:
-        """Note that the service answered."""
+        """Record an answer."""
         with self._changed:
             self._in_a_row = 0
             self._is_asking = False
             self._changed.notify_all()
 
     def failed(self, cause: str) -> bool:
-        """Note that it did not; return whether to try the same again later."""
+        """Record a failure; return whether to retry later."""
         with self._changed:
             self._in_a_row += 1
             now_s = self._clock()
@@ -101,7 +100,7 @@ class Outage:
             return self.is_on and self._reason is None
 
     def give_up(self, reason: str) -> None:
-        """Let nobody ask any more."""
+        """Send no more requests."""
         with self._changed:
             self._give_up(reason)
 

@@ -1,4 +1,4 @@
-"""Paths from a stream, one per line, read while another program still writes."""
+"""Paths from standard input, one per line, while they are still being written."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 _LOOK_S = 0.2
 _CHUNK_BYTES = 2**16
 _MAX_LINE_BYTES = 2**16
-# `find -print0` ends its names with NUL, which no path contains.
+# `find -print0` ends names with NUL, which no path contains.
 _END = re.compile(rb"\r?\n|\0")
 
 
 def lines(fd: int, is_ended: Callable[[], bool]) -> Iterator[str]:
-    """Yield the lines of a stream as they arrive, without the blank ones.
+    """Yield the lines of a stream as they arrive, except blank ones.
 
-    This reads the descriptor: a thread that waits in `sys.stdin` holds its lock, and
-    then Python aborts at exit.
+    Reads the file descriptor: a thread that blocks in `sys.stdin` holds its lock, and
+    Python then aborts at exit.
 
     Parameters
     ----------

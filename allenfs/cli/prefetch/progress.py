@@ -1,4 +1,4 @@
-"""How far a long task is: one line that is drawn again, or one every while."""
+"""Progress of a long task: a line that is redrawn, or a new one every 10 s."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from allenfs.text import clock, printable, size
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Long enough for a rate that does not jump.
+# Long enough to smooth the rate.
 _RECENT_S = 30.0
 _PLAIN_EVERY_S = 10.0
-# Of a name less says nothing.
+# A shorter part of a name is useless.
 _LEAST_NAME_CHARS = 12
 _USUAL_COLUMNS = 80
 _WIDE = ("W", "F")
@@ -24,20 +24,20 @@ _WIDE = ("W", "F")
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the files so far.
+    """Progress so far.
 
     Attributes
     ----------
     found : int
-        Files there are, as far as they were found: all, where `is_all_found`.
+        Files found so far; all of them if `is_all_found`.
     done : int
-        Of them, whatever came of it.
+        Files processed, whatever the result.
     work_bytes : int
-        Downloaded.
+        Bytes downloaded.
     name : str
-        The file that was done last.
+        The last file processed.
     note : str
-        What hinders it, if anything.
+        What delays the task, if anything.
     """
 
     found: int = 0
@@ -55,9 +55,9 @@ class _Moment(NamedTuple):
 
 
 class Progress:
-    """Shows a tally on a stream: redrawn on a terminal, else now and then.
+    """Shows a tally on a stream: redrawn on a terminal, else every 10 s.
 
-    A stream that nobody reads any more is no trouble: nothing is shown then.
+    After a write error, nothing more is shown.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Progress:
         self._shown_s = clock()
 
     def show(self, tally: Tally) -> None:
-        """Draw the line again; or say another one, if the last is long ago."""
+        """Redraw the line; without a terminal, print one every 10 s."""
         now_s = self._clock()
         self._moments.append(_Moment(now_s, tally.done, tally.work_bytes))
         while now_s - self._moments[0].at_s > _RECENT_S and len(self._moments) > 2:
@@ -90,7 +90,7 @@ class Progress:
             self._write(self._line(tally, None) + "\n")
 
     def clear(self) -> None:
-        """Take the drawn line away."""
+        """Erase the line."""
         if self._is_drawn:
             self._is_drawn = False
             self._write("\r\x1b[K")
@@ -136,7 +136,7 @@ class Progress:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether a line on it can be drawn again."""
+    """Whether a line on it can be redrawn."""
     return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 

@@ -1,4 +1,4 @@
-"""What `allenfs prefetch` says: how far it is, what failed, and what came of it all."""
+"""The output of ``allenfs prefetch``: progress, failures and a summary."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ _LOOK_S = 0.2
 
 
 class Report:
-    """What is told of the files: while they are done, and at the end.
+    """Reports progress, and failures and totals at the end.
 
     Parameters
     ----------
     out : TextIO
-        For the files that a check does not find here.
+        For the files that a check finds missing.
     err : TextIO
         For everything else.
     skips_broken : bool
-        Whether images that are broken at the service do not count as failures.
+        Do not count images that are broken at the service as failures.
 
     Attributes
     ----------
     stop : Event
-        Set once the task shall end where it is.
+        Set to stop the task.
     warnings : deque of str
-        Said at the next opportunity; any thread may add one.
+        Printed at the next opportunity; any thread may append.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Report:
         self._reasons: list[str] = []
 
     def follow(self, gathering: Gathering, outage: Outage) -> None:
-        """Listen until it is done."""
+        """Report the outcomes of a task until it ends."""
         self._gathering, self._found_before = gathering, self._tally.found
         for outcome in gathering.outcomes(_LOOK_S):
             if outcome is not None:
@@ -89,11 +89,11 @@ class Report:
             self._reasons.append(outage.reason)
 
     def failed(self, path: str, cause: str) -> None:
-        """Record a failure; may be called from any thread."""
+        """Record a failure; any thread may call this."""
         self._list(Result.FAILED, path, cause)
 
     def ended(self) -> int:
-        """Say what came of it all; return the exit code."""
+        """Print failures and the summary; return the exit code."""
         self._progress.clear()
         self._out.flush()
         self._say_warnings()
@@ -110,7 +110,7 @@ class Report:
         return _EXIT_FAILED if self._reasons or any(map(self._counts.get, bad)) else 0
 
     def interrupted(self) -> None:
-        """Say how far it got."""
+        """Print failures and the summary after a signal."""
         self._progress.clear()
         with contextlib.suppress(OSError):
             for outcome in self._gathering.rest() if self._gathering else ():
@@ -118,7 +118,7 @@ class Report:
             self._out.flush()
         self._count()
         self._say_failures()
-        self._say(f"ended by a signal: {self._summary()}; run it again to go on")
+        self._say(f"interrupted: {self._summary()}; run the command again to continue")
 
     def _count(self) -> None:
         if self._gathering is not None:
@@ -153,9 +153,9 @@ class Report:
             for result in Result
             if (count := self._counts[result])
         ]
-        untold = self._tally.found - self._tally.done
-        if untold > 0:
-            parts.append(f"{untold} to go")
+        remaining = self._tally.found - self._tally.done
+        if remaining > 0:
+            parts.append(f"{remaining} remaining")
         found = f"{self._tally.found}{'' if self._tally.is_all_found else '+'}"
         files = "1 file" if found == "1" else f"{found} files"
         spent = clock(self._clock() - self._started_s)
@@ -184,7 +184,7 @@ class Report:
             self._say(self.warnings.popleft())
 
     def _say(self, text: str) -> None:
-        with contextlib.suppress(OSError):  # nobody reads it
+        with contextlib.suppress(OSError):  # stderr is closed
             self._err.write(f"allenfs: {printable(text)}\n")
             self._err.flush()
 

@@ -1,4 +1,4 @@
-"""Which files the paths of a command line name: globs, directories, links."""
+"""Expand the paths of a command line to files: globs, directories, links."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from allenfs.errors import AllenFSError, PathNotFoundError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What a glob's next name is looked up with: this is no trouble, it names nothing.
+# While a glob is expanded, these errors mean no match.
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 _MAGIC = re.compile(r"[*?[]")
 
@@ -27,11 +27,11 @@ class Kind(enum.Enum):
 
 
 class Tree(Protocol):
-    """The tree of images, wherever it is looked at. To be used from many threads.
+    """The tree of images, in a mount or without one. Thread-safe.
 
-    Paths are relative to its root, without a slash at either end; links in the middle
-    of one are followed. Every method raises AllenFSError or OSError, both with an
-    errno, and may wait for the service.
+    Paths are relative to the root, without a slash at either end; symbolic links
+    inside a path are followed. Every method may wait for the service, and raises
+    AllenFSError or OSError, both with an errno.
 
     Attributes
     ----------
@@ -48,34 +48,34 @@ class Tree(Protocol):
         """Return the names in a directory."""
 
     def kind(self, path: str, *, follow: bool) -> Kind:
-        """Return what a path is; where `follow`, what a link leads to."""
+        """Return the kind of a path; if `follow`, of the target of a link."""
 
     def local_bytes(self, path: str) -> int | None:
-        """Return the size of a file that is on this machine, else None."""
+        """Return the size of a local file, None if it is not local."""
 
     def fetch(self, path: str) -> int:
-        """Have a file on this machine, whole and checked; return its size."""
+        """Download and verify a file unless it is local; return its size."""
 
     def evict(self, path: str) -> int | None:
-        """Remove an image from the store; return its size, None if it is not there."""
+        """Remove an image from the store; return its size, None if it is not stored."""
 
     def store_failure(self) -> str | None:
         """Return why the store cannot be written, None if it can."""
 
 
 class Named(NamedTuple):
-    """A file that was named, or what could not be looked at, and why."""
+    """A file, or a path that could not be accessed and why."""
 
     path: str
     error: AllenFSError | OSError | None = None
 
 
 def files(tree: Tree, pattern: str, *, recursive: bool) -> Iterator[Named]:
-    """Go through the files that `pattern` names.
+    """Yield the files that match `pattern`.
 
-    A directory stands for the files that it lists itself; where `recursive`, also for
-    all below it, but for what only links lead to. A name that is named may be a link.
-    A match of a glob is treated as if it had been named.
+    A directory stands for the files in it, and if `recursive` also for those in its
+    subdirectories. Links are followed if the pattern or a glob names them, but not
+    below a directory.
     """
     count = 0
     for named in _matches(tree, pattern):
@@ -90,7 +90,7 @@ def files(tree: Tree, pattern: str, *, recursive: bool) -> Iterator[Named]:
 
 
 def _files_of(tree: Tree, named: Named, *, recursive: bool) -> Iterator[Named]:
-    """Yield the files that a name stands for, or one error if there are none."""
+    """Yield the files that a path stands for: at least one, or an error."""
     count = 0
     seen: set[Kind] = set()
     for one in _below(tree, named, seen, recursive=recursive, follow=True):
@@ -105,10 +105,10 @@ def _why_empty(tree: Tree, path: str, seen: set[Kind], *, recursive: bool) -> st
     if Kind.DIRECTORY in seen and not recursive:
         below = _kinds_two_below(tree, path)
         if Kind.FILE in below or Kind.DIRECTORY in below:
-            return "lists no files itself; -r takes what is below it"
+            return "contains no files; use -r for subdirectories"
         seen |= below
     if Kind.LINK in seen:
-        return "contains only links, which are followed only when named: add /*"
+        return "contains only links; add /* to follow them"
     return "contains no images"
 
 
@@ -129,7 +129,7 @@ def _kinds_two_below(tree: Tree, path: str) -> set[Kind]:
 
 
 def _matches(tree: Tree, pattern: str) -> Iterator[Named]:
-    """Expand a pattern, name by name."""
+    """Expand the globs of a pattern."""
     names = [name for name in pattern.split("/") if name not in ("", ".")]
     found = [Named("")]
     for place, name in enumerate(names):
@@ -140,7 +140,7 @@ def _matches(tree: Tree, pattern: str) -> Iterator[Named]:
 
 
 def _expanded(tree: Tree, directory: str, names: list[str]) -> Iterator[Named]:
-    """Go through what matches `names` below a directory, the first one a glob."""
+    """Yield what matches `names` below a directory; the first one is a glob."""
     first, *rest = names
     matches = re.compile(fnmatch.translate(first)).match
     try:
@@ -165,7 +165,7 @@ def _exists(tree: Tree, path: str) -> bool:
     try:
         tree.kind(path, follow=True)
     except (AllenFSError, OSError) as error:
-        # what cannot be asked is not absent: it is said when it is used
+        # other errors are reported when the path is used
         return error.errno not in _ABSENT
     return True
 
@@ -173,9 +173,9 @@ def _exists(tree: Tree, path: str) -> bool:
 def _below(
     tree: Tree, named: Named, seen: set[Kind], *, recursive: bool, follow: bool
 ) -> Iterator[Named]:
-    """Yield the files of what was named, or of a directory below it.
+    """Yield the files of a path or of its subdirectories.
 
-    The kinds of the entries below it are added to `seen`.
+    The kinds of its entries are added to `seen`.
     """
     path = named.path
     if named.error is not None:
