@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,6 +25,9 @@ from allenfs.cli.doctor.findings import (
     run,
     skip,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def worked(finding: Finding) -> str:
@@ -142,22 +146,7 @@ def test_output_is_one_line_and_words_survive_a_short_password() -> None:
 # FUSE
 
 
-def test_a_device_that_can_be_opened_is_well_and_its_loss_is_not(
-    tmp_path: Path,
-) -> None:
-    kinds = tmp_path / "filesystems"
-    kinds.write_text("nodev\tfuse\n")
-    assert "/dev/null can be opened" in worked(fuse.device(Path("/dev/null"), kinds))
-    missing = tmp_path / "fuse"
-    said = failed(fuse.device(missing, kinds))
-    assert "does not exist" in said
-    assert "modprobe fuse" in said
-    assert "--device /dev/fuse" in said
-    missing.write_text("no device")
-    assert "is not a device" in failed(fuse.device(missing, kinds))
-
-
-def test_a_device_that_may_not_be_opened_tells_its_mode(
+def test_a_device_that_cannot_be_opened_fails_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> int:
@@ -165,9 +154,16 @@ def test_a_device_that_may_not_be_opened_tells_its_mode(
 
     kinds = tmp_path / "filesystems"
     kinds.write_text("nodev\tfuse\n")
+    null, missing = Path("/dev/null"), tmp_path / "fuse"
+    assert "/dev/null can be opened" in worked(fuse.device(null, kinds))
+    said = failed(fuse.device(missing, kinds))
+    for words in ("does not exist", "modprobe fuse", "--device /dev/fuse"):
+        assert words in said
+    missing.write_text("no device")
+    assert "is not a device" in failed(fuse.device(missing, kinds))
     monkeypatch.setattr("allenfs.cli.doctor.fuse.os.open", refuse)
-    said = failed(fuse.device(Path("/dev/null"), kinds))
-    assert "crw" in said
+    said = failed(fuse.device(null, kinds))
+    assert "(crw" in said
     assert "chmod 666" in said
 
 
@@ -335,14 +331,27 @@ def test_a_crawler_that_would_enter_is_named_and_the_advice_works(
     assert '"fuse.allenfs NFS nfs fuse.sshfs"' in conf.read_text()
 
 
-def test_few_open_files_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = {"most": 256}
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, limits["most"]))
-    assert "ulimit -Hn" in warned(host.open_files())
+@pytest.mark.usefixtures("user")
+@pytest.mark.parametrize(
+    ("check", "advice"),
+    [(host.open_files, "ulimit -Hn"), (host.processes, "ulimit -u")],
+)
+def test_a_low_limit_is_warned_of(
+    check: Callable[[], Finding], advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = {"most": 50}
+
+    def getrlimit(kind: int) -> tuple[int, int]:
+        # a mount raises its soft limit of files, but not that of processes
+        is_files = kind == resource.RLIMIT_NOFILE
+        return (256, limits["most"]) if is_files else (limits["most"], 96_000)
+
+    monkeypatch.setattr(resource, "getrlimit", getrlimit)
+    assert advice in warned(check())
     limits["most"] = 4096
-    assert "4,096" in worked(host.open_files())
+    assert "4,096" in worked(check())
     limits["most"] = resource.RLIM_INFINITY
-    assert worked(host.open_files()) == "no limit"
+    assert worked(check()) == "no limit"
 
 
 def test_a_log_that_cannot_be_written_is_warned_of(
@@ -357,17 +366,6 @@ def test_a_log_that_cannot_be_written_is_warned_of(
     log.write_text("12345")
     assert "5 bytes" in worked(host.log_file())
     assert stat.S_ISREG(log.stat().st_mode)
-
-
-@pytest.mark.usefixtures("user")
-def test_few_processes_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = {"most": 50}
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (limits["most"], 96_000))
-    assert "ulimit -u" in warned(host.processes())
-    limits["most"] = 4096
-    assert "4,096" in worked(host.processes())
-    limits["most"] = resource.RLIM_INFINITY
-    assert worked(host.processes()) == "no limit"
 
 
 @pytest.mark.usefixtures("user")

@@ -34,17 +34,10 @@ _INSTALL = (
     "fuse2)"
 )
 _INSTALL_HELPER = "install it: apt install fuse3, dnf install fuse3, pacman -S fuse3"
-# fuse_version() is 29 for 2.9, 314 for 3.14
 _ASK_VERSION = """
 import ctypes, sys
-library = ctypes.CDLL(sys.argv[1])
-number = library.fuse_version()
-try:
-    library.fuse_pkgversion.restype = ctypes.c_char_p
-    print(library.fuse_pkgversion().decode())
-except AttributeError:
-    print(f"{number // 10}.{number % 10}" if number < 100
-          else f"{number // 100}.{number % 100}")
+digits = str(ctypes.CDLL(sys.argv[1]).fuse_version())  # 29 is 2.9, and 314 is 3.14
+print(f"{digits[0]}.{digits[1:]}")
 """
 
 
