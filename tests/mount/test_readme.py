@@ -1,7 +1,8 @@
-"""The README's commands, pasted as they stand, on the sample."""
+"""The commands of the documents, pasted as they stand, on the sample."""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -18,38 +19,70 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+PATHS = (ROOT / "docs" / "paths.md").read_text()
 RECIPES = (ROOT / "docs" / "recipes.md").read_text()
-_SECTION = re.compile(r"^## Find an image\n(.*?)^## ", re.MULTILINE | re.DOTALL)
 _STACK = re.compile(
     r"^## A stack of ISH sections\n.*?^```python\n(.*?)^```", re.MULTILINE | re.DOTALL
 )
 _BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def test_find_an_image_as_the_readme_does(
+def pasted(document: str, heading: str) -> tuple[int, int, str]:
+    """Run the commands below a heading and compare their output.
+
+    Return the number of commands, of lines of output, and what is on stderr.
+    """
+    section = re.split(r"^## ", document.partition(f"\n## {heading}\n")[2], flags=re.M)
+    lines = "".join(_BLOCK.findall(section[0])).splitlines()
+    commands = [line[2:] for line in lines if line.startswith("$ ")]
+    shown = [line for line in lines if not line.startswith("$ ")]
+    done = subprocess.run(
+        ["bash", "-e", "-c", "\n".join(commands)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == shown
+    return len(commands), len(shown), done.stderr
+
+
+def images_below(folder: Path) -> list[str]:
+    copies = sorted(folder.rglob("*.jpg"))
+    assert all(copy.read_bytes()[:2] == b"\xff\xd8" for copy in copies)
+    return [str(copy.relative_to(folder)) for copy in copies]
+
+
+def test_find_an_image_as_the_documents_do(
     tmp_path: Path, service: SampleService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     with Mounted(tmp_path, service.url) as mounted:
         (tmp_path / "allen").symlink_to(mounted.root)
-        (section,) = _SECTION.findall(README)
-        lines = "".join(_BLOCK.findall(section)).splitlines()
-        commands = [line[2:] for line in lines if line.startswith("$ ")]
-        shown = [line for line in lines if not line.startswith("$ ")]
-        assert (len(commands), len(shown)) == (10, 4)
-        done = subprocess.run(
-            ["bash", "-e", "-c", "\n".join(commands)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.splitlines() == shown
-    copies = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+        assert pasted(PATHS, "Find an image") == (10, 4, "")
     # a section, its data set, a Nissl section, two data sets, five plates, and four
-    assert len(copies) == 1 + 3 + 1 + (5 + 12) + 5 + 4
-    for copy in copies:
-        assert copy.read_bytes()[:2] == b"\xff\xd8"
+    assert len(images_below(tmp_path / "out")) == 1 + 3 + 1 + (5 + 12) + 5 + 4
+
+
+def test_the_readme_s_commands_work_as_they_stand(
+    tmp_path: Path, service: SampleService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    with Mounted(tmp_path, service.url) as mounted:
+        (tmp_path / "allen").symlink_to(mounted.root)
+        *counts, progress = pasted(README, "What people do with it")
+        prefetched = [*(mounted / "dataset/69782969/ds3").iterdir()]
+        assert all(path.stat().st_blocks for path in prefetched)
+    assert counts == [7, 2]
+    assert "5 files" in progress  # the mount's read-ahead may have fetched some of them
+    copies = images_below(work)
+    assert {"image.jpg", "expression.jpg", "contact_sheet.jpg"} <= {*copies}
+    assert len(copies) == 3 + 5 + 5  # a data set, and the Nissl plates of an atlas
+    assert (work / "sections.csv").read_text().count("\n") == 1 + 5
 
 
 def test_the_stack_recipe_gives_all_sections_the_same_size(
