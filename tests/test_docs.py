@@ -116,3 +116,13 @@ def test_every_link_between_the_documents_leads_somewhere() -> None:
                 assert anchor in anchors, anchor
             links += 1
     assert links > 20
+
+
+def test_architecture_names_modules_and_functions_that_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    named = re.findall(r"`([\w/]+\.py)(?::(\w+))?`", text)
+    assert len(named) > 40
+    for module, function in named:
+        paths = [ROOT / "allenfs" / module, ROOT / module]
+        (path,) = (path for path in paths if path.is_file())
+        assert not function or f"def {function}(" in path.read_text(), module
