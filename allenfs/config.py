@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DEFAULT_API_URL = "https://api.brain-map.org"
 DEFAULT_CACHE_SIZE = "10GiB"
 DEFAULT_MAX_IMAGE_SIZE = "1GiB"
-# Twice what four connections have under way: the next ones are always asked for.
+# Twice the default of four connections: they always have a next image to fetch.
 DEFAULT_READAHEAD_IMAGES = 8
 
 API_URL_VARIABLE = "ALLENFS_API_URL"
@@ -32,8 +32,8 @@ SOURCE_PREFIX = "allenfs:"
 _DAY_S = 86_400
 DEFAULT_CATALOG_TTL = "7d"
 _DURATION_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": _DAY_S}
-# Of the store's bytes, for the records of the catalog: 640 MiB of 10 GiB, where
-# the records of a data set of 60 images take 4 kB.
+# The share of the store for catalog records is 1/16: 640 MiB of 10 GiB. The records
+# of a data set of 60 images take 4 kB.
 _RECORDS_SHARE = 16
 
 _SIZE = re.compile(
@@ -42,8 +42,8 @@ _SIZE = re.compile(
 _EXPONENTS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+")
-# libfuse 2's and the kernel's that break no promise. The others set what allenfs
-# relies on: attr_timeout, direct_io, suid, nothreads ...
+# Options of libfuse 2 and the kernel that break no promise. The others change what
+# allenfs relies on: attr_timeout, direct_io, suid, nothreads ...
 _FUSE_OPTIONS = frozenset(
     {
         *("allow_other", "allow_root", "async_read", "auto_unmount"),
@@ -57,14 +57,15 @@ _FUSE_OPTIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
-    """How the service is asked.
+    """How to send requests to the service.
 
     Attributes
     ----------
     proxy : str or None
-        Its URL, perhaps with a password; empty for none, None for the environment's.
+        Its URL, which may contain a password; empty for no proxy, None for the
+        environment's.
     ca_bundle : Path or None
-        Certificates to trust besides the machine's and the environment's.
+        Certificates to trust in addition to the system's and the environment's.
     """
 
     api_url: str
@@ -73,8 +74,8 @@ class ServiceSettings:
     connect_timeout_s: float = 10
     stall_timeout_s: float = 30
     deadline_s: float = 600
-    # 0.5 s, 1 s, 2 s, each times 0.5 to 1.5: many mounts that failed together
-    # come back apart
+    # 0.5 s, 1 s, 2 s, each times 0.5 to 1.5, so that many mounts that failed at the
+    # same moment do not retry at the same moment
     first_backoff_s: float = 0.5
     failure_memory_s: float = 10
     not_found_memory_s: float = 60
@@ -85,7 +86,7 @@ class ServiceSettings:
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """Where images and records are kept, how many bytes of them, and whose they are."""
+    """Where images and records are stored, the limit in bytes, and of which service."""
 
     directory: Path
     capacity_bytes: int
@@ -93,22 +94,22 @@ class StoreSettings:
 
     @property
     def records_bytes(self) -> int:
-        """The share of the records."""
+        """Bytes reserved for records."""
         return self.capacity_bytes // _RECORDS_SHARE
 
 
 @dataclass(frozen=True, slots=True)
 class MountSettings:
-    """Everything that a mount needs to know.
+    """All settings of a mount.
 
     Attributes
     ----------
     sample : bool
-        Start the embedded sample service; it gives the service's address.
+        Start the embedded sample service, and use its address.
     fuse_options : mapping of str to (str or True)
         As given with ``-o``.
     readahead_images : int
-        How many images of a listing are downloaded ahead, at the most.
+        The largest number of images of a listing to read ahead.
     """
 
     mountpoint: Path
@@ -120,11 +121,11 @@ class MountSettings:
 
     @property
     def source(self) -> str:
-        """What the mount table shows as mounted.
+        """The source that the mount table shows.
 
-        A colon in it: `df -l` and others take the file system for a remote one.
+        The colon in it makes `df -l` and others treat the file system as remote.
         """
-        # encoded where it would end an option of libfuse, or a field of the table
+        # quote what would end a libfuse option or a field of the mount table
         address = quote(_address(self.service.api_url), safe=":[]/")
         name = "sample" if self.sample else address
         return str(self.fuse_options.get("fsname", f"{SOURCE_PREFIX}{name}"))
@@ -136,7 +137,7 @@ def parse_size(text: str) -> int:
     Raises
     ------
     ConfigError
-        `text` is no size above zero.
+        `text` is not a size above zero.
     """
     found = _SIZE.fullmatch(text.strip())
     if found:
@@ -154,13 +155,13 @@ def parse_seconds(text: str) -> float:
     Raises
     ------
     ConfigError
-        `text` is no such number.
+        `text` is not such a number.
     """
     try:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
-    # a socket's timeout is a 64-bit number of nanoseconds: a year is within it
+    # a socket timeout is a 64-bit number of nanoseconds, which has room for a year
     if 0 < seconds < 366 * 86_400:
         return seconds
     msg = f"not a time in seconds: {text!r}"
@@ -173,7 +174,7 @@ def parse_duration(text: str) -> float:
     Raises
     ------
     ConfigError
-        `text` is no time above zero.
+        `text` is not a time above zero.
     """
     unit = text[-1:].lower()
     if unit not in _DURATION_UNITS_S:
@@ -192,26 +193,26 @@ def parse_fuse_options(texts: list[str]) -> dict[str, str | bool]:
     Raises
     ------
     ConfigError
-        An option that is unknown, or that would break a promise.
+        An option is unknown, or would break a promise.
     """
     options: dict[str, str | bool] = {}
     for text in texts:
         for option in filter(None, text.split(",")):
             name, equals, value = option.partition("=")
             if name not in _FUSE_OPTIONS:
-                msg = f"-o {name!r}: no option of a read-only mount (there are "
+                msg = f"-o {name!r}: not an option of a read-only mount (choose from "
                 raise ConfigError(msg + f"{', '.join(sorted(_FUSE_OPTIONS))})")
             options[name] = value if equals else True
     return options
 
 
 def parse_api_url(text: str) -> str:
-    """Return the service's address without a slash at its end.
+    """Return the service's address without a trailing slash.
 
     Raises
     ------
     UrlError
-        No ``http`` or ``https`` address of a host, or one with a password in it.
+        It is not an ``http`` or ``https`` address of a host, or contains a password.
     """
     try:
         parts = urlsplit(text)
@@ -221,7 +222,7 @@ def parse_api_url(text: str) -> str:
             and _HOST.fullmatch(parts.hostname or "") is not None
             and parts.port != 0
             and not re.search(r"[?#@\s]", text)
-            and text.isprintable()  # a lone surrogate is not, nor any control
+            and text.isprintable()  # no lone surrogates or control characters
         )
     except ValueError:
         usable = has_user = False
@@ -240,18 +241,18 @@ def parse_api_url(text: str) -> str:
 
 
 def service_name(api_url: str) -> str:
-    """Name of a service in the store: one directory name for its host and path.
+    """Return the directory name of a service in the store, from its host and path.
 
-    The scheme does not count: ``http`` and ``https`` are one service.
+    The scheme does not matter: ``http`` and ``https`` are one service.
     """
     return file_name(_address(api_url))
 
 
 def _address(api_url: str) -> str:
-    """Return host, port where it is not the scheme's own, and path, as in a URL."""
+    """Return host, port (unless it is the scheme's default) and path, as in a URL."""
     parts = urlsplit(api_url)
     host = (parts.hostname or "").lower()
-    if ":" in host:  # IPv6: what follows the last colon would be a port
+    if ":" in host:  # IPv6: the last group would look like a port
         host = f"[{host}]"
     if parts.port and parts.port != _DEFAULT_PORTS[parts.scheme]:
         host += f":{parts.port}"
@@ -259,12 +260,12 @@ def _address(api_url: str) -> str:
 
 
 def cache_dir(flag: str | None, environ: Mapping[str, str]) -> Path:
-    """Directory of the store: the flag, the environment, or XDG's cache folder.
+    """Return the store's directory: the flag, the environment, or XDG's cache folder.
 
     Raises
     ------
     ConfigError
-        It would be in a home folder, and none is known.
+        It would be in the home folder, which is unknown.
     """
     chosen = flag or environ.get(CACHE_DIR_VARIABLE)
     if not chosen:
@@ -278,12 +279,12 @@ def cache_dir(flag: str | None, environ: Mapping[str, str]) -> Path:
 
 
 def absolute(text: str) -> Path:
-    """Make a path absolute, by its text alone.
+    """Make a path absolute without accessing the file system.
 
     Raises
     ------
     ConfigError
-        It is relative, and the current directory is gone.
+        It is relative, and the current directory was removed.
     """
     try:
         return Path(os.path.abspath(text))
@@ -293,22 +294,22 @@ def absolute(text: str) -> Path:
 
 
 def default_log_file(environ: Mapping[str, str]) -> Path:
-    """Log of a mount in the background, in XDG's state folder."""
+    """Return the log file of a background mount, in XDG's state folder."""
     folder = _xdg(environ, "XDG_STATE_HOME", ".local/state", "--log-file FILE")
     return folder / "allenfs" / "allenfs.log"
 
 
 def data_home(environ: Mapping[str, str]) -> Path:
-    """Where the user's own completions, manual pages and units are."""
+    """Return the folder of the user's completions, manual pages and units."""
     return _xdg(environ, "XDG_DATA_HOME", ".local/share", "--system, as root")
 
 
 def _xdg(
     environ: Mapping[str, str], variable: str, fallback: str, instead: str
 ) -> Path:
-    """Return a folder of the user's; raises ConfigError where there is no home."""
+    """Return a folder of the user; raise ConfigError if the home folder is unknown."""
     chosen = Path(environ.get(variable, ""))
-    # XDG base directory specification: a relative path is to be ignored
+    # XDG base directory specification: relative paths must be ignored
     if chosen.is_absolute():
         return chosen
     home = environ.get("HOME")

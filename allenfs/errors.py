@@ -1,49 +1,49 @@
-"""Everything that can go wrong, as classes that know their errno.
+"""All errors, each with its errno or exit code.
 
 ::
 
     AllenFSError                   EIO, exit 1
-    ├── ConfigError                exit 2        a setting that cannot be
+    ├── ConfigError                exit 2        an invalid setting
     │   └── NetworkSettingError    exit 2        a proxy, certificates or .netrc
-    ├── MountError                 exit 3        no mount, and why
+    ├── MountError                 exit 3        not mounted, and why
     ├── UnmountError               exit 1        still mounted, and why
-    ├── UnsafeStoreError           exit 1        a store that others have a hand in
-    ├── StatusError                exit 1        no status of a mount, and why
-    ├── IntegrationError           exit 1        a file of the system in the way
-    ├── UrlError                   exit 1        a URL that has no path
+    ├── UnsafeStoreError           exit 1        a store that other users can access
+    ├── StatusError                exit 1        the status cannot be read, and why
+    ├── IntegrationError           exit 1        a file that cannot be installed
+    ├── UrlError                   exit 1        a URL without a path
     ├── PathNotFoundError          ENOENT        the name is outside the grammar
     ├── NotADirError               ENOTDIR
     ├── IsADirError                EISDIR
     ├── NotALinkError              EINVAL
-    ├── ReadOnlyError              EROFS         anything that would write
+    ├── ReadOnlyError              EROFS         any write
     ├── BadHandleError             EBADF
     ├── NoAttributeError           ENODATA       no extended attribute of that name
-    ├── InterruptedWaitError       EINTR         the waiting process got a signal
-    ├── StaleSizeError             ESTALE        the kernel must ask the size again
-    ├── VanishedError              ESTALE        a directory that was there a moment ago
-    ├── ExhaustedError             ENFILE        this process can open no more files
+    ├── InterruptedWaitError       EINTR         the waiting process received a signal
+    ├── StaleSizeError             ESTALE        the kernel must repeat the lookup
+    ├── VanishedError              ESTALE        a directory that no longer exists
+    ├── ExhaustedError             ENFILE        this process cannot open more files
     ├── ProcessLimitError          EAGAIN        no thread or process can be started
     ├── DamagedStoreError          EIO           a stored file is not what was stored
     └── ServiceError               EIO           carries url, attempts, elapsed_s
         ├── UnreachableError       EHOSTUNREACH  transient: connect, DNS
         │   ├── CertificateError   EHOSTUNREACH  a certificate is not trusted
-        │   └── ProxyRefusalError  EHOSTUNREACH  the proxy opens no tunnel
+        │   └── ProxyRefusalError  EHOSTUNREACH  the proxy refuses to connect
         │       └── ProxyLoginError              407
         ├── ServiceTimeoutError    ETIMEDOUT     transient: a stall; or the deadline
         ├── BusyError              EIO           transient: 429 and 5xx
-        ├── CutAnswerError         EIO           transient: reset, cut, empty
+        ├── CutAnswerError         EIO           transient: reset, truncated, empty
         ├── WrongAnswerError       EIO           wrong status or redirect
-        │   ├── BrokenImageError   EIO           transient: complete, not a JPEG
-        │   └── PortalError        EIO           a log-in page: 511, another host
+        │   ├── BrokenImageError   EIO           transient: complete, but not a JPEG
+        │   └── PortalError        EIO           a login page: 511, another host
         │       └── WebPageError                 a web page instead of an image
-        ├── QueryError             EIO           transient: a refused query
+        ├── QueryError             EIO           transient: a rejected query
         ├── RejectedError          EINVAL        400
         ├── ForbiddenError         EACCES        401, 403
         ├── ImageNotFoundError     ENOENT        404
         └── ImageTooLargeError     EFBIG         above the size limit
 
-The root is no ``OSError``: fusepy delivers an ``OSError`` without errno as
-success with no bytes, so that a class which is not one cannot be mistaken.
+The root is not an ``OSError``: fusepy reports an ``OSError`` without errno as success
+with no bytes. Errors that are not OSErrors cannot be lost that way.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ from typing import ClassVar
 
 
 class AllenFSError(Exception):
-    """Root of all errors that leave a layer of allenfs."""
+    """Root of all errors that leave a package of allenfs."""
 
     errno: ClassVar[int] = errno.EIO
     exit_code: ClassVar[int] = 1
 
 
 class ConfigError(AllenFSError):
-    """A setting has a value that it cannot have."""
+    """A setting has an invalid value."""
 
     exit_code = 2
 
@@ -76,27 +76,27 @@ class MountError(AllenFSError):
 
 
 class UnmountError(AllenFSError):
-    """There is nothing to unmount, or it cannot be."""
+    """Nothing is mounted, or it cannot be unmounted."""
 
 
 class IntegrationError(AllenFSError):
-    """A file that cannot be put in its place, or is somebody else's."""
+    """A file that cannot be installed, or belongs to somebody else."""
 
 
 class StatusError(AllenFSError):
-    """A mount that does not tell its status."""
+    """The status of a mount cannot be read."""
 
 
 class UnsafeStoreError(AllenFSError):
-    """A store directory that others can read from, write to, or lead astray."""
+    """A store directory that other users can read, write or redirect."""
 
 
 class UrlError(AllenFSError):
-    """A URL that no path stands for."""
+    """A URL that corresponds to no path."""
 
 
 class PathNotFoundError(AllenFSError):
-    """A name outside the path grammar; no network was asked."""
+    """A name outside the path grammar; no request was made."""
 
     errno = errno.ENOENT
 
@@ -120,7 +120,7 @@ class NotALinkError(AllenFSError):
 
 
 class ReadOnlyError(AllenFSError):
-    """Whatever would write."""
+    """A write."""
 
     errno = errno.EROFS
 
@@ -138,35 +138,35 @@ class NoAttributeError(AllenFSError):
 
 
 class InterruptedWaitError(AllenFSError):
-    """The process that waits for an image got a signal."""
+    """The process that waits for an image received a signal."""
 
     errno = errno.EINTR
 
 
 class StaleSizeError(AllenFSError):
-    """The kernel holds another size than the image's; it must look again."""
+    """The kernel has another size than the image's; it must repeat the lookup."""
 
     errno = errno.ESTALE
 
 
 class VanishedError(AllenFSError):
-    """A directory that is not there any more.
+    """A directory that no longer exists.
 
-    Not ENOENT: the C library takes that from a directory for its end, and `ls`
-    would show an empty one.
+    Not ENOENT: the C library treats that as the end of a listing, and `ls` would show
+    an empty directory.
     """
 
     errno = errno.ESTALE
 
 
 class ExhaustedError(AllenFSError):
-    """No place for a download: neither a file nor memory could be opened."""
+    """Neither a file nor memory could be opened for a download."""
 
     errno = errno.ENFILE
 
 
 class ProcessLimitError(AllenFSError):
-    """The limit of processes or threads is reached; EAGAIN, as from fork(2)."""
+    """The limit of processes or threads was reached; EAGAIN, as from fork(2)."""
 
     errno = errno.EAGAIN
 
@@ -178,24 +178,24 @@ class ProcessLimitError(AllenFSError):
 
 
 class DamagedStoreError(AllenFSError):
-    """A stored file is not, or no longer, the image that was stored."""
+    """A stored file is not the image that was stored, or was damaged."""
 
 
 class ServiceError(AllenFSError):
-    """The service gave no image, or no answer to a query.
+    """A request for an image, or a query, failed.
 
     Attributes
     ----------
     url : str
-        What was asked.
+        The URL of the request.
     attempts : int
-        How often it was asked, redirects not counted.
+        Number of attempts, not counting redirects.
     elapsed_s : float
         From the first attempt to the failure.
     transient : bool
         Whether the next request may succeed.
     retries : int
-        How often a transient failure is tried again, at most.
+        Maximum number of retries of a transient failure.
     """
 
     transient: ClassVar[bool] = False
@@ -214,7 +214,7 @@ class ServiceError(AllenFSError):
 
 
 class UnreachableError(ServiceError):
-    """No connection: refused, no route, no such host, no TLS."""
+    """No connection: refused, no route, unknown host, TLS failure."""
 
     errno = errno.EHOSTUNREACH
     transient = True
@@ -233,11 +233,11 @@ class ProxyRefusalError(UnreachableError):
 
 
 class ProxyLoginError(ProxyRefusalError):
-    """407: the proxy wants a user and a password, or other ones."""
+    """407: the proxy requires a user and password, or rejects the ones given."""
 
 
 class ServiceTimeoutError(ServiceError):
-    """Connected, but no byte for the stall time, or the deadline is over."""
+    """Connected, but no byte for the stall time, or the deadline has passed."""
 
     errno = errno.ETIMEDOUT
     transient = True
@@ -249,7 +249,7 @@ class BusyError(ServiceError):
     Attributes
     ----------
     retry_after_s : float or None
-        When the service asked to come back, seconds from the answer.
+        The Retry-After of the response, in seconds.
     """
 
     transient = True
@@ -260,21 +260,21 @@ class BusyError(ServiceError):
 
 
 class CutAnswerError(ServiceError):
-    """The connection or the image ended before its end."""
+    """The connection or the image was truncated."""
 
     transient = True
 
 
 class WrongAnswerError(ServiceError):
-    """An answer that is not the image; trying again seldom helps."""
+    """A response that is not an image. A retry rarely helps."""
 
 
 class BrokenImageError(WrongAnswerError):
-    """A complete answer with status 200 that is not a JPEG.
+    """A complete response with status 200 that is not a JPEG.
 
-    It is tried again, because a proxy's error page may be gone the next time. About one
-    image in 700 stays broken for years, at every resolution (101322758, 101345593). The
-    message begins with `WORDS`, which tell it from other EIO in `user.allenfs.error`.
+    It is retried, because it may be a proxy's temporary error page. About one in 700
+    images is broken for years, at every resolution (101322758, 101345593). The text
+    begins with `WORDS`, which distinguishes `user.allenfs.error` from other EIO.
     """
 
     WORDS: ClassVar[str] = "the service answers with something that is not a JPEG"
@@ -287,7 +287,7 @@ class BrokenImageError(WrongAnswerError):
 
 
 class PortalError(WrongAnswerError):
-    """Something else answered, such as the log-in page of a guest network."""
+    """Something else answered, such as the login page of a guest network."""
 
 
 class WebPageError(PortalError):
@@ -295,11 +295,11 @@ class WebPageError(PortalError):
 
 
 class QueryError(ServiceError):
-    """A query that the service refused.
+    """A query that the service rejected.
 
-    EIO whatever the status: that it could not be asked does not say that what
-    was asked for does not exist. Transient: "Informatics service request failed"
-    has been recorded before a good answer to the next request, but also for weeks.
+    EIO whatever the status: a failed query does not mean that something does not
+    exist. Transient: "Informatics service request failed" was recorded both with a good
+    answer to the next request, and for weeks.
     """
 
     transient = True
@@ -319,7 +319,7 @@ class ForbiddenError(ServiceError):
 
 
 class ImageNotFoundError(ServiceError):
-    """404: the service has no such image."""
+    """404: the image does not exist."""
 
     errno = errno.ENOENT
 

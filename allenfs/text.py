@@ -15,14 +15,13 @@ from allenfs.errors import PathNotFoundError
 
 # NAME_MAX of Linux
 _MAX_NAME_BYTES = 255
-# A separator, the escape itself, what would move a terminal's cursor, and what
-# would show a name in another order than it has.
+# The separator, the escape character itself, and characters that move a terminal's
+# cursor or change the direction of text.
 _ESCAPED = re.compile(
     r"[/%\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 )
-# What file managers, indexers and checkers look for in each directory they come to.
-# They ask by these names; nothing of the service goes by one, and nobody shall be
-# asked whether it does.
+# Names that file managers, indexers and virus scanners look up in every directory.
+# Nothing of the service has such a name, so these lookups must cost no request.
 _PROBED = re.compile(
     r"autorun\.(inf|sh)|desktop\.ini|(eh)?thumbs\.db|lost\+found|\$recycle\.bin"
     r"|system volume information"
@@ -30,8 +29,8 @@ _PROBED = re.compile(
     re.IGNORECASE,
 )
 _UNREADABLE = re.compile(r"[^\w.+-]+")
-# All that some file system refuses, strips or folds: where it ignores case, `Abc` and
-# `aBC` would be one file.
+# Everything that some file system rejects, strips or folds: if it ignores case, `Abc`
+# and `aBC` would be one file.
 _NOT_PORTABLE = re.compile(r"[^a-z0-9._~\[\]-]|\.\Z")
 _MAX_FILE_NAME_BYTES = 200
 # First character of the hashed name of a longer text; no encoded name begins with it.
@@ -41,11 +40,11 @@ HASHED = "+"
 def path_name(text: str) -> str | None:
     """Return the path name of one of the service's names.
 
-    None where there is none: an empty text, one that is no Unicode, or longer
-    than the 255 bytes that a name may have.
+    None if it has none: the text is empty, not valid Unicode, or longer than the
+    255 bytes of a file name.
     """
     name = _ESCAPED.sub(lambda found: quote(found[0], safe=""), text)
-    # no hidden file, and neither of the two dots
+    # no hidden files, and not `.` or `..`
     if name.startswith(".") or _PROBED.fullmatch(name):
         name = f"%{ord(name[0]):02X}{name[1:]}"
     try:
@@ -56,12 +55,12 @@ def path_name(text: str) -> str | None:
 
 
 def text_of(name: str) -> str:
-    """Return what the service calls `name`, the inverse of `path_name`.
+    """Return the service's name for a path name: the inverse of `path_name`.
 
     Raises
     ------
     PathNotFoundError
-        `path_name` gives no such name.
+        `path_name` never returns this name.
     """
     try:
         text = unquote(name, errors="strict")
@@ -76,7 +75,7 @@ def text_of(name: str) -> str:
 def file_name(text: str) -> str:
     """Return the name for `text` in the store: unique, and valid on every file system.
 
-    It contains no character that exFAT, FAT, NTFS or SMB refuses, and no two names
+    It contains no character that exFAT, FAT, NTFS or SMB rejects, and no two names
     differ only in case. `unquote` returns the text, unless the name begins with
     `HASHED`.
     """
@@ -91,7 +90,7 @@ def file_name(text: str) -> str:
 def readable_name(text: str) -> str | None:
     """Return a title as one word: ``Mouse, P56, Sagittal`` is ``Mouse_P56_Sagittal``.
 
-    None where nothing is left of it, or only a number, which would be an id.
+    None if nothing is left of it, or only a number, which would look like an id.
     """
     plain = unicodedata.normalize("NFC", text).encode(errors="ignore").decode()
     name = _UNREADABLE.sub("_", plain).strip("_.-")
@@ -124,7 +123,7 @@ def printable(text: str, *, keep: str = "") -> str:
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 _UNIT_BYTES = 1024
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
-# up to the last @: a password may have one, or a slash or a blank
+# up to the last @: a password may contain one, or a slash or a blank
 _USER = re.compile(r"^((?:.*?://)?).*@", re.DOTALL)
 
 
@@ -134,7 +133,7 @@ def size(size_bytes: float) -> str:
         return f"{size_bytes:.0f} bytes"
     for unit in _UNITS[1:-1]:
         size_bytes /= _UNIT_BYTES
-        # what would be rounded to 1024.0 is one of the next unit
+        # a value that rounds to 1024.0 belongs to the next unit
         if size_bytes < _UNIT_BYTES - 0.05:
             return f"{size_bytes:.1f} {unit}"
     return f"{size_bytes / _UNIT_BYTES:.1f} {_UNITS[-1]}"
@@ -161,12 +160,12 @@ def clock(seconds: float) -> str:
 
 
 def without_user(url: str) -> str:
-    """Return a URL, or what was meant as one, without its user and password."""
+    """Return a URL, even a malformed one, without its user and password."""
     return _USER.sub(r"\1***@", url)
 
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
-# of the year 9999, the last that has a date
+# the end of the year 9999, the last that datetime can represent
 _LATEST_S = 253_402_300_799
 
 

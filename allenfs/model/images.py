@@ -1,7 +1,7 @@
 """One image of the services: its fields give the path, the URL and the store key.
 
-A URL's query becomes directory names, names become fields, and fields become
-names and a query again, all by the table in ``parameters.py``.
+The table in ``parameters.py`` converts a URL's query to directory names, names to
+fields, and fields back to names and a query.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ VIEWS = (
     "tumor_feature_boundary",
 )
 
-# 18 digits are a 64-bit number; a leading zero would be a second spelling
+# 18 digits fit into 64 bits; a leading zero would be a second spelling
 ID_PATTERN = re.compile(r"[1-9][0-9]{0,17}")
 _ATLAS_FILE = re.compile(rf"atlas({ID_PATTERN.pattern})\.jpg")
 
@@ -64,7 +64,7 @@ _URL_PATH = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """What one image is: equal requests are one stored image and one URL.
+    """The request for one image: equal requests share one stored image and one URL.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class ImageRequest:
     annotated : bool
         With the atlas' drawings.
     atlas_id : int or None
-        Whose drawings; only with `annotated`.
+        The atlas whose drawings are shown; only with `annotated`.
     view : str or None
         One of the four views; None is the image itself.
     """
@@ -115,7 +115,7 @@ class ImageRequest:
 
     @property
     def file_name(self) -> str:
-        """Last name of the path."""
+        """The last component of the path."""
         if self.atlas_id is not None:
             return f"atlas{self.atlas_id}.jpg"
         return f"{self.view or _PLAIN_FILE}.jpg"
@@ -133,10 +133,10 @@ class ImageRequest:
         return f"{url}?{'&'.join(query)}" if query else url
 
     def size_bound_bytes(self, full_px: tuple[int, int] | None = None) -> int:
-        """Upper bound of the JPEG's size before it is known.
+        """Return an upper bound of the JPEG's size, before it is known.
 
-        Three bytes a pixel and 64 KiB of headers where the pixels are known: from
-        the region, or from `full_px`, width and height at full resolution.
+        Three bytes per pixel and 64 KiB of headers if the pixels are known, from
+        the region or from `full_px` (width and height at full resolution).
         Otherwise 256 MiB (a full-resolution plate of 90 megapixels) quartered per
         downsample, at least 1 MiB.
         """
@@ -153,7 +153,7 @@ class ImageRequest:
         Raises
         ------
         PathNotFoundError
-            `name` is no parameter of this service, or out of range.
+            `name` is not a parameter of this service, or is out of range.
         """
         is_atlas = self.service is ImageService.ATLAS
         for row in PARAMETERS:
@@ -178,7 +178,7 @@ class ImageRequest:
         Raises
         ------
         PathNotFoundError
-            The place is farther away than a path can say.
+            The place is beyond the largest coordinate of a path.
         """
         return replace(self, roi=(self.roi or Roi()).moved(*corner_px))
 
@@ -188,7 +188,7 @@ class ImageRequest:
         Raises
         ------
         PathNotFoundError
-            There is no such file in this directory.
+            The directory has no such file.
         """
         if name == f"{_PLAIN_FILE}.jpg":
             return self
@@ -218,12 +218,12 @@ def file_names(
 
 
 def request_of_url(url: str) -> ImageRequest:
-    """Return the request that a download URL stands for, whatever its host.
+    """Return the request of a download URL, whatever its host.
 
     Raises
     ------
     UrlError
-        No download URL of the three services, or one that no path stands for.
+        It is not a download URL of the three services, or no path corresponds to it.
     """
     try:
         parts = urlsplit(url)
@@ -231,7 +231,7 @@ def request_of_url(url: str) -> ImageRequest:
         query = (found and found["query"]) or ""
         pairs = parse_qsl(f"{query}&{parts.query}", keep_blank_values=True)
     except ValueError as error:
-        # its words quote the URL as it is, line ends of all alphabets included
+        # the message quotes the URL unescaped, including any Unicode line breaks
         why = in_one_line(without_user(str(error)), 200)
         msg = f"not a URL: {without_user(url)!r}: {why}"
         raise UrlError(msg) from error
@@ -242,7 +242,7 @@ def request_of_url(url: str) -> ImageRequest:
     try:
         return _request_of_query(ImageRequest(service, int(found[2])), pairs)
     except PathNotFoundError as error:
-        msg = f"no path stands for {without_user(url)!r}: {error}"
+        msg = f"no path corresponds to {without_user(url)!r}: {error}"
         raise UrlError(msg) from error
 
 
@@ -251,18 +251,18 @@ def _request_of_query(
 ) -> ImageRequest:
     query = dict(pairs)
     if len(query) < len(pairs):
-        msg = "a parameter stands twice"
+        msg = "a parameter appears twice"
         raise PathNotFoundError(msg)
     for name in _parameter_names(query):
         _, request = request.with_parameter(name)
-    # expression=false and the like ask for nothing
+    # expression=false and the like have no effect
     names = [f"{view}.jpg" for view in VIEWS if _is_true(query.pop(view, "false"))]
     if "view" in query:
         names.append(f"{_one_of(query.pop('view'), VIEWS)}.jpg")
     if "atlas" in query:
         names.append(f"atlas{query.pop('atlas')}.jpg")
     if query:
-        msg = f"parameter {next(iter(query))!r} has no place in a path"
+        msg = f"parameter {next(iter(query))!r} cannot be part of a path"
         raise PathNotFoundError(msg)
     if len(names) > 1:
         msg = f"more than one view: {names}"
@@ -271,7 +271,7 @@ def _request_of_query(
 
 
 def _parameter_names(query: dict[str, str]) -> Iterator[str]:
-    """Take what parameter directories stand for out of `query`, as their names."""
+    """Remove the parameters from `query`, and return them as directory names."""
     if "downsample" in query:
         yield f"ds{query.pop('downsample')}"
     if "quality" in query:
@@ -295,7 +295,7 @@ def _is_true(value: str) -> bool:
 
 def _one_of(value: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
-        msg = f"{value!r} is none of {', '.join(allowed)}"
+        msg = f"{value!r} is not one of {', '.join(allowed)}"
         raise PathNotFoundError(msg)
     return value
 

@@ -1,4 +1,4 @@
-"""Is this a whole JPEG, and how large is the picture.
+"""Check that data is a complete JPEG, and return its dimensions.
 
 Marker structure from ITU-T T.81 annex B. Entropy-coded data is searched, not
 decoded: between two markers of a scan, ``FF 00`` is a data byte and ``FF D0``
@@ -16,23 +16,23 @@ _SOS, _EOI = 0xDA, 0xD9
 # SOF0 to SOF15; C4, C8 and CC in that row are DHT, JPG and DAC
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
-# A look ahead, not a run of FF before it: that would take the square of the run.
+# A lookahead, because matching a run of FF before it would take quadratic time.
 _MARKER_IN_SCAN = re.compile(rb"\xff(?=[^\xff\x00\xd0-\xd7])", re.DOTALL)
 
 
 # Markers of segments and scans, not those within a scan: a progressive JPEG with a
-# large colour profile has some hundred.
+# large colour profile has about a hundred.
 _MOST_MARKERS = 10_000
-# Of a scan, which may be all of 1 GiB, so much is looked through at a time; at first
-# less, as there may be 10 000 of a byte each.
+# A scan, which may take all of 1 GiB, is searched in pieces of this size. The first
+# piece is smaller, because there may be 10 000 scans of one byte each.
 _LOOK_BYTES = 2**20
 _FIRST_LOOK_BYTES = 2**14
-# Fill bytes before a marker are rare: mostly this is looked at for its first two.
+# Fill bytes before a marker are rare: usually only the first two bytes are read.
 _FILL_LOOK_BYTES = 2**16
 
 
 class Data(Protocol):
-    """Bytes, or what gives slices of them."""
+    """Bytes, or an object that returns slices of them."""
 
     def __len__(self) -> int: ...
 
@@ -58,7 +58,7 @@ class JpegShape:
 def inspect(data: Data) -> JpegShape:
     """Walk the markers from SOI to EOI and return the frame's shape.
 
-    Bytes behind EOI are let pass: every decoder ignores them.
+    Bytes after EOI are allowed: every decoder ignores them.
 
     Raises
     ------
@@ -66,10 +66,10 @@ def inspect(data: Data) -> JpegShape:
         The data ends before EOI.
     NotAJpegError
         No SOI, no frame header before EOI, a frame without pixels, or bytes
-        between segments that are no marker.
+        between segments that are not a marker.
     """
     if data[:2] != _SOI[: len(data)]:
-        msg = "no JPEG: it does not begin with FF D8"
+        msg = "not a JPEG: it does not begin with FF D8"
         raise NotAJpegError(msg)
     shape: JpegShape | None = None
     position = 2
@@ -84,7 +84,7 @@ def inspect(data: Data) -> JpegShape:
             msg = f"cut JPEG: it ends at byte {len(data)} inside a segment"
             raise CutJpegError(msg)
         if length < 2:
-            msg = f"no JPEG: a segment of length {length} at byte {position}"
+            msg = f"not a JPEG: a segment of length {length} at byte {position}"
             raise NotAJpegError(msg)
         if marker in _FRAME_HEADERS:
             shape = _shape(data[position : position + length])
@@ -92,16 +92,16 @@ def inspect(data: Data) -> JpegShape:
         if marker == _SOS:
             position = _end_of_scan(data, position)
     else:
-        msg = f"no JPEG: more than {_MOST_MARKERS} markers"
+        msg = f"not a JPEG: more than {_MOST_MARKERS} markers"
         raise NotAJpegError(msg)
     if shape is None:
-        msg = "no JPEG: it ends without a frame header"
+        msg = "not a JPEG: it ends without a frame header"
         raise NotAJpegError(msg)
     return shape
 
 
 def _marker_at(data: Data, position: int) -> tuple[int, int]:
-    """Return the marker code at `position` and the position behind it."""
+    """Return the marker code at `position` and the position after it."""
     start = position
     while True:  # fill bytes may precede it
         part = data[position : position + _FILL_LOOK_BYTES]
@@ -114,7 +114,7 @@ def _marker_at(data: Data, position: int) -> tuple[int, int]:
         raise CutJpegError(msg)
     position += part.index(code)
     if position == start or code == b"\0":
-        msg = f"no JPEG: no marker at byte {start}"
+        msg = f"not a JPEG: no marker at byte {start}"
         raise NotAJpegError(msg)
     return code[0], position + 1
 
@@ -127,7 +127,7 @@ def _end_of_scan(data: Data, position: int) -> int:
         found = _MARKER_IN_SCAN.search(part)
         if found is not None:
             return position + found.start()
-        if len(part) < 2:  # somebody has cut the file meanwhile
+        if len(part) < 2:  # the file was truncated in the meantime
             break
         position += len(part) - 1  # its last byte may begin a marker
     msg = f"cut JPEG: it ends at byte {len(data)} inside the picture"
@@ -139,6 +139,6 @@ def _shape(segment: bytes) -> JpegShape:
     height_px = int.from_bytes(segment[3:5], "big")
     width_px = int.from_bytes(segment[5:7], "big")
     if not (width_px and height_px):
-        msg = f"no picture: the frame header says {width_px} x {height_px}"
+        msg = f"no pixels: the frame header says {width_px} x {height_px}"
         raise NotAJpegError(msg)
     return JpegShape(width_px, height_px)

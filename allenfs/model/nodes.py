@@ -1,7 +1,7 @@
-"""What a path can name: one class for each kind of directory, file and link.
+"""Everything a path can name: one class for each kind of directory, file and link.
 
-The path alone tells a node; whether it exists, the grammar says for images, and
-the catalog for everything below `dataset` and `browse` and the `CatalogNode`s.
+A node follows from the path alone. Whether it exists is decided by the grammar for
+images, and by the catalog for `CatalogNode`s.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ class ImageDirectory:
 
 @dataclass(frozen=True, slots=True)
 class ParameterDirectory:
-    """Below it, with what its parameters ask for.
+    """A directory below it, with the parameters in its path.
 
     Attributes
     ----------
     equalized : bool
-        With the `range` of its data set, which the catalog knows.
+        With the `range` of its data set, from the catalog.
     from_corner : bool
-        The `roi` is measured from the image's own corner; the catalog knows where
-        on the slide that is.
+        The `roi` counts from the image's own corner, whose place on the slide is in
+        the catalog.
     """
 
     request: ImageRequest
@@ -54,7 +54,7 @@ class ParameterDirectory:
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A file: one image; `equalized` and `from_corner` as in a directory."""
+    """An image; `equalized` and `from_corner` as in `ParameterDirectory`."""
 
     request: ImageRequest
     equalized: bool = False
@@ -62,7 +62,7 @@ class ImageFile:
 
 
 class Subject(enum.Enum):
-    """What an ``info.json`` is about."""
+    """The subject of an ``info.json``."""
 
     SECTION = "section"
     PLATE = "atlas"
@@ -100,16 +100,16 @@ class DataSetsDirectory:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How a directory of many images shows them.
+    """The view in which a directory shows its images.
 
     Attributes
     ----------
     request : ImageRequest
-        Of no image in particular: its id is 0.
+        For any image: its id is 0.
     equalized, from_corner : bool
         As in a `ParameterDirectory`.
     treatment : str or None
-        Only the plates of this treatment, in the service's own words.
+        Only the plates of this treatment, by the service's name for it.
     """
 
     request: ImageRequest
@@ -118,11 +118,11 @@ class View:
     treatment: str | None = None
 
     def of(self, image_id: int) -> ImageRequest:
-        """Return the request of one image, as far as the path determines it."""
+        """Return the request of one image, without what the catalog adds."""
         return replace(self.request, image_id=image_id)
 
     def shows(self, image: SectionImage) -> bool:
-        """Whether an image is among those that are shown."""
+        """Whether the view shows an image."""
         if self.request.annotated and not image.annotated:
             return False
         if self.from_corner and not image.has_region(self.request.roi):
@@ -262,7 +262,7 @@ BrowseNode = (
 
 @dataclass(frozen=True, slots=True)
 class OwnDirectory:
-    """``.allenfs``: what the mount tells of itself."""
+    """``.allenfs``: status and log of the mount."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """The grammar of parameter directories, in one table.
 
-A row knows the field that it sets, the directory names that it reads and
-writes, and its part of a URL's query. Nothing else in allenfs does, so that a
-parameter cannot be in the path and missing in the URL or in the store's key.
+A row defines the field it sets, the directory names it reads and writes, and its part
+of a URL's query. Nothing else in allenfs does, so a parameter cannot be in the path but
+missing from the URL or the store's key.
 
 Parameters are those of the Allen Institute's page "Downloading an Image";
 ``rgb``, ``contrast`` and ``colormap`` are those of AllenSDK's
@@ -26,8 +26,8 @@ MAX_QUALITY = 100
 # 16 bit: the source data of the connectivity sections
 _MAX_CHANNEL_VALUE = 65_535
 
-# Numbers are written without leading zeros, so that each has one spelling. 9
-# digits keep the bytes of a region, pixels x 3, in 64 bits.
+# Numbers have no leading zeros, so each has one spelling. With 9 digits the bytes of
+# a region, pixels x 3, fit into 64 bits.
 _NUMBER = r"(?:0|[1-9][0-9]{0,8})"
 _POSITIVE = r"[1-9][0-9]{0,8}"
 _UNIT_DECIMAL = r"(?:0(?:\.[0-9]{1,6})?|1(?:\.0{1,6})?)"
@@ -43,10 +43,10 @@ class Roi:
     Attributes
     ----------
     width_px, height_px : int or None
-        Pixels of the chosen tier; both or none.
+        Pixels of the chosen tier; both or neither.
     left_px_full, top_px_full : int or None
-        Full-resolution pixels of the slide, which may hold several images; both or
-        none.
+        Full-resolution pixels of the slide, of which the image may be a part; both
+        or neither.
     """
 
     width_px: int | None = None
@@ -61,12 +61,12 @@ class Roi:
         return f"{size}+{self.left_px_full}+{self.top_px_full}"
 
     def moved(self, right_px: int, down_px: int) -> Roi:
-        """Return the region moved by so many full-resolution pixels.
+        """Return the region moved by a number of full-resolution pixels.
 
         Raises
         ------
         PathNotFoundError
-            The place is farther away than a path can say.
+            The place is beyond the largest coordinate of a path.
         """
         return replace(
             self,
@@ -77,7 +77,7 @@ class Roi:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One row. ``Any`` is the type of the field that the row belongs to.
+    """One row. ``Any`` is the type of the row's field.
 
     Attributes
     ----------
@@ -86,13 +86,13 @@ class Parameter:
     pattern : re.Pattern
         Matches the whole directory name.
     read : callable
-        Match to the field's value; PathNotFoundError where it is out of range.
+        Match to the field's value; PathNotFoundError if it is out of range.
     name, query : callable
         Value to the canonical directory name, and to parts of a query.
     default : object
-        The value that asks for nothing: neither a name nor a query.
+        The value that has no effect, no directory name and no query.
     below_atlas, below_section : bool
-        In which trees it is allowed; ``projection`` is as ``section``.
+        The trees that allow it; ``projection`` follows ``section``.
     """
 
     field: str
@@ -145,7 +145,7 @@ def _read_roi(found: re.Match[str]) -> Roi:
 def region_from_corner(name: str) -> Roi | None:
     """Read ``atWxH+X+Y``: a region measured from an image's own corner.
 
-    The image's record says which ``roi`` of the slide it stands for.
+    The image's record gives the ``roi`` of the slide that it stands for.
     """
     found = _FROM_CORNER.fullmatch(name)
     return None if found is None else _read_roi(found)
@@ -166,14 +166,14 @@ def _read_channels(text: str) -> tuple[int, ...]:
 
 
 def _read_decimals(text: str) -> tuple[str, ...]:
-    """Bring decimals to their shortest spelling: ``0.50`` is ``0.5``."""
+    """Return decimals in their shortest spelling: ``0.50`` becomes ``0.5``."""
     return tuple(
         value.rstrip("0").rstrip(".") if "." in value else value
         for value in text.split(",")
     )
 
 
-# In the order of a canonical path and of a canonical query.
+# In the order of canonical paths and canonical queries.
 PARAMETERS = (
     _number("downsample", "ds", MAX_DOWNSAMPLE, default=0),
     _number("quality", "q", MAX_QUALITY),

@@ -1,7 +1,7 @@
-"""Rows of the service as records: checked, typed, and with the units in their names.
+"""Rows of the service as records: checked, typed, with units in their names.
 
-A row is somebody's JSON. What is not as the institute documents it makes no
-record: a name or a number that cannot be in a path is never guessed.
+Rows are untrusted JSON. A value that differs from the institute's documentation is
+ignored: a name or number that cannot be in a path is never guessed.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _MAX_CHANNEL_VALUE = 65_535
 _MAX_SECTION_NUMBER = 10**9
 _NUMBER_TEXT = re.compile(r"[0-9]{1,18}")
 NISSL = "NISSL"
-# A longer text is no name in a path, whatever its encoding.
+# A longer text cannot be a name in a path, whatever its encoding.
 _MAX_TEXT_CHARS = 255
-# What is asked of a row that is nested in another.
+# The fields kept of a row that is nested in another.
 _NESTED_FIELDS = ("name", "acronym")
 # Recorded by BlueBrain's atldld from /data/PlaneOfSection/query.json.
 PLANES = {
@@ -53,10 +53,10 @@ class SectionImage(NamedTuple):
     Attributes
     ----------
     section_number : int or None
-        None where the record has none, or one that cannot be part of a name. 0 is a
-        valid number: data set 73817439 has it.
+        None if the record has none, or one that cannot be in a name. 0 is valid: it
+        was recorded in data set 73817439.
     width_px, height_px : int
-        At full resolution; 0 where the record does not say.
+        At full resolution; 0 if the record does not say.
     resolution_um : float or None
         Micrometres per pixel at full resolution.
     failed : bool
@@ -66,10 +66,10 @@ class SectionImage(NamedTuple):
     treatments : tuple of str
         Of a plate, such as ``NISSL``.
     x_px, y_px : int or None
-        Left and top of the image on its slide, in full-resolution pixels; None where
-        the record has no valid value.
+        Left and top of the image on its slide, in full-resolution pixels; None if
+        the record does not say.
     has_expression : bool or None
-        Whether it has an expression mask; None where the record does not say.
+        Whether it has an expression mask; None if the record does not say.
     """
 
     image_id: int
@@ -91,7 +91,7 @@ class SectionImage(NamedTuple):
 
     @property
     def corner_px(self) -> tuple[int, int] | None:
-        """Left and top of the image on its slide; None unless its record has both."""
+        """Left and top of the image on its slide, if its record has them."""
         if self.x_px is None or self.y_px is None:
             return None
         return self.x_px, self.y_px
@@ -114,7 +114,7 @@ class Collection:
     Attributes
     ----------
     record : dict
-        What the service said, without the images.
+        The service's row, without the images.
     images : dict
         By image id.
     """
@@ -126,7 +126,7 @@ class Collection:
 
 
 class SectionRecord(NamedTuple):
-    """A SectionImage: what the service said, and the pixels."""
+    """A SectionImage: the service's row, and the image read from it."""
 
     record: Row
     image: SectionImage
@@ -140,7 +140,7 @@ class Neighbour(NamedTuple):
 
 
 class Plate(NamedTuple):
-    """An AtlasImage, and the atlases that may have drawn on it."""
+    """An AtlasImage, and the atlases that may have drawings of it."""
 
     record: Row
     image: SectionImage
@@ -148,9 +148,9 @@ class Plate(NamedTuple):
 
 
 class DataSetIds(NamedTuple):
-    """Data sets, none of them failed: ascending, and by the name of their plane.
+    """Data sets without the failed ones: ascending, and by the name of their plane.
 
-    Like the next two kinds of record, an empty one is false.
+    An empty one is false, as with the next two records.
     """
 
     ids: tuple[int, ...]
@@ -161,7 +161,7 @@ class DataSetIds(NamedTuple):
 
 
 class Names(NamedTuple):
-    """Names in the service's own words, each with its id."""
+    """The service's names, each with its id."""
 
     ids: dict[str, int]
 
@@ -170,7 +170,7 @@ class Names(NamedTuple):
 
 
 class Titles(NamedTuple):
-    """Atlases by id, ascending; an empty title where there is none."""
+    """Titles of atlases by id, ascending; empty if an atlas has none."""
 
     by_id: dict[int, str]
 
@@ -179,7 +179,7 @@ class Titles(NamedTuple):
 
 
 def row_count(record: object) -> int:
-    """Return the number of entries of a list, or of images of a collection."""
+    """Return the number of rows in a list, or of images in a collection."""
     match record:
         case Collection(images=rows) | Titles(rows):
             return len(rows)
@@ -190,9 +190,9 @@ def row_count(record: object) -> int:
 
 
 def slim(row: Row, fields: Iterable[str]) -> Row:
-    """Return some fields of a row, without what a list does not need.
+    """Return the given fields of a row, reduced to what lists need.
 
-    Numbers, short texts and nulls are kept, and the names in nested rows.
+    Numbers, names and nulls are kept, and the names of nested rows.
     """
     return {
         name: _slim(row[name])
@@ -212,7 +212,7 @@ def _is_long(value: Any) -> bool:
 
 
 def record_id(row: Row | None, key: str = "id") -> int | None:
-    """Return an id of 1 to 18 digits; None where there is none."""
+    """Return the id, of 1 to 18 digits; None if there is none."""
     return _whole(row.get(key), 1, _MAX_ID) if row is not None else None
 
 
@@ -225,12 +225,12 @@ def rows_of(value: Any) -> list[Row]:
 
 
 def first_row(value: Any) -> Row:
-    """Return the first of nested rows; an empty one where there is none."""
+    """Return the first nested row, or an empty one."""
     return next(iter(rows_of(value)), {})
 
 
 def plane_of(row: Row) -> str | None:
-    """Return the plane of section of a data set, by its name."""
+    """Return the name of a data set's plane of section."""
     names = texts(row.get("plane_of_section"), "name")
     if names:
         return names[0]
@@ -239,13 +239,13 @@ def plane_of(row: Row) -> str | None:
 
 
 def texts(rows: Any, key: str) -> tuple[str, ...]:
-    """Return a text field of nested rows, each text once."""
+    """Return a text field of nested rows, without duplicates."""
     found = (row.get(key) for row in rows_of(rows))
     return tuple(dict.fromkeys(text for text in found if isinstance(text, str)))
 
 
 def image_of(row: Row) -> SectionImage | None:
-    """Read a SectionImage or AtlasImage; None where it has no id."""
+    """Read a SectionImage or AtlasImage; None if it has no id."""
     image_id = record_id(row)
     if image_id is None:
         return None
@@ -272,7 +272,7 @@ def image_of(row: Row) -> SectionImage | None:
 
 
 def in_section_order(rows: Iterable[Row]) -> dict[int, SectionImage]:
-    """Read images and sort them; the service's own order is none."""
+    """Read images and sort them; the service returns them in no order."""
     images = (image for image in map(image_of, rows) if image is not None)
     ordered = sorted(
         images, key=lambda image: (image.section_number or 0, image.image_id)
@@ -281,7 +281,7 @@ def in_section_order(rows: Iterable[Row]) -> dict[int, SectionImage]:
 
 
 def channels(equalization: Any) -> tuple[int, ...] | None:
-    """Return an Equalization as a ``range``: None where a bound is not said."""
+    """Return an Equalization as a ``range``; None if a bound is missing."""
     row = equalization if isinstance(equalization, dict) else {}
     bounds = [
         _whole(row.get(f"{colour}_{bound}"), 0, _MAX_CHANNEL_VALUE)
@@ -295,7 +295,7 @@ def channels(equalization: Any) -> tuple[int, ...] | None:
 def nissl_of(row: Row) -> int | None:
     """Return the Nissl section among the associates of a SectionImage row.
 
-    Where there are several, the one whose section number is closest.
+    If there are several, the one whose section number is closest.
     """
     here = _section_number(row) or 0
     found = [
@@ -315,9 +315,9 @@ def _are_of_one_data_set(row: Row, other: Row) -> bool:
 
 
 def _is_nissl(row: Row) -> bool | None:
-    """Say whether a section is one; None where its treatments did not come.
+    """Return whether a section is a Nissl section; None without its treatments.
 
-    Then the query is believed, which asked for Nissl sections only.
+    Then the query decides, which requested only Nissl sections.
     """
     treatments = [
         one["treatments"] for one in rows_of(row.get("data_set")) if "treatments" in one

@@ -1,7 +1,7 @@
-"""A contact sheet: which pictures are on it, under which words, and how large it is.
+"""A contact sheet: its thumbnails, its text and its layout.
 
-Everything is known from the record of a data set or an atlas, before a picture is
-here: what is drawn, and so the key in the store, and an upper bound of its size.
+All of it follows from the record of a data set or an atlas, before any image is
+downloaded, and so do the key in the store and an upper bound of the size.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from allenfs.model.records import Collection, Row, SectionImage
 
 SHEET_FILE = "contact_sheet.jpg"
-# Another look is another sheet: those in the stores are then not used any more.
+# Changes with the layout: sheets in the store with another value are not reused.
 _DRAWING_VERSION = 1
 _DOWNSAMPLE = 6
 # 24 megapixels are 96 MB while they are drawn, and 5000 cells of the smallest kind.
@@ -43,14 +43,14 @@ _SMALL_GAP_PX, _SMALL_LABEL_PX, _SMALL_CELL_PX = 6, 22, 80
 
 
 class Grid(NamedTuple):
-    """Where everything is, in pixels of the sheet; cells go row by row.
+    """The layout, in pixels of the sheet; cells are filled row by row.
 
     Attributes
     ----------
     scale : float
-        Of all pictures, at most 1: they stay comparable.
+        Of all thumbnails, at most 1, so that they can be compared.
     picture_px : tuple of int
-        Width and height of the place for a picture.
+        Width and height of the space for a thumbnail.
     label_px : int
         Height of the two lines below it.
     """
@@ -79,7 +79,7 @@ class Grid(NamedTuple):
         )
 
     def corner_px(self, place: int) -> tuple[int, int]:
-        """Return left and top of the cell of an image, by its place from 0."""
+        """Return left and top of the cell of an image, by its index."""
         row, column = divmod(place, self.columns)
         width_px, height_px = self.cell_px
         return MARGIN_PX + column * width_px, MARGIN_PX + TITLE_PX + row * height_px
@@ -87,18 +87,18 @@ class Grid(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SheetRequest:
-    """What one contact sheet is: equal requests are one stored image.
+    """The request for one contact sheet: equal requests share one stored image.
 
     Attributes
     ----------
     path : str
         Canonical path below the mountpoint.
     edition : str
-        16 hex digits that differ where anything that is drawn does.
+        16 hex digits that depend on everything that is drawn.
     view : ImageRequest
-        How the pictures are got: of no image in particular.
+        The request of the thumbnails, for any image.
     heading, facts, count : str
-        The two lines of the title, in the service's words, and how many there are.
+        The two lines of the title, from the service's names, and the image count.
     images : tuple of SectionImage
         In section order.
     """
@@ -113,17 +113,17 @@ class SheetRequest:
 
     @property
     def key(self) -> str:
-        """Path in the store, where images have theirs."""
+        """Path in the store, like that of images."""
         subject, subject_id = self.path.removeprefix("browse/").split("/")[:2]
         return f"sheet/{subject_id}/{subject}_{self.edition}.jpg"
 
     @property
     def grid(self) -> Grid:
-        """Where everything is."""
+        """The layout."""
         return _grid(self.images)
 
     def thumbnail(self, place: int) -> ImageRequest:
-        """Return the request of the picture at a place, from 0."""
+        """Return the request of the thumbnail at an index."""
         return replace(self.view, image_id=self.images[place].image_id)
 
     def size_bound_bytes(self) -> int:
@@ -132,24 +132,24 @@ class SheetRequest:
         return width_px * height_px * 3 + 64 * _KIB
 
 
-# What can be got and kept.
+# Everything that can be fetched and stored.
 Request = ImageRequest | SheetRequest
 
 
 def is_possible(number: int) -> bool:
-    """Whether so many images make a sheet."""
+    """Whether a sheet can show this many images."""
     return 0 < number <= _MAX_IMAGES
 
 
 def sheet(
     directory: CollectionDirectory, collection: Collection, view: ImageRequest
 ) -> SheetRequest | None:
-    """Return the sheet of the images that a directory lists; None without any.
+    """Return the sheet of the images that a directory lists; None if it lists none.
 
     Parameters
     ----------
     view : ImageRequest
-        The directory's, equalized where it is.
+        The directory's request, equalized if the directory is.
     """
     images = views.listed(directory, collection)
     if not is_possible(len(images)):
@@ -176,7 +176,7 @@ def sheet(
 def _title(
     directory: CollectionDirectory, record: Row, words: list[str]
 ) -> tuple[str, str]:
-    """Return what is said of a data set or atlas, and of how it is seen."""
+    """Return the title: the data set or atlas, and the view."""
     treatment = directory.view.treatment
     if directory.subject is Subject.ATLAS:
         heading = [f"Atlas {directory.subject_id}", *records.texts(record, "name")]
@@ -209,7 +209,7 @@ def _joined(words: Iterable[str]) -> str:
 
 
 def _grid(images: tuple[SectionImage, ...]) -> Grid:
-    """Choose the largest scale, and the columns, of a sheet that is not too large."""
+    """Choose the columns, and the largest scale within the limit of a sheet."""
     sizes_px = [
         (image.width_px >> _DOWNSAMPLE, image.height_px >> _DOWNSAMPLE)
         for image in images
@@ -235,6 +235,6 @@ def _arranged(number: int, scale: float, picture_px: tuple[int, int]) -> Grid:
     fitting = (_MIN_WIDTH_PX - 2 * MARGIN_PX + gap_px) // width_px
     columns = min(max(columns, fitting, 1), number)
     rows = math.ceil(number / columns)
-    # the last row as full as the others, where that costs none
+    # balance the rows, if that adds none
     columns = max(math.ceil(number / rows), min(fitting, number))
     return Grid(columns, rows, scale, picture_px, label_px, gap_px)

@@ -1,4 +1,4 @@
-"""Path to node, and what a directory of images lists. Pure: no network, no store."""
+"""Parse paths into nodes, and list directories of images. Pure: no I/O."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ from allenfs.model.parameters import region_from_corner
 from allenfs.model.sheets import SHEET_FILE
 from allenfs.text import readable_name, text_of
 
-# ds9 and ds10 can be named but are not listed: a thumbnail of 256 pixels is
-# reached at ds6 for the largest recorded sections
+# ds9 and ds10 exist but are not listed: for the largest recorded sections, ds6 is
+# already a thumbnail of 256 pixels
 LISTED_DOWNSAMPLES = tuple(f"ds{n}" for n in range(1, 9))
 INFO_FILE = "info.json"
 SECTIONS_FILE = "sections.csv"
 EQUALIZED = "equalized"
 ANNOTATED = "annotated"
 DATA_SET_LINK, NISSL_LINK = "dataset", "nissl"
-# Not listed in the root: crawlers and `cp -r` shall not meet what changes by itself.
+# Not listed in the root, so that crawlers and `cp -r` do not find changing files.
 OWN_DIRECTORY = ".allenfs"
 STATUS_FILE, LOG_FILE = "status.json", "log"
 
@@ -69,8 +69,8 @@ _SUBJECTS = {
 }
 
 
-# Every FUSE operation brings a path: 4096 nodes of about 500 bytes save the
-# parsing of a listing's files, which `ls -l` stats one by one.
+# Every FUSE operation parses a path. 4096 cached nodes of about 500 bytes cover the
+# files of a listing, which `ls -l` stats one by one.
 @functools.lru_cache(maxsize=4096)
 def parse(path: str) -> Node:
     """Return the node that `path` (below the mountpoint) names.
@@ -100,12 +100,12 @@ def parse(path: str) -> Node:
 
 
 def request_of(node: Node) -> ImageRequest:
-    """Return the request of an image's node, as far as the path tells it.
+    """Return the request of an image's node, from the path alone.
 
     Raises
     ------
     IsADirError
-        The node is not an image, or one whose `range` or `roi` needs the catalog.
+        The node is not an image, or its `range` or `roi` is in the catalog.
     """
     match node:
         case ImageFile(request, equalized=False, from_corner=False):
@@ -115,12 +115,12 @@ def request_of(node: Node) -> ImageRequest:
         ):
             return view.of(node.image_id)
         case ImageFile() | CollectionFile():
-            msg = "it depends on the image's record: see user.allenfs.url in a mount"
+            msg = "the URL is in the image's record: see user.allenfs.url in a mount"
             raise IsADirError(msg)
         case SheetFile():
-            msg = "a contact sheet is drawn here, of many images: it has no URL"
+            msg = "a contact sheet is drawn locally, from many images: it has no URL"
             raise IsADirError(msg)
-    msg = "no image: a URL is of an image"
+    msg = "not an image: only images have URLs"
     raise IsADirError(msg)
 
 
@@ -129,7 +129,7 @@ def listing(
     used_ids: list[int],
     views: tuple[str, ...] = VIEWS,
 ) -> list[str]:
-    """Return the names in a directory, as far as the grammar tells them.
+    """Return the names in a directory that follow from the grammar.
 
     Finite and small, because crawlers and ``cp -r`` follow it.
 
@@ -139,7 +139,7 @@ def listing(
         Images of the service that were used before; a service directory
         lists them.
     views : tuple of str
-        Those of the image; all if that is not known.
+        The views of the image; all if they are not known.
     """
     match node:
         case Root():
@@ -183,7 +183,7 @@ def _parse_data_set(names: list[str]) -> Node:
 
 def _parse_atlas(names: list[str]) -> Node:
     if not ID_PATTERN.fullmatch(names[0]):
-        # behind a link is its target, where the kernel goes by itself
+        # names below a link are resolved by the kernel, which follows it
         if names[0] != readable_name(names[0]) or len(names) > 1:
             raise _no_such(names[0])
         return AtlasLink(names[0])
@@ -208,7 +208,7 @@ def _parse_collection(
     if not is_sheet:
         return directory
     if view.request.downsample or view.request.roi is not None:
-        raise _no_such(SHEET_FILE)  # its pictures have a size of their own
+        raise _no_such(SHEET_FILE)  # its thumbnails have a fixed size
     return SheetFile(directory)
 
 
@@ -219,7 +219,7 @@ def _with_parameters(
     for name in names:
         field, view = _with_parameter(view, name, subject)
         if field in seen:
-            msg = f"{field} stands twice"
+            msg = f"{field} appears twice"
             raise PathNotFoundError(msg)
         seen.add(field)
     return view

@@ -1,4 +1,4 @@
-"""Pages of the institute's viewers, and download URLs, as paths.
+"""Convert addresses of the institute's viewers to paths.
 
 Browsers show these addresses, and papers and programs cite them:
 
@@ -47,7 +47,7 @@ def path_of_url(url: str) -> str:
     Raises
     ------
     UrlError
-        It has no path.
+        No path corresponds to it.
     """
     url = url.replace("&amp;", "&")  # copied from the source of a page
     try:
@@ -96,7 +96,7 @@ def _atlas_path(url: str, parameters: dict[str, str]) -> str:
 
 
 def _parameters(parts: SplitResult) -> dict[str, str]:
-    # the fragment is what the viewer shows now, so it overrides the query
+    # viewers keep the current view in the fragment, which is newer than the query
     return dict(parse_qsl(parts.query) + parse_qsl(parts.fragment))
 
 
@@ -107,7 +107,7 @@ def _id(url: str, name: str, text: str) -> int:
 
 
 def _no_path(url: str, why: str) -> UrlError:
-    return UrlError(f"no path stands for {without_user(url)!r}: {why}; {_ACCEPTED}")
+    return UrlError(f"no path corresponds to {without_user(url)!r}: {why}; {_ACCEPTED}")
 
 
 def _about_drawing(url: str, image_id: str) -> str:

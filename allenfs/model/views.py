@@ -1,7 +1,7 @@
-"""Which views a listing offers: all but those that the records rule out.
+"""Select the views that a listing shows: those that apply according to the records.
 
-It is not known what the service answers when an image does not have a view, so a
-listing, which `cp -r` follows, leaves such a view out. It can still be opened by name.
+It is not known how the service answers a request for a view that an image does not
+have. So listings, which `cp -r` follows, omit such views. They can still be opened.
 
 Sources:
 
@@ -36,14 +36,14 @@ _TUMOR_FEATURES = ("tumor_feature_annotation", "tumor_feature_boundary")
 def applicable(
     images: Iterable[SectionImage], data_set: Collection | None
 ) -> tuple[str, ...]:
-    """Return the views that these images have, or may have for all that is known.
+    """Return the views of these images, including those that may apply.
 
     Parameters
     ----------
     images : iterable of SectionImage
         One, or all of a data set.
     data_set : Collection or None
-        The data set of the images; None if it is not known.
+        Their data set; None if it is not known.
     """
     hidden: set[str] = set()
     if {image.has_expression for image in images} == {False}:
@@ -65,7 +65,7 @@ def listed(
 ) -> tuple[SectionImage, ...]:
     """Return the images that a directory lists, in section order.
 
-    Below `expression`, images without a mask are left out where others have one.
+    Below `expression`, images without a mask are omitted if others have one.
     """
     images = tuple(filter(directory.view.shows, collection.images.values()))
     if directory.view.request.view != _EXPRESSION:

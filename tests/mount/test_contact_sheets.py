@@ -393,7 +393,7 @@ def test_a_sheet_is_no_neighbour_in_a_listing(
 
 
 def test_a_sheet_has_no_url(tmp_path: Path) -> None:
-    assert "drawn here" in fails(1, "url", f"{SMALL}/{SHEET}")
+    assert "drawn locally" in fails(1, "url", f"{SMALL}/{SHEET}")
 
 
 def test_a_process_that_draws_none_does_not_load_what_draws(
