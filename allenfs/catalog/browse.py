@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from allenfs.catalog.repository import Archive
     from allenfs.model.records import DataSetIds
 
-# Ten times as many as there are.
+# Ten times as many as exist.
 _MAX_DATA_SET_IDS = 500_000
 # From `browse/product/ABBR/dataset`, `…/plane/PLANE` and `…/gene/ACRONYM/PLANE`.
 _UP: dict[type[DataSetLinksDirectory], str] = {
@@ -49,7 +49,7 @@ class Browser:
     Attributes
     ----------
     data_set_ids : set of int
-        Those that a list has named: they exist, without asking for each.
+        Those named by a list, which therefore exist without a query for each.
     """
 
     def __init__(self, archive: Archive) -> None:
@@ -57,14 +57,14 @@ class Browser:
         self.data_set_ids: set[int] = set()
 
     def resolve(self, node: BrowseNode, interrupted: Callable[[], bool]) -> Entry:
-        """Return what a node is.
+        """Return the entry of a node.
 
         Raises
         ------
         PathNotFoundError
-            There is no such thing.
+            It does not exist.
         ServiceError, InterruptedWaitError
-            It could not be asked.
+            The query failed.
         """
         match node:
             case BrowseDirectory() | ProductsDirectory() | AtlasesDirectory():
@@ -126,7 +126,7 @@ class Browser:
 
     def _note(self, data_set_ids: tuple[int, ...]) -> None:
         if len(self.data_set_ids) > _MAX_DATA_SET_IDS:
-            self.data_set_ids.clear()  # they are asked for one by one
+            self.data_set_ids.clear()  # then each is queried
         self.data_set_ids.update(data_set_ids)
 
     def atlas_ids(self, interrupted: Callable[[], bool]) -> list[int]:
@@ -149,7 +149,7 @@ class Browser:
         for atlas_id, title in held.record.by_id.items():
             name = readable_name(title)
             if name is not None:
-                # two atlases of one name: each has its id, the lower one the name
+                # if two atlases have one name, it leads to the lower id
                 named.setdefault(name, atlas_id)
         return named
 
@@ -165,7 +165,7 @@ class Browser:
     def _has_gene(
         self, product: str, acronym: str, interrupted: Callable[[], bool]
     ) -> bool:
-        # `ls -l` looks up every name of the list that it has just read
+        # `ls -l` looks up every name of the list it has just read
         listed = self._archive.stock.fresh(lists.genes(product))
         if listed is not None:
             is_listed = acronym in listed.record.ids
@@ -173,7 +173,7 @@ class Browser:
                 return is_askable(acronym) and is_listed
         if self._planes(product, acronym, interrupted):
             return True
-        # all its data sets failed, or are none
+        # it has no data sets, or all of them failed
         gene = lists.has_gene(product, acronym)
         return acronym in self._archive.get(gene, interrupted).record
 
@@ -205,7 +205,7 @@ class Browser:
 
 
 def _path_names(texts: Iterable[str]) -> list[str]:
-    """Return the names that a path can have, sorted."""
+    """Return the texts that can be names in a path, sorted."""
     return sorted(name for text in texts if (name := path_name(text)) is not None)
 
 

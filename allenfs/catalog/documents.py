@@ -1,4 +1,4 @@
-"""Files that allenfs writes itself: records as JSON, data sets as tables."""
+"""Files that allenfs generates: records as JSON, data sets as tables."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _COLUMNS = (
 
 
 class Readable(Protocol):
-    """What somebody has open."""
+    """The content of an open file."""
 
     @property
     def facts(self) -> Facts:
-        """Its size and time."""
+        """Size and time."""
 
     def read(self, offset: int, size: int) -> bytes:
         """Return bytes [offset, offset + size); shorter only at the end."""
 
 
 class Document:
-    """Immutable bytes, read as an image is.
+    """Immutable bytes, read like an image.
 
     Attributes
     ----------
@@ -49,20 +49,20 @@ class Document:
 
 
 def info(record: Row, added: dict[str, Any]) -> bytes:
-    """Return ``info.json``: what the service said, and what allenfs adds to it.
+    """Return ``info.json``: the service's record, and fields that allenfs adds.
 
-    What is added stands first; a field of the service has the service's value.
+    Added fields come first, and never replace a field of the service.
     """
     whole = {name: value for name, value in added.items() if name not in record}
     text = json.dumps(whole | record, indent=2, ensure_ascii=False)
-    # half a surrogate pair is JSON, but no UTF-8
+    # half a surrogate pair is valid JSON, but not UTF-8
     return text.encode(errors="backslashreplace") + b"\n"
 
 
 def sections(data_set: Collection) -> bytes:
     """Return ``sections.csv``: one line for each image, in section order.
 
-    A cell is empty where the record has no value. ``x_px`` and ``y_px`` are the
+    A cell is empty if the record has no value. ``x_px`` and ``y_px`` are the
     image's corner on its slide, in full-resolution pixels.
     """
     table = io.StringIO()

@@ -1,4 +1,4 @@
-"""What a path turns out to be, once the catalog has been asked, and its `stat`."""
+"""The entries that paths resolve to, and their attributes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Picture:
     Attributes
     ----------
     full_px : tuple of int or None
-        Width and height at full resolution, where the catalog knows them.
+        Width and height at full resolution, if the catalog knows them.
     """
 
     request: ImageRequest
@@ -43,19 +43,19 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """An image of many images, drawn here."""
+    """A contact sheet, drawn by allenfs."""
 
     request: SheetRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Changing:
-    """A file that is another one each time it is opened.
+    """A file whose content changes with each open.
 
     Attributes
     ----------
     taken : callable
-        The file as it is now; at once, whatever the service or a download does.
+        Returns a snapshot of the file, without waiting for the service.
     """
 
     taken: Callable[[], Readable]
@@ -65,18 +65,18 @@ Entry = Folder | Link | Picture | Sheet | Document | Changing
 
 
 class Attributes(NamedTuple):
-    """What `stat` tells.
+    """The result of `stat`.
 
     Attributes
     ----------
     size_bytes : int
-        Exact, but for an image that is not here and was never read: an upper bound.
+        Exact, or an upper bound for an image that is not stored and was never read.
     blocks : int
-        512-byte blocks that the file takes on this machine: 0 if it is not here.
+        512-byte blocks that the file takes on this machine: 0 if it is not stored.
     modified_ns : int
         Nanoseconds since the epoch.
     is_dir, is_link : bool
-        Else it is a file.
+        If neither, it is a file.
     """
 
     size_bytes: int

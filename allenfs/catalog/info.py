@@ -1,4 +1,4 @@
-"""``info.json``: a record of the catalog, with what is known of its experiment."""
+"""``info.json``: a record of the catalog, with fields of its experiment."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def document(
     subject_id: int,
     interrupted: Callable[[], bool],
 ) -> Document:
-    """Return what the service said of a section, plate, data set or atlas.
+    """Return the service's record of a section, plate, data set or atlas.
 
-    Added are ``plane`` (its name), ``treatments``, ``genes``, ``equalization``
-    and, except for an atlas, ``probes`` with their orientation (sense or
-    antisense): a section's are those of its data set.
+    Added fields: ``plane`` (its name), ``treatments``, ``genes``, ``equalization``
+    and, for an experiment, its ``probes`` with their orientation (sense or
+    antisense). A section has those of its data set.
 
     Raises
     ------
     PathNotFoundError
-        There is no such record.
+        The record does not exist.
     ServiceError, InterruptedWaitError
-        It could not be asked.
+        The query failed.
     """
     if subject is Subject.SECTION:
         section = archive.existing(queries.section(subject_id), interrupted)

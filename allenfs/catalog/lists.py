@@ -1,4 +1,4 @@
-"""What the catalog can ask of more than one thing: names and numbers, in full."""
+"""Queries for complete lists of names and ids."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 # enough that one of them has an acronym
 _SOME = 10
-# the directory of data sets whose plane is missing, or has no known name
+# the directory of data sets whose plane is missing or unknown
 _UNKNOWN_PLANE = "unknown"
 
 
 def atlases() -> Question[Titles]:
-    """Ask for the titles of all atlases, of which two may be the same."""
+    """Ask for the titles of all atlases, which need not be unique."""
     query = Query("Atlas", order="atlases.id")
 
     def ask(page: Page) -> Any:
@@ -47,7 +47,7 @@ def genes(product: str) -> Question[Names]:
     Raises
     ------
     PathNotFoundError
-        Here and below: the name cannot be asked.
+        Here and below: a query cannot contain the name.
     """
     return _list(
         ("genes", product), _genes_query(product), "acronym", patience_s=math.inf
@@ -55,7 +55,7 @@ def genes(product: str) -> Question[Names]:
 
 
 def has_genes(product: str) -> Question[Names]:
-    """Ask whether a product has genes: one of them, or none."""
+    """Ask whether a product has genes, by asking for a few."""
     query = _genes_query(product)
 
     def ask(page: Page) -> Any:
@@ -65,7 +65,7 @@ def has_genes(product: str) -> Question[Names]:
 
 
 def has_gene(product: str, acronym: str) -> Question[dict[str, int]]:
-    """Ask whether a product has a gene, whatever became of its data sets."""
+    """Ask whether a product has a gene, even if all its data sets failed."""
     criteria = f"[acronym$eq{quoted(acronym)}],"
     criteria += f"products[abbreviation$eq{quoted(product)}]"
     query = Query("Gene", criteria, order="genes.id")
@@ -88,7 +88,7 @@ def product_data_sets(product: str) -> Question[DataSetIds]:
         f"[failed$eq'false'],products[abbreviation$eq{quoted(product)}]",
         order="data_sets.id",
     )
-    # only the id of the plane: included rows would count in a page
+    # Only the id of the plane: an included row would count in the pages.
     fields = ("failed", "plane_of_section_id")
     return Question(
         ("data-sets", product),
@@ -111,7 +111,7 @@ def gene_data_sets(product: str, acronym: str) -> Question[dict[str, tuple[int, 
     fields = ("failed", "genes", "plane_of_section", "plane_of_section_id")
 
     def ask(page: Page) -> Any:
-        # whether the service compares acronyms by case is not known
+        # it is not known whether the service compares acronyms case-sensitively
         return _by_plane(
             row
             for row in _good(all_rows(page, query, fields))
@@ -126,7 +126,7 @@ def _in_product(product: str, acronym: str) -> str:
 
 
 def _good(rows: list[Row]) -> list[Row]:
-    """Leave failed data sets out, also where the service does not."""
+    """Omit failed data sets, even if the service returns them."""
     return [
         {**row, "id": record_id(row)}
         for row in rows
@@ -172,7 +172,7 @@ def _pairs(rows: list[Row], name: str) -> list[list[Any]]:
 
 
 def _read_names(answer: Any) -> Names:
-    # the first one of a name: ids ascend
+    # ids ascend: keep the lowest of a name
     return Names(dict(reversed(answer)))
 
 

@@ -1,4 +1,4 @@
-"""Every row of a query, whatever the service puts on a page."""
+"""Fetch all rows of a query, whatever the service's page size."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from allenfs.model.records import Row
     from allenfs.service.rma import Query
 
-# The institute's examples ask for no more at once.
+# The institute's examples request no more at once.
 PAGE_ROWS = 2000
-# The longest list there is, the data sets of the mouse brain, has some 26 000: with
-# what is kept of a row, 30 to 150 characters of JSON, that is 1 MB.
+# The longest list, the data sets of the mouse brain, has about 26 000 rows. At 30 to
+# 150 characters of JSON kept per row, that is 1 MB.
 _MAX_ROWS = 200_000
 _MAX_LIST_CHARS = 4 * 2**20
-# A record without its images has some kB; each look at its `info.json` writes it.
+# A record without its images has a few kB; each access to `info.json` serializes it.
 _MAX_RECORD_CHARS = 2**20
 
 
@@ -32,7 +32,7 @@ class Page(Protocol):
 
 
 class _Cut:
-    """Cuts the rows of one list down to some fields, and ends what is too long."""
+    """Reduces the rows of one list to some fields, and rejects lists too long."""
 
     def __init__(self, query: Query, fields: tuple[str, ...]) -> None:
         self._query = query
@@ -54,12 +54,12 @@ class _Cut:
 
 
 def bounded(row: Row | None) -> Row | None:
-    """Return a record that is kept whole.
+    """Return a record that is kept as a whole.
 
     Raises
     ------
     WrongAnswerError
-        It is larger than any that there is.
+        It is larger than any real record.
     """
     if len(json.dumps(row)) > _MAX_RECORD_CHARS:
         msg = f"a record of more than {_MAX_RECORD_CHARS} bytes"
@@ -68,22 +68,22 @@ def bounded(row: Row | None) -> Row | None:
 
 
 def one_row(page: Page, query: Query, row_id: int) -> Row | None:
-    """Return the row of that id; None where the service finds none.
+    """Return the row with that id; None if the service finds none.
 
-    A full page is asked for: whether rows that come nested in it count is not
-    known (total_rows is recorded to count them).
+    A full page is requested, because nested rows may count towards the page
+    (total_rows was recorded to count them).
 
     Raises
     ------
     WrongAnswerError
-        There are rows, but not this one: that says nothing about it.
+        The answer has rows, but not this one, which may still exist.
     """
     rows = page(query, start_row=0, num_rows=PAGE_ROWS)
     for row in rows:
         if row is not None and record_id(row) == row_id:
             return row
     if rows:
-        msg = f"{len(rows)} rows of {query.model}, and none of id {row_id}"
+        msg = f"{len(rows)} rows of {query.model}, none with id {row_id}"
         raise WrongAnswerError(msg)
     return None
 
@@ -91,18 +91,18 @@ def one_row(page: Page, query: Query, row_id: int) -> Row | None:
 def first_rows(
     page: Page, query: Query, num_rows: int, fields: tuple[str, ...]
 ) -> list[Row]:
-    """Return some rows, those that a first page has, with these `fields`."""
+    """Return the rows of the first page, reduced to these `fields`."""
     rows = _Cut(query, fields)(page(query, start_row=0, num_rows=num_rows))
     return [row for row in rows if row is not None]
 
 
 def all_rows(page: Page, query: Query, fields: tuple[str, ...]) -> list[Row]:
-    """Return every row, each once, whatever the size of the service's pages.
+    """Return every row once, whatever the service's page size.
 
-    total_rows is recorded to lie: the end is an empty page, or the same page
-    again (of a service that does not know start_row). Where associations are
-    included, the service may count joined rows: pages then overlap, and cut the
-    lists that are nested in their first and last row.
+    total_rows was recorded to be wrong, so the end is an empty page, or the same page
+    again (from a service that ignores start_row). With included associations the
+    service may count joined rows: pages then overlap, and truncate the lists nested
+    in their first and last row.
     """
     cut = _Cut(query, ("id", *fields))
     found: dict[int | None, Row] = {}
@@ -116,7 +116,7 @@ def all_rows(page: Page, query: Query, fields: tuple[str, ...]) -> list[Row]:
         for row in filter(None, rows):
             row_id = record_id(row)
             if row_id not in found:
-                found[row_id] = slim(row, row)  # lists of its own, to be extended
+                found[row_id] = slim(row, row)  # its lists may be extended
             elif row_id is not None:
                 again.add(row_id)
                 _extend(found[row_id], row)
@@ -127,7 +127,7 @@ def all_rows(page: Page, query: Query, fields: tuple[str, ...]) -> list[Row]:
 
 
 def _extend(row: Row, again: Row) -> None:
-    """Bring the lists together that the edges of pages have cut."""
+    """Merge the lists that page boundaries have split."""
     for name, nested in again.items():
         there = row.get(name)
         if isinstance(nested, list) and isinstance(there, list):
@@ -145,9 +145,9 @@ def completed(
 ) -> list[Row]:
     """Return all images, given those that came nested in another row.
 
-    The service is asked for what comes behind as many rows, mostly nothing. If
-    there is more, nested and further rows are all there are, unless some are
-    the same: then the nested ones were not the first ones.
+    The rows after the nested ones are requested; usually there are none. If there are,
+    nested and further rows together are complete, unless some are equal: then the
+    nested rows were not the first ones.
     """
     cut = _Cut(query, ("id", *fields))
     found: dict[Any, Row] = {

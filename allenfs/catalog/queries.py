@@ -1,7 +1,7 @@
-"""What the catalog can ask: queries, how their rows are brought together, and read.
+"""The catalog's queries for single records, and how to read their answers.
 
-A question turns into an answer (plain JSON, which the shelf keeps) by `ask`, and
-an answer into a record by `read`, each time it comes from the service or the shelf.
+`Question.ask` fetches an answer (plain JSON, kept in the store), and `Question.read`
+converts an answer to a record, whether it comes from the service or the store.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from allenfs.model.records import Row
 
 _Record = TypeVar("_Record")
-# The kernel looks up one name at a time in a directory, so that who waits keeps
-# others waiting, and those cannot be interrupted. A live answer takes about half
-# a second, one with hundreds of images a few.
+# The kernel looks up one name at a time in a directory, so a waiting lookup blocks
+# others, which cannot be interrupted. The live service answers in about half a second,
+# or a few seconds for hundreds of images.
 PATIENCE_S, PATIENCE_FOR_IMAGES_S = 10.0, 30.0
-# A question is built of its id alone, and each `stat` of an image needs one.
+# A question depends only on its id, and each `stat` of an image needs one.
 _REMEMBERED = 1024
 _IMAGE_FIELDS = (
     *("section_number", "width", "height", "resolution", "failed"),
@@ -42,21 +42,21 @@ _IMAGE_FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Question(Generic[_Record]):
-    """Something to ask.
+    """A query of the catalog.
 
     Attributes
     ----------
     key : tuple of str
         Kind and name: equal questions have equal keys.
     ask : callable
-        Page by page to an answer; raises ServiceError.
+        Fetches an answer page by page; raises ServiceError.
     read : callable
-        Answer to a record. None says that there is no such thing; any other false
-        record is an empty list.
+        Converts an answer to a record. A false record does not exist; one that is
+        false and not None is an empty list.
     patience_s : float
-        How long somebody who looks at a path waits for the answer.
-    expects_rows : bool
-        Whether an empty list is worth a warning even the first time.
+        The longest time that a lookup waits for the answer.
+    has_rows : bool
+        Whether an empty list is suspect, even the first time.
     """
 
     key: tuple[str, str]
@@ -78,11 +78,10 @@ def section(image_id: int) -> Question[SectionRecord | None]:
 
 
 def nissl(image_id: int) -> Question[Neighbour]:
-    """Ask for the Nissl section closest to a section, in the words of the page.
+    """Ask for the Nissl section closest to a section, as on the institute's page.
 
-    To be asked of a section that there is.
-    Whether a section without such a neighbour comes with no associates or not
-    at all is not known; both say that there is none.
+    The section must exist. It is not known whether a section without such a neighbour
+    comes without associates or not at all; both mean that there is none.
     """
     query = Query(
         "SectionImage",
@@ -116,7 +115,9 @@ def data_set(data_set_id: int) -> Question[Collection | None]:
             return None
         nested = rows_of(row.pop("section_images", None))
         rows = completed(page, images, nested, _IMAGE_FIELDS)
-        if len(rows) > len(nested) > 0:  # a page cut the images, and maybe the genes
+        if (
+            len(rows) > len(nested) > 0
+        ):  # a page truncated the images, and maybe the genes
             row = one_row(page, alone, data_set_id) or row
         return {"record": bounded(row), "images": rows}
 
@@ -139,11 +140,11 @@ def plate(image_id: int) -> Question[Plate | None]:
 
 @functools.lru_cache(maxsize=_REMEMBERED)
 def atlas(atlas_id: int) -> Question[Collection | None]:
-    """Ask for an Atlas with all its plates, in the words of the institute's page."""
+    """Ask for an Atlas with all its plates, as on the institute's page."""
     query = Query(
         "Atlas", f"[id$eq{atlas_id}]", "atlas_data_sets(atlas_images(treatments))"
     )
-    # a plain [atlas_data_set_id$eqN] is known to find nothing
+    # [atlas_data_set_id$eqN] alone is known to find nothing
     plates = Query(
         "AtlasImage",
         f"atlas_data_set(atlases[id$eq{atlas_id}])",

@@ -1,8 +1,8 @@
-"""Records for listings that can do without: asked for only where it costs little.
+"""Optional records for listings: requested only if that is cheap.
 
-A section's directory lists `info.json`, `nissl` and the like beside its images,
-for people. A crawler goes through thousands of such directories, and a listing
-of images must not wait for a service that is slow, busy or away.
+A section's directory lists `info.json`, `nissl` and the like beside its images, for
+people. Crawlers read thousands of such directories, and a listing of images must not
+wait for a service that is slow, busy or unreachable.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 _Record = TypeVar("_Record")
 
-# A live answer takes about half a second, and a directory needs up to four.
+# The live service answers in about half a second; a directory needs up to four answers.
 _PATIENCE_S = 5.0
-# More than a person looks at; a crawler's other listings go without.
+# More than a person opens; further listings of a crawler omit the optional names.
 _DIRECTORIES, _AN_HOUR_S = 300, 3600.0
 
 
 class Glance:
-    """Looks at records in passing. Safe to use from many threads.
+    """Looks up optional records. Safe to use from many threads.
 
-    Asks only a service that is idle, waits 5 s at most, asks for 300 directories
-    an hour, and for none for a while after the service was away.
+    Queries the service only if it is idle, waits 5 s at most, queries for at most 300
+    directories an hour, and for none for a while after the service was unreachable.
 
     Parameters
     ----------
@@ -66,12 +66,12 @@ class Glance:
         image_id: int,
         interrupted: Callable[[], bool],
     ) -> _Record | None:
-        """Return a record, however old; None where there is none at hand.
+        """Return a record of any age; None if none is available.
 
         Parameters
         ----------
         image_id : int
-            Whose directory is being listed.
+            The image whose directory is listed.
 
         Raises
         ------
@@ -96,7 +96,7 @@ class Glance:
                 raise
             self._archive.set_out_of_reach()
         except (ServiceError, ProcessLimitError):
-            pass  # a listing does without
+            pass  # the listing omits it
         return None
 
     def _may_ask(self, image_id: int) -> bool:

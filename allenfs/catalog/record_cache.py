@@ -1,4 +1,4 @@
-"""Answers that are here: in memory, else on the shelf; how old, and good until when."""
+"""The record cache: answers in memory and in the store, with their age and TTL."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ log = safe_logger(__name__)
 
 _Record = TypeVar("_Record")
 
-# By their weight: a data set of 2600 images weighs 4 MB, most weigh 100 kB, the
-# longest lists 8 MB. What goes is still on the shelf.
+# Estimated sizes: a data set of 2600 images takes 4 MB, most take 100 kB, the longest
+# lists 8 MB. Evicted answers remain in the store.
 _REMEMBERED_BYTES = 64 * 2**20
 _REMEMBERED_WARNINGS = 4096
 # A list that never has as many rows as the service announces.
@@ -35,10 +35,10 @@ _SHORT_LIST_S = 3600.0
 
 
 class Shelf(Protocol):
-    """Where answers are kept."""
+    """Persistent storage of answers."""
 
     def get(self, key: Key) -> Kept | None:
-        """Return an answer, however old."""
+        """Return an answer of any age."""
 
     def put(self, key: Key, kept: Kept) -> None:
         """Keep an answer."""
@@ -57,7 +57,7 @@ class Held(Generic[_Record]):
     Attributes
     ----------
     is_suspect : bool
-        Whether rows seem to be missing, so that a name it lacks may exist.
+        Whether rows seem to be missing, so that names not in it may exist.
     """
 
     record: _Record
@@ -73,9 +73,9 @@ class Stock:
     Parameters
     ----------
     shelf
-        What outlives the process.
+        Storage that outlives the process.
     settings : ServiceSettings
-        Times to live of what there is, and of what there is not.
+        Times to live of records and of absences.
     clock, clock_ns : callable
         Monotonic seconds; nanoseconds since the epoch.
     """
@@ -93,7 +93,7 @@ class Stock:
         self._clock = clock
         self._clock_ns = clock_ns
         self._lock = threading.Lock()
-        # old records stay: they are better than none
+        # expired records stay, for use while the service is unreachable
         self._memory: TTLCache[Key, Held[Any], float] = TTLCache(
             _REMEMBERED_BYTES,
             math.inf,
@@ -105,12 +105,12 @@ class Stock:
         )
 
     def fresh(self, question: Question[_Record]) -> Held[_Record] | None:
-        """Return a record that is in memory and not too old."""
+        """Return a record that is in memory and not expired."""
         held = self._remembered(question)
         return held if held is not None and self.is_fresh(held) else None
 
     def any(self, question: Question[_Record]) -> Held[_Record] | None:
-        """Return a record that is in memory or on the shelf, however old."""
+        """Return a record of any age from memory or the store."""
         held = self._remembered(question)
         if held is not None:
             return held
@@ -122,33 +122,29 @@ class Stock:
             record = question.read(kept.answer)
             held = Held(record, kept.fetched_ns, 0, weight_bytes, kept.is_suspect)
         except Exception:  # noqa: BLE001 - whatever another version has written
-            log.warning("%s: not readable, asked again", shown(question.key))
+            log.warning(
+                "%s: unreadable in the store, requesting it again", shown(question.key)
+            )
             self._shelf.remove(question.key)
             return None
         age_s = (self._clock_ns() - kept.fetched_ns) / 1e9
-        # a clock that was put back makes an answer old, not new
+        # if the clock was set back, the answer counts as old
         left_s = self._ttl_s(held) - age_s if age_s >= 0 else 0
         return self.hold(question, held, left_s)
 
     def is_fresh(self, held: Held[Any]) -> bool:
-        """Say whether a record is not too old."""
+        """Return whether a record has not expired."""
         return self._clock() < held.good_until_s
 
     def keep(
         self, question: Question[_Record], answer: Any, *, cut: str = ""
     ) -> Held[_Record]:
-        """Keep a new answer; "there is no such thing" only for a short while.
+        """Keep a new answer; an absence only for a short time.
 
-        A suspect answer, which is an empty list or one that is `cut`, is also kept
-        only for a short while. It does not replace an older one with more rows, which
-        is returned instead. One with the same rows as the older one is kept for an
-        hour: some lists never have as many rows as the service announces. That a known
-        record does not exist any more is believed when the service says it twice.
-
-        Parameters
-        ----------
-        cut : str
-            How many rows are missing, in words.
+        A suspect answer (an empty list, or one that is `cut`) is also kept for a short
+        time, and does not replace an older one with more rows, which is returned. If
+        it equals the older one it is accepted: some lists never have as many rows as
+        the service says.
         """
         record, weight_bytes = question.read(answer), _weight_bytes(answer)
         held = Held(record, self._clock_ns(), 0, weight_bytes)
@@ -182,14 +178,14 @@ class Stock:
     def hold(
         self, question: Question[_Record], held: Held[_Record], good_s: float
     ) -> Held[_Record]:
-        """Keep a record in memory, and take it for fresh for `good_s`."""
+        """Keep a record in memory, and treat it as fresh for `good_s`."""
         held = replace(held, good_until_s=self._clock() + good_s)
         with self._lock:
             self._memory[question.key] = held
         return held
 
     def names(self, kind: str) -> list[str]:
-        """Return the names of the questions of a kind that have an answer here."""
+        """Return the names of the questions of a kind that have a cached answer."""
         with self._lock:
             in_memory = [(key, self._memory.get(key)) for key in list(self._memory)]
         names = set(self._shelf.names(kind))
@@ -211,7 +207,7 @@ class Stock:
         return self._settings.not_found_memory_s
 
     def _warn(self, key: Key, has: str, what: str) -> None:
-        """Warn about a suspect answer; once, until a good one arrives."""
+        """Warn once about a suspect answer, until a good one arrives."""
         with self._lock:
             is_known, self._warned[key] = key in self._warned, None
         level = logging.INFO if is_known else logging.WARNING
@@ -222,16 +218,16 @@ class Stock:
             held: Held[_Record] | None = self._memory.get(question.key)
         if held is None or held.record or self.is_fresh(held):
             return held
-        return None  # that there was nothing is no answer any more
+        return None  # an expired absence is not an answer
 
 
 def _weight_bytes(answer: Any) -> int:
-    """Return how much memory an answer takes, at the most: as text, and its values."""
+    """Return an upper bound of an answer's memory, for its text and its values."""
     text = json.dumps(answer)
     values = sum(map(text.count, ",[{"))
     return min(_REMEMBERED_BYTES, 1000 + 4 * len(text) + 100 * values)
 
 
 def shown(key: Key) -> str:
-    """Return a key for the log: its name is somebody's."""
+    """Return a key for the log, escaped, because its name is untrusted."""
     return in_one_line("/".join(key), 300)

@@ -1,4 +1,4 @@
-"""How the catalog is asked: once, not for long, and older answers before none."""
+"""Fetch records: single flight, a time limit, and stale answers if a query fails."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from allenfs.store.record_files import Key
 
     class Service(Protocol):
-        """Where answers come from."""
+        """The service that answers queries."""
 
         def page(
             self,
@@ -54,7 +54,7 @@ log = safe_logger(__name__)
 _Record = TypeVar("_Record")
 
 _REMEMBERED_FAILURES = 4096
-# An older answer is at hand.
+# An older answer is available.
 _PATIENCE_FOR_NEWS_S = 2.0
 
 
@@ -63,26 +63,26 @@ def _nobody(_what: str, _error: ServiceError) -> None:
 
 
 class Archive:
-    """Answers from memory, from the shelf, or from the service. Thread-safe.
+    """Answers from memory, from the store, or from the service. Thread-safe.
 
-    An answer older than the time to live is asked again, and used as it is while
-    the service cannot be reached.
+    An answer older than its time to live is requested again, and remains in use while
+    the service is unreachable.
 
     Parameters
     ----------
     service, shelf
-        What it stands on.
+        Source and storage of answers.
     settings : ServiceSettings
         Time to live; how long failures are remembered.
     told : callable
-        Told what could not be asked, and why.
+        Called with each failed query and its error.
     clock, clock_ns : callable
         Monotonic seconds; nanoseconds since the epoch.
 
     Attributes
     ----------
     stock : Stock
-        What is here without asking.
+        The cached records.
     """
 
     def __init__(
@@ -118,10 +118,10 @@ class Archive:
         Raises
         ------
         ServiceError
-            It could not be asked, now or a short while ago, and there is no
-            older answer.
+            The query failed, now or a short while ago, and there is no older
+            answer.
         InterruptedWaitError
-            `interrupted` said so. The asking goes on.
+            `interrupted` returned true. The query goes on.
         """
         held = self.stock.any(question)
         if held is None:
@@ -136,12 +136,12 @@ class Archive:
     def existing(
         self, question: Question[_Record | None], interrupted: Callable[[], bool]
     ) -> Held[_Record]:
-        """Return a record that there must be; raises as `get` does.
+        """Return a record that must exist; raises as `get` does.
 
         Raises
         ------
         PathNotFoundError
-            The service says that there is none.
+            The service has no such record.
         """
         held = self.get(question, interrupted)
         if held.record is None:
@@ -150,22 +150,22 @@ class Archive:
         return cast("Held[_Record]", held)
 
     def last_failure(self) -> str | None:
-        """Why the service could not be asked, the last time it was; else None."""
+        """Why the last query failed; None if it succeeded."""
         return self._last_failure
 
     def is_out_of_reach(self) -> bool:
-        """Whether the service could not be asked a moment ago."""
+        """Whether the service was unreachable a moment ago."""
         return self._clock() < self._out_of_reach_until_s
 
     def set_out_of_reach(self) -> None:
-        """Note that the service could not be asked just now."""
+        """Record that the service is unreachable."""
         self._out_of_reach_until_s = self._clock() + self._settings.failure_memory_s
 
     def _raise_remembered(self, key: Key) -> None:
         with self._lock:
             failure = self._failures.get(key)
         if failure is not None:
-            # a copy: each raising adds to an exception's traceback
+            # a copy: each raise extends an exception's traceback
             raise copy.copy(failure)
 
     def _asked_in_time(
@@ -174,7 +174,7 @@ class Archive:
         patience_s: float,
         interrupted: Callable[[], bool],
     ) -> Held[_Record] | None:
-        """Ask, or wait for who asks; None when the patience is over."""
+        """Ask, or join the query in progress; None after the question's time limit."""
         patience = Patience(patience_s, self._clock)
         try:
             return self._flights.run(
@@ -191,24 +191,24 @@ class Archive:
     def _news(
         self, question: Question[_Record], interrupted: Callable[[], bool]
     ) -> Held[_Record] | None:
-        """Ask for what is here, but too old; None where that does not work."""
+        """Refresh an expired answer; None if that fails."""
         if self.is_out_of_reach():
             return None
         try:
             return self._asked_in_time(question, _PATIENCE_FOR_NEWS_S, interrupted)
         except (ServiceError, ProcessLimitError):
-            return None  # the older answer is used
+            return None  # the stale answer is used
 
     def _extended(
         self, question: Question[_Record], held: Held[_Record]
     ) -> Held[_Record]:
-        # what was answered meanwhile is better
+        # prefer an answer that arrived in the meantime
         return self.stock.fresh(question) or self.stock.hold(
             question, held, self._settings.failure_memory_s
         )
 
     def _out_of_patience(self, question: Question[_Record]) -> ServiceError:
-        error = ServiceTimeoutError("no answer yet, and it is still waited for")
+        error = ServiceTimeoutError("timed out; still fetching in the background")
         error.elapsed_s = question.patience_s
         with self._lock:
             self._failures[question.key] = error
@@ -216,7 +216,7 @@ class Archive:
         return copy.copy(error)
 
     def _asked(self, question: Question[_Record]) -> Held[_Record]:
-        # What was answered, or failed, between the caller's look and this one.
+        # It may have been answered, or have failed, since the caller's check.
         held = self.stock.fresh(question)
         if held is not None:
             return held
@@ -225,7 +225,7 @@ class Archive:
         try:
             answer = question.ask(pages)
         except ServiceError as error:
-            # a copy, and raised below: the traceback holds all that the asking used
+            # a copy: the traceback of the one raised below references the query
             failure = copy.copy(error)
         else:
             self._out_of_reach_until_s = -1.0
@@ -241,7 +241,7 @@ class Archive:
             start_row=start_row,
             num_rows=num_rows,
             turn=self._turns.for_query,
-            # crawlers ask many questions of a service that is away
+            # crawlers send many queries to an unreachable service
             once=self.is_out_of_reach(),
         )
 
@@ -253,18 +253,18 @@ class Archive:
         self._last_failure = f"{shown(key)}: {error}"
         self._told(shown(key), error)
         with self._lock:
-            # a copy: the traceback holds all that the asking used
+            # a copy: the traceback references the query
             self._failures[key] = copy.copy(error)
 
 
 class _Pages:
-    """The pages of one question, requested within one deadline.
+    """Fetches the pages of one question, within one deadline.
 
     Attributes
     ----------
     cut : str
-        How many rows are missing, in words; "" if none are known to be. Queries with
-        an include are not checked: joined rows may count in `total_rows`.
+        The missing rows, as text; "" if none are known to be missing. With an include
+        this is never known: joined rows may count in `total_rows`.
     """
 
     def __init__(
@@ -282,12 +282,12 @@ class _Pages:
 
     def __call__(self, query: Query, *, start_row: int, num_rows: int) -> Rows:
         if self._clock() > self._ends_s:
-            error = ServiceTimeoutError("a list without end")
+            error = ServiceTimeoutError("the list did not end before the deadline")
             error.elapsed_s = self._deadline_s
             raise error
         rows = self._page(query, start_row, num_rows)
         if not query.include:
-            # the empty last page may lack the number
+            # the empty page at the end may have no total
             total_rows = max(rows.total_rows, self._total_rows.get(query, 0))
             self._total_rows[query] = total_rows
             if not rows and start_row < total_rows:

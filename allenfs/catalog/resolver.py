@@ -1,8 +1,8 @@
-"""What exists: records of the service become directories, links and files.
+"""Resolve nodes by the service's records into directories, links and files.
 
-A node that the grammar tells from a path (``nodes.py``) is resolved here into
-what it is, or is not there. That something could not be asked is an error of its
-own, and never says that something does not exist.
+The grammar parses a path into a node (``nodes.py``); this module resolves it to an
+entry, or finds that it does not exist. A failed query is a different error, and never
+means that something does not exist.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 class Catalog:
-    """Resolves nodes by the records of an archive. Safe to use from many threads."""
+    """Resolves nodes by the service's records. Safe to use from many threads."""
 
     def __init__(self, archive: Archive, glance: Glance) -> None:
         self._archive = archive
@@ -59,14 +59,14 @@ class Catalog:
         node: CatalogNode | ParameterDirectory | ImageFile,
         interrupted: Callable[[], bool],
     ) -> Entry:
-        """Return what a node is.
+        """Return the entry of a node.
 
         Raises
         ------
         PathNotFoundError
-            There is no such thing.
+            It does not exist.
         ServiceError, InterruptedWaitError
-            It could not be asked.
+            The query failed.
         """
         match node:
             case ImageFile():
@@ -107,7 +107,7 @@ class Catalog:
                 return self._browser.names(node, interrupted)
 
     def series(self, directory: CollectionDirectory) -> tuple[ImageRequest, ...]:
-        """Return the images that a directory lists, as far as they are at hand."""
+        """Return the images that a directory lists, if its record is cached."""
         held = self._archive.stock.any(_question(directory))
         collection: Collection | None = held.record if held else None
         if collection is None:
@@ -125,8 +125,8 @@ class Catalog:
     ) -> list[str]:
         """Return the names in a directory of one image.
 
-        While the service is slow, busy or away, all views are listed, and
-        records and links are left out, but can still be named.
+        If the service is slow, busy or unreachable, all views are listed, and the
+        names of records and links are omitted; they can still be opened.
         Raises as `resolve` does.
         """
         if node.request.service is ImageService.ATLAS:
@@ -157,7 +157,7 @@ class Catalog:
         return names
 
     def last_failure(self) -> str | None:
-        """Why the service could not be asked, the last time it was; else None."""
+        """Why the last query failed; None if it succeeded."""
         return self._archive.last_failure()
 
     def _plate_names(
@@ -165,7 +165,7 @@ class Catalog:
         node: ImageDirectory | ParameterDirectory,
         interrupted: Callable[[], bool],
     ) -> list[str]:
-        """Return the names that the records add to a directory of a plate."""
+        """Return the names that the catalog adds to a directory of a plate."""
         request = node.request
         question = queries.plate(request.image_id)
         if isinstance(node, ImageDirectory):
@@ -179,7 +179,7 @@ class Catalog:
         return [f"atlas{atlas_id}.jpg" for atlas_id in plate.atlas_ids]
 
     def _held_px(self, request: ImageRequest) -> tuple[int, int] | None:
-        """Width and height of an image, where its record is at hand."""
+        """Return width and height of an image, if its record is cached."""
         held: Held[Plate | None] | Held[SectionRecord | None] | None
         if request.service is ImageService.ATLAS:
             held = self._archive.stock.fresh(queries.plate(request.image_id))
@@ -192,7 +192,7 @@ class Catalog:
         node: ImageFile | ParameterDirectory,
         interrupted: Callable[[], bool],
     ) -> ImageRequest:
-        """Return the request, with what its path leaves to the records filled in."""
+        """Return a request with `range` and `roi` filled in from the records."""
         request = node.request
         if node.from_corner:
             request = self._from_corner(request, interrupted)
@@ -303,7 +303,7 @@ def _file_of(collection: Collection, file: CollectionFile | SheetFile) -> Entry:
 def _seen(
     directory: CollectionDirectory, collection: Collection, image: SectionImage
 ) -> ImageRequest:
-    """Return the request of an image as a directory shows it."""
+    """Return the request of an image in a directory's view."""
     view = _equalized_view(directory, collection)
     request = replace(view, image_id=image.image_id)
     if directory.view.from_corner and image.corner_px is not None:
@@ -314,7 +314,7 @@ def _seen(
 def _equalized_view(
     directory: CollectionDirectory, collection: Collection
 ) -> ImageRequest:
-    """Return a directory's request of no image in particular, equalized where it is."""
+    """Return the view's request for any image, with the data set's range."""
     request = directory.view.request
     if not directory.view.equalized:
         return request
@@ -326,7 +326,7 @@ def _equalized_view(
 def _treatment_names(
     directory: CollectionDirectory, collection: Collection
 ) -> Iterator[str]:
-    """Name the treatments, but for those whose name means something else there."""
+    """Yield the treatments' names, except those that the grammar uses itself."""
     for treatment in collection.treatments:
         name = path_name(treatment)
         path = f"{directory.subject.value}/{directory.subject_id}/{name}"
