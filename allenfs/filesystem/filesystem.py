@@ -1,8 +1,8 @@
 """Stat, list, open, read, readlink in domain terms: a filesystem without FUSE.
 
-An image is downloaded by `open`; from then on its size is exact, and a read is a
-slice of its immutable bytes. What the kernel must be told before, and why `open`
-may send it back once, is in ``kernel_view.py``.
+`open` downloads an image; from then on its size is exact, and a read is a slice of its
+immutable bytes. ``kernel_view.py`` explains what the kernel must be told before, and
+why an open may be answered with ESTALE once.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ _BLOCK_BYTES = 512
 
 
 class Fetcher(Protocol):
-    """Where images come from."""
+    """The source of images."""
 
     def get(self, request: Request, interrupted: Callable[[], bool]) -> Image:
         """Return the whole image, or raise."""
 
     def peek(self, request: Request) -> Known | None:
-        """Return size and time of an image that is here."""
+        """Return size and time of a local image."""
 
     def used_ids(self, service: ImageService) -> list[int]:
-        """Ids that were used before."""
+        """Return the ids that were used before."""
 
     def last_failure(self, request: Request) -> str | None:
         """Why the last download failed."""
@@ -68,23 +68,23 @@ def _nobody() -> int:
 class Filesystem:
     """The tree of images. Safe to use from many threads.
 
-    Where a method takes `interrupted`, it may wait for the service; it looks
-    at it often, and raises InterruptedWaitError when it says so.
+    A method that takes `interrupted` may wait for the service; it polls the function,
+    and raises InterruptedWaitError when it returns true.
 
     Parameters
     ----------
     fetcher
-        Gets images.
+        Fetches images.
     catalog
-        Knows what else there is.
+        Resolves everything outside the grammar of images.
     max_image_bytes : int
-        No upper bound of a size is above it.
+        The largest upper bound of a size.
     readahead : ReadAhead, optional
-        Told of each file of a listing that is opened.
+        Notified of each image that is opened.
     activity : Activity, optional
-        What counts the images that are opened, and their bytes.
+        Counts opened images and the bytes read.
     own_files : OwnFiles, optional
-        What the mount tells of itself.
+        Status and log of the mount.
     handles : Handles, optional
         The table of open files.
     """
@@ -110,18 +110,18 @@ class Filesystem:
         self._started_ns = clock_ns()
         self._handles = Handles() if handles is None else handles
         self._kernel = KernelView(clock)
-        # Documents that somebody reads. As for images: the kernel has one page
-        # cache for a file, and a newer record must not get into it.
+        # Documents in use. As with images, the kernel has one page cache per file, and
+        # a newer record must not get into it.
         self._live: weakref.WeakValueDictionary[str, Document] = (
             weakref.WeakValueDictionary()
         )
-        # What was opened last of files that change, as long as somebody has it open.
+        # The last snapshot of each changing file, while it is open.
         self._latest: weakref.WeakValueDictionary[str, Readable] = (
             weakref.WeakValueDictionary()
         )
 
     def entry(self, path: str, *, interrupted: Callable[[], bool] = _never) -> Entry:
-        """Return what a path is; raises as `Namespace.entry` does."""
+        """Return the entry of a path; raises as `Namespace.entry` does."""
         return self._namespace.entry(path, interrupted)
 
     def names(
@@ -131,7 +131,7 @@ class Filesystem:
         return self._namespace.names(path, interrupted)
 
     def target(self, path: str, *, interrupted: Callable[[], bool] = _never) -> str:
-        """Return where a link leads; raises as `Namespace.target` does."""
+        """Return the target of a link; raises as `Namespace.target` does."""
         return self._namespace.target(path, interrupted)
 
     def stat(
@@ -164,7 +164,7 @@ class Filesystem:
                 live = self._live.get(path, entry)
                 return self._told(path, _known(live), caller)
             case Changing(taken):
-                # `fstat` comes without its handle, right after `open`
+                # `fstat` after `open` comes without a handle
                 return _attributes(_known(self._latest.get(path) or taken()))
             case Picture(request, full_px):
                 bound_bytes = request.size_bound_bytes(full_px)
@@ -202,21 +202,21 @@ class Filesystem:
         Parameters
         ----------
         caller : callable
-            Who opens, in the kernel's numbers: the one to look again.
+            Thread id of the caller, which would repeat the lookup.
         is_final : callable
-            Whether the kernel would not look up and open again.
+            Whether the kernel would not repeat the lookup and open.
         past_cache : bool
-            The caller's reads go past the kernel's pages (O_DIRECT).
+            The caller's reads bypass the page cache (O_DIRECT).
         interrupted : callable
-            Whether the caller does not want to wait any more.
+            Whether the caller stopped waiting.
 
         Raises
         ------
         IsADirError, and what `entry` raises
         StaleSizeError
-            Once a caller: the kernel must look the path up and open again.
+            Once per caller: the kernel must repeat the lookup and the open.
         ServiceError, InterruptedWaitError
-            There is no image.
+            The image is not available.
         """
         entry = self.entry(path, interrupted=interrupted)
         image: Image | Document
@@ -226,8 +226,8 @@ class Filesystem:
             case Document():
                 image = self._live.setdefault(path, entry)
             case Changing(taken):
-                # past the kernel's pages, and its idea of the size: each opening has
-                # its own bytes
+                # bypasses the page cache and the kernel's idea of the size, because
+                # each open has its own bytes
                 latest = self._latest[path] = taken()
                 number = self._handles.add(Handle(path, latest, direct_io=True))
                 return Opened(number, keep_cache=False, direct_io=True)
@@ -259,7 +259,7 @@ class Filesystem:
         self._handles.remove(handle)
 
     def is_size_known(self, path: str, request: Request) -> bool:
-        """Whether `stat` tells the exact size of an image, and not a bound."""
+        """Return whether `stat` shows the exact size of an image, and not a bound."""
         if self._fetcher.peek(request) is not None:
             return True
         return self._kernel.last_told(path) is not None
@@ -271,7 +271,7 @@ class Filesystem:
         caller: Callable[[], int],
         interrupted: Callable[[], bool],
     ) -> Image:
-        # who was sent back opens the same file again, and not the one before
+        # a caller that got ESTALE reopens the same file: no step in a sequence
         is_again = self._kernel.was_sent_back(path, caller)
         if self._readahead is not None and not is_again:
             self._readahead.opened(path)

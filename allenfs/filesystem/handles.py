@@ -1,4 +1,4 @@
-"""The table of open files: what each handle reads."""
+"""The table of open files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Handle(NamedTuple):
     Attributes
     ----------
     direct_io : bool
-        Its reads go past the kernel's pages.
+        Its reads bypass the page cache.
     """
 
     path: str
@@ -35,8 +35,8 @@ class Handle(NamedTuple):
         ------
         DamagedStoreError
         StaleSizeError
-            The kernel asks for pages behind the end, so that it holds another
-            size: what is short would be padded with zeros.
+            The kernel asks for pages beyond the end, so it has another size, and
+            would pad a short read with zeros.
         """
         size_bytes = self.image.facts.size_bytes
         end_of_pages = -(-size_bytes // _PAGE_BYTES) * _PAGE_BYTES

@@ -1,12 +1,11 @@
-"""What the kernel believes of each path: its size, and whose pages it holds.
+"""What the kernel knows about each path: its size, and which image's pages it has.
 
-The kernel reads a file up to the size that it was told last, and pads with
-zeros what a read does not give. Parallel short reads then disagree about the
-end: measured on Linux 6.18, 9 to 20 % of cold reads without `fstat` came out
-padded. So a file is opened only when the kernel has been told the exact size of
-this image, by an answer to a look-up of this path. Otherwise the open is
-answered ESTALE: the kernel repeats the walk with fresh look-ups (LOOKUP_REVAL),
-is told, and opens again; the program sees one successful open.
+The kernel reads a file up to the size it was told last, and pads short reads with
+zeros. Parallel short reads then disagree about the end: measured on Linux 6.18, 9 to
+20 % of cold reads without `fstat` were padded. So a file opens only after the kernel
+was told the exact size of this image, in the reply to a lookup of this path. Otherwise
+the open is answered with ESTALE: the kernel repeats the path walk with fresh lookups
+(LOOKUP_REVAL), is told the size, and opens again. The program sees one successful open.
 """
 
 from __future__ import annotations
@@ -23,36 +22,36 @@ if TYPE_CHECKING:
     from allenfs.catalog.documents import Document
     from allenfs.store.sealed_file import Image, Known
 
-# Dropping a path costs one more look-up at its next open.
+# Dropping a path costs one more lookup at its next open.
 _REMEMBERED_PATHS = 16_384
-# The second look-up and open follow within milliseconds; a machine that was
-# suspended between the two begins anew.
+# The second lookup and open follow within milliseconds; if the machine was suspended
+# in between, they start over.
 _AT_HAND_S = 10.0
-# So long the answer that tells a size may be on its way to the kernel, while the file
-# is opened by somebody else: one in 27 storms of 32 processes met it.
+# How long the reply with a size may be on its way to the kernel while another process
+# opens the file: seen in one of 27 storms of 32 processes.
 _ON_ITS_WAY_S = 0.5
 
 
 class Opening(enum.Enum):
-    """How an open shall be answered."""
+    """The answer to an open."""
 
-    AGAIN = "look up again"
+    AGAIN = "ESTALE: repeat the lookup"
     NEW_PAGES = "open, and drop the pages of another image"
     SAME_PAGES = "open, and keep the pages: they are of this image"
-    UNTOLD = "open past the pages and the size"
+    UNTOLD = "open, and bypass the page cache and the size"
 
 
 class Opened(NamedTuple):
-    """How the kernel shall treat an opened file.
+    """How the kernel should treat an open file.
 
     Attributes
     ----------
     handle : int
-        For `read`, `stat` and `release`; never used twice.
+        For `read`, `stat` and `release`; never reused.
     keep_cache : bool
-        The kernel's pages of this path are of this very image.
+        The kernel's pages of this path belong to this image.
     direct_io : bool
-        The kernel shall not use its own idea of the size.
+        The kernel should ignore the size it knows.
     """
 
     handle: int
@@ -69,7 +68,7 @@ class _Path:
 
 
 class KernelView:
-    """Remembers, per path, what the kernel was told. Safe from many threads.
+    """Remembers what the kernel was told about each path. Safe from many threads.
 
     Parameters
     ----------
@@ -81,27 +80,27 @@ class KernelView:
         self._clock = clock
         self._lock = threading.Lock()
         self._paths: dict[str, _Path] = {}
-        # Images between an open that was answered AGAIN and the next one, by
-        # path and caller, with the time when they are given up.
+        # Images between an open that was answered AGAIN and the next one, by path and
+        # caller, with their expiry.
         self._at_hand: dict[tuple[str, int], tuple[Image | Document, float]] = {}
 
     def told(self, path: str, known: Known, caller: Callable[[], int]) -> None:
         """Note that the kernel is being told this exact size, for `caller`."""
         noted = self._paths.get(path)
         if noted is not None and noted.told == known:
-            return  # as mostly: a file is looked at three times at each `cat`
+            return  # the usual case: each `cat` stats a file three times
         with self._lock:
             noted = self._path(path)
             noted.told, noted.told_by, noted.told_s = known, caller(), self._clock()
 
     def last_told(self, path: str) -> Known | None:
-        """Return the exact size that the kernel was told last, if any."""
+        """Return the exact size the kernel was told last, if any."""
         with self._lock:
             noted = self._paths.get(path)
             return noted.told if noted else None
 
     def was_sent_back(self, path: str, caller: Callable[[], int]) -> bool:
-        """Whether `caller` was answered AGAIN, and comes for the second time."""
+        """Return whether `caller` was answered AGAIN and this is its second open."""
         return bool(self._at_hand) and (path, caller()) in self._at_hand
 
     def opening(
@@ -111,13 +110,13 @@ class KernelView:
         image: Image | Document,
         is_final: Callable[[], bool] = lambda: False,
     ) -> Opening:
-        """Decide on an open of `path`, which is this image, by `caller`.
+        """Decide how to answer `caller`'s open of `path`, which is this image.
 
-        A caller is answered AGAIN once. Who then comes untold a second time
-        opened without a look-up, as through ``/proc/self/fd``: without the page
-        cache the size does not matter. AGAIN is also the answer as long as the
-        size may be on its way to the kernel for somebody else. An open that
-        `is_final`, because the kernel does not try it again, is never AGAIN.
+        A caller is answered AGAIN once. If the size is still untold the second time,
+        the caller opened without a lookup, as through ``/proc/self/fd``; without the
+        page cache the size does not matter. AGAIN is also the answer while the size may
+        be on its way to the kernel for another caller. An open that `is_final`, which
+        the kernel does not repeat, is never answered AGAIN.
         """
         with self._lock:
             opening = self._opening(path, caller, image)
@@ -132,7 +131,7 @@ class KernelView:
     def _opening(
         self, path: str, caller: Callable[[], int], image: Image | Document
     ) -> Opening:
-        # most opens are of files that nobody was sent back from
+        # for most opens nothing was answered AGAIN
         is_second_try = bool(self._at_hand) and self._take(path, caller())
         noted = self._path(path)
         told = noted.told
@@ -150,7 +149,7 @@ class KernelView:
         return is_new and noted.told_by != caller()
 
     def drop_late(self) -> None:
-        """Let go of images that no second open came for."""
+        """Drop images whose second open never came."""
         if self._at_hand:
             with self._lock:
                 self._drop_late()
@@ -167,7 +166,7 @@ class KernelView:
 
     def _path(self, path: str) -> _Path:
         noted = self._paths.pop(path, None) or _Path()
-        self._paths[path] = noted  # at the end: the first one is the oldest
+        self._paths[path] = noted  # moved to the end: the first is the oldest
         if len(self._paths) > _REMEMBERED_PATHS:
             del self._paths[next(iter(self._paths))]
         return noted

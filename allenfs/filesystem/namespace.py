@@ -1,4 +1,4 @@
-"""What a path is, and what a directory lists: by the grammar, else by the catalog."""
+"""Resolve paths and list directories, by the grammar or the catalog."""
 
 from __future__ import annotations
 
@@ -26,22 +26,21 @@ if TYPE_CHECKING:
     from allenfs.filesystem.own_files import OwnFiles
     from allenfs.model.images import ImageService
 
-# `ls -l` and `cat` come to a file of a listing several times in a row, and finding
-# what it is takes 10 of the 25 microseconds of a `stat`. As long as the kernel
-# remembers names.
+# `ls -l` and `cat` access a file of a listing several times in a row, and resolving it
+# takes 10 of the 25 microseconds of a `stat`. As long as the kernel caches names.
 _PICTURE_MEMORY_S = 1.0
 _REMEMBERED_PICTURES = 4096
 
 
 class Catalog(Protocol):
-    """What there is besides the grammar."""
+    """Resolves everything outside the grammar of images."""
 
     def resolve(
         self,
         node: CatalogNode | ParameterDirectory | ImageFile,
         interrupted: Callable[[], bool],
     ) -> Entry:
-        """Return what a node is, or raise."""
+        """Return the entry of a node, or raise."""
 
     def names(self, node: CatalogNode, interrupted: Callable[[], bool]) -> list[str]:
         """Return the names in a directory of the catalog."""
@@ -55,21 +54,21 @@ class Catalog(Protocol):
 
 
 class Namespace:
-    """Paths and what they are. Safe to use from many threads.
+    """Resolves paths. Safe to use from many threads.
 
-    Where a method takes `interrupted`, it may wait for the service; it looks
-    at it often, and raises InterruptedWaitError when it says so.
+    A method that takes `interrupted` may wait for the service; it polls the function,
+    and raises InterruptedWaitError when it returns true.
 
     Parameters
     ----------
     catalog
-        Knows what there is besides the grammar.
+        Resolves everything outside the grammar of images.
     used_ids : callable
-        Ids of the images of a service that were used before.
+        Returns the ids of a service's images that were used before.
     clock : callable
         Monotonic seconds.
     own_files : OwnFiles, optional
-        What the mount tells of itself.
+        Status and log of the mount.
     """
 
     def __init__(
@@ -86,14 +85,14 @@ class Namespace:
         self._pictures: dict[str, tuple[Picture, float]] = {}
 
     def entry(self, path: str, interrupted: Callable[[], bool]) -> Entry:
-        """Return what a path is.
+        """Return the entry of a path.
 
         Raises
         ------
         PathNotFoundError
-            Nothing.
+            It does not exist.
         ServiceError, InterruptedWaitError
-            The catalog could not be asked.
+            A query of the catalog failed.
         """
         picture, ends_s = self._pictures.get(path, (None, 0.0))
         if picture is not None and self._clock() < ends_s:
@@ -115,7 +114,7 @@ class Namespace:
         ------
         NotADirError, and what `entry` raises
         VanishedError
-            There is a directory, but nothing to list in it any more.
+            The directory exists in a list, but not in the records any more.
         """
         node = tree.parse(path)
         match node:
@@ -141,7 +140,7 @@ class Namespace:
             raise VanishedError(path) from error
 
     def target(self, path: str, interrupted: Callable[[], bool]) -> str:
-        """Return where a symbolic link leads.
+        """Return the target of a symbolic link.
 
         Raises
         ------

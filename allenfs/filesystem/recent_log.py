@@ -1,4 +1,4 @@
-"""The newest lines of the log, kept in memory to be read from the mount."""
+"""The latest log lines, kept in memory and readable in the mount."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _KEPT_BYTES = 256 * 1024
-# Of one line: a traceback of 100 calls has 10 kB.
+# Maximum of one record: a traceback of 100 calls has 10 kB.
 _MAX_LINE_CHARS = 16 * 1024
 _FOLLOWED_BYTES = 16 * 2**20
 _GAP = b"(lines are missing here: there were more than could be kept)\n"
@@ -30,13 +30,13 @@ class _News(NamedTuple):
 
 
 class RecentLog(logging.Handler):
-    """Keeps the newest lines, 256 KiB of them. Safe to use from many threads."""
+    """Keeps the latest 256 KiB of lines. Safe to use from many threads."""
 
     def __init__(self) -> None:
         super().__init__()
         self._lines: deque[bytes] = deque()
         self._ring_lock = threading.Lock()
-        # Bytes since the beginning: up to the first line that is kept, and in all.
+        # Bytes since the start: before the first line kept, and in total.
         self._start = self._end = 0
         self._modified_ns = time.time_ns()
         self._reader: weakref.ref[LogReader] | None = None
@@ -47,7 +47,7 @@ class RecentLog(logging.Handler):
     @classmethod
     @contextlib.contextmanager
     def of(cls, logger: str) -> Iterator[RecentLog]:
-        """Keep the lines of a logger for the block."""
+        """Keep the lines of a logger during the block."""
         kept = cls()
         logging.getLogger(logger).addHandler(kept)
         try:
@@ -56,7 +56,7 @@ class RecentLog(logging.Handler):
             logging.getLogger(logger).removeHandler(kept)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line; others' words in it cannot move a terminal's cursor."""
+        """Keep a line, with control characters escaped."""
         try:
             text = printable(self.format(record)[:_MAX_LINE_CHARS], keep="\n\t")
         except Exception:  # noqa: BLE001 - as logging's own handlers do
@@ -71,18 +71,18 @@ class RecentLog(logging.Handler):
             self._modified_ns = time.time_ns()
 
     def taken(self) -> LogReader:
-        """Return the lines as they are now, to be read, and followed."""
+        """Return a file of the lines, which can be read and followed."""
         with self._ring_lock:
             reader = self._reader() if self._reader is not None else None
         if reader is None:
             reader = LogReader(self)
             with self._ring_lock:
-                # of two that come at once, each has its own
+                # two concurrent callers each get their own
                 self._reader = weakref.ref(reader)
         return reader
 
     def since(self, position: int | None) -> _News:
-        """Return what came since a position; all that is kept where it is None."""
+        """Return the lines since a position; all lines if it is None."""
         with self._ring_lock:
             if position == self._end:
                 return _News(b"", position, self._modified_ns)
@@ -95,11 +95,11 @@ class RecentLog(logging.Handler):
 
 
 class LogReader:
-    """The log, as those who have it open read it: what comes later is behind it.
+    """The open log file, to which later lines are appended, so that `tail -f` works.
 
-    They share one, because the kernel tells all of them one size: `tail -f` works.
-    The bytes at an offset are always the same ones, until 16 MiB have come; then it
-    begins anew, as a log that is rotated.
+    All readers share one, because the kernel has one size for it. The bytes at an
+    offset do not change until 16 MiB were written; then it starts over, like a rotated
+    log.
     """
 
     def __init__(self, log: RecentLog) -> None:
@@ -117,7 +117,7 @@ class LogReader:
             return Facts(len(self._data), "", self._modified_ns, self._modified_ns)
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return bytes [offset, offset + size), as far as there are some."""
+        """Return bytes [offset, offset + size), or fewer at the end."""
         with self._lock:
             self._catch_up()
             return bytes(self._data[offset : offset + size])

@@ -1,4 +1,4 @@
-"""Extended attributes: where an image comes from, and why it does not."""
+"""Extended attributes: the origin of an image, or the reason of its failure."""
 
 from __future__ import annotations
 
@@ -22,40 +22,39 @@ ERROR_ATTRIBUTE = "user.allenfs.error"
 
 
 class Filesystem(Protocol):
-    """What a path is."""
+    """Resolves paths."""
 
     def entry(self, path: str, *, interrupted: Callable[[], bool]) -> Entry:
-        """Return what a path is, or raise."""
+        """Return the entry of a path, or raise."""
 
     def is_size_known(self, path: str, request: Request) -> bool:
-        """Whether `stat` tells the exact size of an image."""
+        """Return whether `stat` shows the exact size of an image."""
 
 
 class Images(Protocol):
-    """What is known of an image, and why it could not be downloaded."""
+    """Facts about an image, and why it could not be downloaded."""
 
     def facts(self, request: Request) -> Facts | None:
-        """Return what is known of an image that is here."""
+        """Return the facts about a local image."""
 
     def last_failure(self, request: Request) -> str | None:
-        """Return why the last download failed, if it did."""
+        """Return why the last download failed; None if it did not."""
 
 
 class QueryFailures(Protocol):
-    """Why the catalog could not be asked."""
+    """Why a query of the catalog failed."""
 
     def last_failure(self) -> str | None:
-        """Return why the last query failed, if it did."""
+        """Return why the last query failed; None if it did not."""
 
 
 class ExtendedAttributes:
     """The attributes of every path.
 
-    Of an image, its download URL, whether `stat` tells its exact size or an upper
-    bound, and its last failure; where it is local, also its SHA-256 (64 hex digits)
-    and the time of its download (ISO 8601, UTC). Of a directory, why the
-    service could not be asked the last time: a name that could not be looked up
-    has no attributes of its own.
+    An image has its download URL, whether `stat` shows its exact size or an upper
+    bound, and its last failure; if it is local, also its SHA-256 (64 hex digits) and
+    the time of its download (ISO 8601, UTC). A directory has the reason why the last
+    query failed: a name that could not be looked up has no attributes.
 
     Parameters
     ----------
@@ -85,7 +84,7 @@ class ExtendedAttributes:
 
         Raises
         ------
-        NoAttributeError, and what the path's look-up raises
+        NoAttributeError, and what the lookup of the path raises
         """
         value = self._values(path, interrupted).get(name)
         if value is None:
