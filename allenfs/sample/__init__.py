@@ -1,4 +1,4 @@
-"""The embedded sample service: answers as the recorded service does, and draws.
+"""The embedded sample service: answers like the recorded service, with drawn images.
 
-Nothing is imported here, so that only those who start the service pay for Pillow.
+Nothing is imported here, so that only starting the service imports Pillow.
 """

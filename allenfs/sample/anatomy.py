@@ -1,4 +1,4 @@
-"""The anatomy of a section, drawn once and small: which region is where.
+"""The anatomy of a section, drawn once at a small size: a label for every pixel.
 
 Everything is a function of the record, so a region of interest, whatever its tier,
 shows the same place.
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     Labels = NDArray[np.uint8]
     Field = NDArray[np.float32]
 
-#: width of the small drawing, at the most: a few pixels for every cell layer
+#: maximum width of the small drawing: a few pixels for every cell layer
 BASE_WIDTH_PX: Final = 1024
-#: of a smaller image, an eighth in these steps: 4233 pixels are drawn on 512
+#: a smaller image is drawn at an eighth, in these steps: 4233 pixels become 512
 _BASE_STEP_PX: Final = 256
 
 #: region name to label
@@ -53,14 +53,14 @@ def base_size(record: ImageRecord) -> tuple[int, int]:
     return width, max(1, round(record.height_px * width / record.width_px))
 
 
-# The sections of a data set share what bends them: 4 fields of at most 4 MB.
+# The sections of a data set share their deformation: 4 fields of at most 4 MB.
 @functools.lru_cache(maxsize=4)
 def _shared_noise(width: int, cells: float, seed: int, octaves: int) -> Field:
     return noise((width, width), cells, seed, octaves)
 
 
 def noise(size: tuple[int, int], cells: float, seed: int, octaves: int = 3) -> Field:
-    """Return smooth noise, about -1 to 1, with so many bumps along the width."""
+    """Return smooth noise, about -1 to 1, with `cells` bumps along the width."""
     width, height = size
     random = np.random.default_rng(seed)
     total = np.zeros((height, width), np.float32)
@@ -95,7 +95,7 @@ def labels_of(record: ImageRecord) -> Labels:
 
 
 def _warped(labels: Labels, record: ImageRecord) -> Labels:
-    """Bend the drawing as a real section is bent: no two are the same."""
+    """Deform the drawing like a real section, each one differently."""
     height, width = labels.shape
     size = (width, height)
     seed = record.data_set_id

@@ -1,4 +1,4 @@
-"""The caption: everything that was asked for, written into the picture."""
+"""The caption: all parameters of the request, written into the image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _MIN_FONT_PX: Final = 9
 _MAX_FONT_PX: Final = 44
 _MARGIN_PX: Final = 4
-#: a caption may cover this part of the height; where it needs more, there is none
+#: the part of the height that a caption may cover; if it needs more, it is omitted
 _MAX_COVERED: Final = 0.5
 _PAPER: Final = (18, 20, 26)
 _INK: Final = (238, 240, 244)

@@ -16,7 +16,7 @@ _TRUTH: Final = {"true": True, "t": True, "false": False, "f": False}
 
 
 def condition(operator: str | None, values: tuple[str, ...]) -> Callable[[Value], bool]:
-    """Return the test that a filter makes; null passes none, as in SQL."""
+    """Return the predicate of a filter; null never passes, as in SQL."""
     test = _present if operator is None else _TESTS[operator](values)
 
     def passes(value: Value) -> bool:
@@ -32,7 +32,7 @@ def _present(value: Value) -> bool:
 def _like(value: Value, text: str) -> int | None:
     """Return -1, 0 or 1 as `value` is less than, equal to or more than `text`.
 
-    None if the text is nothing that could be compared with a value of that type.
+    None if the text cannot be compared with a value of that type.
     """
     other: Value = text
     if isinstance(value, bool):

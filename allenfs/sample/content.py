@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from allenfs.sample.experiments import Experiment, PlateSet
     from allenfs.sample.records import ImageRecord
 
-#: a whole slide, of which a plate is a part; the one recorded is 37408 high, about
+#: a whole slide, of which a plate is a part; the recorded one is about 37408 high
 _SLIDE_PX: Final = (19_328, 38_912)
-#: sections so far apart at most are neighbours
+#: the largest distance between neighbouring sections
 _NEIGHBOUR_SECTIONS: Final = 4
 _PLANE_IDS: Final = {"coronal": 1, "sagittal": 2}
 _SPACE_IDS: Final = {"coronal": 9, "sagittal": 10}
 _SPECIMENS_FROM: Final = 700_000
 _TILE_PX: Final = 256
-#: models whose rows have only an id and a name
+#: models whose rows have only a name
 _NAMED: Final = (
     ("Organism", known.ORGANISMS),
     ("Orientation", known.ORIENTATIONS),
@@ -58,7 +58,7 @@ def section_image(record: ImageRecord, *, failed: bool = False) -> dict[str, Val
         **_sub_image(record, *_slide_px(record)),
         "annotated": False,
         "bits_per_component": 8,
-        # Of Nissl sections and projections there is no mask.
+        # Nissl sections and projections have no mask.
         "expression_path": f"{storage}_expression.aff"
         if record.style == "ish"
         else None,
@@ -70,7 +70,7 @@ def section_image(record: ImageRecord, *, failed: bool = False) -> dict[str, Val
 
 
 def facet(text: str) -> int:
-    """Return the number that stands for a text in a facet: every recorded one is so."""
+    """Return the number of a text in a facet, computed like every recorded one."""
     return zlib.crc32(text.encode())
 
 
@@ -105,7 +105,7 @@ def _sub_image(
 
 
 def _add_vocabulary(database: Database) -> None:
-    """Add everything that is no data set and no image."""
+    """Add everything except data sets and images."""
     for product, abbreviation, name, resource, species in known.PRODUCTS:
         database.add(
             "Product", id=product, abbreviation=abbreviation, name=name,

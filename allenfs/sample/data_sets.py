@@ -1,8 +1,8 @@
-"""The data sets that the documentation leads to: plain data, nothing is computed.
+"""The data sets named in the documentation: plain data, nothing is computed.
 
 Every image id of the Allen Institute's page "Downloading an Image" is here. What the
 page or a recorded response says about an image is kept exactly (marked *recorded*);
-everything else, the neighbouring sections above all, is invented to look right.
+everything else, especially the neighbouring sections, is invented to look plausible.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ Plane = Literal["coronal", "sagittal"]
 
 @dataclass(frozen=True, slots=True)
 class Slide:
-    """A glass slide that holds several images; its size in full-resolution pixels.
+    """A slide with several images; its size in full-resolution pixels.
 
-    The left and top of an image are its place on the slide.
+    The left and top of each image are its place on the slide.
     """
 
     width_px: int
@@ -29,7 +29,7 @@ class Slide:
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """What the images of one experiment, or of one atlas, have in common."""
+    """Properties shared by the images of one experiment or atlas."""
 
     data_set_id: int
     kind: Kind
@@ -39,7 +39,7 @@ class DataSet:
     title: str
     #: image id, section number, width, height, left, top (full-resolution pixels)
     images: tuple[tuple[int, int, int, int, int, int], ...]
-    #: an image that is on none of them has a slide to itself
+    #: the other images have a slide to themselves
     slides: tuple[Slide, ...] = ()
 
 

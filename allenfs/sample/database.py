@@ -1,4 +1,4 @@
-"""The rows of the sample database, and which row leads to which others."""
+"""The rows of the sample database, and the links between them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Row = dict[str, Value]
 
 
 class Entry(NamedTuple):
-    """A row, and the model that it is of."""
+    """A row and its model."""
 
     model: str
     row: Row
 
 
 class Database:
-    """Tables in memory. Fill it before a service has it; then it is only read."""
+    """Tables in memory. Fill it before a service uses it; then it is read-only."""
 
     def __init__(self) -> None:
         self._tables: dict[str, dict[int, Row]] = {
@@ -36,7 +36,7 @@ class Database:
         self._indexes: dict[tuple[str, str], dict[Value, list[int]]] = {}
 
     def copy(self) -> Database:
-        """Return another one like it; rows are shared, since nothing edits a row."""
+        """Return a copy; rows are shared, because they are never modified."""
         other = Database()
         other._tables = {model: dict(rows) for model, rows in self._tables.items()}
         other._last_ids = dict(self._last_ids)
@@ -48,7 +48,7 @@ class Database:
         return other
 
     def add(self, model: str, **fields: Value) -> int:
-        """Add a row, or replace the one of that id; return its id.
+        """Add a row, or replace the one with that id; return its id.
 
         Fields that are not given are null. Without an `id` the row gets the next one.
 
@@ -77,7 +77,7 @@ class Database:
         self.add(model, **{**self._tables[model][row_id], **fields})
 
     def remove(self, model: str, row_id: int) -> None:
-        """Take a row out; what links to it, links to nothing from then on."""
+        """Remove a row; links to it then lead to nothing."""
         del self._tables[model][row_id]
         self._forget_indexes(model)
 
@@ -103,7 +103,7 @@ class Database:
                 yield Entry(part, row)
 
     def get(self, model: str, row_id: int) -> Entry | None:
-        """Return a row, or None if there is none of that id."""
+        """Return the row with that id, or None."""
         for part in concrete(model):
             row = self._tables[part].get(row_id)
             if row is not None:
@@ -111,7 +111,7 @@ class Database:
         return None
 
     def related(self, entry: Entry, association: str) -> list[Entry | None]:
-        """Return the rows that one row leads to, with the nulls among them.
+        """Return the rows that one row links to, including nulls.
 
         Empty if the row's own model has no such association: a row of a model with
         parts may lack what another part has.

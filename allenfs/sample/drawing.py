@@ -1,8 +1,8 @@
-"""Draw what a request asks for, at a cost that follows the pixels asked for.
+"""Draw the image of a request, at a cost proportional to its pixels.
 
-The anatomy is drawn once and small. A picture is the part of it that is asked for,
-enlarged strip by strip, with a tile of cells laid over; so a region shows the same
-place in every tier, and no picture needs much memory.
+The anatomy is drawn once at a small size. An image is the requested part of it,
+enlarged strip by strip, with a tile of cells laid over. So a region shows the same
+place in every tier, and no image needs much memory.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _strips(
 
 
 def _painted(record: ImageRecord, picture: Picture, part: Region) -> Image.Image:
-    """Return a part of an image, or of its slide with all images on that."""
+    """Return a part of an image, or of its whole slide if it has one."""
     if record.slide is None:
         return _of_one_image(record, picture, part)
     glass = _stack(record, picture).glass
@@ -105,7 +105,7 @@ def _stack(record: ImageRecord, picture: Picture) -> Stack:
 
 
 def _overlap(record: ImageRecord, downsample: int, part: Region) -> Region | None:
-    """Return what a part of a slide shows of one image; None if nothing."""
+    """Return the part of one image that lies in a part of a slide, or None."""
     left_px, top_px = max(part.left_px, record.left_px), max(part.top_px, record.top_px)
     right_px = min(
         part.left_px + (part.width_px << downsample), record.left_px + record.width_px
@@ -153,7 +153,7 @@ class _Part:
         return strip
 
     def _touches(self, mask: Image.Image) -> bool:
-        """Say whether anything of the mask is here; strips of bare glass are many."""
+        """Return whether the strip contains any of the mask; many are bare glass."""
         left, top, right, bottom = self._box
         near = (int(left) - 2, int(top) - 2, int(right) + 3, int(bottom) + 3)
         return mask.crop(near).getbbox() is not None

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-#: rows of one strip: eight rows of 16-pixel blocks, one turn of restart markers
+#: rows of one strip: eight rows of 16-pixel blocks, one cycle of restart markers
 STRIP_PX: Final = 128
 
 _SOF0, _SOS, _EOI = b"\xff\xc0", b"\xff\xda", b"\xff\xd9"
@@ -26,8 +26,8 @@ def encode_strips(strips: Iterable[Image.Image], height_px: int, quality: int) -
     """Return strips from top to bottom as one baseline JPEG, 4:2:0.
 
     Every strip but the last has `STRIP_PX` rows. Each is encoded by itself with a
-    restart marker after every row of blocks; a decoder begins afresh there, so the
-    encoded data of all strips, joined by the marker that is due, is one scan.
+    restart marker after every row of blocks; a decoder resets there, so the
+    encoded data of all strips, joined by the next marker, is one scan.
     """
     head = b""
     scans: list[bytes] = []

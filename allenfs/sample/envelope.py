@@ -28,7 +28,7 @@ def answer_body(answer: Answer, form: str) -> bytes:
         "id": 0,
         "start_row": answer.start_row,
         "num_rows": len(answer.rows),
-        # What the original says without a count is not known: nobody may need it.
+        # What the original sends without a count is unknown, so nobody may need it.
         "total_rows": answer.total_rows if answer.options.count else 0,
     }
     if form == "json":
@@ -43,7 +43,7 @@ def answer_body(answer: Answer, form: str) -> bytes:
 
 
 def error_body(message: str, form: str) -> bytes:
-    """Write the envelope of a refused query; its `msg` is text, as recorded."""
+    """Write the envelope of a rejected query; its `msg` is text, as recorded."""
     numbers = {"id": 0, "start_row": 0, "num_rows": 0, "total_rows": 0}
     if form == "json":
         return _dumped({"success": False, **numbers, "msg": message})
@@ -57,7 +57,7 @@ def none_body() -> bytes:
 
 
 def cut_body(body: bytes) -> bytes:
-    """Leave out the second half of all rows, but keep the right `total_rows`."""
+    """Omit the second half of all rows, but state their full number."""
     envelope = json.loads(body)
     left = max(0, envelope["total_rows"] // 2 - envelope["start_row"])
     envelope["msg"] = envelope["msg"][:left]
@@ -65,7 +65,7 @@ def cut_body(body: bytes) -> bytes:
 
 
 def inflated_body(body: bytes) -> bytes:
-    """Announce two rows more than there are."""
+    """State two rows more than exist."""
     envelope = json.loads(body)
     return _dumped({**envelope, "total_rows": envelope["total_rows"] + 2})
 
@@ -121,10 +121,10 @@ def _xml_field(name: str, value: Value) -> str:
 def _fields(
     answer: Answer, joined: Joined, *, top: bool
 ) -> Iterator[tuple[str, Value]]:
-    """Yield the fields that `only` and `except` leave.
+    """Yield the fields that `only` and `except` select.
 
-    A bare name is a field of the rows on top, `table.field` one of any row of that
-    table. `only` says nothing about tables that it does not name.
+    A bare name is a field of the top-level rows, `table.field` one of any row of that
+    table. `only` does not affect tables that it does not name.
     """
     if not (answer.options.only or answer.options.hidden):
         yield from joined.entry.row.items()

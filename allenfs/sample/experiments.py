@@ -1,9 +1,9 @@
-"""What the database says of each data set beyond its images: plain data.
+"""The records of each data set, except its images: plain data.
 
 *Recorded* are: products 1, 3 and 5, the id of product 17, treatments 3, 5 and 16,
 planes, reference spaces, orientations of probes, the three equalizations, atlases with
-their graphs and groups, and what the section data sets 123, 479, 69289763 and 100055044
-say of themselves. The rest is invented: gene ids, specimens, probes, treatments 1 and
+their graphs and groups, and the fields of the section data sets 123, 479, 69289763 and
+100055044. The rest is invented: gene ids, specimens, probes, treatments 1 and
 21, the abbreviations of products 5, 12 and 17.
 """
 
@@ -49,7 +49,7 @@ GENES: Final = (
     (PROX1, "Prox1", "prospero homeobox 1", 19130, MOUSE_ORGANISM),
     (H2_K1, "H2-K1", "histocompatibility 2, K1, K region", 14972, MOUSE_ORGANISM),
     (NPY, "Npy", "neuropeptide Y", 109648, MOUSE_ORGANISM),
-    # Acronyms are told apart by their case: this one has no experiment here.
+    # Acronyms are case-sensitive: this one has no experiment here.
     (78, "CALB1", "calbindin 1, 28kDa", 793, HUMAN_ORGANISM),
 )
 
@@ -91,7 +91,7 @@ AGES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """What is known of a data set of sections; treatment None is none at all.
+    """The record of a data set of sections; treatment None means no treatment.
 
     The probe of a gene is antisense; a sense probe binds nothing and is a control.
     """
@@ -128,7 +128,7 @@ EXPERIMENTS: Final[dict[int, Experiment]] = {
     100076514: Experiment((DEV_MOUSE,), ISH, ADORA2A, age=P14),
 }
 
-#: recorded fields of two data sets, in place of made ones
+#: recorded fields of two data sets, in place of invented ones
 RECORDED_FIELDS: Final[dict[int, dict[str, str | int]]] = {
     123: {
         "sphinx_id": 136385,
@@ -157,7 +157,7 @@ NULL_LIST_DATA_SET_ID: Final = 123
 
 @dataclass(frozen=True, slots=True)
 class PlateSet:
-    """What is known of an atlas data set, and the plates nobody drew structures on."""
+    """The record of an atlas data set, and its plates without drawings."""
 
     atlases: tuple[int, ...]
     treatment: int

@@ -1,4 +1,4 @@
-"""Which fault comes next, for which image."""
+"""The order of planned faults, by image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Chance:
 
 
 class FaultPlan:
-    """Which fault comes next. Not thread-safe: its owner holds a lock."""
+    """The planned faults. Not thread-safe: the owner holds a lock."""
 
     def __init__(self) -> None:
         self._plans: list[_Plan] = []
@@ -46,7 +46,7 @@ class FaultPlan:
     def add_chance(
         self, share: float, faults: Sequence[Fault], dice: random.Random
     ) -> None:
-        """Let `share` of the requests that no plan is for have one of `faults`."""
+        """Give a `share` of the requests without a plan one of `faults`."""
         self._chance = _Chance(share, faults, dice)
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""Faults on request: what can go wrong with an answer, written on the real socket."""
+"""Faults on request: broken responses, written to the real socket."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class Fault(Enum):
-    """How a request is answered instead of the recorded way.
+    """A response in place of the recorded one.
 
-    What is said of a JPEG holds of the JSON, where a query is answered so.
+    What applies to a JPEG here also applies to the JSON of a query.
     """
 
     STATUS_204 = auto()
@@ -46,9 +46,9 @@ class Fault(Enum):
     EMPTY_BODY = auto()  # 200 image/jpeg, Content-Length: 0
     RESET_BEFORE = auto()  # RST instead of any byte
     RESET_MID_BODY = auto()  # RST after half of the promised body
-    SILENT = auto()  # reads the request and says nothing
-    DRIP_BODY = auto()  # half the JPEG, then one byte now and then, for ever
-    DRIP_HEADERS = auto()  # one header byte now and then, for ever
+    SILENT = auto()  # reads the request and never answers
+    DRIP_BODY = auto()  # half the JPEG, then a byte now and then, forever
+    DRIP_HEADERS = auto()  # a header byte now and then, forever
     REDIRECT_LOOP = auto()
     REDIRECT_OTHER_HOST = auto()
     REDIRECT_OTHER_PORT = auto()
@@ -74,7 +74,7 @@ _CHUNKED: Final = ("Transfer-Encoding", "chunked")
 _REDIRECTS: Final = {
     Fault.REDIRECT_LOOP: LOOP_TARGET,
     Fault.REDIRECT_OTHER_HOST: "http://other.invalid/cgi-bin/imageservice?mime=1",
-    # Port 1 has no listener anywhere: to follow there shows as a connect failure.
+    # Nothing listens on port 1: following the redirect fails to connect.
     Fault.REDIRECT_OTHER_PORT: "http://127.0.0.1:1/cgi-bin/imageservice?mime=1",
     Fault.REDIRECT_FILE: "file:///etc/passwd",
 }
@@ -92,7 +92,7 @@ _STATUSES: Final[dict[Fault, tuple[int, Fields]]] = {
 
 
 def needs_answer(fault: Fault) -> bool:
-    """Say whether the fault is made of the picture or the rows that were asked for."""
+    """Return whether the fault uses the requested image or rows."""
     return fault in _BODIES
 
 

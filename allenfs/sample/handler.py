@@ -49,7 +49,7 @@ def _draw_small(download: Download) -> bytes:
 
 
 def _drawn(download: Download) -> bytes:
-    """Draw; small pictures are kept, since test suites ask for them again and again."""
+    """Draw; small images are cached, because test suites request them repeatedly."""
     picture = download.picture
     if (picture.width_px or 0) * (picture.height_px or 0) <= _SMALL_PX:
         return _draw_small(download)
@@ -66,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        """Answer one request, of either leg or neither."""
+        """Answer one request: either leg of a download, or another one."""
         # A slow reader is not an idle connection: only waiting for a request is.
         self.connection.settimeout(None)
         self._answer()
@@ -76,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815 - as above
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Log where the base class would print on stderr."""
+        """Log, where the base class would print to stderr."""
         logger.debug(format, *args)
 
     def _answer(self) -> None:
@@ -107,7 +107,7 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = not wire.keep_alive
         if self.close_connection:
             # The base class keeps a reference to the socket here; a reset needs the
-            # socket really closed, before anybody shuts it down in good order.
+            # socket really closed, before it is shut down in an orderly way.
             self.rfile.close()
             self.connection.close()
 
@@ -199,7 +199,7 @@ class Handler(BaseHTTPRequestHandler):
             wire.chunks(body)
 
     def _queried(self, query: QueryTarget) -> bytes:
-        """Return the envelope; a refused query has one too, under the same status."""
+        """Return the envelope; a rejected query has one too, with the same status."""
         try:
             answer = self.backstage.evaluate(read_target(query))
         except QueryError as error:
@@ -208,7 +208,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def _offers_gzip(accept_encoding: str) -> bool:
-    """Say whether the client takes gzip; a weight of zero refuses it."""
+    """Return whether the client accepts gzip; a weight of zero rejects it."""
     for part in accept_encoding.lower().split(","):
         coding, _, weight = part.partition(";")
         if coding.strip() in ("gzip", "x-gzip", "*"):

@@ -1,4 +1,4 @@
-"""Rows in bulk, for those who try how a client bears a larger database."""
+"""Rows in bulk, to test clients with a larger database."""
 
 from __future__ import annotations
 

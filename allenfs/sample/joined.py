@@ -1,4 +1,4 @@
-"""Rows with others nested in them, and which part of them a page holds."""
+"""Rows with nested rows, and the part of them on a page."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def rows_of(joined: Joined, table: str) -> Iterator[Row]:
 
 
 def cut(rows: list[Joined], start: int, stop: int) -> list[Joined]:
-    """Return what is left of the rows if only some of their joined rows are taken."""
+    """Return the rows reduced to some of their joined rows."""
     kept = []
     at = 0
     for joined in rows:

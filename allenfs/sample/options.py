@@ -25,7 +25,7 @@ class OrderKey:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What stands in `rma::options`; None where nothing was said."""
+    """The content of `rma::options`; None if not given."""
 
     num_rows: int | Literal["all"] | None = None
     start_row: int = 0
@@ -36,12 +36,12 @@ class Options:
 
 
 def read_options(filters: tuple[Filter, ...]) -> Options:
-    """Read the options, of which the last one of a name counts.
+    """Read the options; if a name is repeated, the last one counts.
 
     Raises
     ------
     QueryError
-        An option that there is not, or a value that it cannot have.
+        An unknown option, or an invalid value.
     """
     num_rows: int | Literal["all"] | None = None
     start_row = 0

@@ -1,4 +1,4 @@
-"""What one request asks to be drawn, and which pixels of the image that is."""
+"""The parameters of one request, and the pixels of the image that they select."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class OutsideImageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Everything that one request asks for.
+    """All parameters of one request.
 
     `left_px` and `top_px` are full-resolution pixels of the slide, `width_px` and
     `height_px` pixels of the chosen tier; None is the default of the service.
@@ -104,8 +104,8 @@ def _clamp(
 ) -> tuple[int, int]:
     """Return start (full resolution) and size (tier) along one axis.
 
-    `image_px` and `bounds_px` are start and size of the image, and of the area that
-    can be shown, at full resolution. Sizes are rounded down, as every recorded size
+    `image_px` and `bounds_px` are start and size of the image, and of the visible
+    area, at full resolution. Sizes are rounded down, as every recorded size
     is, and never below one pixel.
     """
     first, last = bounds_px[0], sum(bounds_px)

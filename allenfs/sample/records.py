@@ -1,4 +1,4 @@
-"""The images that the sample service knows, under their ids."""
+"""The images of the sample service, by id."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class ImageRecord:
 
     `width_px` and `height_px` are full-resolution pixels. `left_px` and `top_px` say
     where on its slide the image begins: 0 for most sections, not 0 for atlas plates.
-    `slide` is shown where a region goes beyond the image; None if regions are clamped
-    to the image.
+    `slide` is what a region beyond the image shows; None if it is clipped at the
+    edges.
     """
 
     image_id: int

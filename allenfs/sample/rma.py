@@ -1,4 +1,4 @@
-"""A parsed query held against the database: which rows answer it, and how many."""
+"""Evaluate a parsed query on the database: matching rows and their number."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEFAULT_ROWS: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is not known of the original, and therefore to be chosen.
+    """Options for unknown behaviour of the original.
 
     `include_filters_rows`: a filter inside an include drops the rows on top that lead
     to nothing; otherwise it only empties their lists. `page_rows` caps a page, and
@@ -77,7 +77,7 @@ def evaluate(query: Query, database: Database, rules: Rules) -> Answer:
     Raises
     ------
     QueryError
-        A model, association, field or option that there is not.
+        An unknown model, association, field or option.
     """
     model = query.model
     if model not in MODELS:
@@ -189,7 +189,7 @@ def _joined_tables(steps: tuple[_Step, ...]) -> Iterator[str]:
 def _own_and_late(
     model: str, filters: tuple[Filter, ...], tables: set[str]
 ) -> tuple[list[_Test], list[_Test]]:
-    """Part the filters on own fields from those on `table.field` of a joined row."""
+    """Separate filters on own fields from those on `table.field` of a joined row."""
     own: list[_Test] = []
     late: list[_Test] = []
     for wanted in filters:
@@ -217,7 +217,7 @@ def _check_order(model: str, key: OrderKey, tables: set[str]) -> None:
 
 
 def _holds(test: _Test, pair: tuple[Joined, Joined]) -> bool:
-    """Say whether any joined row of that table passes."""
+    """Return whether any joined row of that table passes."""
     return any(test.of(row) for joined in pair for row in rows_of(joined, test.table))
 
 

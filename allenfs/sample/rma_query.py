@@ -1,4 +1,4 @@
-"""RMA text to a parsed query, with the line and column of what is wrong in it."""
+"""Parse RMA text into a query; errors have line and column."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SUFFIX = re.compile(r"\$(asc|desc)\b")
 
 
 class Place(NamedTuple):
-    """Where something stands in a query: lines from 1, columns from 0."""
+    """A position in a query: lines from 1, columns from 0."""
 
     line: int
     column: int
@@ -30,7 +30,7 @@ START: Final = Place(1, 0)
 
 
 class QueryError(ValueError):
-    """A query that the service refuses; the message is the one of its envelope."""
+    """A query that the service rejects; the message is that of its envelope."""
 
     def __init__(self, place: Place, what: str) -> None:
         super().__init__(f"line {place.line}, column {place.column}: {what}")
@@ -38,7 +38,7 @@ class QueryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """`[field$op values]`; without an operator it asks that there is a value."""
+    """`[field$op values]`; without an operator it requires a value."""
 
     field: str
     operator: str | None
@@ -58,7 +58,7 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a query says, not yet held against any schema."""
+    """A parsed query, not yet checked against a schema."""
 
     model: str | None = None
     place: Place = START
@@ -76,13 +76,13 @@ def parse_query(text: str) -> Query:
     Raises
     ------
     QueryError
-        With the place where reading had to stop.
+        With the position where parsing stopped.
     """
     return _Parser(text).query()
 
 
 def parse_include(text: str) -> tuple[Branch, ...]:
-    """Parse what stands behind `include=`: associations with commas between."""
+    """Parse the value of `include=`: associations separated by commas."""
     return _Parser(text).only_branches()
 
 
@@ -93,7 +93,7 @@ class _Parser:
         self._text = text
         self._at = 0
         if text.count("'") % 2:
-            # The original cuts the text into words first, and misses the second quote.
+            # The original tokenizes the text first, and misses the second quote.
             self._at = len(text)
             self._fail('mismatched character <EOF>; expecting "\'"')
 

@@ -27,7 +27,7 @@ _OPTIONS: Final = ("num_rows", "start_row", "order", "only", "except", "count")
 
 @dataclass(frozen=True, slots=True)
 class QueryTarget:
-    """Where a query comes from: the model and id of the path, if it names them."""
+    """The source of a query: the model and id in the path, if any."""
 
     model: str | None
     row_id: str | None
@@ -36,7 +36,7 @@ class QueryTarget:
 
 
 def query_target(target: str) -> QueryTarget | None:
-    """Return the parts of a query's target, or None if it is no query."""
+    """Return the parts of a query's target, or None if it is not a query."""
     parts = urlsplit(target)
     match = _PATH.fullmatch(parts.path)
     if match is None or match["form"] not in CONTENT_TYPES:
@@ -55,7 +55,7 @@ def read_target(target: QueryTarget) -> Query:
     Raises
     ------
     QueryError
-        The text is none, or asks for what the original does not have either.
+        The text is invalid, or uses something that the original does not have.
     """
     values = dict(parse_qsl(target.text, keep_blank_values=True))
     text = values.get("criteria", values.get("q", ""))

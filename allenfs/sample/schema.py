@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 @dataclass(frozen=True, slots=True)
 class Association:
-    """How the rows of one model lead to those of another.
+    """How the rows of one model link to those of another.
 
     There are three ways: `field` is a field of this model that holds the other's id;
     `target_field` is a field of the other model that holds this one's id; `link` is
@@ -241,5 +241,5 @@ def find_association(model: str, name: str) -> Association | None:
 
 
 def has_field(model: str, name: str) -> bool:
-    """Say whether the rows of a model have that field."""
+    """Return whether the rows of a model have that field."""
     return any(name in MODELS[part].fields for part in concrete(model))

@@ -1,4 +1,4 @@
-"""The data sets that make the database worth a query: long, failed, out of order.
+"""Data sets for testing queries: long, failed, out of order.
 
 Ids are invented unless marked *recorded*; section images are made by rule.
 """
@@ -45,7 +45,7 @@ def _images(
 
 
 def _size(plane: Plane, along: float) -> tuple[float, float]:
-    """Return the size of a section so far along the brain, 0 to 1."""
+    """Return the size of a section at a relative position along the brain, 0 to 1."""
     (end_across, end_down), (across, down) = _SIZES[plane]
     bulge = math.sin(math.pi * along) ** 0.5
     return (
@@ -92,7 +92,7 @@ SERIES: Final[tuple[DataSet, ...]] = (
         LONG_DATA_SET_ID,
         "coronal",
         "Mouse Brain, Adora2a",
-        # half as large as a mouse brain is: tests and the bench copy all 60
+        # half the size of a mouse brain: tests and the benchmark copy all 60
         _images("coronal", 72083105, range(20, 500, 8), scale=0.5),
     ),
     _ish(

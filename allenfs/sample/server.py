@@ -1,4 +1,4 @@
-"""The sample service on a loopback port: what a mount and a test talk to."""
+"""The sample service on a loopback port, for mounts and tests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _Request = socket.socket | tuple[bytes, socket.socket]
 
 _HOST: Final = "127.0.0.1"
 _POLL_S: Final = 0.05
-#: how long close() waits for answers under way; their threads are daemons anyway
+#: how long close() waits for responses in progress; their threads are daemons
 _CLOSE_S: Final = 5.0
 
 
@@ -53,7 +53,7 @@ class SampleService:
     query_latency_s
         The same before the answer to a query.
     database
-        What queries are answered from; without one, the database of the sample.
+        The data for queries; by default, the database of the sample.
     include_filters_rows
         A filter inside an include also drops the rows that lead to nothing by it.
     page_rows
@@ -86,7 +86,7 @@ class SampleService:
         self._server: _Server | None = None
 
     def start(self) -> None:
-        """Listen, and serve from daemon threads.
+        """Listen, and serve in daemon threads.
 
         OSError if the port is taken, ProcessLimitError if no thread can be started.
         """
@@ -166,12 +166,12 @@ class SampleService:
         self._stage.running.clear()
 
     def resume(self) -> None:
-        """Let the held answers go."""
+        """Release the held answers."""
         self._stage.running.set()
 
     @property
     def image_requests(self) -> int:
-        """Image downloads asked for so far; a redirect's second leg is not counted."""
+        """Image downloads requested so far, not counting a redirect's second leg."""
         return len(self.requested)
 
     @property
@@ -186,7 +186,7 @@ class SampleService:
 
     @property
     def query_requests(self) -> int:
-        """Queries asked so far, also those that were refused or failed."""
+        """Queries so far, including rejected and failed ones."""
         return len(self.queried)
 
     @property
@@ -215,7 +215,7 @@ class SampleService:
         return self._stage.traffic.connections
 
     def reset_counters(self) -> None:
-        """Start all counts again."""
+        """Reset all counts."""
         self._stage.traffic.reset()
 
 
@@ -223,7 +223,7 @@ class _Server(ThreadingHTTPServer):
     """Threads and sockets of one started service."""
 
     daemon_threads = True
-    # 50 clients at once come faster than one thread accepts them.
+    # 50 clients can connect faster than one thread accepts them.
     request_queue_size = 128
 
     def __init__(self, address: tuple[str, int], stage: Stage) -> None:
@@ -240,7 +240,7 @@ class _Server(ThreadingHTTPServer):
         self.server_name, self.server_port = _HOST, self.server_address[1]
 
     def process_request(self, request: _Request, client_address: object) -> None:
-        """Count the connection, and keep it in mind until it is closed."""
+        """Count the connection, and track it until it is closed."""
         self._traffic.count_connection()
         connection = cast("socket.socket", request)
         with self._changed:
@@ -248,7 +248,7 @@ class _Server(ThreadingHTTPServer):
         try:
             super().process_request(request, client_address)
         except RuntimeError as error:
-            # no more threads: the client is not answered, and may come again
+            # no more threads: drop the client, which may retry
             if not self._has_warned:
                 logger.warning("a connection is closed at once: %s", error)
             self._has_warned = True
@@ -262,7 +262,7 @@ class _Server(ThreadingHTTPServer):
             self._changed.notify_all()
 
     def handle_error(self, request: _Request, client_address: object) -> None:
-        """Stay silent about clients that go away; log what is a bug."""
+        """Ignore clients that disconnect; log bugs."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             logger.error("request %s from %s", request, client_address, exc_info=error)

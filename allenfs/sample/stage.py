@@ -1,4 +1,4 @@
-"""What the handlers of one service share: counters, faults, database, curtain."""
+"""State shared by the handlers of one service: counters, faults, database, hold."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _POLL_S: Final = 0.05
 
 
 class Stage:
-    """The state of one service, for all of its connections at once."""
+    """The state of one service, shared by all connections."""
 
     def __init__(
         self,
@@ -68,14 +68,14 @@ class Stage:
             self._query_plan.add(fault, image_id=None, times=times)
 
     def fail_sometimes(self, share: float, faults: Sequence[Fault], seed: int) -> None:
-        """Give a share of all answers a fault, by dice that fall the same again."""
+        """Give a share of all answers a fault, chosen by a seeded generator."""
         dice = random.Random(seed)  # noqa: S311 - of faults, not of secrets
         with self._lock:
             self._plan.add_chance(share, faults, dice)
             self._query_plan.add_chance(share, faults, dice)
 
     def heal(self) -> None:
-        """Forget all faults, and end the answers that are being one."""
+        """Forget all faults, and end the faulty answers in progress."""
         with self._lock:
             self._plan.clear()
             self._query_plan.clear()
@@ -109,7 +109,7 @@ class Stage:
         return evaluate(query, self._database, self._rules)
 
     def pauser(self) -> Callable[[float], bool]:
-        """Return a sleep that is true when open-ended answers are to end."""
+        """Return a sleep function: true means that open-ended answers should end."""
         with self._lock:
             return self._ended.wait
 

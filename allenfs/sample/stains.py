@@ -29,7 +29,7 @@ Color = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Paint on what lies below, as far as the mask, 0 to 255, lets it.
+    """A layer painted on those below, through a mask of 0 to 255.
 
     `edge` masks stay sharp however much they are enlarged, `cells` are seen as cells
     only, `soft` ones are just enlarged.
@@ -67,7 +67,7 @@ STAINS: Final = {
     ),
 }
 
-#: where a gene is expressed, 0 to 1, by data set; elsewhere hardly at all
+#: expression of a gene by region, 0 to 1, for each data set; low elsewhere
 EXPRESSION: Final[dict[int, dict[str, float]]] = {
     69782969: {  # Pdyn
         "dentate gyrus": 1.0,
@@ -162,7 +162,7 @@ def _photograph(record: ImageRecord) -> Stack:
     )
     layers = [Layer(paper, tissue, "edge")]
     if record.style in ("ish", "connectivity"):
-        # What is strongly stained is so between its cells, too.
+        # Strong staining also shows between the cells.
         layers.append(Layer(stain.ink, _gray(0.45 * cells**1.3), "soft"))
     layers.append(Layer(stain.ink, _gray(cells), "cells"))
     return Stack(stain.glass, tuple(layers))

@@ -1,4 +1,4 @@
-"""Request targets of the sample service: what a query asks, where a redirect goes."""
+"""Request targets of the sample service: parsing queries, building redirects."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NUMBER = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
 class BadRequestError(ValueError):
-    """A parameter is malformed, or is not one of this service's."""
+    """A parameter is malformed, or unknown to this service."""
 
 
 class UnknownImageError(LookupError):
@@ -41,20 +41,20 @@ class UnknownImageError(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """An image and what is asked of it."""
+    """An image and the parameters of its request."""
 
     record: ImageRecord
     picture: Picture
 
 
 def is_image_request(target: str) -> bool:
-    """Say whether `target` is the first leg of an image download."""
+    """Return whether `target` is the first leg of an image download."""
     match = _DOWNLOAD_PATH.fullmatch(urlsplit(target).path)
     return match is not None and match[1] in _ENDPOINTS
 
 
 def image_id_of(target: str) -> int | None:
-    """Return the image id in a first-leg target, or None if it is no number."""
+    """Return the image id in a first-leg target, or None if it is not a number."""
     match = _DOWNLOAD_PATH.fullmatch(urlsplit(target).path)
     return int(match[2]) if match and re.fullmatch(r"\d{1,18}", match[2]) else None
 
@@ -87,7 +87,7 @@ def parse_download(target: str) -> Download:
 
 
 def location_of(download: Download) -> str:
-    """Return the second leg's target, which carries all that is needed to draw."""
+    """Return the second leg's target, which contains all parameters."""
     record, picture = download.record, download.picture
     variant = picture.view or "primary"
     if picture.annotation:
@@ -155,7 +155,7 @@ def _resolved(record: ImageRecord, picture: Picture) -> Download:
 
 
 def _picture(service: Service, values: dict[str, str]) -> Picture:
-    """Read the parameters; names that nobody knows are ignored, as by the original."""
+    """Read the parameters; unknown names are ignored, as by the original."""
     return Picture(
         view=_view(values),
         downsample=_integer(values, "downsample", 0, MAX_DOWNSAMPLE) or 0,

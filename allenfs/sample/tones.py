@@ -34,7 +34,7 @@ _MAPS: Final[tuple[tuple[Color, ...], ...]] = (
 
 
 def toned(image: Image.Image, record: ImageRecord, picture: Picture) -> Image.Image:
-    """Return the image through the filters that the picture asks for."""
+    """Return the image with the picture's filters applied."""
     fluorescent = record.style == "connectivity"
     if picture.range is not None:
         top = _FLUORESCENCE_TOP if fluorescent else _BYTE

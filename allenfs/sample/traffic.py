@@ -1,4 +1,4 @@
-"""What the sample service has been asked so far: thread-safe counters."""
+"""Thread-safe counters of the sample service's requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Asked(Enum):
-    """What a request is for."""
+    """The kind of a request."""
 
     IMAGE = auto()
     QUERY = auto()
@@ -69,7 +69,7 @@ class Traffic:
             return self._peak_all
 
     def reset(self) -> None:
-        """Forget everything but what is under way, which is the new peak."""
+        """Reset everything except requests in progress, which are the new peak."""
         with self._lock:
             for asked in Asked:
                 self._targets[asked].clear()
@@ -94,8 +94,9 @@ class Traffic:
     ) -> Iterator[Callable[[], None]]:
         """Count one query, or either leg of a download, as under way in the block.
 
-        Not any more once `is_given_up` says that its client has gone: who gives one
-        up and asks the next has one under way, whenever this side notices.
+        It stops counting once `is_given_up` reports that its client has gone: a client
+        that aborts a request and sends the next has one in progress, whenever the
+        server notices.
 
         Yields a function that ends the count earlier: it is called just before the
         last bytes are sent, since a client that has them may ask for the next image
@@ -119,6 +120,6 @@ class Traffic:
             done()
 
     def _count(self) -> tuple[int, int]:
-        """Return the images, and all requests, that somebody waits for."""
+        """Return the number of images, and of all requests, in progress."""
         awaited = [one for one in self._under_way if not one.is_given_up()]
         return sum(one.asked is Asked.IMAGE for one in awaited), len(awaited)

@@ -1,4 +1,4 @@
-"""One HTTP answer, written byte by byte on the real socket, well-formed or not."""
+"""One HTTP response, written byte by byte to the real socket, well-formed or not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Field = tuple[str, str]
 Fields = tuple[Field, ...]
 
 _CHUNK_BYTES: Final = 64 * 1024
-#: how often an open-ended answer looks whether it may end
+#: how often an open-ended answer checks whether it may end
 _LOOK_S: Final = 0.05
 
 
@@ -28,9 +28,9 @@ class Wire:
     connection
         The accepted socket.
     pause
-        Waits for that many seconds; true when the answer is to end at once.
+        Waits the given seconds; returns true if the answer should end at once.
     without_body
-        The request was HEAD: bodies are swallowed.
+        The request was HEAD: bodies are not sent.
     before_last
         Called before the last bytes of a whole answer are sent.
     """
@@ -92,7 +92,7 @@ class Wire:
             self.raw(b"0\r\n\r\n")
 
     def page(self, status: int, text: str, fields: Fields = ()) -> None:
-        """Send a whole HTML page that says the status and `text`."""
+        """Send a complete HTML page with the status and `text`."""
         title = f"{status} {HTTPStatus(status).phrase}"
         page = (
             "<!DOCTYPE HTML>\n"
@@ -105,7 +105,7 @@ class Wire:
         self.body(page)
 
     def drip(self, pieces: Iterable[bytes]) -> None:
-        """Send the pieces, one now and then, until it is over or nobody listens."""
+        """Send the pieces, one now and then, until stopped or the client has gone."""
         for piece in pieces:
             if self._pause(_LOOK_S) or is_given_up(self._connection):
                 break
@@ -113,7 +113,7 @@ class Wire:
         self.end()
 
     def flood(self, pieces: Iterable[bytes]) -> None:
-        """Send the pieces as fast as they are read, until it is over."""
+        """Send the pieces as fast as they are read, until stopped."""
         for piece in pieces:
             if self._pause(0):
                 break
@@ -121,13 +121,13 @@ class Wire:
         self.end()
 
     def silence(self) -> None:
-        """Say nothing until it is over or the client has gone."""
+        """Send nothing until stopped or the client has gone."""
         while not (self._pause(_LOOK_S) or is_given_up(self._connection)):
             pass
         self.end()
 
     def end(self) -> None:
-        """Let the connection be closed when this answer is done."""
+        """Close the connection after this answer."""
         self.keep_alive = False
 
     def reset(self) -> None:
@@ -139,7 +139,7 @@ class Wire:
 
 
 def is_given_up(connection: socket.socket) -> bool:
-    """Say whether the client has closed or reset its end."""
+    """Return whether the client has closed or reset its end."""
     try:
         return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
     except BlockingIOError:
