@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from allenfs.catalog.entries import Entry, Folder, Picture, Sheet
+from allenfs.catalog.entries import Folder, Picture, Sheet
 from allenfs.errors import NoAttributeError
 from allenfs.text import iso_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from allenfs.filesystem.filesystem import Filesystem
     from allenfs.model.sheets import Request
     from allenfs.store.sealed_file import Facts
 
@@ -19,16 +20,6 @@ SHA256_ATTRIBUTE = "user.allenfs.sha256"
 FETCHED_ATTRIBUTE = "user.allenfs.fetched"
 SIZE_KNOWN_ATTRIBUTE = "user.allenfs.size_known"
 ERROR_ATTRIBUTE = "user.allenfs.error"
-
-
-class Filesystem(Protocol):
-    """Resolves paths."""
-
-    def entry(self, path: str, *, interrupted: Callable[[], bool]) -> Entry:
-        """Return the entry of a path, or raise."""
-
-    def is_size_known(self, path: str, request: Request) -> bool:
-        """Return whether `stat` shows the exact size of an image."""
 
 
 class Images(Protocol):
