@@ -260,7 +260,7 @@ def test_a_broken_picture_leaves_its_cell_empty_until_the_sheet_is_evicted(
 ) -> None:
     with Mounted(tmp_path, service.url) as mounted:
         whole = (mounted / SMALL / SHEET).read_bytes()
-    with Mounted(tmp_path / "b", service.url, warnings=["no JPEG"]) as mounted:
+    with Mounted(tmp_path / "b", service.url, warnings=["not a JPEG"]) as mounted:
         service.reset_counters()
         service.fail(Fault.NOT_A_JPEG, image_id=71663120)
         file = mounted / SMALL / SHEET
@@ -288,7 +288,7 @@ def test_a_broken_picture_leaves_its_cell_empty_until_the_sheet_is_evicted(
 def test_where_no_picture_is_there_is_no_sheet(
     tmp_path: Path, service: SampleService, fault: Fault, number: int
 ) -> None:
-    with Mounted(tmp_path, service.url, warnings=["HTTP 404", "no JPEG"]) as mounted:
+    with Mounted(tmp_path, service.url, warnings=["HTTP 404", "not a JPEG"]) as mounted:
         service.fail(fault)
         assert errno_of_open(mounted / SMALL / SHEET) == number
         assert not kept_sheets(mounted)
