@@ -17,7 +17,7 @@ from allenfs.fetch.readahead import ReadAhead
 from allenfs.filesystem.filesystem import Filesystem
 from allenfs.filesystem.handles import Handles
 from allenfs.filesystem.own_files import OwnFiles
-from allenfs.filesystem.status import Sources, Status
+from allenfs.filesystem.status_reporter import Sources, StatusReporter
 from allenfs.filesystem.xattrs import ExtendedAttributes
 from allenfs.model.tree import LOG_FILE, STATUS_FILE
 from allenfs.service.client import AllenService
@@ -28,7 +28,7 @@ from allenfs.store.record_files import Shelf
 
 if TYPE_CHECKING:
     from allenfs.config import ServiceSettings, StoreSettings
-    from allenfs.filesystem.status import Mounted
+    from allenfs.filesystem.status_reporter import Mounted
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,12 @@ def assemble(
     own_files = None
     if mounted is not None:
         sources = Sources(activity, turns, store, shelf, handles, trouble)
-        status = Status(
+        status = StatusReporter(
             mounted, service_settings, store_settings, sources, proxy=service.proxy
         )
-        own_files = OwnFiles({STATUS_FILE: status.taken, LOG_FILE: mounted.log.taken})
+        own_files = OwnFiles(
+            {STATUS_FILE: status.document, LOG_FILE: mounted.log.taken}
+        )
     filesystem = Filesystem(
         fetcher,
         catalog,

@@ -169,10 +169,14 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 _LATEST_S = 253_402_300_799
 
 
+def utc_time(time_ns: int) -> dt.datetime:
+    """Return a time (nanoseconds since the epoch) in UTC, to the second."""
+    return _EPOCH + dt.timedelta(seconds=min(max(0, time_ns // 10**9), _LATEST_S))
+
+
 def iso_time(time_ns: int) -> str:
     """Return a time (nanoseconds since the epoch) as ISO 8601, UTC, to the second."""
-    seconds = min(max(0, time_ns // 10**9), _LATEST_S)
-    return f"{_EPOCH + dt.timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{utc_time(time_ns):%Y-%m-%dT%H:%M:%SZ}"
 
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ class Process(NamedTuple):
     pid_namespace: str
 
     @classmethod
-    def told(cls, text: str) -> Process:
+    def parse(cls, text: str) -> Process:
         """Parse what a mount reports; raises ValueError."""
         pid, started_ticks, pid_namespace = text.split()
         return cls(int(pid), int(started_ticks), pid_namespace)
@@ -47,7 +47,7 @@ class Process(NamedTuple):
         """Whether it is in the PID namespace of this process."""
         return self.pid_namespace == _pid_namespace()
 
-    def opened(self, owner: int | None) -> int | None:
+    def pidfd(self, owner: int | None) -> int | None:
         """Return a pidfd to signal the process with: see pidfd_open(2).
 
         None if it is not visible, has ended, may not be signalled, or is not an

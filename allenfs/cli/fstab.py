@@ -205,7 +205,7 @@ def _run(parsed: argparse.Namespace) -> None:
 
 
 def _is_there(place: Path, source: str) -> bool:
-    return mountpoint.source(place) == source and not mountpoint.is_dead(place)
+    return mount_table.source(place) == source and liveness(place) is not Liveness.DEAD
 
 
 def _say(error: Exception, exit_code: int) -> int:

@@ -1,4 +1,4 @@
-"""``allenfs status``: what the mounts do."""
+"""``allenfs status``: the status of mounts."""
 
 from __future__ import annotations
 
@@ -14,30 +14,29 @@ from allenfs.errors import StatusError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
     from pathlib import Path
 
-SUMMARY = "tell what a mount does: service, store, downloads, failures"
+SUMMARY = "show the status of mounts: service, store, downloads, failures"
 
 _EXIT_FAILED = 1
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument(
         "--json",
         action="store_true",
-        help="as JSON: one object of MOUNTPOINT, else a list of all mounts",
+        help="print JSON: an object for MOUNTPOINT, a list for all mounts",
     )
-    parser.add_argument(
-        "--watch", action="store_true", help="again and again, until Ctrl-C"
-    )
+    parser.add_argument("--watch", action="store_true", help="repeat until Ctrl-C")
     parser.add_argument(
         "--interval",
         type=arguments.checked(config.parse_seconds),
         default=1.0,
         metavar="S",
-        help="seconds between two looks of --watch (default %(default)g)",
+        help="seconds between updates of --watch (default %(default)g)",
     )
     parser.add_argument(
         "mountpoint",
@@ -53,9 +52,9 @@ def run(parsed: argparse.Namespace) -> int:
     return _watch(parsed) if parsed.watch else _look(parsed)
 
 
-def _look(parsed: argparse.Namespace) -> int:
-    told, errors = _asked(parsed)
-    _print(told)
+def _print_once(parsed: argparse.Namespace) -> int:
+    shown, errors = _collected(parsed)
+    _print(shown)
     for error in errors:
         print(f"allenfs: {error}", file=sys.stderr)
     return _EXIT_FAILED if errors else 0
@@ -66,8 +65,8 @@ def _watch(parsed: argparse.Namespace) -> int:
     is_first = True
     try:
         while True:
-            told, errors = _asked(parsed)
-            lines = [*told, *(f"allenfs: {error}" for error in errors)]
+            shown, errors = _collected(parsed)
+            lines = [*shown, *(f"allenfs: {error}" for error in errors)]
             if in_place:
                 _redraw(lines, is_first=is_first)
             else:
@@ -78,30 +77,31 @@ def _watch(parsed: argparse.Namespace) -> int:
         return 0
 
 
-def _asked(parsed: argparse.Namespace) -> tuple[list[str], list[StatusError]]:
-    """Return lines of all mounts that tell, and why the others do not.
+def _collected(parsed: argparse.Namespace) -> tuple[list[str], list[StatusError]]:
+    """Return the lines to print, and the errors of mounts without a status.
 
     Raises
     ------
     StatusError
-        There is one alone, and it does not; or there is none.
+        There is no mount; or there is only one, and it has no status.
     """
-    from allenfs.mount import mountpoint  # noqa: PLC0415 - a light command line
+    from allenfs.mount import mount_table  # noqa: PLC0415 - a light command line
 
+    lines_of = _json_lines if parsed.json else _page_lines
     if parsed.mountpoint is not None:
-        return _lines(parsed.mountpoint, as_json=parsed.json), []
-    places = mountpoint.own_mounts()
+        return lines_of(parsed.mountpoint), []
+    places = mount_table.own_mounts()
     if not places:
-        msg = "nothing is mounted by this user: see allenfs mount"
+        msg = "this user has no mounts: see allenfs mount"
         raise StatusError(msg)
-    told = [
-        one
-        for place in places
-        if isinstance(one := _lines_or_error(place, as_json=parsed.json), list)
-        or mountpoint.is_mounted(place)  # else it was unmounted just now
+    found = {place: _or_error(lines_of, place) for place in places}
+    pages = [page for page in found.values() if isinstance(page, list)]
+    errors = [
+        error
+        for place, error in found.items()
+        # else it was unmounted just now
+        if isinstance(error, StatusError) and mount_table.is_mounted(place)
     ]
-    pages = [one for one in told if not isinstance(one, StatusError)]
-    errors = [one for one in told if isinstance(one, StatusError)]
     if not pages and len(errors) == 1:
         raise errors[0]
     if parsed.json:
@@ -110,25 +110,33 @@ def _asked(parsed: argparse.Namespace) -> tuple[list[str], list[StatusError]]:
     return [line for page in pages for line in ("", *page)][1:], errors
 
 
-def _lines_or_error(place: Path, *, as_json: bool) -> list[str] | StatusError:
+def _or_error(
+    lines_of: Callable[[Path], list[str]], place: Path
+) -> list[str] | StatusError:
     try:
-        return _lines(place, as_json=as_json)
+        return lines_of(place)
     except StatusError as error:
         return error
 
 
-def _lines(place: Path, *, as_json: bool) -> list[str]:
+def _page_lines(place: Path) -> list[str]:
     from allenfs.cli import status_page  # noqa: PLC0415
-    from allenfs.mount import mount_status  # noqa: PLC0415
+    from allenfs.mount import probe  # noqa: PLC0415
 
-    data = mount_status.read(place)
-    status = mount_status.parse(data, place)
-    if as_json:
-        return data.decode("ascii").splitlines()
+    return status_page.page(probe.status(place))
+
+
+def _json_lines(place: Path) -> list[str]:
+    """Return any JSON object as it is: it may come from a newer version."""
+    from allenfs.filesystem.status import json_object  # noqa: PLC0415
+    from allenfs.mount import probe  # noqa: PLC0415
+
+    data = probe.status_json(place)
     try:
-        return status_page.page(status)
-    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
-        raise mount_status.unreadable(place) from None
+        json_object(data)
+    except ValueError:
+        raise probe.unreadable(place) from None
+    return data.decode("ascii").splitlines()
 
 
 def _print(lines: list[str]) -> None:
@@ -139,7 +147,7 @@ def _redraw(lines: list[str], *, is_first: bool) -> None:
     columns, rows = shutil.get_terminal_size()
     if is_first:
         sys.stdout.write(_HOME + _CLEAR_BELOW)
-    # the last row stays free for what is said at the end
+    # keep the last row free for a final message
     shown = [f"{line[: columns - 1]}{_CLEAR_LINE}" for line in lines[: rows - 1]]
     sys.stdout.write(_HOME)
     _print(shown)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from allenfs import config
 from allenfs.cli import arguments
 from allenfs.errors import PathNotFoundError
-from allenfs.mount import mountpoint
+from allenfs.mount import mount_table
 
 if TYPE_CHECKING:
     import argparse
@@ -39,7 +39,7 @@ def run(parsed: argparse.Namespace) -> None:
 def _below_mountpoint(text: str) -> str:
     """Return a path relative to the mount that it is in, or as it is."""
     path = arguments.absolute_path(text)
-    for place in mountpoint.mounted():
+    for place in mount_table.mounted():
         if path.is_relative_to(place):
             return str(path.relative_to(place))
     return text

@@ -25,16 +25,11 @@ from allenfs.errors import (
     ProcessLimitError,
 )
 from allenfs.filesystem.recent_log import RecentLog
-from allenfs.filesystem.status import Mounted
+from allenfs.filesystem.status_reporter import Mounted
 from allenfs.mount import notify, verbosity
-from allenfs.mount.mountpoint import (
-    SUBTYPE,
-    claimed,
-    clear_dead,
-    is_automount,
-    is_mounted,
-    serving_pid,
-)
+from allenfs.mount.claim import claimed, clear_dead
+from allenfs.mount.mount_table import SUBTYPE, is_automount, is_mounted
+from allenfs.mount.probe import serving_pid
 from allenfs.service import threads
 from allenfs.text import safe_logger
 

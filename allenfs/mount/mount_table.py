@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+SUBTYPE = "allenfs"
+
+_KIND = f"fuse.{SUBTYPE}"
 _PROC = Path("/proc")
 _OWN_TABLE = _PROC / "self/mountinfo"
 # Tags of mounts that receive mounts and unmounts from another peer group.
@@ -50,6 +53,58 @@ class Mount(NamedTuple):
 def mounts() -> list[Mount]:
     """Return the mounts of this process' mount namespace, the oldest first."""
     return _parsed(_OWN_TABLE.read_bytes())
+
+
+def is_mounted(mountpoint: Path) -> bool:
+    """Whether the topmost mount there is an allenfs, alive or dead."""
+    return mount_at(mountpoint) is not None
+
+
+def mount_at(mountpoint: Path) -> Mount | None:
+    """Return the topmost mount there if it is an allenfs, alive or dead."""
+    mount = _table().get(resolved(mountpoint))
+    return mount if mount is not None and mount.kind == _KIND else None
+
+
+def mounted() -> list[Path]:
+    """Return the mountpoints of allenfs that no other mount covers."""
+    return [place for place, mount in _table().items() if mount.kind == _KIND]
+
+
+def is_automount(mountpoint: Path) -> bool:
+    """Whether there is an autofs mount, whose first user triggers the real mount.
+
+    Other processes that open it block until then, except the process group that mounts.
+    """
+    mount = _table().get(resolved(mountpoint))
+    return mount is not None and mount.kind == "autofs"
+
+
+def source(mountpoint: Path) -> str | None:
+    """Return the source of the allenfs that is mounted there, if any."""
+    mount = mount_at(mountpoint)
+    return mount.source if mount else None
+
+
+def own_mounts() -> list[Path]:
+    """Return those of `mounted` that belong to this user, sorted."""
+    table = _table()
+    return sorted(place for place in mounted() if table[place].owner == os.geteuid())
+
+
+def _table() -> dict[Path, Mount]:
+    """Return the topmost mount of each mountpoint."""
+    return {mount.place: mount for mount in mounts()}
+
+
+def resolved(mountpoint: Path) -> Path:
+    """Return the absolute path without symlinks; does not `stat` the mount itself."""
+    place = Path(os.path.realpath(mountpoint.parent), mountpoint.name)
+    try:
+        os.readlink(place)
+    except OSError:
+        return place
+    return Path(os.path.realpath(place))
 
 
 def other_mount_of(mount: Mount) -> Mount | None:

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from allenfs.mount.mountpoint import serving_pid
+from allenfs.mount.probe import serving_pid
 from allenfs.service import threads
 from allenfs.text import printable, safe_logger
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import os
 import select
+import shutil
 import signal
-from typing import TYPE_CHECKING
+import subprocess
+from typing import TYPE_CHECKING, NamedTuple
 
 from allenfs.adapters.serving import PROCESS_ATTRIBUTE, Process
 from allenfs.errors import UnmountError
-from allenfs.mount.mount_table import mounts, other_mount_of
-from allenfs.mount.mountpoint import detach, in_time, mount_at
+from allenfs.mount.mount_table import mount_at, mounts, other_mount_of, resolved
+from allenfs.mount.probe import Liveness, ask, liveness_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,14 +25,28 @@ if TYPE_CHECKING:
 
 # Unmounting takes at most 5 s: 2 to identify the daemon, 2 for it to end.
 _END_S = 2.0
+_MNT_DETACH = 2  # umount(2)
+
+
+class Refusal(NamedTuple):
+    """Why a mount could not be detached.
+
+    Attributes
+    ----------
+    is_busy : bool
+        The mount is in use; it can still be detached lazily.
+    """
+
+    reason: str
+    is_busy: bool
 
 
 def unmount(mountpoint: Path) -> str | None:
     """Unmount, and wait for the daemon to end.
 
-    Downloads in flight are cancelled, and processes waiting for them get EINTR. A
-    daemon that also serves another mount, or cannot be identified, is not killed: the
-    mount is only detached.
+    Running downloads are cancelled; processes waiting for them get EINTR. A daemon
+    that also serves another mount, or cannot be identified, is not killed: the mount
+    is only detached.
 
     Returns
     -------
@@ -37,31 +55,30 @@ def unmount(mountpoint: Path) -> str | None:
     Raises
     ------
     UnmountError
-        Nothing of allenfs is mounted there, or it cannot be unmounted.
+        No allenfs is mounted there, or it cannot be unmounted.
     """
     mount = mount_at(mountpoint)
     if mount is None:
         msg = f"no allenfs is mounted on {mountpoint}"
         raise UnmountError(msg)
-    said = _asked(mountpoint)
-    told = said if isinstance(said, Process) else None
-    with _opened(told, mount.owner) as process:
+    reply = _ask_process(mountpoint)
+    with _pidfd(reply, mount.owner) as process:
         other = other_mount_of(mount)
         refusal = detach(mountpoint)
         if refusal and not refusal.is_busy:
-            raise UnmountError(refusal.said)
+            raise UnmountError(refusal.reason)
         if refusal and (process is None or other is not None):
             _detach_lazily(mountpoint)
-            return _what_goes_on(mountpoint, said, other, was_busy=True)
+            return _still_running(mountpoint, reply, other, was_busy=True)
         if process is None:
-            return _what_goes_on(mountpoint, said, other, was_busy=False)
+            return _still_running(mountpoint, reply, other, was_busy=False)
         if refusal:
             # busy: on SIGTERM the daemon cancels downloads and detaches
             _signal(process, signal.SIGTERM)
         if not _has_ended(process, _END_S):
             other = other_mount_of(mount)  # namespaces may have changed
             if other is not None:
-                return _what_goes_on(mountpoint, said, other, was_busy=False)
+                return _still_running(mountpoint, reply, other, was_busy=False)
             _signal(process, signal.SIGKILL)
             _has_ended(process, _END_S)
     left = mount_at(mountpoint)
@@ -70,16 +87,53 @@ def unmount(mountpoint: Path) -> str | None:
     return None
 
 
-def _asked(mountpoint: Path) -> Process | Exception | None:
-    """Ask the mount which process serves it: an error if it is dead, None if silent."""
-    return in_time(
-        lambda: Process.told(os.getxattr(mountpoint, PROCESS_ATTRIBUTE).decode("ascii"))
+def detach(mountpoint: Path, *, lazily: bool = False) -> Refusal | None:
+    """Detach a mount from the tree, without waiting for its daemon."""
+    place = resolved(mountpoint)
+    if os.geteuid() == 0:
+        # umount(8) would stat the mountpoint, and hang if the daemon is stopped
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.umount2(os.fsencode(place), _MNT_DETACH if lazily else 0) == 0:
+            return None
+        error = ctypes.get_errno()
+        return Refusal(f"{mountpoint}: {os.strerror(error)}", error == errno.EBUSY)
+    helper = shutil.which("fusermount3") or shutil.which("fusermount")
+    if helper is None:
+        reason = "neither fusermount3 nor fusermount is installed"
+        return Refusal(reason, is_busy=False)
+    try:
+        done = subprocess.run(  # noqa: S603 - no shell
+            [helper, "-uz" if lazily else "-u", str(place)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError as failure:
+        reason = f"{helper} cannot be started: {failure.strerror}"
+        return Refusal(reason, is_busy=False)
+    if done.returncode == 0:
+        return None
+    reason = done.stderr.strip() or f"{mountpoint} cannot be unmounted"
+    return Refusal(reason, is_busy=os.strerror(errno.EBUSY) in reason)
+
+
+def _detach_lazily(mountpoint: Path) -> None:
+    refusal = detach(mountpoint, lazily=True)
+    if refusal:
+        raise UnmountError(refusal.reason)
+
+
+def _ask_process(mountpoint: Path) -> Process | Exception | None:
+    return ask(
+        lambda: Process.parse(
+            os.getxattr(mountpoint, PROCESS_ATTRIBUTE).decode("ascii")
+        )
     )
 
 
 @contextlib.contextmanager
-def _opened(told: Process | None, owner: int | None) -> Iterator[int | None]:
-    process = told.opened(owner) if told is not None else None
+def _pidfd(reply: object, owner: int | None) -> Iterator[int | None]:
+    process = reply.pidfd(owner) if isinstance(reply, Process) else None
     try:
         yield process
     finally:
@@ -87,34 +141,28 @@ def _opened(told: Process | None, owner: int | None) -> Iterator[int | None]:
             os.close(process)
 
 
-def _detach_lazily(mountpoint: Path) -> None:
-    refusal = detach(mountpoint, lazily=True)
-    if refusal:
-        raise UnmountError(refusal.said)
-
-
-def _what_goes_on(
+def _still_running(
     mountpoint: Path,
-    said: Process | Exception | None,
+    reply: Process | Exception | None,
     other: Mount | None,
     *,
     was_busy: bool,
 ) -> str | None:
-    if said is None:
+    if liveness_of(reply) is Liveness.SILENT:
         return (
             f"unmounted {mountpoint}; its process does not respond and may still be "
             "running"
         )
-    if isinstance(said, Exception):
+    if not isinstance(reply, Process):
         return None  # dead
-    who = f"process {said.pid}"
-    if not said.is_visible():
-        who = "a process in another PID namespace"
+    name = f"process {reply.pid}"
+    if not reply.is_visible():
+        name = "a process in another PID namespace"
     if other is not None:
         where = "" if other in mounts() else " in another mount namespace"
-        return f"unmounted {mountpoint}; {who} still serves it on {other.place}{where}"
-    if was_busy or not said.is_visible():
-        return f"unmounted {mountpoint}; {who} ends when nothing uses it any more"
+        return f"unmounted {mountpoint}; {name} still serves it on {other.place}{where}"
+    if was_busy or not reply.is_visible():
+        return f"unmounted {mountpoint}; {name} ends when nothing uses it any more"
     return None
 
 

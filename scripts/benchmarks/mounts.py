@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from processes import BenchError, run
 
-from allenfs.mount.mountpoint import is_mounted, serving_pid
+from allenfs.mount.mount_table import is_mounted
+from allenfs.mount.probe import serving_pid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from allenfs.adapters.serving import PID_ATTRIBUTE
 from allenfs.model import tree
 from allenfs.model.nodes import ImageFile
-from allenfs.mount.mountpoint import is_mounted
+from allenfs.mount.mount_table import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

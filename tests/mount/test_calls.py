@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from allenfs.mount.mountpoint import is_mounted
+from allenfs.mount.mount_table import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,7 +16,7 @@ from mount_namespace import MountNamespace
 from mounted import STRICT_PYTHON, Mounted, errno_of_open, image_bytes
 from networks import Authority, TlsFront
 
-from allenfs.mount.mountpoint import is_mounted
+from allenfs.mount.mount_table import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -85,9 +85,8 @@ def test_a_mount_that_answers_is_well_a_dead_one_is_not_and_the_advice_mends_it(
 
 
 def test_a_mount_whose_daemon_is_stopped_is_named_and_holds_nobody_up(
-    tmp_path: Path, service: SampleService, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, service: SampleService
 ) -> None:
-    monkeypatch.setattr(host, "_ANSWER_S", 0.2)
     with Mounted(tmp_path, service.url) as mount:
         with mount.stopped(0):
             said = failed(host.mounts(lambda: [mount.root]))

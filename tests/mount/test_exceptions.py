@@ -21,7 +21,7 @@ import pytest
 import raising_log
 from raising import CONTENT, EXCEPTIONS
 
-from allenfs.mount.mountpoint import is_mounted
+from allenfs.mount.mount_table import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

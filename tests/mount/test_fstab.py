@@ -177,7 +177,7 @@ def test_another_source_is_not_mounted_above_the_first(
     assert mounts(machine.mount(*arguments, "sample", machine.place))
     done = machine.mount(*arguments, service.url, machine.place)
     assert done.returncode == FAILED
-    assert done.stderr == f"mount.allenfs: {machine.place} is mounted already\n"
+    assert done.stderr == f"mount.allenfs: {machine.place} is already mounted\n"
 
 
 def test_a_killed_mount_is_mounted_again(machine: Machine) -> None:

@@ -16,7 +16,7 @@ from mounted import image_bytes
 
 from allenfs.config import service_name
 from allenfs.model.images import request_of_url
-from allenfs.mount.mountpoint import is_mounted
+from allenfs.mount.mount_table import is_mounted
 from allenfs.store.layout import Layout
 from allenfs.store.sealed_file import Facts, seal
 

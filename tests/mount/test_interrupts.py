@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from mounted import Mounted, image_bytes
 
-from allenfs.mount.mountpoint import is_mounted
+from allenfs.mount.mount_table import is_mounted
 from allenfs.sample.faults import Fault
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from mounted import STRICT_PYTHON, Mounted, image_bytes, until
 
 from allenfs import config
 from allenfs.adapters import libfuse
-from allenfs.mount.mountpoint import is_mounted
+from allenfs.mount.mount_table import is_mounted
 from allenfs.sample.faults import Fault
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from command import allenfs
 from mounted import Mounted
 
-from allenfs.mount import mountpoint
+from allenfs.mount import mount_table
 from allenfs.sample.content import sample_database
 from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
@@ -74,6 +74,6 @@ def test_a_source_of_any_letters_is_in_the_mount_table(
     options = ["--api-url", service.url, "--cache-dir", tmp_path / "store"]
     done = allenfs("mount", *options, "-o", "fsname=allenfs:мозг", root)
     assert (done.returncode, done.stderr) == (0, "")
-    source = mountpoint.source(root)
+    source = mount_table.source(root)
     assert allenfs("umount", root).returncode == 0
     assert source == "allenfs:мозг"

@@ -15,7 +15,7 @@ import raising_log
 from command import allenfs
 from mounted import STRICT_PYTHON, Mounted, errno_of_open, image_bytes, until
 
-from allenfs.mount.mountpoint import is_mounted
+from allenfs.mount.mount_table import is_mounted
 from allenfs.sample.server import Fault, SampleService
 
 if TYPE_CHECKING:

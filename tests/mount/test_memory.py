@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from mounted import Mounted
 
-from allenfs.mount.mountpoint import serving_pid
+from allenfs.mount.probe import serving_pid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

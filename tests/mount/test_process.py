@@ -19,7 +19,7 @@ from mounted import STRICT_PYTHON
 
 from allenfs import __file__ as package_file
 from allenfs import __version__
-from allenfs.mount.mountpoint import is_mounted
+from allenfs.mount.mount_table import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -252,7 +252,7 @@ def test_second_mount_is_exit_3_and_leaves_the_first(
     root: Path, service: SampleService
 ) -> None:
     assert allenfs("mount", "--api-url", service.url, root).returncode == 0
-    assert "mounted already" in fails(3, "mount", "--sample", root)
+    assert "already mounted" in fails(3, "mount", "--sample", root)
     assert (root / PATH).read_bytes()
     assert allenfs("umount", root).returncode == 0
 
@@ -324,7 +324,7 @@ def test_mount_over_a_stopped_daemon_is_exit_3(
     os.kill(pid, signal.SIGSTOP)
     try:
         said = fails(3, "mount", "--api-url", service.url, root)
-        assert "mounted already, and does not answer: see allenfs umount" in said
+        assert "already mounted and does not answer: run allenfs umount" in said
     finally:
         os.kill(pid, signal.SIGCONT)
     assert (root / PATH).read_bytes()

@@ -16,7 +16,7 @@ from hostile_service import HostileService, head
 from mounted import STRICT_PYTHON, Mounted, errno_of_open, image_bytes
 from networks import Authority, LogIn, Proxy, SocksProxy, TlsFront, basic
 
-from allenfs.mount.mountpoint import is_mounted
+from allenfs.mount.mount_table import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ from command import allenfs, serving_pid
 from mounted import Mounted, errno_of_open, until
 
 from allenfs import __version__, config
-from allenfs.mount.mountpoint import is_mounted
+from allenfs.mount.mount_table import is_mounted
 from allenfs.sample.server import Fault, SampleService
 
 if TYPE_CHECKING:

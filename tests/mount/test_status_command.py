@@ -44,7 +44,10 @@ def test_a_page_tells_what_the_mount_did(
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0] == f"{mounted.root}: {service.url}"
-    assert "  opened       1 image: 0 at once, 1 after a download; 1 failed" in lines
+    assert (
+        "  opened       1 image: 0 from the store, 1 after a download; 1 failed"
+        in lines
+    )
     assert f"  downloaded   1 image, {len(data) / 1024:.1f} KiB" in lines
     assert lines[-1].endswith("section/1/image.jpg  HTTP 404 Not Found (ENOENT)")
     assert all(len(line) < 100 for line in lines if str(mounted.root) not in line)
@@ -84,7 +87,7 @@ def test_a_stopped_mount_is_said_to_be_and_tells_when_it_goes_on(
     with mounted.stopped(at_least_s=0):
         for arguments in ([], ["--json"], ["--watch"]):
             line = fails(1, "status", *arguments, mounted.root)
-            assert "does not answer: its process is stopped, or hangs" in line
+            assert "does not answer: its process is stopped or hangs" in line
     assert allenfs("status", mounted.root).returncode == 0
 
 
@@ -95,7 +98,7 @@ def test_a_dead_mount_is_said_to_be(tmp_path: Path, service: SampleService) -> N
         mounted.process.wait()
         for arguments in ([], ["--json"], ["--watch"]):
             line = fails(1, "status", *arguments, mounted.root)
-            assert "is a dead mount: clear it away with allenfs umount" in line
+            assert "is a dead mount: its process has ended; run allenfs umount" in line
         mounted.kill()
         assert "no allenfs is mounted" in fails(1, "status", mounted.root)
 
@@ -104,7 +107,7 @@ def as_nobody(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a command as another user, who may have no access to this Python."""
     program = (
         "import os, sys; from allenfs.cli import main, status_page; "
-        "from allenfs.mount import mount_status; "
+        "from allenfs.mount import probe; "
         "main.parser().format_help(); "  # argparse imports late
         f"os.setgid({NOBODY}); os.setuid({NOBODY}); sys.exit(main.main(sys.argv[1:]))"
     )
@@ -123,12 +126,12 @@ def test_another_users_mount_is_one_line(service: SampleService) -> None:
             done = as_nobody("status", mounted.root)
             assert (done.returncode, done.stdout) == (1, "")
             assert done.stderr.splitlines() == [
-                f"allenfs: {mounted.root} is another user's, "
-                "and mounted without --allow-other"
+                f"allenfs: {mounted.root} belongs to another user and was mounted "
+                "without --allow-other"
             ]
             done = as_nobody("status")
             assert (done.returncode, done.stdout) == (1, "")
-            assert "nothing is mounted by this user" in done.stderr
+            assert "this user has no mounts" in done.stderr
 
 
 def test_a_closed_pipe_is_no_trouble(mounted: Mounted) -> None:

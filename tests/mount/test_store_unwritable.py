@@ -16,7 +16,7 @@ from command import allenfs
 from mounted import STRICT_PYTHON, image_bytes, until
 from test_store_on_fat import on_fat
 
-from allenfs.mount.mountpoint import is_mounted
+from allenfs.mount.mount_table import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,7 +11,7 @@ import pytest
 from command import allenfs, serving_pid, until_gone
 from mounted import STRICT_PYTHON
 
-from allenfs.mount.mountpoint import is_mounted
+from allenfs.mount.mount_table import is_mounted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,7 +193,7 @@ def test_a_mount_answers_in_a_pid_namespace_that_does_not_see_its_process(
     done = within(PID_NAMESPACE, *ALLENFS, "mount", "--sample", root)
     assert (done.returncode, done.stderr) == (
         3,
-        f"allenfs: {root} is mounted already\n",
+        f"allenfs: {root} is already mounted\n",
     )
     done = within(PID_NAMESPACE, *ALLENFS, "prefetch", root / PATH)
     assert done.returncode == 0, done.stderr

@@ -18,7 +18,7 @@ from pool import Pool, paths
 from readers import Readers
 from store_helpers import disk_usage, verify_all
 
-from allenfs.mount.mountpoint import is_mounted
+from allenfs.mount.mount_table import is_mounted
 from allenfs.sample.server import SampleService
 
 if TYPE_CHECKING:

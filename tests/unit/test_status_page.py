@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from allenfs.cli import main
-from allenfs.cli.status_page import page
+from allenfs.cli import main, status_page
+from allenfs.filesystem.status import MountStatus
 from allenfs.mount import mount_table
 
 if TYPE_CHECKING:
@@ -89,22 +89,23 @@ STATUS: dict[str, Any] = {
     "open_files": 5,
     "log": {"file": "/home/me/.local/state/allenfs/allenfs.log", "failure": None},
 }
+DOWNLOAD = STATUS["downloads"][0]
 PAGE = """\
 /home/me/Gehirn für мозг: https://api.brain-map.org
   service      reachable, last answer 3 s ago; 120 requests, 2 failed
   connections  4 of 4 in use, 3 requests waiting
   store        3.0 GiB of 10.0 GiB used (30 %): 812 images, 1 record
                /home/me/.cache/allenfs
-  opened       60 images: 40 at once, 20 after a download; 2 failed
+  opened       60 images: 40 from the store, 20 after a download; 2 failed
   downloaded   30 images, 32.0 MiB
-  read ahead   10 images, 9 used, 1 under way
+  read ahead   10 images, 9 used, 1 running
   log          /home/me/.local/state/allenfs/allenfs.log
   running      for 2 h 3 min: process 4711, allenfs 0.1.0
 
 downloading
   section/69750516/image.jpg  1.0 MiB of 4.0 MiB (25 %)  12 s  attempt 2
-  section/1/ds4/image.jpg     0 bytes                    0 s   waits for a connection, \
-read ahead
+  section/1/ds4/image.jpg     0 bytes                    0 s   waiting for a \
+connection, read ahead
 
 last failures
   2 min ago  section/2/image.jpg  HTTP 404 Not Found (ENOENT)
@@ -119,6 +120,10 @@ def changed(**changes: Any) -> dict[str, Any]:
         else:
             status[name] = change
     return status
+
+
+def page(status: dict[str, Any]) -> list[str]:
+    return status_page.page(MountStatus.from_json(json.dumps(status).encode("ascii")))
 
 
 def test_a_page_is_aligned_and_has_units() -> None:
@@ -141,7 +146,7 @@ def test_a_mount_that_has_done_nothing_has_a_short_page() -> None:
     )
     lines = page(quiet)
     assert len(lines) == 10
-    assert "  service      not asked yet" in lines
+    assert "  service      no request yet" in lines
     assert "  connections  0 of 4 in use" in lines
     assert "  read ahead   off" in lines
 
@@ -256,7 +261,7 @@ def test_with_no_mount_of_this_user_there_is_one_line(
         said = capsys.readouterr()
         assert said.out == ""
         assert said.err.splitlines() == [
-            "allenfs: nothing is mounted by this user: see allenfs mount"
+            "allenfs: this user has no mounts: see allenfs mount"
         ]
 
 
@@ -269,9 +274,8 @@ def test_one_mount_that_does_not_tell_hides_no_other(
     assert main.main(["status"]) == 1
     said = capsys.readouterr()
     assert said.out == PAGE
-    assert [line.split()[1] for line in said.err.splitlines()] == [
-        str(places[number]) for number in (0, 2, 3)
-    ]
+    for line, number in zip(said.err.splitlines(), (0, 2, 3), strict=True):
+        assert str(places[number]) in line.split()
     assert main.main(["status", "--json"]) == 1
     assert json.loads(capsys.readouterr().out) == [STATUS, {}]
 
@@ -285,6 +289,9 @@ def test_one_mount_that_does_not_tell_hides_no_other(
         json.dumps(STATUS | {"failures": [1]}),
         json.dumps(STATUS | {"downloads": {"a": 1}}),
         json.dumps(STATUS | {"pid": "x"}),
+        json.dumps(STATUS | {"pid": 10**400}),
+        json.dumps(STATUS | {"open_files": True}),
+        json.dumps(STATUS | {"downloads": [DOWNLOAD | {"seconds": float("nan")}]}),
     ],
 )
 def test_what_is_no_status_is_one_line(
@@ -298,7 +305,25 @@ def test_what_is_no_status_is_one_line(
     said = capsys.readouterr()
     assert said.out == ""
     (line,) = said.err.splitlines()
-    assert line == f"allenfs: {place} tells a status that this version cannot read"
+    assert line == f"allenfs: this version of allenfs cannot read the status of {place}"
+
+
+def test_the_json_is_read_back_and_may_be_of_another_version() -> None:
+    data = (json.dumps(STATUS, indent=2) + "\n").encode("ascii")
+    status = MountStatus.from_json(data)
+    shown = json.loads(status.to_json())
+    assert shown == changed(service={"proxy": None}, store={"failure": None})
+    assert MountStatus.from_json(status.to_json()) == status
+    newer = changed(service={"unknown": 1}, unknown=[{}])
+    assert MountStatus.from_json(json.dumps(newer).encode()) == status
+    older = {name: value for name, value in STATUS.items() if name != "log"}
+    assert page(older) == [
+        line for line in page(STATUS) if not line[2:].startswith("log ")
+    ]
+
+
+def test_a_store_of_no_capacity_has_a_page() -> None:
+    assert "(100 %)" in page(changed(store={"capacity_bytes": 0}))[3]
 
 
 def test_an_endless_status_is_not_read_to_its_end(

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import resource
 import shlex
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from allenfs import config
-from allenfs.adapters.serving import PID_ATTRIBUTE
-from allenfs.cli.doctor.findings import Finding, LateError, fail, ok, skip, warn, within
+from allenfs.cli.doctor.findings import Finding, fail, ok, skip, warn
 from allenfs.errors import ConfigError, ProcessLimitError
-from allenfs.mount.mountpoint import SUBTYPE, mounted
+from allenfs.mount.mount_table import SUBTYPE, mounted
+from allenfs.mount.probe import Liveness, liveness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,15 +36,15 @@ def mounts(places: Callable[[], list[Path]] = mounted) -> Finding:
         return ok("none")
     try:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            states = dict(zip(found, pool.map(_state, found), strict=True))
+            states = dict(zip(found, pool.map(liveness, found), strict=True))
     except RuntimeError as error:
         raise ProcessLimitError(str(error)) from error
-    bad = [place for place in found if states[place] in ("dead", "silent")]
+    bad = [place for place in found if states[place] in _BAD]
     if not bad:
         foreign = sum(state == "foreign" for state in states.values())
         others = f", {foreign} owned by other users" if foreign else ""
         return ok(f"{len(found)} mounted, all answer{others}")
-    shown = ", ".join(f"{place} ({states[place]})" for place in bad[:_SHOWN])
+    shown = ", ".join(f"{place} ({_BAD[states[place]]})" for place in bad[:_SHOWN])
     more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
     return fail(
         f"{len(bad)} of {len(found)} do not answer: {shown}{more}",

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import stat
 from collections import deque
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from allenfs.cli.prefetch.selection import Kind
 from allenfs.config import StoreSettings
-from allenfs.errors import AllenFSError
+from allenfs.errors import AllenFSError, StatusError
 from allenfs.model.images import request_of_url
-from allenfs.mount import mountpoint as mountpoints
+from allenfs.mount import mount_table
+from allenfs.mount.probe import Liveness, liveness, status
 from allenfs.store import maintenance, trust
 from allenfs.store.cache import Store
 from allenfs.store.layout import Layout
@@ -41,7 +41,7 @@ def place_of(path: Path) -> Place | None:
     Symbolic links on the way to the mountpoint are followed. The mount itself is not
     accessed, as it may be dead.
     """
-    mounted = set(mountpoints.mounted())
+    mounted = set(mount_table.mounted())
     names, links = deque(path.parts[1:]), 0
     here = Path(path.root)
     while here not in mounted:
@@ -73,15 +73,11 @@ def require_answer(mountpoint: Path) -> None:
     ------
     AllenFSError
     """
-    if mountpoints.serving_pid(mountpoint) is not None:
+    found = liveness(mountpoint)
+    if found is Liveness.ALIVE:
         return
-    if mountpoints.is_dead(mountpoint):
-        msg = (
-            f"{mountpoint} is a dead mount: its process has ended; mount it again, or "
-            f"allenfs umount {mountpoint}"
-        )
-    else:
-        msg = f"{mountpoint} does not answer: its process was stopped, or is stuck"
+    advice = f"; mount it again, or run allenfs umount {mountpoint}"
+    msg = f"{mountpoint} {found.value}{advice if found is Liveness.DEAD else ''}"
     raise AllenFSError(msg)
 
 
@@ -93,9 +89,8 @@ class MountedTree:
 
     def __init__(self, mountpoint: Path) -> None:
         self._root = mountpoint
-        self._status = _read_status(mountpoint / _STATUS)
-        connections = self._status.get("service", {}).get("connections", _CONNECTIONS)
-        self.connections = max(1, int(connections))
+        self._status = status(mountpoint)
+        self.connections = max(1, self._status.service.connections)
         self._store: tuple[Layout, Store] | None = None
 
     def shown(self, path: str) -> str:

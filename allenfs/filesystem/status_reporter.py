@@ -1,0 +1,227 @@
+"""Collects the status of a mount from the objects that know it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from allenfs import __version__
+from allenfs.catalog.documents import Document
+from allenfs.filesystem.status import (
+    DownloadStatus,
+    FailureStatus,
+    ImageCounts,
+    LogStatus,
+    MountStatus,
+    ReadaheadStatus,
+    ServiceStatus,
+    StoreStatus,
+)
+from allenfs.text import utc_time
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Sized
+    from pathlib import Path
+
+    from allenfs.config import ServiceSettings, StoreSettings
+    from allenfs.fetch.downloads import Download
+    from allenfs.fetch.metrics import Activity, Counts, Failure
+    from allenfs.filesystem.recent_log import RecentLog
+    from allenfs.service.slots import Turns
+    from allenfs.store.cache import Store
+    from allenfs.store.health import Trouble
+    from allenfs.store.record_files import Shelf
+
+# Counting 20 000 records takes 170 ms.
+_COUNT_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """What the daemon knows about its mount.
+
+    Attributes
+    ----------
+    is_sample : bool
+        The service is the embedded sample.
+    log : RecentLog
+        The newest lines of the log.
+    log_file : Path or None
+        The file of the log; None is stderr.
+    log_failure : callable, optional
+        Returns why the log cannot be written, or None.
+    readahead_images : int
+        The largest read-ahead window.
+    """
+
+    mountpoint: Path
+    is_sample: bool
+    log: RecentLog
+    readahead_images: int = 0
+    log_file: Path | None = None
+    log_failure: Callable[[], str | None] | None = None
+
+
+class Sources(NamedTuple):
+    """The objects that know parts of the status."""
+
+    activity: Activity
+    turns: Turns
+    images: Store
+    records: Shelf
+    handles: Sized
+    trouble: Trouble
+
+
+class StatusReporter:
+    """Collects the status of a mount. Safe to use from many threads.
+
+    It makes no request, and waits for no lock that a download holds.
+
+    Parameters
+    ----------
+    service, store : settings
+        As given to the mount.
+    proxy : str or None
+        URL of the proxy, without a password.
+    clock, clock_ns : callable
+        Monotonic seconds; nanoseconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        mounted: Mounted,
+        service: ServiceSettings,
+        store: StoreSettings,
+        sources: Sources,
+        *,
+        proxy: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._mounted = mounted
+        self._service = service
+        self._store = store
+        self._sources = sources
+        self._proxy = proxy
+        self._clock = clock
+        self._clock_ns = clock_ns
+        self._started_ns = clock_ns()
+        # count and bytes of the records, and when to count again
+        self._records = 0, 0, -1.0
+
+    def document(self) -> Document:
+        """Return ``status.json`` as of now."""
+        return Document(self.status().to_json(), self._clock_ns())
+
+    def status(self) -> MountStatus:
+        """Return the status as of now."""
+        activity = self._sources.activity
+        counts, downloads = activity.counts, activity.downloads
+        file, failure = self._mounted.log_file, self._mounted.log_failure
+        return MountStatus(
+            version=__version__,
+            pid=os.getpid(),
+            mountpoint=str(self._mounted.mountpoint),
+            started=utc_time(self._started_ns),
+            time=utc_time(self._clock_ns()),
+            service=self._service_status(counts),
+            store=self._store_status(),
+            images=ImageCounts(
+                hits=counts.hits,
+                misses=counts.misses,
+                failed=counts.failed,
+                read_bytes=counts.read_bytes,
+                downloads=counts.downloads,
+                downloaded_bytes=counts.downloaded_bytes,
+            ),
+            downloads=tuple(map(_download_status, downloads)),
+            readahead=ReadaheadStatus(
+                images=self._mounted.readahead_images,
+                downloaded=counts.ahead,
+                used=counts.ahead_used,
+                under_way=sum(one.is_ahead for one in downloads),
+            ),
+            failures=tuple(map(_failure_status, activity.failures)),
+            open_files=len(self._sources.handles),
+            log=LogStatus(
+                file=None if file is None else str(file),
+                failure=None if failure is None else failure(),
+            ),
+        )
+
+    def _service_status(self, counts: Counts) -> ServiceStatus:
+        contact, turns = self._sources.activity.contact, self._sources.turns
+        return ServiceStatus(
+            url=self._service.api_url,
+            name=self._store.service_name,
+            is_sample=self._mounted.is_sample,
+            proxy=self._proxy,
+            connections=self._service.connections,
+            connections_in_use=turns.taken,
+            waiting=turns.waiting,
+            reachable=contact.is_reachable,
+            last_answer=_time_or_none(contact.answered_ns),
+            last_failure=_time_or_none(contact.failed_ns),
+            last_failure_cause=contact.cause,
+            requests=counts.requests,
+            failed_requests=counts.failed_requests,
+        )
+
+    def _store_status(self) -> StoreStatus:
+        images, trouble = self._sources.images, self._sources.trouble
+        images.catch_up()
+        records, records_bytes = self._counted_records()
+        # it may have recovered, with nothing stored since
+        failure = trouble.failure and trouble.check(at_once=True)
+        return StoreStatus(
+            directory=str(self._store.directory),
+            capacity_bytes=self._store.capacity_bytes,
+            used_bytes=images.used_bytes + records_bytes,
+            images=images.image_count,
+            images_bytes=images.used_bytes,
+            records=records,
+            records_bytes=records_bytes,
+            failure=failure,
+        )
+
+    def _counted_records(self) -> tuple[int, int]:
+        count, used_bytes, valid_until_s = self._records
+        if self._clock() >= valid_until_s:
+            with contextlib.suppress(OSError):  # unreadable: keep the last count
+                usage = self._sources.records.usage()
+                sizes = [size_bytes for _, size_bytes, _ in usage]
+                count, used_bytes = len(sizes), sum(sizes)
+            self._records = count, used_bytes, self._clock() + _COUNT_EVERY_S
+        return count, used_bytes
+
+
+def _download_status(download: Download) -> DownloadStatus:
+    return DownloadStatus(
+        path=download.path,
+        url=download.url,
+        state=download.state,
+        attempt=download.attempt,
+        bytes=download.size_bytes,
+        total_bytes=download.total_bytes,
+        seconds=round(download.elapsed_s, 1),
+        ahead=download.is_ahead,
+    )
+
+
+def _failure_status(failure: Failure) -> FailureStatus:
+    return FailureStatus(
+        time=utc_time(failure.time_ns),
+        path=failure.path,
+        url=failure.url or None,
+        cause=failure.cause,
+        errno=failure.errno_name,
+    )
+
+
+def _time_or_none(time_ns: int | None) -> dt.datetime | None:
+    return None if time_ns is None else utc_time(time_ns)

@@ -1,0 +1,158 @@
+"""Is a mount alive, and what is its status? A stopped daemon blocks no caller."""
+
+from __future__ import annotations
+
+import enum
+import errno
+import os
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+from allenfs.adapters.serving import PID_ATTRIBUTE
+from allenfs.errors import StatusError
+from allenfs.filesystem.status import MountStatus
+from allenfs.model import tree
+from allenfs.mount.mount_table import is_mounted
+from allenfs.service import threads
+from allenfs.text import in_one_readable_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_Answer = TypeVar("_Answer")
+
+# A live mount answers within a millisecond.
+_TIMEOUT_S = 2.0
+# The status takes 2 kB, and 400 bytes for each running download.
+_MAX_STATUS_BYTES = 2**24
+
+
+class Liveness(enum.Enum):
+    """Whether a mount answers; each value completes the sentence "the mount ..."."""
+
+    ALIVE = "answers"
+    DEAD = "is a dead mount: its process has ended"
+    SILENT = "does not answer: its process is stopped or hangs"
+    FOREIGN = "belongs to another user and was mounted without --allow-other"
+
+
+def liveness(mountpoint: Path) -> Liveness:
+    """Ask a mount for its process; takes at most 2 s.
+
+    Raises
+    ------
+    ProcessLimitError
+    """
+    return liveness_of(_ask_pid(mountpoint))
+
+
+def serving_pid(mountpoint: Path) -> int | None:
+    """Return the process that serves a mount, or None if it does not answer.
+
+    The PID belongs to the PID namespace of that process; here, it may be another one.
+
+    Raises
+    ------
+    ProcessLimitError
+    """
+    reply = _ask_pid(mountpoint)
+    return reply if isinstance(reply, int) else None
+
+
+def _ask_pid(mountpoint: Path) -> int | Exception | None:
+    return ask(lambda: int(os.getxattr(mountpoint, PID_ATTRIBUTE)))
+
+
+def liveness_of(reply: object) -> Liveness:
+    """Tell from what `ask` returned whether the mount is alive."""
+    if reply is None:
+        return Liveness.SILENT
+    number = reply.errno if isinstance(reply, OSError) else None
+    if number == errno.ENOTCONN:
+        return Liveness.DEAD
+    if number in (errno.EACCES, errno.EPERM):
+        return Liveness.FOREIGN
+    return Liveness.ALIVE
+
+
+def ask(question: Callable[[], _Answer]) -> _Answer | Exception | None:
+    """Call a function that uses a mount; None if it takes longer than 2 s.
+
+    Returns
+    -------
+    What `question` returned, or the OSError or ValueError that it raised.
+
+    Raises
+    ------
+    ProcessLimitError
+    """
+    replies: list[_Answer | Exception] = []
+
+    def reply() -> None:
+        try:
+            replies.append(question())
+        except (OSError, ValueError) as error:
+            replies.append(error)
+
+    # if the daemon is stopped, this thread stays blocked
+    asking = threading.Thread(target=reply, daemon=True)
+    threads.start(asking)
+    asking.join(_TIMEOUT_S)
+    return replies[0] if replies else None
+
+
+def status_json(mountpoint: Path) -> bytes:
+    """Return the ``status.json`` of a mount, unchecked.
+
+    Raises
+    ------
+    StatusError
+        Nothing is mounted there, or the mount does not answer.
+    """
+    shown = in_one_readable_line(str(mountpoint))
+    if not is_mounted(mountpoint):
+        msg = f"no allenfs is mounted on {shown}"
+        raise StatusError(msg)
+    reply = ask(lambda: _read(mountpoint / tree.OWN_DIRECTORY / tree.STATUS_FILE))
+    if isinstance(reply, bytes):
+        return reply
+    found = liveness_of(reply)
+    if found is Liveness.ALIVE:
+        msg = f"{shown} has no readable status: {reply}"
+        if isinstance(reply, FileNotFoundError):
+            msg = f"{shown} has no status: it is served by another version of allenfs"
+        raise StatusError(msg)
+    advice = f"; run allenfs umount {shown}" if found is Liveness.DEAD else ""
+    msg = f"{shown} {found.value}{advice}"
+    raise StatusError(msg)
+
+
+def status(mountpoint: Path) -> MountStatus:
+    """Return the status of a mount.
+
+    Raises
+    ------
+    StatusError
+        As `status_json`; or this version cannot read it.
+    """
+    try:
+        return MountStatus.from_json(status_json(mountpoint))
+    except ValueError as error:
+        raise unreadable(mountpoint) from error
+
+
+def unreadable(mountpoint: Path) -> StatusError:
+    """Return the error for a status in an unknown format."""
+    shown = in_one_readable_line(str(mountpoint))
+    return StatusError(f"this version of allenfs cannot read the status of {shown}")
+
+
+def _read(file: Path) -> bytes:
+    with open(file, "rb", buffering=0) as opened:
+        data = bytearray()
+        while chunk := opened.read(_MAX_STATUS_BYTES - len(data)):
+            data += chunk
+    if len(data) == _MAX_STATUS_BYTES:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return bytes(data)
