@@ -24,8 +24,8 @@ from allenfs.adapters.byte_paths import encoded as _encoded
 from allenfs.adapters.fuse_options import Connection, for_libfuse
 from allenfs.adapters.interrupts import interruption
 from allenfs.adapters.listeners import is_listener
-from allenfs.adapters.stat_fields import check_layout, statfs_fields
 from allenfs.adapters.stat_fields import fill as _fill
+from allenfs.adapters.stat_fields import require_known_machine, statfs_fields
 from allenfs.adapters.thread_state import LastingThreads
 from allenfs.adapters.translator import Translator
 from allenfs.errors import NoAttributeError, ReadOnlyError
@@ -262,7 +262,7 @@ def serve(
     MountError
         An option, or this machine, that the binding cannot do with.
     """
-    check_layout(fuse.c_stat())
+    require_known_machine()
     sorted_options = for_libfuse(LIBFUSE.version, options)
     operations.connection = sorted_options.connection
     words = {

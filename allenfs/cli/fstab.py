@@ -1,15 +1,14 @@
-"""``mount.allenfs``: what mount(8) and a line of fstab(5) run.
+"""``mount.allenfs``: the helper that mount(8) runs, also for a line of fstab(5).
 
-It is called as ``mount.allenfs SOURCE DIRECTORY [-sfnv] [-N NAMESPACE] [-o OPTIONS]
-[-t TYPE]``, with the options of mount(8), of libfuse and of ``allenfs mount`` mixed
-in one list. The first are dropped, the others become its command line.
+It is called as ``mount.allenfs SOURCE DIRECTORY [-sfnv] [-o OPTIONS] [-t TYPE]``, with
+the options of mount(8), of libfuse and of ``allenfs mount`` in one list. It drops the
+first, and passes the others on to ``allenfs mount``.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import os
 import pwd
 import re
@@ -36,13 +35,12 @@ SOURCES = (
 )
 SETUID = "setuid"
 
-# as the manual of mount(8) has them
+# The exit codes that mount(8) documents.
 _EXIT_USAGE, _EXIT_SYSTEM, _EXIT_FAILED = 1, 2, 32
 _EXIT_INTERRUPTED = 8
 
-# Of mount(8) and systemd, for them alone, or without a meaning where nothing is
-# written. mount(8) says rw where fstab says nothing: the mount is read-only all the
-# same, and never has devices or set-user-id programs.
+# Options that only mount(8) and systemd use, or that mean nothing on a read-only file
+# system. mount(8) passes rw by default; the mount is ro,nosuid,nodev regardless.
 _DROPPED = frozenset(
     {
         *("defaults", "auto", "noauto", "user", "nouser", "users", "group", "owner"),
@@ -54,26 +52,25 @@ _DROPPED = frozenset(
     }
 )
 _DROPPED_PREFIXES = ("x-", "X-")
-# The whole of it is for the command line, or is said in another way here.
+# Flags of the command line that are not options of a mount.
 NO_OPTIONS = frozenset({"help", "foreground"})
 # Commas within double quotes are part of a value: mount(8), "COMMAND-LINE OPTIONS"
 _OPTION = re.compile(r'(?:[^,"]|"[^"]*"?)+')
-_CLONE_NEWNS = 0x20000  # setns(2)
 
 
 class _Parser(argparse.ArgumentParser):
-    """One line for a wrong command line, as all that goes wrong has."""
+    """Reports a wrong command line as ConfigError, in one line like all errors."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(message)
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of what mount(8) says."""
+    """Return the parser of the arguments that mount(8) passes."""
     top = _Parser(
         prog=PROGRAM,
         description="The helper of mount(8): mounts the image services of the "
-        "Allen Brain Atlas on a directory.",
+        "Allen Brain Atlas.",
         allow_abbrev=False,
     )
     top.add_argument("source", metavar="SOURCE", help=SOURCES)
@@ -87,18 +84,19 @@ def parser() -> argparse.ArgumentParser:
         help="options, separated by commas",
     )
     top.add_argument(
-        "-s", dest="sloppy", action="store_true", help="leave out what nobody knows"
+        "-s", dest="sloppy", action="store_true", help="ignore unknown options"
     )
-    top.add_argument("-f", dest="fake", action="store_true", help="all but mounting")
-    top.add_argument("-n", action="store_true", help="changes nothing")
-    top.add_argument("-v", dest="verbose", action="store_true", help="say what is done")
     top.add_argument(
-        "-N",
-        dest="namespace",
-        metavar="NAMESPACE",
-        help="mount in this mount namespace, as /proc/PID/ns/mnt",
+        "-f",
+        dest="fake",
+        action="store_true",
+        help="check everything, but do not mount",
     )
-    top.add_argument("-t", dest="kind", metavar="TYPE", help="changes nothing")
+    top.add_argument("-n", action="store_true", help="ignored")
+    top.add_argument(
+        "-v", dest="verbose", action="store_true", help="print what was mounted"
+    )
+    top.add_argument("-t", dest="kind", metavar="TYPE", help="ignored")
     return top
 
 
@@ -110,27 +108,27 @@ def mount_parser() -> argparse.ArgumentParser:
 
 
 def is_call(argv: Sequence[str]) -> bool:
-    """Whether these are not arguments of ``allenfs``, but of a helper of mount(8).
+    """Whether mount.fuse has started ``allenfs`` with the arguments of a helper.
 
-    mount.fuse, where no helper of this name is installed, runs the program `allenfs`.
+    It does so if ``mount.allenfs`` is not installed.
     """
     return len(argv) > 2 and argv[2] == "-o" and not argv[0].startswith("-")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Mount; return the exit code that mount(8) asks for.
+    """Mount; return the exit code that mount(8) expects.
 
-    0, or 1 for a wrong command line, 2 for a system error, 32 for a mount that
-    failed, with one line on stderr.
+    0, or 1 for a wrong command line, 2 for a system error, 32 for a failed mount, each
+    with one line on stderr.
     """
     try:
         _run(parser().parse_args(argv))
     except ConfigError as error:
-        return _say(error, _EXIT_USAGE)
+        return _report(error, _EXIT_USAGE)
     except AllenFSError as error:
-        return _say(error, _EXIT_FAILED)
+        return _report(error, _EXIT_FAILED)
     except OSError as error:
-        return _say(error, _EXIT_SYSTEM)
+        return _report(error, _EXIT_SYSTEM)
     except KeyboardInterrupt:
         return _EXIT_INTERRUPTED
     return 0
@@ -144,12 +142,12 @@ def command_line(
     Parameters
     ----------
     sloppy : bool
-        Leave out what nobody knows.
+        Ignore unknown options.
 
     Raises
     ------
     ConfigError
-        An option that there is not.
+        An unknown option, or one with a wrong value.
     """
     flags = {
         name[2:]: action
@@ -157,25 +155,25 @@ def command_line(
         for name in action.option_strings
         if name.startswith("--") and name[2:] not in NO_OPTIONS
     }
-    said = _source_arguments(source)
+    translated = _source_arguments(source)
     for option in options:
         name, equals, value = option.partition("=")
         flag = name.replace("_", "-")
         if name in _DROPPED or name.startswith(_DROPPED_PREFIXES):
             continue
         if name == "remount":
-            msg = f"{place}: no option can be changed while it is mounted: unmount it"
+            msg = f"{place}: options cannot be changed while it is mounted: unmount it"
             raise ConfigError(msg)
         if flag in flags and flags[flag].nargs == 0:
             if equals:
-                msg = f"-o {name}: it takes no value"
+                msg = f"-o {name}: the option takes no value"
                 raise ConfigError(msg)
-            said.append(f"--{flag}")
+            translated.append(f"--{flag}")
         elif flag in flags:
-            said.append(f"--{flag}={value}")
+            translated.append(f"--{flag}={value}")
         elif not sloppy or _is_fuse_option(option):
-            said.append(f"-o{option}")
-    return [*said, "--", str(place)]
+            translated.append(f"-o{option}")
+    return [*translated, "--", str(place)]
 
 
 def _run(parsed: argparse.Namespace) -> None:
@@ -184,27 +182,25 @@ def _run(parsed: argparse.Namespace) -> None:
     mounting = mount_parser().parse_args(
         command_line(parsed.source, parsed.mountpoint, options, sloppy=parsed.sloppy)
     )
-    if parsed.namespace is not None:
-        _enter(parsed.namespace)
     if user is not None:
         _become(user)
     settings = mount.settings_of(mounting)
     place = settings.mountpoint
-    # `mount -a` once more: mount(8) compares with the source that fstab says
-    is_there = _is_there(place, settings.source)
-    if not (is_there or parsed.fake):
+    # a repeated `mount -a`: mount(8) itself compares the source with that of fstab
+    is_mounted = _is_mounted(place, settings.source)
+    if not (is_mounted or parsed.fake):
         try:
             mount.run(mounting)
         except MountError:
-            # somebody else just did, or an automount that was there
-            if not _is_there(place, settings.source):
+            # another process has just mounted it, perhaps by the automount
+            if not _is_mounted(place, settings.source):
                 raise
     if parsed.verbose:
-        already = " already" if is_there else ""
+        already = " already" if is_mounted else ""
         print(f"{PROGRAM}: {settings.source} on {place}{already}")
 
 
-def _is_there(place: Path, source: str) -> bool:
+def _is_mounted(place: Path, source: str) -> bool:
     return mount_table.source(place) == source and liveness(place) is not Liveness.DEAD
 
 
@@ -220,7 +216,7 @@ def _source_arguments(source: str) -> list[str]:
     if name in DEFAULTS:
         return []
     if "://" not in source and not source.startswith(config.SOURCE_PREFIX):
-        msg = f"not a source: {without_user(source)!r} (there are {SOURCES})"
+        msg = f"not a source: {without_user(source)!r} (use {SOURCES})"
         raise ConfigError(msg)
     return ["--api-url", name if "://" in name else f"https://{name}"]
 
@@ -232,7 +228,7 @@ def _split(texts: Sequence[str]) -> list[str]:
 
 
 def _taken(options: list[str], name: str) -> str | None:
-    """Take ``name=value`` out of the options; the last one counts."""
+    """Remove all ``name=value`` from the options; return the last value."""
     value = None
     for option in [one for one in options if one.partition("=")[0] == name]:
         options.remove(option)
@@ -246,24 +242,15 @@ def _is_fuse_option(option: str) -> bool:
     return False
 
 
-def _enter(namespace: str) -> None:
-    """Go over to another mount namespace, by a file of ``/proc/PID/ns/mnt``."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open(namespace, "rb") as file:
-        if libc.setns(file.fileno(), _CLONE_NEWNS) != 0:
-            error = ctypes.get_errno()
-            raise OSError(error, os.strerror(error), namespace)
-
-
 def _become(name: str) -> None:
-    """Go over to another user for good, with a home of his own.
+    """Become another user permanently, with the environment of that user.
 
     Raises
     ------
     ConfigError
-        There is no such user.
+        The user does not exist.
     MountError
-        The caller may not.
+        The process is not privileged, or the user cannot run this Python.
     """
     try:
         user = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
@@ -277,10 +264,10 @@ def _become(name: str) -> None:
         os.setgid(user.pw_gid)
         os.setuid(user.pw_uid)
     except PermissionError as error:
-        msg = f"-o {SETUID}={name}: only root can"
+        msg = f"-o {SETUID}={name}: only root can change the user"
         raise MountError(msg) from error
     if not os.access(sys.executable, os.X_OK):
-        msg = f"-o {SETUID}={name}: {name} may not run {sys.executable}"
+        msg = f"-o {SETUID}={name}: {name} is not allowed to run {sys.executable}"
         raise MountError(msg)
     for variable in [one for one in os.environ if one.startswith("XDG_")]:
         del os.environ[variable]

@@ -242,6 +242,9 @@ def test_the_codes_of_mount_and_one_line(machine: Machine) -> None:
     assert "address" in fails(FAILED, "allenfs:a b", place, "")
     assert "\\x1b" in fails(USAGE, "\x1b[31m", place, "")
     assert "no such user" in fails(USAGE, "sample", place, "setuid=nobody-of-all")
+    namespace = machine.namespace.file
+    said = machine.fails(USAGE, "-N", namespace, "-t", "allenfs", "sample", place)
+    assert "unrecognized arguments: -N" in said
 
 
 def test_fake_mounts_nothing_sloppy_drops_the_unknown_and_verbose_says_it(
@@ -255,20 +258,6 @@ def test_fake_mounts_nothing_sloppy_drops_the_unknown_and_verbose_says_it(
     assert mounts(machine.mount("-n", "-s", *arguments, "-o", "colour=red,noatime"))
     done = machine.mount("-v", *arguments)
     assert done.stdout == f"{said.rstrip()} already\n"
-
-
-def test_another_namespace_is_mounted_in(machine: Machine) -> None:
-    arguments = ("-t", "allenfs", "-o", machine.own, "sample", machine.place)
-    inner = machine.folder / "inner"
-    inner.mkdir()
-    with MountNamespace(inner) as namespace:
-        done = machine.mount("-N", namespace.file, *arguments)
-        assert mounts(done)
-        assert machine.source(machine.place) == ""
-        assert "section" in os.listdir(namespace / machine.place)
-        pid = serving_pid(namespace / machine.place)
-        namespace.run("umount", machine.place)
-        until_gone(pid)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A binding's ``struct stat`` is this machine's, and another machine's is refused."""
+"""``struct stat`` of the bindings: right on known machines; others are refused."""
 
 from __future__ import annotations
 
@@ -9,63 +9,88 @@ import sys
 
 import pytest
 
+from allenfs.adapters.stat_fields import require_known_machine
+from allenfs.errors import MountError
+
 BINDINGS = {"fuse": "libfuse.so.2", "mfusepy": "libfuse3.so.3"}
 SCRIPT = """
 import json, platform, sys
 binding, machine = sys.argv[1:]
-if machine != "this":
-    platform.machine = lambda: machine
-library = __import__(binding)
-fields = library.c_stat
+platform.machine = lambda: machine
+fields = __import__(binding).c_stat
 print(json.dumps({name: getattr(fields, name).offset for name, *_ in fields._fields_}))
-from allenfs.adapters.stat_fields import check_layout
-check_layout(fields())
 """
-# Of the kernel's include/uapi/asm-generic/stat.h on 64 bits.
-AARCH64 = {
-    "st_dev": 0,
-    "st_ino": 8,
-    "st_mode": 16,
-    "st_nlink": 20,
-    "st_uid": 24,
-    "st_gid": 28,
-    "st_rdev": 32,
-    "st_size": 48,
-    "st_blksize": 56,
-    "st_blocks": 64,
-    "st_atimespec": 72,
-    "st_mtimespec": 88,
-    "st_ctimespec": 104,
+# Of the kernel's arch/x86/include/uapi/asm/stat.h and, on 64 bits,
+# include/uapi/asm-generic/stat.h.
+LAYOUTS = {
+    "x86_64": {
+        "st_dev": 0,
+        "st_ino": 8,
+        "st_nlink": 16,
+        "st_mode": 24,
+        "st_uid": 28,
+        "st_gid": 32,
+        "st_rdev": 40,
+        "st_size": 48,
+        "st_blksize": 56,
+        "st_blocks": 64,
+        "st_atimespec": 72,
+        "st_mtimespec": 88,
+        "st_ctimespec": 104,
+    },
+    "aarch64": {
+        "st_dev": 0,
+        "st_ino": 8,
+        "st_mode": 16,
+        "st_nlink": 20,
+        "st_uid": 24,
+        "st_gid": 28,
+        "st_rdev": 32,
+        "st_size": 48,
+        "st_blksize": 56,
+        "st_blocks": 64,
+        "st_atimespec": 72,
+        "st_mtimespec": 88,
+        "st_ctimespec": 104,
+    },
 }
 
 
-def as_on(machine: str, binding: str) -> tuple[dict[str, int], str]:
-    """Return the offsets that a binding has there, and what the check says here."""
+def uname(machine: str) -> os.uname_result:
+    return os.uname_result(("Linux", "host", "6.1", "#1", machine))
+
+
+@pytest.mark.parametrize("binding", BINDINGS)
+@pytest.mark.parametrize("machine", LAYOUTS)
+def test_the_layout_of_a_known_machine_is_the_kernels(
+    binding: str, machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, binding, machine],
         capture_output=True,
         text=True,
-        check=False,
+        check=True,
         env={**os.environ, "FUSE_LIBRARY_PATH": BINDINGS[binding]},
     )
-    return json.loads(done.stdout), done.stderr
+    offsets = json.loads(done.stdout)
+    assert {name: offsets[name] for name in LAYOUTS[machine]} == LAYOUTS[machine]
+    monkeypatch.setattr(os, "uname", lambda: uname(machine))
+    require_known_machine()
 
 
-@pytest.mark.parametrize("binding", BINDINGS)
-def test_the_layout_of_this_machine_is_right(binding: str) -> None:
-    _, said = as_on("this", binding)
-    assert said == ""
+@pytest.mark.parametrize("machine", ["riscv64", "loongarch64", "armv7l", "i686"])
+def test_an_unknown_machine_is_refused(
+    machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "uname", lambda: uname(machine))
+    with pytest.raises(MountError, match=f"do not support {machine}: .* x86_64 and"):
+        require_known_machine()
 
 
-@pytest.mark.parametrize("binding", BINDINGS)
-def test_the_layout_of_aarch64_is_the_kernels(binding: str) -> None:
-    offsets, _ = as_on("aarch64", binding)
-    assert {name: offsets[name] for name in AARCH64} == AARCH64
-
-
-@pytest.mark.parametrize("binding", BINDINGS)
-def test_a_machine_that_a_binding_does_not_know_is_refused(binding: str) -> None:
-    # riscv64 has the layout of aarch64, and the bindings take it for a 32-bit PC
-    offsets, said = as_on("riscv64", binding)
-    assert {name: offsets[name] for name in AARCH64} != AARCH64
-    assert "MountError: the FUSE bindings of Python do not know" in said
+def test_a_32_bit_python_on_a_known_machine_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "uname", lambda: uname("x86_64"))
+    monkeypatch.setattr(sys, "maxsize", 2**31 - 1)
+    with pytest.raises(MountError, match="x86_64 with a 32-bit Python"):
+        require_known_machine()
