@@ -1,6 +1,6 @@
-"""Names as the FUSE bindings pass them: latin-1, one character for each byte.
+"""Names as the FUSE bindings pass them: latin-1, one character per byte.
 
-Each binding decodes UTF-8 in its own way, and some names would be EINVAL.
+The bindings decode UTF-8 differently, and some names would fail with EINVAL.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import os
 import re
 
 ENCODING = "latin-1"
-# Independent of the locale: an 8-bit one cannot encode every gene.
+# Independent of the locale: an 8-bit locale cannot encode every gene.
 _NAME_ENCODING = "utf-8", "surrogateescape"
 _ROOT_INODE, _OTHERS = 1, 1 << 62
-# The images of a listing: section number and id.
+# Images in a listing: section number and ID.
 _NUMBERED = re.compile("([0-9]{4})_")
 
 
@@ -23,24 +23,24 @@ def decoded(path: str) -> str:
 
 
 def encoded(name: str) -> str:
-    """Encode a name, or the target of a link, for the bindings."""
+    """Encode a name or link target for the bindings."""
     return name.encode(*_NAME_ENCODING).decode(ENCODING)
 
 
 def from_system(text: str) -> str:
-    """Encode for the bindings what Python decoded with the locale."""
+    """Encode for the bindings a text that Python decoded with the locale."""
     return os.fsencode(text).decode(ENCODING)
 
 
 def inode(path: str, name: str = ".") -> int:
-    """Return the inode number of a path of the kernel's, or of a name below it.
+    """Return the inode number of a path from the kernel, or of a name in it.
 
-    It depends on the path alone, and so outlasts the kernel's caches and the mount:
-    a backup program reads a file again that has another number than before.
+    It depends only on the path, so it survives the kernel's caches and a remount:
+    backup programs read a file again if its number has changed.
 
-    `cp -r` and file managers open the files of a directory in the order of their
-    numbers. So the images of a listing have ascending numbers, below those of all other
-    names: what is opened in order is read ahead.
+    `cp -r` and file managers open the files of a directory in inode order, and
+    read-ahead needs files opened in listing order. So the images of a listing have
+    ascending numbers, below those of all other names.
     """
     directory, last = os.path.split(os.path.normpath(os.path.join(path, name)))
     if not last:
@@ -48,7 +48,7 @@ def inode(path: str, name: str = ".") -> int:
     numbered = _NUMBERED.match(last)
     if numbered is None:
         return _OTHERS | _digest(os.path.join(directory, last), bits=62)
-    # 62 bits, too; and 63 are positive in programs that take the number as signed
+    # also 62 bits; up to 63 are positive in programs that use a signed number
     number = int(numbered[1]) << 17 | _digest(last, bits=17)
     return max(_ROOT_INODE + 1, _digest(directory, bits=31) << 31 | number)
 

@@ -1,14 +1,14 @@
-"""FUSE's operations over the filesystem: the only module that speaks FUSE.
+"""The FUSE operations of the filesystem; the only module that imports a binding.
 
-Over libfuse 2 by fusepy, over libfuse 3 by mfusepy, which has the same classes.
-Their traps, and what stands against them here:
+libfuse 2 is used through fusepy, libfuse 3 through mfusepy, which has the same classes.
+Their pitfalls, and how this module avoids them:
 
-- An exception whose errno is None leaves fusepy as success with no bytes, and one
-  that is no Exception ends mfusepy: `_translated` wraps every operation and lets
-  nothing but FuseOSError out, and `_Fuse` answers for what they do around it.
-- Names are decoded each in its way: see ``byte_paths.py``.
-- Operations that only say yes cost a call each: they are left out (None), and
-  the kernel stops asking.
+- fusepy reports an exception whose errno is None as success with no bytes, and a
+  BaseException ends mfusepy. `_translated` wraps every operation, and only FuseOSError
+  leaves it; `_Fuse` handles errors in the bindings themselves.
+- The bindings decode names differently: see ``byte_paths.py``.
+- Operations that always succeed would cost a call each: they are None, so that the
+  kernel stops calling them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from allenfs.adapters.interrupts import interruption
 from allenfs.adapters.listeners import is_listener
 from allenfs.adapters.stat_fields import fill as _fill
 from allenfs.adapters.stat_fields import require_known_machine, statfs_fields
-from allenfs.adapters.thread_state import LastingThreads
+from allenfs.adapters.thread_state import ThreadStates
 from allenfs.adapters.translator import Translator
 from allenfs.errors import NoAttributeError, ReadOnlyError
 from allenfs.text import safe_logger
@@ -49,13 +49,13 @@ log = safe_logger(__name__)
 _translator = Translator(log)
 
 _OWN_ATTRIBUTES = b"user.allenfs."
-# What fuse_main of libfuse 3 returns
+# What fuse_main of libfuse 3 returns after a signal
 _ENDED_WHILE_MOUNTED = 8
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
 
 
 def _translated(operation: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap an operation: only FuseOSError leaves it, whatever happens inside."""
+    """Wrap an operation so that it raises only FuseOSError."""
 
     @functools.wraps(operation)
     def translated(*args: object) -> Any:
@@ -84,20 +84,18 @@ class Operations(fuse.Operations):
     Parameters
     ----------
     filesystem : Filesystem
-        Answers them.
     attributes : ExtendedAttributes
-        Of its paths.
     usage : callable
-        Bytes that the store uses, and its capacity, for `df`.
+        Returns the bytes used in the store and its capacity, for `df`.
     started : callable
         Called once the kernel has accepted the mount; threads may start then.
 
     Attributes
     ----------
     owner : tuple of int
-        User and group of every file: the process's own.
+        User and group of every file: those of this process.
     connection : Connection
-        What libfuse 3 is told when the kernel has answered.
+        Settings for libfuse 3 once the kernel has connected.
     """
 
     use_ns = True  # times are int nanoseconds
@@ -117,7 +115,7 @@ class Operations(fuse.Operations):
         self.owner = os.getuid(), os.getgid()
         self.connection = Connection()
 
-    # The kernel does without these; see the module's docstring.
+    # Not needed by the kernel: see the docstring of the module.
     access = bmap = flush = fsync = fsyncdir = ioctl = lock = None
     opendir = releasedir = None
 
@@ -143,7 +141,7 @@ class Operations(fuse.Operations):
 
     @_translated
     def init_with_config(self, info: Any, config: object) -> None:
-        # mfusepy's, which then does not call init
+        # mfusepy calls this instead of init
         self.connection.apply(info)
         self._started()
 
@@ -212,15 +210,15 @@ class Operations(fuse.Operations):
 
 
 class _Fuse(fuse.FUSE):
-    """The binding, by a shorter way where the kernel asks most."""
+    """The binding, with shortcuts for the most frequent calls."""
 
-    _threads: ClassVar = LastingThreads()
+    _threads: ClassVar = ThreadStates()
 
     @staticmethod
     def _wrapper(function: Callable[..., Any], *args: object) -> Any:
-        # every call comes this way; the bindings' own let some exceptions through
+        # every call passes here; the bindings' version lets some exceptions through
         try:
-            _Fuse._threads.add_this()
+            _Fuse._threads.count_call()
             return function(*args) or 0
         except fuse.FuseOSError as error:
             return -error.errno
@@ -228,7 +226,7 @@ class _Fuse(fuse.FUSE):
             return -_translator.errno_of(error, function.__name__, args)
 
     def fgetattr(self, path: bytes, buffer: Any, info: Any) -> int:
-        # the binding's goes through a dictionary, and sets a field by its name
+        # faster than the binding's, which fills a dictionary and sets fields by name
         decoded = path.decode(byte_paths.ENCODING)
         attributes = self.operations.getattr(decoded, info.contents if info else None)
         _fill(buffer.contents, attributes, self.operations.owner)
@@ -236,14 +234,14 @@ class _Fuse(fuse.FUSE):
         return 0
 
     def getxattr(self, path: bytes, name: bytes, *rest: Any) -> int:
-        # `ls -l` asks for two of the system's of each file
+        # `ls -l` asks for two system attributes of each file
         if not name.startswith(_OWN_ATTRIBUTES):
             return -NoAttributeError.errno
         return int(super().getxattr(path, name, *rest))
 
 
 def versions() -> str:
-    """Return what mounts here, as ``fusepy 3.0.1, libfuse 2.9``."""
+    """Return the versions in use, such as ``fusepy 3.0.1, libfuse 2.9``."""
     binding = "fusepy" if LIBFUSE.major == 2 else "mfusepy"
     return f"{binding} {metadata.version(binding)}, {LIBFUSE}"
 
@@ -251,23 +249,23 @@ def versions() -> str:
 def serve(
     operations: Operations, mountpoint: Path, options: Mapping[str, str | bool]
 ) -> None:
-    """Mount, and answer the kernel until the filesystem is unmounted.
+    """Mount, and serve the kernel until the filesystem is unmounted.
 
-    SIGINT, SIGTERM and SIGHUP unmount. To be called from the main thread.
+    SIGINT, SIGTERM and SIGHUP unmount. Call it in the main thread.
 
     Raises
     ------
     RuntimeError
-        libfuse could not mount; it has said why on stderr.
+        libfuse could not mount; it printed the reason to stderr.
     MountError
-        An option, or this machine, that the binding cannot do with.
+        An option has a wrong value, or the machine is not supported.
     """
     require_known_machine()
-    sorted_options = for_libfuse(LIBFUSE.version, options)
-    operations.connection = sorted_options.connection
+    translated = for_libfuse(LIBFUSE.version, options)
+    operations.connection = translated.connection
     words = {
         name: byte_paths.from_system(value) if isinstance(value, str) else value
-        for name, value in sorted_options.words.items()
+        for name, value in translated.words.items()
     }
     try:
         _Fuse(
@@ -279,7 +277,7 @@ def serve(
             **words,
         )
     except RuntimeError as error:
-        # so libfuse 3 ends after a signal, too
+        # libfuse 3 also ends with this after a signal
         if LIBFUSE.major == 2 or error.args != (_ENDED_WHILE_MOUNTED,):
             raise
 

@@ -1,9 +1,8 @@
-"""What the options of a mount are to libfuse 2 and to libfuse 3.
+"""Mount options, translated for libfuse 2 and libfuse 3.
 
-libfuse 2 takes all of them as ``-o`` words. libfuse 3 has some of them in the
-connection that it hands over once the kernel has answered, does by itself what
-others ask for, and begins with settings of its own, which are set to what
-libfuse 2 does: the promises are the same over both.
+libfuse 2 takes all of them as ``-o`` options. libfuse 3 takes some as fields of the
+connection, which it passes once the kernel has connected; others are always on. Its
+different defaults are set to those of libfuse 2, so that both behave the same.
 """
 
 from __future__ import annotations
@@ -21,40 +20,39 @@ _ASYNC_READ = 1 << 0
 _AUTO_INVAL_DATA = 1 << 12
 _READDIRPLUS = 1 << 13
 _READDIRPLUS_AUTO = 1 << 14
-# Pages are dropped when the size changes, and not for another time of the same
-# image. A listing that brings sizes asks for each of them at every `ls`, and the
-# kernel may leave aside what it was told so: see kernel_view.py.
+# Keep pages when only the time changes: the image is the same. readdirplus would make
+# every `ls` fetch all sizes, which the kernel may then ignore: see kernel_view.py.
 _UNWANTED = _AUTO_INVAL_DATA | _READDIRPLUS | _READDIRPLUS_AUTO
 
-# Of the connection in libfuse 3, and no words any more.
+# Fields of the connection in libfuse 3, no longer -o options.
 _NUMBERS = ("congestion_threshold", "max_background", "max_readahead")
-# The kernel's word, which has to be the connection's number, too.
+# Both an option of the kernel and a field of the connection.
 _MAX_READ = "max_read"
-# async_read is what libfuse 3 does.
+# libfuse 3 reads asynchronously by default.
 _READS = ("async_read", "sync_read")
-# libfuse 3 mounts over anything: allenfs looks itself whether it may.
-_NEEDLESS = ("nonempty",)
+# libfuse 3 mounts on any directory; allenfs itself checks that it is empty.
+_UNKNOWN_TO_3 = ("nonempty",)
 
-# Since 3.12 libfuse serves with ten threads, which as many stalled downloads would
-# hold up; before it, and in libfuse 2, there is no limit.
+# Since 3.12 libfuse uses at most ten threads by default, so ten stalled downloads would
+# block the mount. Older versions and libfuse 2 have no limit.
 _LIMITS_THREADS = (3, 12)
 _THREADS = {"max_threads": "10000", "max_idle_threads": "10"}
-# Since 3.17, and by some distributions before, libfuse refuses to hear of signals of
-# who waits unless it may send one of its own to the thread: SIGUSR1, that does nothing.
-_HAS_TO_BE_ASKED = (3, 15)
+# Since 3.17, and earlier in some distributions, libfuse reports interrupts only with
+# `intr`, which also sends SIGUSR1 to the thread; its handler does nothing.
+_NEEDS_INTR = (3, 15)
 _INTERRUPTS: dict[str, str | bool] = {"intr": True}
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """What libfuse 3 is told when the kernel has answered.
+    """Settings for libfuse 3 once the kernel has connected.
 
     Attributes
     ----------
     numbers : mapping of str to int
         Fields of ``struct fuse_conn_info``.
     unwanted : int
-        Bits that its field ``want`` shall not have.
+        Bits to clear in its field ``want``.
     """
 
     numbers: Mapping[str, int] = field(default_factory=dict)
@@ -69,7 +67,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class FuseOptions:
-    """Options as a libfuse takes them: ``-o`` words, and the connection's."""
+    """Options for a libfuse: for ``-o``, and for the connection."""
 
     words: Mapping[str, str | bool]
     connection: Connection = Connection()
@@ -78,12 +76,12 @@ class FuseOptions:
 def for_libfuse(
     version: tuple[int, int], options: Mapping[str, str | bool]
 ) -> FuseOptions:
-    """Sort options by where a libfuse of this version takes them.
+    """Translate options for a version of libfuse.
 
     Raises
     ------
     MountError
-        A number that is none.
+        A number is invalid.
     """
     numbers = {
         name: _number(name, options[name])
@@ -92,20 +90,20 @@ def for_libfuse(
     }
     if version < (3, 0):
         return FuseOptions(options)
-    elsewhere = (*_NUMBERS, *_NEEDLESS, *_READS)
+    elsewhere = (*_NUMBERS, *_UNKNOWN_TO_3, *_READS)
     words = {name: value for name, value in options.items() if name not in elsewhere}
     if version >= _LIMITS_THREADS:
         words |= _THREADS
-    if version >= _HAS_TO_BE_ASKED:
+    if version >= _NEEDS_INTR:
         words |= _INTERRUPTS
     unwanted = _UNWANTED | (_ASYNC_READ if "sync_read" in options else 0)
     return FuseOptions(words, Connection(numbers, unwanted))
 
 
-def _number(name: str, value: str | bool) -> int:  # noqa: FBT001 - a word without "="
+def _number(name: str, value: str | bool) -> int:  # noqa: FBT001 - True for an option without "="
     if isinstance(value, str) and value.isascii() and value.isdigit():
         number = int(value)
         if number < 2**32:
             return number
-    msg = f"-o {name}: not a number below 2^32"
+    msg = f"-o {name}: the value must be a number below 2^32"
     raise MountError(msg)

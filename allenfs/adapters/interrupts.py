@@ -1,9 +1,8 @@
-"""Whether the signal that reached a waiting process is a reason to stop waiting.
+"""Decide whether a signal interrupts an operation.
 
-The kernel tells a filesystem of any signal. A download is given up for those
-that end the process, and for those that it handles itself (a shell's Ctrl-C in
-Python, an alarm); not for those that stop or continue it, or that it would
-otherwise not notice: Ctrl-Z and `fg` must not break a `cp`.
+The kernel reports any signal of the waiting process. Signals that end the process or
+that it handles (Ctrl-C in Python, an alarm) interrupt; signals that stop, continue or
+are ignored do not: Ctrl-Z and `fg` must not break a `cp`.
 """
 
 from __future__ import annotations
@@ -28,31 +27,30 @@ _HARMLESS = {
 }
 _HARMLESS_BITS = sum(1 << (number - 1) for number in _HARMLESS)
 _PENDING = ("SigPnd", "ShdPnd")
-_UNHEARD = ("SigBlk", "SigIgn")
+_WITHOUT_EFFECT = ("SigBlk", "SigIgn")
 
 
 def interruption(library: Any, major: int) -> Callable[[], bool]:
-    """Return a look at whether this thread's operation shall end.
+    """Return a function that tells whether to end the operation of this thread.
 
-    It shall when its caller got a signal, and when the filesystem is being
-    unmounted.
+    It ends if its caller got a signal, or if the filesystem is being unmounted.
 
     Parameters
     ----------
     library : ctypes.CDLL
-        A libfuse: the functions are those of its fuse.h.
+        A libfuse, with the functions of its fuse.h.
     major : int
         2 or 3.
     """
 
-    def shall_end() -> bool:
-        # only who waits asks: most operations do not
+    def is_interrupted() -> bool:
+        # most operations do not wait, and never call this
         context = library.fuse_get_context().contents
         if _is_ending(library, major, ctypes.c_void_p(context.fuse)):
             return True
-        return bool(library.fuse_interrupted()) and shall_stop_waiting(context.pid)
+        return bool(library.fuse_interrupted()) and has_interrupting_signal(context.pid)
 
-    return shall_end
+    return is_interrupted
 
 
 def _is_ending(library: Any, major: int, mount: ctypes.c_void_p) -> bool:
@@ -63,22 +61,22 @@ def _is_ending(library: Any, major: int, mount: ctypes.c_void_p) -> bool:
     return bool(library.fuse_session_exited(session))
 
 
-def shall_stop_waiting(thread_id: int) -> bool:
-    """Whether a signal is pending for a thread that ends it or that it handles.
+def has_interrupting_signal(thread_id: int) -> bool:
+    """Whether a pending signal will end the thread or run its handler.
 
-    Yes where it cannot be told: the thread is gone, or of another namespace.
+    True if unknown: the thread has ended, or is in another PID namespace.
     """
     try:
         status = Path(f"/proc/{thread_id}/status").read_text()
         fields = dict(line.split(":", 1) for line in status.splitlines())
-        return _has_reason(
-            {name: int(fields[name], 16) for name in _PENDING + _UNHEARD}
+        return _has_effect(
+            {name: int(fields[name], 16) for name in _PENDING + _WITHOUT_EFFECT}
         )
     except (OSError, ValueError, KeyError):
         return True
 
 
-def _has_reason(bits: dict[str, int]) -> bool:
+def _has_effect(bits: dict[str, int]) -> bool:
     pending = bits["SigPnd"] | bits["ShdPnd"]
-    unheard = bits["SigBlk"] | bits["SigIgn"] | _HARMLESS_BITS
-    return bool(pending & ~unheard)
+    without_effect = bits["SigBlk"] | bits["SigIgn"] | _HARMLESS_BITS
+    return bool(pending & ~without_effect)

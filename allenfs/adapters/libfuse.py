@@ -1,4 +1,4 @@
-"""The libfuse of this machine: 2 where it is there, else 3, or the one asked for."""
+"""Choose a libfuse: 2 if installed, else 3; or the one set in the environment."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from allenfs.errors import MountError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-# 2 or 3: for whoever has both
+# 2 or 3, if both are installed
 VERSION_VARIABLE = "ALLENFS_FUSE"
-# Both bindings go by it; without it they start a compiler or two to look around.
+# Both bindings use it; without it they run a compiler to search for the library.
 PATH_VARIABLE = "FUSE_LIBRARY_PATH"
 
-# By the loader's names: 3.17 has changed that of libfuse 3.
+# Names for the loader: that of libfuse 3 changed with 3.17.
 _NAMES = {2: ("libfuse.so.2",), 3: ("libfuse3.so.3", "libfuse3.so.4")}
 _PACKAGES = {
     2: "libfuse2 (libfuse2t64 since Debian 13 and Ubuntu 24.04, fuse-libs on Fedora, "
@@ -32,7 +32,7 @@ class Libfuse(NamedTuple):
     Attributes
     ----------
     path : str
-        What the loader takes.
+        A path, or a name for the loader.
     version : tuple of int
         Major and minor.
     """
@@ -50,24 +50,24 @@ class Libfuse(NamedTuple):
 
 
 def chosen(environ: Mapping[str, str]) -> Libfuse:
-    """Return the one to mount with.
+    """Return the libfuse to mount with.
 
     Raises
     ------
     MountError
-        There is none, or not the one that `environ` asks for; it names packages.
+        None is installed, or not the one in `environ`; names the packages.
     """
     wanted = environ.get(VERSION_VARIABLE) or ""
     if wanted not in ("", "2", "3"):
-        msg = f"{VERSION_VARIABLE} is 2 or 3, the libfuse to mount with, not {wanted!r}"
+        msg = f"{VERSION_VARIABLE} must be 2 or 3, the libfuse to use, not {wanted!r}"
         raise MountError(msg)
     majors = [int(wanted)] if wanted else [2, 3]
     path = environ.get(PATH_VARIABLE)
     if path:
         found = _named(path)
         if found.major not in majors:
-            msg = f"{VERSION_VARIABLE} asks for libfuse {wanted}, and {PATH_VARIABLE} "
-            raise MountError(msg + f"names {found}")
+            msg = f"{VERSION_VARIABLE} is {wanted}, but {PATH_VARIABLE} is {found}"
+            raise MountError(msg)
         return found
     for name in (name for major in majors for name in _NAMES[major]):
         with contextlib.suppress(OSError, AttributeError):
@@ -83,26 +83,26 @@ def _named(path: str) -> Libfuse:
         found = _loaded(path)
     except (OSError, AttributeError) as error:
         msg = (
-            f"{PATH_VARIABLE} names no libfuse ({str(error)!r}): unset it, or "
+            f"{PATH_VARIABLE} is not a libfuse ({str(error)!r}): unset it, or "
             f"install the package {_PACKAGES[2]} or {_PACKAGES[3]}"
         )
         raise MountError(msg) from error
     if found.major in _NAMES:
         return found
-    msg = f"{PATH_VARIABLE} names {found}: allenfs mounts with 2 and 3"
+    msg = f"{PATH_VARIABLE} is {found}: allenfs supports 2 and 3"
     raise MountError(msg)
 
 
 def _loaded(path: str) -> Libfuse:
-    said = int(ctypes.CDLL(path).fuse_version())
+    number = int(ctypes.CDLL(path).fuse_version())
     # 29 is 2.9, and 314 is 3.14
-    version = divmod(said, 10) if said < 100 else divmod(said, 100)
+    version = divmod(number, 10) if number < 100 else divmod(number, 100)
     return Libfuse(path, version)
 
 
 @contextlib.contextmanager
 def named_to_bindings(library: Libfuse) -> Iterator[None]:
-    """Have a binding that is imported in the block load this very library."""
+    """Make a binding that is imported in the block load this library."""
     before = os.environ.get(PATH_VARIABLE)
     os.environ[PATH_VARIABLE] = library.path
     try:

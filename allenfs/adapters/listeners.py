@@ -22,8 +22,8 @@ _CAP_SYS_ADMIN = 1 << 21
 def is_listener(thread_id: int) -> bool:
     """Whether a thread holds a fanotify descriptor.
 
-    If its descriptors cannot be read, CAP_SYS_ADMIN decides, which fanotify needs. A
-    thread of another PID namespace has the number 0 and never counts.
+    If its descriptors cannot be read, CAP_SYS_ADMIN decides, which fanotify requires. A
+    thread in another PID namespace has the ID 0: never a listener.
     """
     try:
         return _FANOTIFY in _open_files(thread_id)

@@ -1,4 +1,4 @@
-"""The process that serves a mount, identified without doubt.
+"""Identify the process that serves a mount.
 
 A PID alone is ambiguous: it may belong to another PID namespace, or have been reused.
 """
@@ -50,8 +50,8 @@ class Process(NamedTuple):
     def pidfd(self, owner: int | None) -> int | None:
         """Return a pidfd to signal the process with: see pidfd_open(2).
 
-        None if it is not visible, has ended, may not be signalled, or is not an
-        ``allenfs mount`` of `owner`: what a mount reports is not trusted.
+        None if it is not visible, has ended, cannot be signalled, or is not an
+        ``allenfs mount`` of `owner`: the report of a mount is not trusted.
         """
         try:
             process = os.pidfd_open(self.pid)

@@ -1,4 +1,4 @@
-"""Exceptions of operations become errnos and lines of the log."""
+"""Translate exceptions of operations into errnos, and log them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from allenfs.text import SafeLogger
 
-# Many operations reach a limit at once.
+# A limit affects many operations at the same time.
 _LIMIT_WARNING_EVERY_S = 60.0
 
 
@@ -24,7 +24,7 @@ class Translator:
     Parameters
     ----------
     log : SafeLogger
-        Of the operations.
+        Where exceptions are logged.
     clock : callable
         Monotonic seconds.
     """
@@ -39,13 +39,13 @@ class Translator:
     def errno_of(
         self, error: BaseException, operation: str, arguments: tuple[object, ...]
     ) -> int:
-        """Return the errno for `error`, and log it; raises nothing."""
-        # an exception that escapes is delivered as success with no bytes
+        """Return the errno for `error`, and log it; never raises."""
+        # an exception that escapes becomes a success with no bytes
         with contextlib.suppress(BaseException):
-            self._say(error, operation, arguments)
+            self._log_error(error, operation, arguments)
         return error.errno if isinstance(error, AllenFSError) else AllenFSError.errno
 
-    def _say(
+    def _log_error(
         self, error: BaseException, operation: str, arguments: tuple[object, ...]
     ) -> None:
         if isinstance(error, ProcessLimitError) and self._is_limit_news():

@@ -10,7 +10,7 @@ from allenfs.cli.arguments import add_mountpoint
 if TYPE_CHECKING:
     import argparse
 
-SUMMARY = "unmount, and cancel running downloads"
+SUMMARY = "unmount; running downloads are cancelled"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +22,6 @@ def run(parsed: argparse.Namespace) -> None:
     """Unmount."""
     from allenfs.mount.unmount import unmount  # noqa: PLC0415 - only this command needs it
 
-    goes_on = unmount(parsed.mountpoint)
-    if goes_on is not None:
-        print(f"allenfs: {goes_on}", file=sys.stderr)
+    still_running = unmount(parsed.mountpoint)
+    if still_running is not None:
+        print(f"allenfs: {still_running}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""``.allenfs``: the files in which a mount tells what it does."""
+"""``.allenfs``: the files in which a mount reports its status and log."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 
 class OwnFiles:
-    """Resolves what is below ``.allenfs``.
+    """Resolves paths in ``.allenfs``.
 
     Parameters
     ----------
     files : mapping of str to callable
-        Each file as it is now, by name.
+        Functions that return the current content, by file name.
     """
 
     def __init__(self, files: Mapping[str, Callable[[], Readable]]) -> None:
         self._files = files
 
     def entry(self, node: OwnDirectory | OwnFile) -> Entry:
-        """Return what a node is, or raise PathNotFoundError."""
+        """Return the entry of a node, or raise PathNotFoundError."""
         if isinstance(node, OwnDirectory):
             return Folder()
         if node.name not in self._files:
@@ -36,5 +36,5 @@ class OwnFiles:
         return Changing(self._files[node.name])
 
     def names(self) -> list[str]:
-        """Return the names of the files."""
+        """Return the file names."""
         return list(self._files)

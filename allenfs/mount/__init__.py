@@ -1,1 +1,1 @@
-"""The daemon's life, and the mount table."""
+"""The mount daemon, mountpoints and the mount table."""

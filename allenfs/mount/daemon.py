@@ -1,4 +1,4 @@
-"""Mount: build the object graph, wait until it answers, say what failed."""
+"""The mount daemon: mount, serve, or start a process that does so in the background."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ if TYPE_CHECKING:
 log = safe_logger(__name__)
 
 _DEVICE = Path("/dev/fuse")
-_LOOK_S = 0.01
-# mallopt(3); above what one read of a download takes, 256 KiB
+_POLL_S = 0.01
+# mallopt(3); larger than the 256 KiB buffer of a download
 _M_MMAP_THRESHOLD, _MMAP_BYTES = -3, 2**20
 _M_ARENA_MAX, _ARENAS = -8, 2
-# A mount takes 0.3 s; a machine under load may need much longer.
+# Mounting takes 0.3 s, and much longer on a loaded machine.
 _START_S = 30.0
 _END_S = 2.0
-# Prefix of the daemon's lines that are meant for the user who mounts.
+# Prefix of the daemon's lines for the user who mounts.
 WARNING = "allenfs: warning: "
 
 
@@ -65,28 +65,28 @@ def run(
     Parameters
     ----------
     log_output : LogOutput, optional
-        What the status tells about the log.
+        The log, for the status.
     warn : callable, optional
-        Called with a message, before mounting, if the store cannot be written.
+        Called with a message before mounting if the store cannot be written.
 
     Raises
     ------
     MountError
-        It cannot be mounted, and why.
+        Mounting failed.
     ProcessLimitError
     """
     operations = _operations_module()
-    _allow_many_files()
-    _give_memory_back()
-    from allenfs.assembly import assemble  # noqa: PLC0415 - after what fails early
+    _raise_file_limit()
+    _limit_heap()
+    from allenfs.assembly import assemble  # noqa: PLC0415 - checks first
 
-    # libfuse 2 gives this signal its deadly meaning back before it has ended
+    # libfuse 2 restores the default action, which kills, before the process has ended
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
     with ExitStack() as stack:
         recent_log = stack.enter_context(RecentLog.of("allenfs"))
         verbosity.follow()
         allow_nonempty = "nonempty" in settings.fuse_options
-        let_go = stack.enter_context(
+        release = stack.enter_context(
             claimed(settings.mountpoint, allow_nonempty=allow_nonempty)
         )
         if settings.sample:
@@ -120,9 +120,9 @@ def run(
 
         def started() -> None:
             has_started.set()
-            url, place = settings.service.api_url, settings.mountpoint
-            let_go()
-            log.info("mounted %s on %s (%s)", url, place, operations.versions())
+            url, mountpoint = settings.service.api_url, settings.mountpoint
+            release()
+            log.info("mounted %s on %s (%s)", url, mountpoint, operations.versions())
             notify.ready(settings.mountpoint, settings.source)
             threads.start(threading.Thread(target=store.load, daemon=True))
 
@@ -141,7 +141,7 @@ def run(
             msg = f"libfuse could not mount on {settings.mountpoint} ({error})"
             raise MountError(msg) from error
         if not has_started.is_set():
-            # libfuse 3 ends so, without an error, where it can start no thread
+            # libfuse 3 ends without an error if it cannot start a thread
             msg = f"libfuse stopped before it mounted {settings.mountpoint}"
             raise MountError(msg)
 
@@ -152,7 +152,7 @@ def start(mountpoint: Path, arguments: list[str]) -> list[str]:
     Parameters
     ----------
     arguments : list of str
-        Of ``allenfs``, for the process that serves in the foreground.
+        Of ``allenfs``, for the process that mounts in the foreground.
 
     Returns
     -------
@@ -162,10 +162,10 @@ def start(mountpoint: Path, arguments: list[str]) -> list[str]:
     Raises
     ------
     MountError
-        The process ended, or the mountpoint does not answer within 30 s.
+        The process ended, or the mountpoint did not answer within 30 s.
     ProcessLimitError
     """
-    verbosity.hold()  # and in the process, from its first moment on
+    verbosity.block()  # inherited by the process: no signal is lost
     with _started(mountpoint, arguments) as process:
         try:
             _wait_until_mounted(mountpoint, process)
@@ -174,21 +174,21 @@ def start(mountpoint: Path, arguments: list[str]) -> list[str]:
             _give_up(mountpoint, process)
             raise
         finally:
-            # it lives on, or hangs in a file system that does; leaving the block must
-            # neither wait for it nor warn
+            # the process continues (or hangs in a file system): do not wait for it, and
+            # do not warn
             process.returncode = 0
 
 
 def _started(mountpoint: Path, arguments: list[str]) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(  # noqa: S603 - this very program
+        return subprocess.Popen(  # noqa: S603 - this program
             [sys.executable, "-m", "allenfs", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            # what is to be mounted on an automount can look at it in this group alone
+            # only this process group can access an automount while it is triggered
             start_new_session=not is_automount(mountpoint),
-            # neither keep the current directory busy, nor take its modules for ours
+            # do not keep the current directory busy, or import modules from it
             cwd="/",
             env={**os.environ, "PYTHONPATH": _python_path()},
         )
@@ -198,17 +198,17 @@ def _started(mountpoint: Path, arguments: list[str]) -> subprocess.Popen[bytes]:
 
 def _give_up(mountpoint: Path, process: subprocess.Popen[bytes]) -> None:
     """End the process, and leave no dead mount behind."""
-    for end in (process.terminate, process.kill):  # on the first it unmounts
+    for end in (process.terminate, process.kill):  # it unmounts on SIGTERM
         end()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_END_S)
             break
-    with contextlib.suppress(AllenFSError):  # why it is given up matters more
+    with contextlib.suppress(AllenFSError):  # the original error matters more
         clear_dead(mountpoint)
 
 
 def _python_path() -> str:
-    """Where the process finds this allenfs, also one that is not installed."""
+    """Return a PYTHONPATH with this allenfs, which may not be installed."""
     package = Path(__file__).resolve().parent.parent
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     places = [os.path.abspath(place) for place in given if place]
@@ -222,33 +222,33 @@ def _wait_until_mounted(mountpoint: Path, process: subprocess.Popen[bytes]) -> N
     while process.poll() is None:
         if time.monotonic() > ends_s:
             msg = (
-                f"{mountpoint} does not answer after {_START_S:.0f} s: is the store on "
-                "a file system that hangs? See allenfs doctor"
+                f"{mountpoint} does not answer after {_START_S:.0f} s: the file system "
+                "of the store may hang; run allenfs doctor"
             )
             raise MountError(msg)
         if is_mounted(mountpoint) and serving_pid(mountpoint) == process.pid:
             return
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
     assert process.stderr is not None
-    said = process.stderr.read().decode(errors="replace").strip().splitlines()
-    said = [line for line in said if not line.startswith(WARNING)]
-    if any(line.startswith("Traceback") for line in said):
-        said = said[-1:]
-    words = "; ".join(line.removeprefix("allenfs: ") for line in said if line.strip())
+    lines = process.stderr.read().decode(errors="replace").strip().splitlines()
+    lines = [line for line in lines if not line.startswith(WARNING)]
+    if any(line.startswith("Traceback") for line in lines):
+        lines = lines[-1:]
+    reason = "; ".join(line.removeprefix("allenfs: ") for line in lines if line.strip())
     kind = ConfigError if process.returncode == ConfigError.exit_code else MountError
-    raise kind(words or f"the process ended with {process.returncode}")
+    raise kind(reason or f"the process ended with exit code {process.returncode}")
 
 
 def _warnings(process: subprocess.Popen[bytes]) -> list[str]:
     """Return the warnings that the daemon printed before it was ready."""
     assert process.stderr is not None
     os.set_blocking(process.stderr.fileno(), False)
-    said = (process.stderr.read() or b"").decode(errors="replace").splitlines()
-    return [line for line in said if line.startswith(WARNING)]
+    lines = (process.stderr.read() or b"").decode(errors="replace").splitlines()
+    return [line for line in lines if line.startswith(WARNING)]
 
 
 def _operations_module() -> ModuleType:
-    """Import the adapter, or say what the machine lacks for it."""
+    """Import the adapter, or raise MountError with what is missing."""
     if not _DEVICE.exists():
         msg = (
             f"this machine has no {_DEVICE}: load the kernel module with modprobe fuse"
@@ -260,38 +260,38 @@ def _operations_module() -> ModuleType:
     try:
         return importlib.import_module("allenfs.adapters.fuse_operations")
     except AttributeError as error:
-        # python-fuse has a module fuse, too
-        place = getattr(error.obj, "__file__", "the module fuse")
+        # python-fuse also has a module named fuse
+        module = getattr(error.obj, "__file__", "the module fuse")
         msg = (
-            f"{place} is not of the package fusepy or mfusepy ({error}): give allenfs "
-            "a Python environment of its own"
+            f"{module} belongs to neither fusepy nor mfusepy ({error}): install "
+            "allenfs in a separate Python environment"
         )
         raise MountError(msg) from error
     except (OSError, ImportError) as error:
-        msg = f"a package that allenfs needs cannot be used ({error}): install it anew"
+        msg = f"a required package cannot be used ({error}): reinstall it"
         raise MountError(msg) from error
 
 
-def _allow_many_files() -> None:
-    """Raise the soft limit: each open image takes a descriptor, 1024 is the default."""
+def _raise_file_limit() -> None:
+    """Raise the soft limit, 1024 by default: each open image needs a descriptor."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _give_memory_back() -> None:
-    """Let the C library return large buffers, and share what it keeps.
+def _limit_heap() -> None:
+    """Make the C library return large buffers, and use few heaps.
 
-    By default it keeps them, in a heap of its own for nearly every thread: 77 MiB
-    after eleven minutes of storm, and growing, where 46 MiB and flat were measured so.
+    By default it keeps them, in a separate heap for almost every thread. Measured after
+    eleven minutes of load: 77 MiB and growing; with these settings 46 MiB and constant.
     """
-    with contextlib.suppress(AttributeError):  # only glibc has it
+    with contextlib.suppress(AttributeError):  # glibc only
         library = ctypes.CDLL(None)
         library.mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
         library.mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 def _with_sample(settings: MountSettings, stack: ExitStack) -> MountSettings:
-    """Start the embedded sample service for as long as `stack` lasts."""
+    """Start the embedded sample service; `stack` stops it."""
     from allenfs.assembly import on_sample  # noqa: PLC0415 - as above
 
     try:
@@ -310,11 +310,11 @@ def _fuse_options(settings: MountSettings) -> dict[str, str | bool]:
         "nodev": True,
         "fsname": settings.source,
         "subtype": SUBTYPE,
-        # every look asks for the size: see kernel_view.py
+        # the kernel must ask for the size each time: see kernel_view.py
         "attr_timeout": "0",
-        # libfuse's own numbers are new after each remount: see byte_paths.py
+        # libfuse's inode numbers change with each mount: see byte_paths.py
         "use_ino": True,
-        # measured on three parallel readers: twice as fast as the default 128 KiB
+        # twice as fast as the default 128 KiB, measured with three parallel readers
         "max_readahead": "1048576",
         **settings.fuse_options,
     }

@@ -1,4 +1,4 @@
-"""The log of a mount: a file or stderr. It never raises, and never blocks for long."""
+"""The log of a mount, to a file or stderr. It never raises or blocks for long."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ from allenfs.service import threads
 if TYPE_CHECKING:
     from pathlib import Path
 
-# A line takes microseconds. A file system that hangs, as a network one may, costs one
-# caller this long; then lines wait for it, and of too many the newest are lost.
-_PATIENCE_S, _WAITING = 1.0, 1000
+# Writing a line takes microseconds. If the file system hangs, one caller waits this
+# long; later lines are queued, and dropped when the queue is full.
+_TIMEOUT_S, _QUEUE_LENGTH = 1.0, 1000
 
-# Neither block on a pipe nor acquire a controlling terminal.
+# Do not block on a pipe or acquire a controlling terminal.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 _FLAGS |= os.O_NONBLOCK | os.O_NOCTTY
 
 
 class LogOutput(logging.Handler):
-    """Writes each line at once; drops lines that cannot be written.
+    """Writes each line immediately; drops lines that cannot be written.
 
-    Reopens a file that was renamed (logrotate) or removed, and recreates its
-    directory, but no directory above: an unmounted home must not get a copy below its
-    mountpoint.
+    Reopens a file that was renamed (logrotate) or removed. Recreates its directory, but
+    no parents: they may be on a file system that is not mounted at the moment.
 
     Parameters
     ----------
@@ -49,7 +48,9 @@ class LogOutput(logging.Handler):
         self.file = file
         self.failure: str | None = None
         self._fd: int | None = None
-        self._lines: queue.Queue[tuple[bytes, threading.Event]] = queue.Queue(_WAITING)
+        self._lines: queue.Queue[tuple[bytes, threading.Event]] = queue.Queue(
+            _QUEUE_LENGTH
+        )
         self._writer: threading.Thread | None = None
         self._is_stuck = False
         self.setFormatter(
@@ -59,34 +60,34 @@ class LogOutput(logging.Handler):
         )
 
     def prepare(self) -> None:
-        """Make the file and all directories above it; raises OSError."""
+        """Create the file and its parent directories; raises OSError."""
         if self.file is not None:
             self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._opened()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line; where that takes long, let it be written in the background."""
+        """Write a line; if that takes long, it continues in the background."""
         try:
             line = f"{self.format(record)}\n".encode(errors="backslashreplace")
             written = threading.Event()
             self._lines.put_nowait((line, written))
             self._start_writer()
-            if not self._is_stuck and not written.wait(_PATIENCE_S):
+            if not self._is_stuck and not written.wait(_TIMEOUT_S):
                 self._is_stuck = True
                 self.failure = "it does not respond"
         except queue.Full:
-            pass  # it is stuck, and `failure` is set
+            pass  # stuck; `failure` is set
         except Exception as error:  # noqa: BLE001 - any message may fail to format
             self.failure = f"{type(error).__name__}: {error}"
 
     def _start_writer(self) -> None:
         if self._writer is None:
-            # a daemon: a write that hangs must not keep the process alive
+            # a daemon thread: a write that hangs must not keep the process alive
             writer = threading.Thread(target=self._write_all, daemon=True)
             try:
                 threads.start(writer)
             except ProcessLimitError:
-                self._write_next()  # here; the next line may find a thread
+                self._write_next()  # in this thread; retry with the next line
             else:
                 self._writer = writer
 
@@ -98,10 +99,10 @@ class LogOutput(logging.Handler):
         line, written = self._lines.get()
         try:
             self._write(line)
-        except Exception as error:  # noqa: BLE001 - the thread that writes must not end
+        except Exception as error:  # noqa: BLE001 - the writer thread must not end
             reason = error.strerror if isinstance(error, OSError) else None
             self.failure = reason or str(error)
-            self._close()  # a network file system may have come back
+            self._close()  # reopen it next time: a network file system may be back
         else:
             self.failure = None
         self._is_stuck = False
@@ -119,7 +120,7 @@ class LogOutput(logging.Handler):
             line = line[os.write(fd, line) :]
 
     def _opened(self) -> int:
-        if self._fd is not None and self._has_gone():
+        if self._fd is not None and self._is_replaced():
             self._close()
         if self._fd is None:
             assert self.file is not None
@@ -128,7 +129,7 @@ class LogOutput(logging.Handler):
             self._fd = os.open(self.file, _FLAGS, 0o666)
         return self._fd
 
-    def _has_gone(self) -> bool:
+    def _is_replaced(self) -> bool:
         """Whether the name no longer refers to the open file."""
         assert self.file is not None
         assert self._fd is not None

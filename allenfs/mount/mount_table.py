@@ -1,4 +1,4 @@
-"""The kernel's mount table, read without touching mounts, which may be dead."""
+"""The kernel's mount table, read without accessing the mounts, which may be dead."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SUBTYPE = "allenfs"
 _KIND = f"fuse.{SUBTYPE}"
 _PROC = Path("/proc")
 _OWN_TABLE = _PROC / "self/mountinfo"
-# Tags of mounts that receive mounts and unmounts from another peer group.
+# Tags of mounts to which mounts and unmounts propagate from another peer group.
 _FOLLOWERS = ("master", "propagate_from")
 
 
 class Mount(NamedTuple):
-    """A line of the table: see proc_pid_mountinfo(5).
+    """A line of the mount table: see proc_pid_mountinfo(5).
 
     Attributes
     ----------
@@ -32,8 +32,8 @@ class Mount(NamedTuple):
     root : str
         The directory of the superblock that is mounted.
     peers, leaders : frozenset of str
-        Peer groups that it belongs to, and those that it receives mounts and unmounts
-        from.
+        Peer groups that it belongs to, and those whose mounts and unmounts propagate to
+        it.
     owner : int or None
         The user who mounted it (FUSE only).
     """
@@ -51,7 +51,7 @@ class Mount(NamedTuple):
 
 
 def mounts() -> list[Mount]:
-    """Return the mounts of this process' mount namespace, the oldest first."""
+    """Return the mounts in this mount namespace, oldest first."""
     return _parsed(_OWN_TABLE.read_bytes())
 
 
@@ -137,8 +137,8 @@ def _follows(
     if below is None or below_other is None:
         return False
     is_same_directory = _spot(other, below_other) == _spot(mount, below)
-    is_told = below.peers & (below_other.peers | below_other.leaders)
-    return is_same_directory and bool(is_told)
+    propagates = below.peers & (below_other.peers | below_other.leaders)
+    return is_same_directory and bool(propagates)
 
 
 def _spot(mount: Mount, below: Mount) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Tell the service manager how the mount is, where it asks: sd_notify(3)."""
+"""Notify the service manager, if there is one: sd_notify(3)."""
 
 from __future__ import annotations
 
@@ -20,51 +20,50 @@ log = safe_logger(__name__)
 SOCKET_VARIABLE = "NOTIFY_SOCKET"
 
 _STOPPING = "STOPPING=1\nSTATUS=Unmounted"
-# A manager that does not read must not keep a mount from its work.
+# A manager that does not read must not block the mount.
 _SEND_S = 2.0
-# The first answer takes a few milliseconds; a machine under load may need longer.
-_ANSWER_S, _LOOK_S = 60.0, 0.01
+# The first answer takes a few milliseconds, and longer on a loaded machine.
+_ANSWER_S, _POLL_S = 60.0, 0.01
 
 
 def ready(mountpoint: Path, source: str) -> None:
-    """Say that the mount can be used, once it answers.
+    """Notify that the mount is ready, once it answers; returns immediately.
 
-    To be called in the process that serves, when the kernel has accepted the
-    mount; it returns at once.
+    Call it in the daemon when the kernel has accepted the mount.
 
     Parameters
     ----------
     source : str
-        What is mounted, as the mount table says it.
+        The source in the mount table.
 
     Raises
     ------
     ProcessLimitError
     """
 
-    def say_so() -> None:
+    def notify() -> None:
         ends_s = time.monotonic() + _ANSWER_S
         while serving_pid(mountpoint) != os.getpid():
             if time.monotonic() > ends_s:
-                log.warning("%s does not answer: not ready", mountpoint)
+                log.warning("%s does not answer: READY is not sent", mountpoint)
                 return
             time.sleep(_LOOK_S)
         send(f"READY=1\nSTATUS={source} on {printable(str(mountpoint))}")
 
     if os.environ.get(SOCKET_VARIABLE):
-        threads.start(threading.Thread(target=say_so, daemon=True))
+        threads.start(threading.Thread(target=notify, daemon=True))
 
 
 def stopping() -> None:
-    """Say that the mount is gone and the process about to end."""
+    """Notify that the mount is gone and the process is about to end."""
     send(_STOPPING)
 
 
 def send(state: str) -> None:
-    """Send lines of ``NAME=value``; a manager that cannot be told is no failure.
+    """Send lines of ``NAME=value``; a failure is only logged.
 
-    Without ``NOTIFY_SOCKET`` nobody is told. Its value is the path of a socket,
-    or with ``@`` in front the name of one that has no file.
+    The address is in ``NOTIFY_SOCKET``: a path, or ``@`` and an abstract name. If it is
+    unset, nothing is sent.
     """
     address = os.environ.get(SOCKET_VARIABLE, "")
     if not address.startswith(("/", "@")):

@@ -1,6 +1,7 @@
-"""How much is logged, switched while a mount runs: ``kill -USR2 PID``.
+"""Switch debug logging of a running mount: ``kill -USR2 PID``.
 
-Not by a signal handler: Python's do not run while the main thread is inside libfuse.
+A thread waits for the signal: Python runs no signal handlers while the main thread is
+inside libfuse.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ _SWITCH = signal.SIGUSR2
 log = safe_logger(__name__)
 
 
-def hold() -> None:
-    """Let the signal wait, in this thread and those that it starts, for `follow`."""
+def block() -> None:
+    """Block the signal, in this thread and those that it starts, until `follow`."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {_SWITCH})
 
 
 def follow() -> None:
-    """Switch at each signal from now on; to be called before other threads start.
+    """Switch at each signal from now on; call it before other threads start.
 
     Raises
     ------
     ProcessLimitError
     """
-    hold()
+    block()
     threads.start(threading.Thread(target=_follow, daemon=True))
 
 
@@ -40,8 +41,8 @@ def _follow() -> None:
 
 
 def switch() -> None:
-    """Log every step, or no longer; and say so in the log."""
+    """Toggle between the levels INFO and DEBUG, and log the new one."""
     root = logging.getLogger("allenfs")
     level = logging.DEBUG if root.getEffectiveLevel() > logging.DEBUG else logging.INFO
     root.setLevel(level)
-    log.info("the log's level is %s from now on", logging.getLevelName(level))
+    log.info("log level is now %s", logging.getLevelName(level))

@@ -289,12 +289,12 @@ def test_missing_libfuse_is_exit_3_and_names_packages(
 @pytest.mark.parametrize(
     ("asked", "path", "said"),
     [
-        ("4", "", "ALLENFS_FUSE is 2 or 3"),
-        ("libfuse3", "", "ALLENFS_FUSE is 2 or 3"),
-        ("", "libc.so.6", "FUSE_LIBRARY_PATH names no libfuse"),
-        ("", "no\nlibrary\x1b[1m", "FUSE_LIBRARY_PATH names no libfuse"),
-        ("3", "libfuse.so.2", "ALLENFS_FUSE asks for libfuse 3"),
-        ("2", LIBFUSE_3, "ALLENFS_FUSE asks for libfuse 2"),
+        ("4", "", "ALLENFS_FUSE must be 2 or 3"),
+        ("libfuse3", "", "ALLENFS_FUSE must be 2 or 3"),
+        ("", "libc.so.6", "FUSE_LIBRARY_PATH is not a libfuse"),
+        ("", "no\nlibrary\x1b[1m", "FUSE_LIBRARY_PATH is not a libfuse"),
+        ("3", "libfuse.so.2", "ALLENFS_FUSE is 3, but"),
+        ("2", LIBFUSE_3, "ALLENFS_FUSE is 2, but"),
     ],
 )
 def test_a_libfuse_that_cannot_be_is_exit_3(
@@ -322,7 +322,7 @@ def test_a_binding_that_is_another_package_or_missing_is_exit_3(
     # as that of python-fuse, which has the same name
     module.write_text("class Fuse: pass\n")
     said = fails(3, "mount", "--sample", root, PYTHONPATH=str(folder))
-    assert f"{module} is not of the package" in said
+    assert f"{module} belongs to neither fusepy nor mfusepy" in said
     module.write_text("raise ImportError('not here')\n")
     said = fails(3, "mount", "--sample", root, PYTHONPATH=str(folder))
     assert "not here" in said

@@ -99,7 +99,9 @@ def test_a_manager_that_is_gone_is_a_line_of_the_log_and_the_mount_works(
     manager.close()
     process = manager.start()
     log = tmp_path / "log"
-    until(lambda: log.exists() and "could not be told" in log.read_text())
+    until(
+        lambda: log.exists() and "cannot notify the service manager" in log.read_text()
+    )
     assert "section" in os.listdir(manager.place)
     assert allenfs("umount", manager.place).returncode == 0
     assert process.wait() == 0

@@ -366,7 +366,7 @@ def test_sigusr2_before_there_is_a_mount_ends_nothing(
         os.kill(int(children.read_text()), signal.SIGUSR2)
         assert mounting.wait() == 0
     log = root / ".allenfs/log"
-    until(lambda: "level is DEBUG from now on" in log.read_text())
+    until(lambda: "log level is now DEBUG" in log.read_text())
     assert allenfs("umount", root).returncode == 0
 
 
@@ -392,9 +392,9 @@ def test_sigusr2_switches_the_log_and_says_so(
     for number, level in enumerate([*levels, *levels], 1):
         os.kill(pid, signal.SIGUSR2)
         until(
-            lambda number=number: log.read_text().count("level is") == number  # type: ignore[misc]
+            lambda number=number: log.read_text().count("level is now") == number  # type: ignore[misc]
         )
-        assert f"the log's level is {level} from now on" in log.read_text()
+        assert f"log level is now {level}" in log.read_text()
         is_debug = not is_debug
         before = log.read_text().count("DEBUG allenfs.adapters.fuse_operations: open")
         errno_of_open(root / f"section/{number}/image.jpg")
@@ -402,5 +402,5 @@ def test_sigusr2_switches_the_log_and_says_so(
         assert (after > before) == is_debug
     assert allenfs("umount", root).returncode == 0
     if process is not None:
-        assert b"the log's level is DEBUG" in process.communicate()[1]
+        assert b"log level is now DEBUG" in process.communicate()[1]
         assert process.returncode == 0

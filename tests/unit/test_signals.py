@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from allenfs.adapters.interrupts import shall_stop_waiting
+from allenfs.adapters.interrupts import has_interrupting_signal
 
 _PROCESS = """
 import signal, sys
@@ -32,7 +32,7 @@ def _stopped_with_pending(number: int, disposition: str) -> bool:
         process.send_signal(signal.SIGSTOP)
         os.waitpid(process.pid, os.WUNTRACED)
         process.send_signal(number)
-        return shall_stop_waiting(process.pid)
+        return has_interrupting_signal(process.pid)
     finally:
         process.kill()
         process.communicate()
@@ -53,5 +53,5 @@ def test_an_ignored_signal_does_not() -> None:
 
 
 def test_what_cannot_be_told_ends_the_wait() -> None:
-    assert shall_stop_waiting(0)
-    assert shall_stop_waiting(2**30)
+    assert has_interrupting_signal(0)
+    assert has_interrupting_signal(2**30)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from allenfs.adapters.thread_state import LastingThreads
+from allenfs.adapters.thread_state import ThreadStates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,10 +26,10 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     return threads
 
 
-def calls_in_a_thread(lasting: LastingThreads, count: int) -> None:
+def calls_in_a_thread(states: ThreadStates, count: int) -> None:
     def calls() -> None:
         for _ in range(count):
-            lasting.add_this()
+            states.count_call()
 
     thread = threading.Thread(target=calls)
     thread.start()
@@ -37,15 +37,15 @@ def calls_in_a_thread(lasting: LastingThreads, count: int) -> None:
 
 
 def test_a_thread_keeps_its_state_once(kept: list[int]) -> None:
-    lasting = LastingThreads()
+    states = ThreadStates()
     for _ in range(1000):
-        lasting.add_this()
+        states.count_call()
     assert kept == [threading.get_ident()]
 
 
 def test_a_thread_of_a_few_calls_keeps_nothing(kept: list[int]) -> None:
-    lasting = LastingThreads()
-    calls_in_a_thread(lasting, 3)
+    states = ThreadStates()
+    calls_in_a_thread(states, 3)
     assert kept == []
 
 
@@ -53,15 +53,15 @@ def test_a_thread_after_a_thread_of_the_same_number_keeps_its_own(
     kept: list[int],
 ) -> None:
     """Numbers of threads that have ended are used again, mostly at once."""
-    lasting = LastingThreads()
+    states = ThreadStates()
     for count in range(1, 101):
-        calls_in_a_thread(lasting, 20)
+        calls_in_a_thread(states, 20)
         assert len(kept) == count
     assert len(set(kept)) < 100
 
 
 def test_there_is_an_end_of_states_that_stay_behind(kept: list[int]) -> None:
-    lasting = LastingThreads()
+    states = ThreadStates()
     for _ in range(230):
-        calls_in_a_thread(lasting, 10)
+        calls_in_a_thread(states, 10)
     assert len(kept) == 200
