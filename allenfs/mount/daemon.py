@@ -209,11 +209,11 @@ def _give_up(mountpoint: Path, process: subprocess.Popen[bytes]) -> None:
 
 def _python_path() -> str:
     """Return a PYTHONPATH with this allenfs, which may not be installed."""
-    package = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]  # contains the package
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     places = [os.path.abspath(place) for place in given if place]
-    if package.name not in ("site-packages", "dist-packages"):
-        places.append(str(package))
+    if root.name not in ("site-packages", "dist-packages"):
+        places.append(str(root))
     return os.pathsep.join(places)
 
 
