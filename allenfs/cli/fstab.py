@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, NoReturn
 from allenfs import config
 from allenfs.cli import arguments, mount
 from allenfs.errors import AllenFSError, ConfigError, MountError
-from allenfs.mount import mountpoint
+from allenfs.mount import mount_table
+from allenfs.mount.probe import Liveness, liveness
 from allenfs.text import printable, without_user
 
 if TYPE_CHECKING:
@@ -124,11 +125,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _run(parser().parse_args(argv))
     except ConfigError as error:
-        return _report(error, _EXIT_USAGE)
+        return _say(error, _EXIT_USAGE)
     except AllenFSError as error:
-        return _report(error, _EXIT_FAILED)
+        return _say(error, _EXIT_FAILED)
     except OSError as error:
-        return _report(error, _EXIT_SYSTEM)
+        return _say(error, _EXIT_SYSTEM)
     except KeyboardInterrupt:
         return _EXIT_INTERRUPTED
     return 0

@@ -76,7 +76,7 @@ def run(parsed: argparse.Namespace) -> None:
     from allenfs.mount import daemon  # noqa: PLC0415 - only this command needs it
 
     if parsed.foreground:
-        verbosity.hold()
+        verbosity.block()
     # the serving process changes its directory
     os.environ.update(network.absolute_variables(os.environ))
     settings = settings_of(parsed)

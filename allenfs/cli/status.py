@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Print it; 1 where a mount does not tell."""
-    return _watch(parsed) if parsed.watch else _look(parsed)
+    """Print the status; return 1 if one is not available."""
+    return _watch(parsed) if parsed.watch else _print_once(parsed)
 
 
 def _print_once(parsed: argparse.Namespace) -> int:

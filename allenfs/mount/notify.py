@@ -47,7 +47,7 @@ def ready(mountpoint: Path, source: str) -> None:
             if time.monotonic() > ends_s:
                 log.warning("%s does not answer: READY is not sent", mountpoint)
                 return
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         send(f"READY=1\nSTATUS={source} on {printable(str(mountpoint))}")
 
     if os.environ.get(SOCKET_VARIABLE):

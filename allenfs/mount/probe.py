@@ -14,7 +14,7 @@ from allenfs.filesystem.status import MountStatus
 from allenfs.model import tree
 from allenfs.mount.mount_table import is_mounted
 from allenfs.service import threads
-from allenfs.text import in_one_readable_line
+from allenfs.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +110,7 @@ def status_json(mountpoint: Path) -> bytes:
     StatusError
         Nothing is mounted there, or the mount does not answer.
     """
-    shown = in_one_readable_line(str(mountpoint))
+    shown = printable(str(mountpoint))
     if not is_mounted(mountpoint):
         msg = f"no allenfs is mounted on {shown}"
         raise StatusError(msg)
@@ -144,7 +144,7 @@ def status(mountpoint: Path) -> MountStatus:
 
 def unreadable(mountpoint: Path) -> StatusError:
     """Return the error for a status in an unknown format."""
-    shown = in_one_readable_line(str(mountpoint))
+    shown = printable(str(mountpoint))
     return StatusError(f"this version of allenfs cannot read the status of {shown}")
 
 

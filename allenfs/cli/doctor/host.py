@@ -20,8 +20,7 @@ from allenfs.mount.probe import Liveness, liveness
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# A mount that works answers within a millisecond.
-_ANSWER_S = 3.0
+_BAD = {Liveness.DEAD: "dead", Liveness.SILENT: "silent"}
 _AT_ONCE = 8
 _FEW_FILES = 1024
 # A download takes two threads of the daemon, and each waiting open another one.
@@ -41,7 +40,7 @@ def mounts(places: Callable[[], list[Path]] = mounted) -> Finding:
         raise ProcessLimitError(str(error)) from error
     bad = [place for place in found if states[place] in _BAD]
     if not bad:
-        foreign = sum(state == "foreign" for state in states.values())
+        foreign = sum(state is Liveness.FOREIGN for state in states.values())
         others = f", {foreign} owned by other users" if foreign else ""
         return ok(f"{len(found)} mounted, all answer{others}")
     shown = ", ".join(f"{place} ({_BAD[states[place]]})" for place in bad[:_SHOWN])
@@ -50,19 +49,6 @@ def mounts(places: Callable[[], list[Path]] = mounted) -> Finding:
         f"{len(bad)} of {len(found)} do not answer: {shown}{more}",
         "; ".join(f"allenfs umount {shlex.quote(str(one))}" for one in bad[:_SHOWN]),
     )
-
-
-def _state(place: Path) -> str:
-    try:
-        within(_ANSWER_S, partial(os.getxattr, place, PID_ATTRIBUTE))
-    except LateError:
-        return "silent"
-    except OSError as error:
-        if error.errno == errno.ENOTCONN:
-            return "dead"
-        if error.errno == errno.EACCES:
-            return "foreign"  # only the user who mounted it has access
-    return "answers"
 
 
 def log_file() -> Finding:

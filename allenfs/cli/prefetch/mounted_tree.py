@@ -20,8 +20,6 @@ from allenfs.store import maintenance, trust
 from allenfs.store.cache import Store
 from allenfs.store.layout import Layout
 
-_STATUS = ".allenfs/status.json"
-_CONNECTIONS = 4  # if the status does not say
 _URL, _ERROR = "user.allenfs.url", "user.allenfs.error"
 _SHA256 = "user.allenfs.sha256"
 _OUTAGES = (errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EIO)
@@ -139,8 +137,9 @@ class MountedTree:
 
     def store_failure(self) -> str | None:
         """Read the status, for which the mount checks a store that failed."""
-        failure = _read_status(self._root / _STATUS).get("store", {}).get("failure")
-        return None if failure is None else str(failure)
+        with contextlib.suppress(StatusError):
+            return status(self._root).store.failure
+        return None
 
     def _attribute(self, path: str, name: str) -> str | None:
         try:
@@ -170,26 +169,9 @@ class MountedTree:
 
     def _own_store(self) -> tuple[Layout, Store]:
         if self._store is None:
-            try:
-                store = self._status["store"]
-                settings = StoreSettings(
-                    Path(store["directory"]),
-                    int(store["capacity_bytes"]),
-                    str(self._status["service"]["name"]),
-                )
-            except (KeyError, TypeError, ValueError) as error:
-                msg = f"{self._root / _STATUS} does not name the store"
-                raise AllenFSError(msg) from error
+            store, name = self._status.store, self._status.service.name
+            settings = StoreSettings(Path(store.directory), store.capacity_bytes, name)
             trust.require_own(settings.directory)
             layout = Layout(settings.directory, settings.service_name)
             self._store = layout, Store(settings)
         return self._store
-
-
-def _read_status(path: Path) -> dict[str, Any]:
-    """Read the status of a mount; empty if it cannot be read."""
-    try:
-        status = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return status if isinstance(status, dict) else {}
