@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NOWHERE = "http://127.0.0.1:9"
+# A shell starts what it runs in the background with these ignored, and every program
+# that a test starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 _OF_THE_MACHINE = (PROXY_VARIABLE, *CA_BUNDLE_VARIABLES, NETRC_VARIABLE)
 
 
@@ -25,8 +30,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fuse",
         choices=("2", "3", "both"),
-        default="both",
-        help="the libfuse to mount with (default: tests/mount over both)",
+        help="the libfuse to mount with (default: libfuse 2 if this machine has it, "
+        "else 3, and the tests marked both_libfuses over both)",
     )
 
 

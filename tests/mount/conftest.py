@@ -1,8 +1,8 @@
-"""Mount tests stand on real FUSE: where it is missing they fail, not skip.
+"""Mount tests need real FUSE: without it they fail, they are not skipped.
 
-Each of them runs over libfuse 2 and over libfuse 3, but for those of one_libfuse: they
-choose themselves, end before libfuse is asked, or are about what a command or a program
-does with a mount.
+By default they run over one libfuse, and those marked both_libfuses over both; see
+``--fuse``. Tests marked one_libfuse never run twice: they choose a libfuse themselves,
+or never reach it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from mounted import is_bad
 
+from allenfs.adapters.libfuse import chosen
 from allenfs.sample.server import SampleService
 
 if TYPE_CHECKING:
@@ -19,11 +20,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def default_libfuse() -> str:
+    """Return the version that allenfs chooses on this machine."""
+    return str(chosen({}).major)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    chosen = metafunc.config.getoption("--fuse")
-    versions = ("2", "3") if chosen == "both" else (chosen,)
-    if metafunc.definition.get_closest_marker("one_libfuse"):
-        versions = versions[:1]
+    asked = metafunc.config.getoption("--fuse")
+    is_marked = metafunc.definition.get_closest_marker
+    versions = [default_libfuse()] if asked in (None, "both") else [asked]
+    if not is_marked("one_libfuse") and (
+        asked == "both" or (asked is None and is_marked("both_libfuses"))
+    ):
+        versions = ["2", "3"]
     metafunc.parametrize("libfuse", versions, ids="libfuse{}".format, indirect=True)
 
 
