@@ -61,6 +61,7 @@ def test_an_image_that_was_never_opened_has_its_url_and_no_exact_size(
         assert service.image_requests == service.query_requests == 0
 
 
+@pytest.mark.both_libfuses
 def test_a_local_image_has_its_checksum_and_the_time_of_its_download(
     tmp_path: Path, service: SampleService
 ) -> None:
@@ -205,6 +206,7 @@ def test_a_dump_of_a_whole_listing_asks_the_service_for_nothing(
         assert service.image_requests == 0
 
 
+@pytest.mark.both_libfuses
 def test_directories_documents_and_the_own_files_have_none(
     tmp_path: Path, service: SampleService
 ) -> None:

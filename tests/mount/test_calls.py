@@ -86,6 +86,7 @@ def cat(*files: Path) -> Callable[[], object]:
     )
 
 
+@pytest.mark.both_libfuses
 def test_a_warm_file_costs_one_open_three_looks_and_one_release(
     watched: Watched,
 ) -> None:
@@ -103,6 +104,7 @@ def test_a_warm_file_costs_one_open_three_looks_and_one_release(
     assert calls == {"OPEN": count, "RELEASE": count, "STATFS": 2}
 
 
+@pytest.mark.both_libfuses
 def test_a_cold_file_is_opened_twice_at_the_most_and_read_once(
     watched: Watched,
 ) -> None:
@@ -114,6 +116,7 @@ def test_a_cold_file_is_opened_twice_at_the_most_and_read_once(
     assert 1 <= calls["READ"] <= 1 + -(-size_bytes // 131_072)
 
 
+@pytest.mark.both_libfuses
 def test_ls_costs_at_most_four_calls_a_file(watched: Watched) -> None:
     files = files_of(watched)
     subprocess.run(["ls", "-l", files[0].parent], check=True, stdout=subprocess.PIPE)
@@ -133,6 +136,7 @@ def test_ls_costs_at_most_four_calls_a_file(watched: Watched) -> None:
     # ... which `ls` asks of each file, and the daemon answers without a look
 
 
+@pytest.mark.both_libfuses
 def test_operations_that_only_say_yes_are_asked_once(watched: Watched) -> None:
     files = files_of(watched)
 

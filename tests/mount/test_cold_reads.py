@@ -76,6 +76,7 @@ def _count_wrong(
     return wrong
 
 
+@pytest.mark.both_libfuses
 @pytest.mark.parametrize(
     "read",
     [
@@ -96,6 +97,7 @@ def test_300_cold_files_read_raw_are_never_wrong(
         assert _count_wrong(mounted, read, expected) == 0
 
 
+@pytest.mark.both_libfuses
 def test_300_files_fetched_by_another_mount_after_a_stat_are_never_wrong(
     tmp_path: Path, service: SampleService
 ) -> None:

@@ -75,6 +75,7 @@ _REACHED_BY: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.both_libfuses
 @pytest.mark.parametrize("exception", EXCEPTIONS)
 def test_every_exception_in_every_operation_is_an_errno(
     tmp_path: Path, exception: str

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from mounted import Mounted
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def inodes(mounted: Mounted) -> dict[str, int]:
     return found
 
 
+@pytest.mark.both_libfuses
 def test_inode_numbers_survive_dropped_caches_and_a_remount(
     tmp_path: Path, service: SampleService
 ) -> None:

@@ -51,6 +51,7 @@ def _stalled_cats(
     return cats
 
 
+@pytest.mark.both_libfuses
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_cat_of_a_stalled_image_dies_of_a_signal(
     tmp_path: Path, service: SampleService, number: signal.Signals
@@ -81,6 +82,7 @@ def test_interrupted_reader_leaves_the_download_to_the_store(
         assert len((mounted / PATH).read_bytes()) > 0
 
 
+@pytest.mark.both_libfuses
 def test_interrupted_open_is_eintr(tmp_path: Path, service: SampleService) -> None:
     # a process that handles its signals sees the errno: Python's os.open would
     # try again, unless the handler raises
@@ -140,6 +142,7 @@ def test_twelve_stalled_readers_do_not_delay_a_listing(
             cat.communicate(timeout=_DIES_WITHIN_S)
 
 
+@pytest.mark.both_libfuses
 def test_umount_with_stalled_downloads_ends_and_leaves_no_process(
     tmp_path: Path, service: SampleService
 ) -> None:

@@ -75,6 +75,7 @@ def loaded_by(pid: int) -> set[str]:
     return {version for version, name in LIBRARIES.items() if f"/{name}" in maps}
 
 
+@pytest.mark.both_libfuses
 def test_forty_stalled_opens_stop_nothing_else(
     tmp_path: Path, service: SampleService
 ) -> None:
@@ -114,6 +115,7 @@ def test_forty_stalled_opens_stop_nothing_else(
         assert (mounted / path).read_bytes() == image_bytes(service.url, path)
 
 
+@pytest.mark.both_libfuses
 def test_the_log_says_what_mounts_and_libfuse_says_nothing(
     tmp_path: Path, service: SampleService, libfuse: str
 ) -> None:
@@ -123,6 +125,7 @@ def test_the_log_says_what_mounts_and_libfuse_says_nothing(
         until(lambda: re.search(line, mounted.log))
 
 
+@pytest.mark.both_libfuses
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_unmounts_and_is_no_failure(
     root: Path, service: SampleService, number: signal.Signals
@@ -148,6 +151,7 @@ def test_every_option_is_taken() -> None:
     assert names == config._FUSE_OPTIONS
 
 
+@pytest.mark.both_libfuses
 def test_options_reach_the_kernel(
     root: Path, service: SampleService, connections: Path
 ) -> None:
@@ -175,6 +179,7 @@ def test_options_reach_the_kernel(
     assert allenfs("umount", root).returncode == 0
 
 
+@pytest.mark.both_libfuses
 def test_the_other_options_mount(root: Path, service: SampleService) -> None:
     done = allenfs("mount", "--api-url", service.url, "-o", ",".join(OTHERS), root)
     assert (done.returncode, done.stderr) == (0, "")
@@ -313,6 +318,7 @@ def test_the_library_at_a_path_mounts(root: Path, service: SampleService) -> Non
     assert allenfs("umount", root).returncode == 0
 
 
+@pytest.mark.both_libfuses
 def test_a_binding_that_is_another_package_or_missing_is_exit_3(
     root: Path, libfuse: str
 ) -> None:

@@ -59,6 +59,7 @@ def test_crawlers_of_the_whole_mount_end_and_download_nothing(
         assert service.requested == []
 
 
+@pytest.mark.both_libfuses
 def test_listings_are_what_the_grammar_says(
     tmp_path: Path, service: SampleService
 ) -> None:
@@ -171,6 +172,7 @@ WRITES: dict[str, Callable[[Path, Path], object]] = {
 }
 
 
+@pytest.mark.both_libfuses
 def test_whatever_would_write_is_erofs(tmp_path: Path, service: SampleService) -> None:
     with Mounted(tmp_path, service.url) as mounted:
         file = mounted / USED[0]
@@ -188,6 +190,7 @@ def test_whatever_would_write_is_erofs(tmp_path: Path, service: SampleService) -
         assert {"ro", "nosuid", "nodev"} <= set(options)
 
 
+@pytest.mark.both_libfuses
 def test_statfs_is_the_stores(tmp_path: Path, service: SampleService) -> None:
     with Mounted(tmp_path, service.url, capacity_bytes=64 * 2**20) as mounted:
         (mounted / USED[0]).read_bytes()

@@ -35,6 +35,7 @@ def service() -> Iterator[SampleService]:
         yield running
 
 
+@pytest.mark.both_libfuses
 def test_names_outside_the_locale_are_listed_and_can_be_opened(
     tmp_path: Path, service: SampleService, monkeypatch: pytest.MonkeyPatch
 ) -> None:

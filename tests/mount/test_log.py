@@ -104,6 +104,7 @@ def test_unwritable_log_keeps_errnos_and_is_shown_in_status(
         assert _log_status(mounted.root)["failure"] is None
 
 
+@pytest.mark.both_libfuses
 def test_a_closed_stderr_of_a_foreground_mount_leaves_each_errno(
     tmp_path: Path,
 ) -> None:

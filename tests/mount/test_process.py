@@ -50,6 +50,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", root], check=True)
 
 
+@pytest.mark.both_libfuses
 def test_mount_returns_when_the_mountpoint_answers_and_umount_when_it_is_gone(
     root: Path, service: SampleService
 ) -> None:
@@ -126,6 +127,7 @@ def test_relative_paths_are_of_the_current_directory(
     assert not is_mounted(root)
 
 
+@pytest.mark.both_libfuses
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_daemon_unmounts_on_a_signal(
     root: Path, service: SampleService, number: signal.Signals
@@ -263,6 +265,7 @@ def _kill(root: Path) -> None:
     until_gone(pid)
 
 
+@pytest.mark.both_libfuses
 def test_dead_mount_is_recovered_by_the_next_mount_and_by_umount(
     root: Path, service: SampleService
 ) -> None:
@@ -361,6 +364,7 @@ def test_umount_of_what_is_not_mounted_is_one_line(root: Path) -> None:
     assert "no allenfs is mounted" in fails(1, "umount", root)
 
 
+@pytest.mark.both_libfuses
 def test_umount_of_a_stopped_daemon_ends(root: Path, service: SampleService) -> None:
     assert allenfs("mount", "--api-url", service.url, root).returncode == 0
     pid = serving_pid(root)

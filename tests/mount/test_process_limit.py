@@ -113,6 +113,7 @@ def _expected(service: SampleService, path: str) -> str:
     return hashlib.sha256(image_bytes(service.url, path)).hexdigest()
 
 
+@pytest.mark.both_libfuses
 def test_thread_limit_is_eagain_with_one_warning_and_recovers(
     mount: Mount, service: SampleService
 ) -> None:

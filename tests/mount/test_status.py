@@ -123,6 +123,7 @@ def test_every_tool_reads_a_whole_status(
         assert page["images"]["misses"] == 1 + len(OTHERS)
 
 
+@pytest.mark.both_libfuses
 def test_what_is_open_stays_as_it_was_when_it_was_opened(
     tmp_path: Path, service: SampleService
 ) -> None:

@@ -144,6 +144,7 @@ def test_file_and_pillow_recognise_a_cold_file(
             assert picture.size == (879, 456)
 
 
+@pytest.mark.both_libfuses
 def test_size_is_a_bound_before_the_first_read_and_exact_after_it(
     tmp_path: Path, service: SampleService
 ) -> None:

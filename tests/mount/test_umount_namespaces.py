@@ -147,6 +147,7 @@ def test_umount_keeps_copy_in_another_users_namespace(
     until_gone(pid)
 
 
+@pytest.mark.both_libfuses
 def test_umount_kills_process_when_copies_are_unmounted_too(root: Path) -> None:
     pid = serving_pid(root)
     # as services have it
