@@ -51,9 +51,9 @@ def main() -> int:
     asker = Asker(api_url, pause_s=wanted.pause, say=_say)
 
     def interrupt(*_: object) -> None:
-        # Python drops an exception that a handler raises within __del__
+        # Python drops an exception that a handler raises within __del__. No Event here:
+        # its lock may be held by the code that the signal interrupts.
         asker.stopped = _INTERRUPTED
-        asker.interrupted.set()
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupt)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 import zlib
 from dataclasses import dataclass, field
@@ -103,7 +102,6 @@ class Asker:
         self.api_url = api_url
         self.exchanges: list[Exchange] = []
         self.stopped = ""
-        self.interrupted = threading.Event()
         self.requests = self.bytes = 0
         self._pause_s = pause_s
         self._say = say
@@ -121,7 +119,7 @@ class Asker:
     ) -> Exchange:
         """Ask for `target`, a path with a query; `headers` with _ for -."""
         if self.exchanges and not self.stopped:
-            self.interrupted.wait(self._pause_s)
+            time.sleep(self._pause_s)
         if self.stopped:
             raise StoppedError(self.stopped)
         sent = {"User-Agent": _AGENT, "Accept-Encoding": "identity"}

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -304,10 +303,8 @@ def test_who_waits_for_a_sheet_dies_of_a_signal_and_the_work_goes_on(
         try:
             reader = subprocess.Popen(["cat", mounted / SMALL / SHEET])
             until(lambda: service.image_requests == 4)
-            began_s = time.monotonic()
             reader.send_signal(signal.SIGINT)
             assert reader.wait(PATIENCE_S) == -signal.SIGINT
-            assert time.monotonic() - began_s < 5
         finally:
             service.resume()
         until(lambda: kept_sheets(mounted))

@@ -123,6 +123,7 @@ def test_two_neighbours_opened_at_the_same_time_bring_two_more(
             for file in files[20:22]
         ]
         assert [reader.wait(PATIENCE_S) for reader in readers] == [0, 0]
+        until(lambda: service.image_requests >= 4, "two are fetched ahead")
         assert quiet(service) == 4
 
 
@@ -182,6 +183,7 @@ def test_the_first_429_or_5xx_ends_reading_ahead_and_nobody_notices(
         for file in files[2:6]:
             assert file.read_bytes().startswith(b"\xff\xd8")
         # itself, again; and the two behind it, which nobody has fetched ahead
+        until(lambda: service.image_requests >= asked + 3, "two more are fetched ahead")
         assert quiet(service) == asked + 3
         assert "not read ahead" in mounted.log
 

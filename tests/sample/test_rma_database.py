@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
 from urllib.parse import urlsplit
 
@@ -206,8 +205,7 @@ def test_an_empty_database_answers_too():
         assert ids(query(service, "model::Gene")) == []
 
 
-def test_a_large_database_is_built_and_asked_in_moments():
-    start = time.monotonic()
+def test_a_large_database_is_answered_in_pages_and_whole():
     database = sample_database()
     genes = add_genes(database, (f"Gene{number}" for number in range(20_000)))
     add_data_set(database, 5, range(10**9, 10**9 + 2_600), genes=genes[:1])
@@ -220,4 +218,3 @@ def test_a_large_database_is_built_and_asked_in_moments():
         answer = query(service, "model::SectionImage,rma::criteria,[data_set_id$eq5]",
                        "&num_rows=all")  # fmt: skip
         assert len(ids(answer)) == 2_600
-    assert time.monotonic() - start < 30

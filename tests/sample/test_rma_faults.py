@@ -224,10 +224,8 @@ def test_the_peak_of_all_counts_queries_and_images_under_way():
 
 
 def test_the_latency_of_queries_is_their_own():
-    with SampleService(latency_s=5) as service:
-        start = time.monotonic()
+    with SampleService(latency_s=60) as service:  # longer than the client waits
         query(service, "model::Product")
-        assert time.monotonic() - start < 4
     with SampleService(query_latency_s=0.3) as service:
         start = time.monotonic()
         query(service, "model::Product")

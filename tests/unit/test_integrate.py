@@ -100,7 +100,8 @@ def fish(home: Home, *words: str) -> list[str]:
     return [found.partition("\t")[0].rstrip("/") for found in done.stdout.splitlines()]
 
 
-# compadd tells its matches, in a line that is being edited
+# compadd tells its matches, in a line that is being edited. A terminal echoes what is
+# written to it, once or twice: the marks are not written as they are printed.
 _ZSH = r"""
 zmodload zsh/zpty
 zpty z zsh -f -i
@@ -112,10 +113,10 @@ zpty -w z 'compadd () {
     for one in $__hits; do print -r -- "HI""T<$one>"; done
     builtin compadd "$@"
 }'
-zpty -w z 'finish () { zle kill-buffer; print END; zle -I }
+zpty -w z 'finish () { zle kill-buffer; print E""ND; zle -I }
 zle -N finish; bindkey "^Y" finish'
 zpty -w -n z "$2"$'\t'$'\x19'
-zpty -r -m z found '*END*END*'
+zpty -r -m z found '*END*'
 print -r -- "$found"
 """
 
