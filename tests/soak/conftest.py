@@ -53,7 +53,7 @@ def pytest_terminal_summary(
 def libfuse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have every daemon of the test mount with one version."""
     version = request.config.getoption("--fuse")
-    if version == "both":
+    if version in (None, "both"):
         version = "3" if request.path.stem in OVER_LIBFUSE_3 else "2"
     monkeypatch.setenv("ALLENFS_FUSE", version)
 
