@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from command import allenfs, fails
-from mounted import image_bytes
+from mounted import image_bytes, until
 
 from allenfs.config import service_name
 from allenfs.model.images import request_of_url
@@ -293,6 +293,7 @@ def test_a_store_that_somebody_puts_in_its_place_gives_and_takes_nothing(
     store, log = place / "store", place / "log"
     expected = image_bytes(service.url, PATH)
     assert mount(place, service, "--log-file", str(log)).returncode == 0
+    until((store / "journal").exists)  # a thread opens the store
     store.rename(place / "aside")
     forged(store, "downsample=6", service)
     before = everything(store)
