@@ -208,15 +208,12 @@ def test_an_equalization_is_the_range_of_the_page() -> None:
     assert all(type(one) is int for one in bounds)
 
 
-@pytest.mark.parametrize("bound", list(EQUALIZATION))
 @pytest.mark.parametrize("value", [None, -1, 65_536, "9x", True, 0.5, math.nan])
-def test_an_equalization_with_a_bound_that_is_not_said_is_none(
-    bound: str, value: object
-) -> None:
-    assert records.channels({**EQUALIZATION, bound: value}) is None
-    assert (
-        records.channels({k: v for k, v in EQUALIZATION.items() if k != bound}) is None
-    )
+def test_an_equalization_with_a_bound_that_is_not_said_is_none(value: object) -> None:
+    for bound in EQUALIZATION:
+        assert records.channels({**EQUALIZATION, bound: value}) is None
+        others = {key: EQUALIZATION[key] for key in {*EQUALIZATION} - {bound}}
+        assert records.channels(others) is None
 
 
 @pytest.mark.parametrize("value", [None, [], "x", 5, {}, [EQUALIZATION]])
