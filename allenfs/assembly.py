@@ -21,7 +21,7 @@ from allenfs.filesystem.status_reporter import Sources, StatusReporter
 from allenfs.filesystem.xattrs import ExtendedAttributes
 from allenfs.model.tree import LOG_FILE, STATUS_FILE
 from allenfs.service.client import AllenService
-from allenfs.service.slots import Turns
+from allenfs.service.slots import Slots
 from allenfs.store.cache import Store
 from allenfs.store.health import Trouble
 from allenfs.store.record_files import Shelf
@@ -62,22 +62,22 @@ def assemble(
     trouble = Trouble(store_settings.directory)
     store = Store(store_settings, trouble)
     service = AllenService(service_settings, heard=activity.heard)
-    turns = Turns(service_settings.connections)
+    slots = Slots(service_settings.connections)
     fetcher = Fetcher(
         service,
         store,
         service_settings,
-        turns=turns,
+        slots=slots,
         activity=activity,
         sheets=SheetMaker(service_settings),
     )
     shelf = Shelf(store_settings, trouble)
-    archive = Archive(service, shelf, service_settings, turns, told=activity.failed)
-    catalog = Catalog(archive, Glance(archive, turns))
+    archive = Archive(service, shelf, service_settings, slots, told=activity.failed)
+    catalog = Catalog(archive, Glance(archive, slots))
     readahead = ReadAhead(
         fetcher,
         catalog.series,
-        turns,
+        slots,
         max_window=readahead_images,
         capacity_bytes=store.capacity_bytes,
         is_out_of_reach=archive.is_out_of_reach,

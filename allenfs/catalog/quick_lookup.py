@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from allenfs.catalog.queries import Question
     from allenfs.catalog.record_cache import Held
     from allenfs.catalog.repository import Archive
-    from allenfs.service.slots import Turns
+    from allenfs.service.slots import Slots
 
 _Record = TypeVar("_Record")
 
@@ -41,19 +41,19 @@ class Glance:
     Parameters
     ----------
     archive : Archive
-    turns : Turns
+    slots : Slots
         Whether the service is idle.
     """
 
     def __init__(
         self,
         archive: Archive,
-        turns: Turns,
+        slots: Slots,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._archive = archive
-        self._turns = turns
+        self._slots = slots
         self._clock = clock
         self._lock = threading.Lock()
         self._asked: TTLCache[int, None, float] = TTLCache(
@@ -100,7 +100,7 @@ class Glance:
         return None
 
     def _may_ask(self, image_id: int) -> bool:
-        if self._archive.is_out_of_reach() or not self._turns.is_one_free:
+        if self._archive.is_out_of_reach() or not self._slots.is_one_free:
             return False
         with self._lock:
             if image_id not in self._asked and len(self._asked) >= _DIRECTORIES:

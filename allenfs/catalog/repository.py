@@ -20,6 +20,7 @@ from allenfs.errors import (
     UnreachableError,
 )
 from allenfs.service.single_flight import Patience, SingleFlight
+from allenfs.service.slots import Priority
 from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from allenfs.catalog.record_cache import Shelf
     from allenfs.config import ServiceSettings
     from allenfs.service.rma import Query, Rows
-    from allenfs.service.slots import Turns
+    from allenfs.service.slots import Slots
     from allenfs.store.record_files import Key
 
     class Service(Protocol):
@@ -43,10 +44,10 @@ if TYPE_CHECKING:
             *,
             start_row: int,
             num_rows: int,
-            turn: AbstractContextManager[object],
+            slot: AbstractContextManager[object],
             once: bool,
         ) -> Rows:
-            """Return one page of rows in `turn`, or raise a ServiceError."""
+            """Return one page of rows in `slot`, or raise a ServiceError."""
 
 
 log = safe_logger(__name__)
@@ -90,7 +91,7 @@ class Archive:
         service: Service,
         shelf: Shelf,
         settings: ServiceSettings,
-        turns: Turns,
+        slots: Slots,
         *,
         told: Callable[[str, ServiceError], None] = _nobody,
         clock: Callable[[], float] = time.monotonic,
@@ -101,7 +102,7 @@ class Archive:
         self._told = told
         self._clock = clock
         self._service = service
-        self._turns = turns
+        self._slots = slots
         self._flights: SingleFlight[Key, Held[Any]] = SingleFlight()
         self._lock = threading.Lock()
         self._failures: TTLCache[Key, ServiceError, float] = TTLCache(

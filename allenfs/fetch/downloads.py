@@ -79,18 +79,18 @@ class UnderWay:
         )
 
     def attempts(
-        self, turn: AbstractContextManager[object], ended: Callable[[int], None]
+        self, slot: AbstractContextManager[object], ended: Callable[[int], None]
     ) -> AbstractContextManager[object]:
-        """Return what is entered for each attempt instead of `turn`.
+        """Return what is entered for each attempt instead of `slot`.
 
         `ended` is told the bytes of each.
         """
-        return _Attempts(self, turn, ended)
+        return _Attempts(self, slot, ended)
 
-    def begin(self, turn: AbstractContextManager[object]) -> None:
-        """Wait for a turn, and take it."""
+    def begin(self, slot: AbstractContextManager[object]) -> None:
+        """Wait for a slot, and take it."""
         self._state = WAITING
-        turn.__enter__()
+        slot.__enter__()
         self._attempt += 1
         self._state = DOWNLOADING
 
@@ -104,15 +104,15 @@ class _Attempts(contextlib.AbstractContextManager[None]):
     def __init__(
         self,
         download: UnderWay,
-        turn: AbstractContextManager[object],
+        slot: AbstractContextManager[object],
         ended: Callable[[int], None],
     ) -> None:
         self._download = download
-        self._turn = turn
+        self._slot = slot
         self._ended = ended
 
     def __enter__(self) -> None:
-        self._download.begin(self._turn)
+        self._download.begin(self._slot)
 
     def __exit__(
         self,
@@ -123,4 +123,4 @@ class _Attempts(contextlib.AbstractContextManager[None]):
         try:
             self._ended(self._download.end(has_failed=error is not None))
         finally:
-            self._turn.__exit__(kind, error, traceback)
+            self._slot.__exit__(kind, error, traceback)

@@ -17,7 +17,7 @@ from allenfs.fetch.failures import Failures
 from allenfs.fetch.metrics import Activity
 from allenfs.model.images import ImageRequest, ImageService
 from allenfs.service.single_flight import SingleFlight
-from allenfs.service.slots import Turns
+from allenfs.service.slots import Priority, Slots
 from allenfs.store.sealed_file import Known
 from allenfs.text import safe_logger
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from allenfs.fetch.interfaces import ImageStore, Service
     from allenfs.model.sheets import Request, SheetRequest
     from allenfs.service.responses import Answer
-    from allenfs.service.slots import SpareTurn
+    from allenfs.service.slots import Slot
     from allenfs.store.sealed_file import Facts, Image
     from allenfs.store.tempfiles import Spool
 
@@ -57,7 +57,7 @@ class Fetcher:
         How long failures are remembered.
     sheets : SheetMaker, optional
         Makes what the service does not have.
-    turns : Turns, optional
+    slots : Slots, optional
         Whose requests count together; else `connections` downloads at a time.
     activity : Activity, optional
         What counts the images that are got.
@@ -71,7 +71,7 @@ class Fetcher:
         store: ImageStore,
         settings: ServiceSettings,
         *,
-        turns: Turns | None = None,
+        slots: Slots | None = None,
         activity: Activity | None = None,
         sheets: SheetMaker | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -79,7 +79,7 @@ class Fetcher:
         self._service = service
         self._sheets = sheets
         self._store = store
-        self._turns = turns or Turns(settings.connections)
+        self._slots = slots or Slots(settings.connections)
         self._failures = Failures(settings, clock=clock)
         self._lock = threading.Lock()
         self._activity = activity or Activity()
@@ -127,9 +127,9 @@ class Fetcher:
         if image is not None:
             return _Landing(self._landed(request, image), was_here=True)
         self._raise_remembered(request)
-        turn = self._turns.for_image
+        slot = self._slots.at(Priority.IMAGE)
         return self._flights.run(
-            request, lambda: self._fly(request, turn, _always), interrupted
+            request, lambda: self._fly(request, slot, _always), interrupted
         )
 
     @property
@@ -140,7 +140,7 @@ class Fetcher:
         """
         return self._failures.is_calm and self._is_last_one_kept
 
-    def go_ahead(self, request: Request, turn: SpareTurn) -> None:
+    def go_ahead(self, request: Request, slot: Slot) -> None:
         """Download an image that nobody has asked for yet, in this thread.
 
         Who opens it meanwhile waits for this download. As long as nobody does, a
@@ -153,7 +153,7 @@ class Fetcher:
 
         def work() -> _Landing:
             try:
-                return self._fly(request, turn, is_asked_for)
+                return self._fly(request, slot, is_asked_for)
             except (ServiceError, ExhaustedError, ProcessLimitError):
                 raise  # no bug
             except Exception:
@@ -202,7 +202,7 @@ class Fetcher:
     def _fly(
         self,
         request: Request,
-        turn: AbstractContextManager[object],
+        slot: AbstractContextManager[object],
         is_asked_for: Callable[[], bool],
     ) -> _Landing:
         # What landed, or failed, between the caller's look and this one.
@@ -225,7 +225,7 @@ class Fetcher:
             was_here = image is not None
             if image is None:
                 is_ahead = is_asked_for is not _always
-                image = self._downloaded(request, turn, goes_on, is_ahead=is_ahead)
+                image = self._downloaded(request, slot, goes_on, is_ahead=is_ahead)
             return _Landing(self._landed(request, image), was_here)
         except ServiceError as error:
             self._failures.note(error)
@@ -243,7 +243,7 @@ class Fetcher:
     def _downloaded(
         self,
         request: Request,
-        turn: AbstractContextManager[object],
+        slot: AbstractContextManager[object],
         goes_on: Callable[[ServiceError], bool],
         *,
         is_ahead: bool,
@@ -254,7 +254,7 @@ class Fetcher:
                     made = self._made(request, spool)
                     return self._store.add(request, spool, made.modified_ns)
                 with self._activity.downloading(
-                    request, spool, turn, is_ahead=is_ahead
+                    request, spool, slot, is_ahead=is_ahead
                 ) as followed:
                     answer = self._service.fetch(request, spool, followed, goes_on)
                     return self._store.add(request, spool, answer.modified_ns)

@@ -23,10 +23,10 @@ class Service(Protocol):
         self,
         request: ImageRequest,
         sink: Sink,
-        turn: AbstractContextManager[object],
+        slot: AbstractContextManager[object],
         goes_on: Callable[[ServiceError], bool],
     ) -> Answer:
-        """Download one image, each attempt in `turn`, or raise a ServiceError."""
+        """Download one image, each attempt in `slot`, or raise a ServiceError."""
 
 
 class ImageStore(Protocol):

@@ -189,7 +189,7 @@ class Activity:
         self,
         request: ImageRequest,
         spool: Spool,
-        turn: AbstractContextManager[object],
+        slot: AbstractContextManager[object],
         *,
         is_ahead: bool,
     ) -> Iterator[AbstractContextManager[object]]:
@@ -198,14 +198,14 @@ class Activity:
         Yields
         ------
         context manager
-            To be entered for each attempt instead of `turn`.
+            To be entered for each attempt instead of `slot`.
         """
         download = UnderWay(request, spool, started_s=self._clock(), is_ahead=is_ahead)
         with self._lock:
             self._under_way[download] = None
         is_whole = False
         try:
-            yield download.attempts(turn, self._attempt_ended)
+            yield download.attempts(slot, self._attempt_ended)
             is_whole = True
         finally:
             with self._lock:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from allenfs.model.images import ImageRequest
     from allenfs.model.nodes import CollectionDirectory
-    from allenfs.service.slots import SpareTurn, Turns
+    from allenfs.service.slots import Slot, Slots
     from allenfs.store.sealed_file import Known
 
 log = safe_logger(__name__)
@@ -40,7 +40,7 @@ class Fetcher(Protocol):
     def may_go_ahead(self) -> bool:
         """Whether to download what nobody has asked for yet."""
 
-    def go_ahead(self, request: ImageRequest, turn: SpareTurn) -> None:
+    def go_ahead(self, request: ImageRequest, slot: Slot) -> None:
         """Download an image that nobody has asked for yet."""
 
     def is_known(self, request: ImageRequest) -> bool:
@@ -78,7 +78,7 @@ class ReadAhead:
         Downloads.
     series : callable
         The images that a directory lists, as far as they are at hand.
-    turns : Turns
+    slots : Slots
         Downloads ahead take what others leave of them, and leave one free.
     max_window : int
         Images to be ahead of who reads, at the most; 0 reads nothing ahead.
@@ -92,7 +92,7 @@ class ReadAhead:
         self,
         fetcher: Fetcher,
         series: Callable[[CollectionDirectory], tuple[ImageRequest, ...]],
-        turns: Turns,
+        slots: Slots,
         *,
         max_window: int,
         capacity_bytes: int,
@@ -101,9 +101,9 @@ class ReadAhead:
         self._fetcher = fetcher
         self._is_out_of_reach = is_out_of_reach
         self._series = series
-        self._turns = turns
-        # one turn is always left to who asks: with a single one there is none
-        self._max_workers = turns.number - 1
+        self._slots = slots
+        # one slot is always left for an open; with a single one there is no read-ahead
+        self._max_workers = slots.limit - 1
         self._max_window = max_window if self._max_workers else 0
         self._budget_bytes = capacity_bytes // _STORE_SHARE
         self._lock = threading.Lock()
@@ -187,15 +187,15 @@ class ReadAhead:
                 self._workers -= 1
 
     def _is_one_done(self) -> bool:
-        turn = self._turns.spare()
+        slot = self._slots.reserve()
         try:
             guess = self._next()
             if guess is None:
                 return False
             listing, place = guess
-            self._fetcher.go_ahead(listing.requests[place], turn)
+            self._fetcher.go_ahead(listing.requests[place], slot)
         finally:
-            turn.drop()
+            slot.drop()
         self._learn(listing, place)
         return True
 

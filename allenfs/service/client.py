@@ -97,7 +97,7 @@ class AllenService:
         self,
         request: ImageRequest,
         sink: Sink,
-        turn: AbstractContextManager[object] = _AT_ONCE,
+        slot: AbstractContextManager[object] = _AT_ONCE,
         goes_on: Callable[[ServiceError], bool] = _always,
     ) -> Answer:
         """Download one image into `sink` and check it.
@@ -106,7 +106,7 @@ class AllenService:
 
         Parameters
         ----------
-        turn : context manager
+        slot : context manager
             Entered for each attempt, not for the pauses between them. The
             deadline counts from its first entering.
         goes_on : callable
@@ -126,7 +126,7 @@ class AllenService:
             return Answer(responses.modified_ns(last_modified), _check(sink))
 
         url = request.url(self._settings.api_url)
-        return self._retry.run(url, attempt, turn, goes_on)
+        return self._retry.run(url, attempt, slot, goes_on)
 
     def page(
         self,
@@ -134,10 +134,10 @@ class AllenService:
         *,
         start_row: int,
         num_rows: int,
-        turn: AbstractContextManager[object] = _AT_ONCE,
+        slot: AbstractContextManager[object] = _AT_ONCE,
         once: bool = False,
     ) -> Rows:
-        """Return one page of the rows of a query; `turn` as in `fetch`.
+        """Return one page of the rows of a query; `slot` as in `fetch`.
 
         Parameters
         ----------
@@ -164,7 +164,7 @@ class AllenService:
 
         url = query.url(self._settings.api_url, start_row=start_row, num_rows=num_rows)
         try:
-            return self._retry.run(url, attempt, turn, lambda _: not once)
+            return self._retry.run(url, attempt, slot, lambda _: not once)
         except (ForbiddenError, ImageNotFoundError, RejectedError) as error:
             refused = QueryError(error.cause)
             refused.url, refused.attempts = error.url, error.attempts

@@ -64,14 +64,14 @@ class Retry:
         self,
         url: str,
         attempt: Callable[[str, float], _Result],
-        turn: AbstractContextManager[object],
+        slot: AbstractContextManager[object],
         goes_on: Callable[[ServiceError], bool],
     ) -> _Result:
         """Return what an `attempt` returns that is given `url` and its deadline.
 
         Parameters
         ----------
-        turn : context manager
+        slot : context manager
             Entered for each attempt, not for the pauses between them. The
             deadline counts from its first entering.
         goes_on : callable
@@ -85,7 +85,7 @@ class Retry:
         started_s = ends_s = 0.0
         attempts = 0
         while True:
-            with turn:
+            with slot:
                 if not attempts:
                     started_s = self._clock()
                     ends_s = started_s + self._settings.deadline_s
@@ -96,7 +96,7 @@ class Retry:
                 except ServiceError as error:
                     error.url, error.attempts = url, attempts
                     error.elapsed_s = self._clock() - started_s
-                    # still in the turn: who gets it next shall know
+                    # before the slot is free: the next request should know
                     self._failed(error)
                     if not error.transient or not goes_on(error):
                         raise

@@ -1,122 +1,197 @@
-"""Who may ask the service next: a few at a time, and who is waited for first."""
+"""Limit the requests under way: in this process and in all that share a store."""
 
 from __future__ import annotations
 
+import bisect
+import contextlib
 import enum
+import itertools
 import threading
-from collections import Counter
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable
+
+    Release = Callable[[], None]
+
+# Processes poll for each other's slots, first after 1 ms, then less often. A slot
+# stays unused for 8 ms on average, of the half second that a live request takes.
+_FIRST_POLL_S, _MAX_POLL_S = 0.001, 0.016
 
 
-class Rank(enum.IntEnum):
-    """Of what a turn is for; the lowest number goes first."""
+class Priority(enum.IntEnum):
+    """The lowest number goes first."""
 
     QUERY = 0
     IMAGE = 1
-    AHEAD = 2
+    READ_AHEAD = 2
 
 
-class Turns:
-    """A number of turns, taken by context managers. Safe from many threads.
+def _not_shared(_name: str) -> Release:
+    return lambda: None
 
-    A query is short, and somebody waits for a listing: images under way are
-    finished, but no further one begins before a waiting query. For an image that
-    is downloaded ahead nobody waits: it begins only where nobody who waits would
-    get the turn, and leaves one free, so that the next who asks gets it at once.
+
+class Slots:
+    """As many slots as requests may be under way. Safe to use from many threads.
+
+    Within a process, waiting requests go by priority, then in order of arrival. A
+    query is short, and a listing waits for it. Read-ahead starts only when nothing
+    else waits, and leaves one slot free, so that the next open gets it at once.
+
+    Among processes, `try_lock` holds one lock per slot. Each process uses the first
+    `limit` of them, so that a process with a lower limit starts nothing while that
+    many requests are under way. A process that finds no free slot takes the lock
+    ``next``: nobody starts a request before it does. Otherwise a busy process would
+    take its own slots again before another one could. Read-ahead never holds ``next``.
 
     Parameters
     ----------
-    number : int
-        Of requests at a time.
+    limit : int
+        Requests at a time.
+    try_lock : callable
+        Takes a lock by its name and returns what releases it; None where another
+        process has it. By default, no other process is asked.
+    patience_s : float
+        A request waits no longer than this for slots of other processes, and then
+        goes without: what holds one for so long is no request any more.
 
     Attributes
     ----------
-    number : int
-    for_image, for_query : context manager
-        One turn; may be entered many times, and by many threads.
+    limit : int
     """
 
-    def __init__(self, number: int) -> None:
-        self.number = self._free = number
-        self._waiting: Counter[Rank] = Counter()
+    def __init__(
+        self,
+        limit: int,
+        try_lock: Callable[[str], Release | None] = _not_shared,
+        *,
+        patience_s: float = 600,
+    ) -> None:
+        self.limit = self._free = limit
+        self._try_lock = try_lock
+        self._patience_s = patience_s
+        self._locks: list[Release] = []  # of the slots in use
+        self._waiting: list[tuple[Priority, int]] = []  # sorted, with ticket numbers
+        self._tickets = itertools.count()
         self._changed = threading.Condition()
-        self.for_image: AbstractContextManager[None] = _Turn(self, Rank.IMAGE)
-        self.for_query: AbstractContextManager[None] = _Turn(self, Rank.QUERY)
+        self._next: Release | None = None
 
     @property
     def is_one_free(self) -> bool:
         """Whether a request would not have to wait."""
-        return self._free > 0
+        if self.waiting:
+            return False
+        with self._changed:
+            lock = self._lock_one(Priority.READ_AHEAD) if self._free else None
+        if lock is not None:
+            lock()
+        return lock is not None
+
+    @property
+    def queue(self) -> list[Priority]:
+        """The requests that wait, the next one first."""
+        with self._changed:
+            return [priority for priority, _ in self._waiting]
 
     @property
     def waiting(self) -> int:
-        """How many wait, but for those that only take what is spare."""
-        return self._waiting[Rank.QUERY] + self._waiting[Rank.IMAGE]
+        """How many requests wait, without read-ahead."""
+        return sum(priority < Priority.READ_AHEAD for priority in self.queue)
 
     @property
-    def taken(self) -> int:
-        """How many turns are taken."""
-        return self.number - self._free
+    def in_use(self) -> int:
+        """How many slots this process uses."""
+        return self.limit - self._free
 
-    def take(self, rank: Rank) -> None:
-        """Wait for a turn."""
+    def at(self, priority: Priority) -> Slot:
+        """Return a slot to be entered for each attempt of a request."""
+        return Slot(self, priority)
+
+    def reserve(self) -> Slot:
+        """Acquire a slot for read-ahead; it is held until it was entered or dropped."""
+        self.acquire(Priority.READ_AHEAD)
+        return Slot(self, Priority.IMAGE, is_reserved=True)
+
+    def acquire(self, priority: Priority) -> None:
+        """Wait for a slot."""
         with self._changed:
-            self._waiting[rank] += 1
+            request = priority, next(self._tickets)
+            bisect.insort(self._waiting, request)
             try:
-                self._changed.wait_for(lambda: self._is_turn_of(rank))
+                self._locks.append(self._wait(request))
+                self._free -= 1
             finally:
-                self._waiting[rank] -= 1
-            self._free -= 1
-            if self._free:
-                self._changed.notify_all()  # somebody stood back for this one
+                self._waiting.remove(request)
+                self._let_others_go_first()
+                self._changed.notify_all()  # another request is the first now
 
-    def spare(self) -> SpareTurn:
-        """Wait for a turn that nobody needs, and take it."""
-        self.take(Rank.AHEAD)
-        return SpareTurn(self)
-
-    def give_back(self) -> None:
-        """End a turn."""
+    def release(self) -> None:
+        """End the use of a slot."""
         with self._changed:
+            self._locks.pop()()
             self._free += 1
             self._changed.notify_all()
 
-    def _is_turn_of(self, rank: Rank) -> bool:
-        if any(self._waiting[first] for first in Rank if first < rank):
-            return False
-        return self._free > (rank is Rank.AHEAD)
+    def _wait(self, request: tuple[Priority, int]) -> Release:
+        priority, _ = request
+        poll_s, polled_since_s = _FIRST_POLL_S, time.monotonic()
+        while True:
+            is_first = self._waiting[0] == request
+            if not is_first or self._free <= (priority is Priority.READ_AHEAD):
+                self._changed.wait()
+                polled_since_s = time.monotonic()
+                continue
+            lock = self._lock_one(priority)
+            if lock is not None:
+                return lock
+            is_patient = time.monotonic() - polled_since_s < self._patience_s
+            if not is_patient and priority is not Priority.READ_AHEAD:
+                return lambda: None
+            self._changed.wait(poll_s)
+            poll_s = min(2 * poll_s, _MAX_POLL_S)
+
+    def _lock_one(self, priority: Priority) -> Release | None:
+        """Try to lock a slot; this process is next where all are in use."""
+        self._next = self._next or self._try_lock("next")
+        if self._next is None:
+            return None
+        names = map("slot-{}".format, range(self.limit))
+        lock = next(filter(None, map(self._try_lock, names)), None)
+        if priority is Priority.READ_AHEAD:
+            self._let_others_go_first()
+        return lock
+
+    def _let_others_go_first(self) -> None:
+        if self._next is not None:
+            self._next()
+            self._next = None
 
 
-class _Turn:
-    def __init__(self, turns: Turns, rank: Rank) -> None:
-        self._turns = turns
-        self._rank = rank
+class Slot(contextlib.AbstractContextManager[None]):
+    """A slot for one request, held while it is entered.
+
+    A reserved one is acquired already. It is used by the first entry.
+    """
+
+    def __init__(
+        self, slots: Slots, priority: Priority, *, is_reserved: bool = False
+    ) -> None:
+        self._slots = slots
+        self._priority = priority
+        self._is_reserved = is_reserved
 
     def __enter__(self) -> None:
-        self._turns.take(self._rank)
+        if self._is_reserved:
+            self._is_reserved = False
+        else:
+            self._slots.acquire(self._priority)
 
     def __exit__(self, *_: object) -> None:
-        self._turns.give_back()
-
-
-class SpareTurn(_Turn):
-    """A turn that is taken already; who enters it again waits as for any image."""
-
-    def __init__(self, turns: Turns) -> None:
-        super().__init__(turns, Rank.IMAGE)
-        self._is_unused = True
-
-    def __enter__(self) -> None:
-        if self._is_unused:
-            self._is_unused = False
-        else:
-            super().__enter__()
+        self._slots.release()
 
     def drop(self) -> None:
-        """Give it back, unless it was entered."""
-        if self._is_unused:
-            self._is_unused = False
-            self._turns.give_back()
+        """Release a reserved slot that was not entered."""
+        if self._is_reserved:
+            self._is_reserved = False
+            self._slots.release()

@@ -20,7 +20,7 @@ from allenfs.errors import (
     WrongAnswerError,
 )
 from allenfs.service.rma import Rows
-from allenfs.service.slots import Turns
+from allenfs.service.slots import Slots
 from allenfs.store.record_files import Shelf
 
 if TYPE_CHECKING:
@@ -75,10 +75,10 @@ class ScriptedService:
         *,
         start_row: int,
         num_rows: int,
-        turn: AbstractContextManager[object],
+        slot: AbstractContextManager[object],
         once: bool,
     ) -> Rows:
-        with turn:
+        with slot:
             with self._lock:
                 self.asked[query.model] += 1
                 self.once.append(once)
@@ -115,27 +115,27 @@ class Bench:
         directory: Path,
         service: ScriptedService | None = None,
         *,
-        turns: int = 4,
+        slots: int = 4,
         now_s: float = 1000.0,
     ) -> None:
         self.directory = directory
         self.now_s = now_s
         self.service = service or ScriptedService()
         self.shelf = Shelf(StoreSettings(directory, 2**26, "test"))
-        self.turns = Turns(turns)
+        self.slots = Slots(slots)
         self.archive = Archive(
             self.service,
             self.shelf,
-            ServiceSettings("http://h", connections=turns),
-            self.turns,
+            ServiceSettings("http://h", connections=slots),
+            self.slots,
             clock=lambda: self.now_s,
             clock_ns=lambda: int(self.now_s * 1e9),
         )
-        self.glancing = Glance(self.archive, self.turns, clock=lambda: self.now_s)
+        self.glancing = Glance(self.archive, self.slots, clock=lambda: self.now_s)
 
-    def again(self, *, turns: int = 4) -> Bench:
+    def again(self, *, slots: int = 4) -> Bench:
         """Start another process on the same directory."""
-        return Bench(self.directory, self.service, turns=turns, now_s=self.now_s)
+        return Bench(self.directory, self.service, slots=slots, now_s=self.now_s)
 
     def get(self, name: str) -> Held[Any]:
         return self.archive.get(thing(name), never)

@@ -16,7 +16,7 @@ from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.model import nodes, tree
 from allenfs.sample.content import sample_database
 from allenfs.service.client import AllenService
-from allenfs.service.slots import Turns
+from allenfs.service.slots import Slots
 from allenfs.store.record_files import Shelf
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ class World:
         self.use(AllenService(settings), settings)
 
     def use(self, service: Any, settings: ServiceSettings) -> None:
-        turns = Turns(4)
-        self.archive = Archive(service, self.shelf, settings, turns)
-        self.catalog = Catalog(self.archive, Glance(self.archive, turns))
+        slots = Slots(4)
+        self.archive = Archive(service, self.shelf, settings, slots)
+        self.catalog = Catalog(self.archive, Glance(self.archive, slots))
 
     def entry(self, path: str) -> Entry:
         return self.catalog.resolve(tree.parse(path), lambda: False)

@@ -14,6 +14,7 @@ from allenfs.errors import (
     ServiceError,
     UnreachableError,
 )
+from allenfs.service.slots import Priority
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,8 +32,8 @@ def test_a_glance_asks_an_idle_service(bench: Bench) -> None:
 
 
 def test_a_glance_waits_behind_nobody(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, turns=1)
-    with bench.turns.for_image:
+    bench = Bench(tmp_path, slots=1)
+    with bench.slots.at(Priority.IMAGE):
         assert bench.glance("Gene") is None
     assert bench.service.asked == {}
     assert bench.glance("Gene") == 1
@@ -43,7 +44,7 @@ def test_a_glance_takes_an_older_answer_rather_than_wait(tmp_path: Path) -> None
     old = Bench(tmp_path)
     assert old.version("Gene") == 1
     old.now_s += 8 * DAY_S
-    bench = old.again(turns=1)
+    bench = old.again(slots=1)
     looks: list[None] = []
 
     def looked() -> bool:
@@ -52,7 +53,7 @@ def test_a_glance_takes_an_older_answer_rather_than_wait(tmp_path: Path) -> None
         assert len(looks) < 1000
         return False
 
-    with bench.turns.for_image:
+    with bench.slots.at(Priority.IMAGE):
         record = bench.glancing.at(thing("Gene"), 1, looked)
     assert record == {"id": 1, "version": 1}
     assert bench.service.asked == {"Gene": 1}

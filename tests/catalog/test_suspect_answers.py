@@ -21,7 +21,7 @@ from allenfs.sample.faults import Fault
 from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
 from allenfs.service.client import AllenService
-from allenfs.service.slots import Turns
+from allenfs.service.slots import Slots
 from allenfs.store.record_files import Shelf
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Process:
             AllenService(settings),
             Shelf(StoreSettings(directory, 2**26, "test")),
             settings,
-            Turns(4),
+            Slots(4),
             clock=lambda: self.now_s,
             clock_ns=lambda: int(self.now_s * 1e9),
         )

@@ -60,10 +60,10 @@ class DictionaryService:
         self,
         request: ImageRequest,
         sink: Sink,
-        turn: AbstractContextManager[object],
+        slot: AbstractContextManager[object],
         goes_on: object,
     ) -> Answer:
-        with turn:
+        with slot:
             return self._fetch(request, sink)
 
     def _fetch(self, request: ImageRequest, sink: Sink) -> Answer:

@@ -26,7 +26,7 @@ from allenfs.fetch.fetcher import Fetcher
 from allenfs.filesystem.filesystem import Filesystem
 from allenfs.sample.server import SampleService
 from allenfs.service.client import AllenService
-from allenfs.service.slots import Turns
+from allenfs.service.slots import Slots
 from allenfs.store.cache import Store
 from allenfs.store.record_files import Shelf
 
@@ -156,12 +156,12 @@ class DirectWorld:
 
     def _start(self) -> None:
         settings, of_store = self._settings
-        store, turns = Store(of_store), Turns(settings.connections)
+        store, slots = Store(of_store), Slots(settings.connections)
         service = AllenService(settings)
-        archive = Archive(service, Shelf(of_store), settings, turns)
+        archive = Archive(service, Shelf(of_store), settings, slots)
         filesystem = Filesystem(
-            Fetcher(service, store, settings, turns=turns),
-            Catalog(archive, Glance(archive, turns)),
+            Fetcher(service, store, settings, slots=slots),
+            Catalog(archive, Glance(archive, slots)),
             max_image_bytes=MAX_IMAGE_BYTES,
         )
         self._kernel = Kernel(filesystem)

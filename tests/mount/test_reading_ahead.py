@@ -148,7 +148,7 @@ def test_an_open_does_not_wait_behind_what_is_fetched_ahead(
         service.pause()
         try:
             files[3].read_bytes()  # is here, and the next ones are asked for
-            until(lambda: service.image_requests == 10, "three turns are taken")
+            until(lambda: service.image_requests == 10, "three slots are taken")
             with ThreadPoolExecutor(1) as pool:
                 waiting = pool.submit(files[40].read_bytes)
                 wanted = request_path(files[40])

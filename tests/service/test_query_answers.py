@@ -283,8 +283,8 @@ def test_no_status_line_forges_a_line_of_the_log() -> None:
     assert str(raised.value).isprintable()
 
 
-def test_turn_is_taken_for_each_attempt_and_not_between_them() -> None:
-    class Turn:
+def test_slot_is_taken_for_each_attempt_and_not_between_them() -> None:
+    class Slot:
         entered, inside = 0, False
 
         def __enter__(self) -> None:
@@ -293,13 +293,13 @@ def test_turn_is_taken_for_each_attempt_and_not_between_them() -> None:
         def __exit__(self, *_: object) -> None:
             self.inside = False
 
-    turn, slept_inside = Turn(), []
+    slot, slept_inside = Slot(), []
     with SampleService() as sample:
         service = AllenService(
             ServiceSettings(sample.url),
-            sleep=lambda _: slept_inside.append(turn.inside),
+            sleep=lambda _: slept_inside.append(slot.inside),
         )
         sample.fail_queries(Fault.STATUS_503, times=2)
-        service.page(QUERY, start_row=0, num_rows=1, turn=turn)
-    assert turn.entered == 3
+        service.page(QUERY, start_row=0, num_rows=1, slot=slot)
+    assert slot.entered == 3
     assert slept_inside == [False, False]

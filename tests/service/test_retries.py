@@ -67,7 +67,7 @@ class Clock:
         self.now_s += seconds
 
 
-class Turn(contextlib.AbstractContextManager[None]):
+class Slot(contextlib.AbstractContextManager[None]):
     """Tells whether somebody is in it."""
 
     is_held = False
@@ -171,19 +171,19 @@ def test_connection_is_used_again_after_errors_and_redirects(
     assert sample.connections == 1
 
 
-def test_pause_between_attempts_holds_no_turn(
+def test_pause_between_attempts_holds_no_slot(
     sample: SampleService, clock: Clock
 ) -> None:
-    turn = Turn()
+    slot = Slot()
     slept_inside: list[bool] = []
 
     def sleep(seconds: float) -> None:
-        slept_inside.append(turn.is_held)
+        slept_inside.append(slot.is_held)
         clock.sleep(seconds)
 
     service = AllenService(ServiceSettings(sample.url), clock=clock, sleep=sleep)
     sample.fail(Fault.STATUS_503, times=2)
-    service.fetch(_request(), Bytes(), turn)
+    service.fetch(_request(), Bytes(), slot)
     assert slept_inside == [False, False]
 
 
@@ -191,18 +191,18 @@ def test_pause_between_attempts_holds_no_turn(
 def test_a_transient_failure_is_told_in_the_turn_and_may_end_the_attempts(
     sample: SampleService, clock: Clock, fault: Fault
 ) -> None:
-    """Who gets the turn next must know of it already."""
-    turn = Turn()
+    """Who gets the slot next must know of it already."""
+    slot = Slot()
     told_inside: list[bool] = []
 
     def goes_on(error: ServiceError) -> bool:
-        told_inside.append(turn.is_held)
+        told_inside.append(slot.is_held)
         assert error.attempts == len(told_inside)
         return len(told_inside) < 2
 
     sample.fail(fault)
     with pytest.raises(ServiceError) as raised:
-        _service(sample, clock).fetch(_request(), Bytes(), turn, goes_on)
+        _service(sample, clock).fetch(_request(), Bytes(), slot, goes_on)
     assert told_inside == [True, True]
     assert raised.value.attempts == 2
     assert sample.image_requests == 2

@@ -39,7 +39,7 @@ from allenfs.sample.rma import Rules, evaluate
 from allenfs.sample.rma_targets import query_target, read_target
 from allenfs.sample.server import SampleService
 from allenfs.service import rma
-from allenfs.service.slots import Turns
+from allenfs.service.slots import Slots
 from allenfs.store.record_files import Shelf
 from allenfs.store.sealed_file import Facts, Image, Known
 
@@ -163,10 +163,10 @@ class NoKernel:
 
 def an_adapter(folder: Path) -> Operations:
     fuse_operations.fuse._libfuse = NoKernel()
-    settings, turns = ServiceSettings("http://h", not_found_memory_s=3600), Turns(4)
+    settings, slots = ServiceSettings("http://h", not_found_memory_s=3600), Slots(4)
     shelf = Shelf(StoreSettings(folder / "store", 2**30, "test"))
-    archive = Archive(RecordsAtOnce(), shelf, settings, turns)
-    catalog = Catalog(archive, Glance(archive, turns))
+    archive = Archive(RecordsAtOnce(), shelf, settings, slots)
+    catalog = Catalog(archive, Glance(archive, slots))
     images = ImagesAtOnce(folder)
     filesystem = Filesystem(images, catalog, max_image_bytes=2**30)
     return fuse_operations.Operations(

@@ -16,7 +16,7 @@ from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import ServiceError
 from allenfs.fetch.fetcher import Fetcher
 from allenfs.service.client import Answer
-from allenfs.service.slots import Turns
+from allenfs.service.slots import Slots
 from allenfs.store.cache import Store
 
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ class ScriptedService:
         self,
         request: ImageRequest,
         sink: Sink,
-        turn: AbstractContextManager[object],
+        slot: AbstractContextManager[object],
         goes_on: Callable[[ServiceError], bool],
     ) -> Answer:
         try:
-            with turn:
+            with slot:
                 return self._fetch(request, sink)
         except ServiceError as error:
             if error.transient:
@@ -135,12 +135,12 @@ class Bench:
         self.store = WatchedStore(
             StoreSettings(self.directory, self.capacity_bytes, "test")
         )
-        self.turns = Turns(self.connections)
+        self.slots = Slots(self.connections)
         self.fetcher = Fetcher(
             self.service,
             self.store,
             ServiceSettings("http://h"),
-            turns=self.turns,
+            slots=self.slots,
             clock=lambda: self.now_s,
         )
 

@@ -42,7 +42,7 @@ class AheadBench(Bench):
         self.ahead = ReadAhead(
             self.fetcher,
             lambda _: tuple(map(section, range(FIRST_ID, FIRST_ID + length))),
-            self.turns,
+            self.slots,
             max_window=max_window,
             capacity_bytes=self.store.capacity_bytes,
             is_out_of_reach=lambda: self.is_out_of_reach,

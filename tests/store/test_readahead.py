@@ -28,7 +28,7 @@ from allenfs.errors import (
     UnreachableError,
     WrongAnswerError,
 )
-from allenfs.service.slots import Rank
+from allenfs.service.slots import Priority
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -143,7 +143,7 @@ def test_an_open_never_waits_behind_what_is_fetched_ahead(
         bench.open(3)  # here already, and more is guessed
         until(
             lambda: bench.service.under_way == connections - 1,
-            "all turns but one are taken",
+            "all slots but one are taken",
         )
         assert not set(bench.fetched) & {35}
         waiting = pool.submit(bench.open, 35)
@@ -156,7 +156,7 @@ def test_an_open_never_waits_behind_what_is_fetched_ahead(
     assert len(set(bench.fetched) - known) >= 2
 
 
-def test_with_every_turn_taken_nothing_is_begun_ahead(bench: AheadBench) -> None:
+def test_with_every_slot_taken_nothing_is_read_ahead(bench: AheadBench) -> None:
     bench.read(0)
     bench.service.gate.clear()
     with ThreadPoolExecutor(4) as pool:
@@ -262,7 +262,7 @@ def test_a_query_that_could_not_be_asked_ends_it_too(bench: AheadBench) -> None:
     assert {22, 23} <= set(bench.fetched)
 
 
-def test_a_bug_in_guessing_costs_a_log_line_and_no_turn(
+def test_a_bug_in_guessing_costs_a_log_line_and_no_slot(
     bench: AheadBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> None:
@@ -273,7 +273,7 @@ def test_a_bug_in_guessing_costs_a_log_line_and_no_turn(
         patched.setattr(bench.ahead, "_next", broken)
         bench.read(1)
     assert "a bug" in caplog.text
-    assert bench.turns._free == 4
+    assert bench.slots.in_use == 0
     bench.read(20, 21)
     assert {22, 23} <= set(bench.fetched)
 
@@ -421,18 +421,18 @@ def test_what_was_guessed_before_a_strain_is_not_begun_after_it(tmp_path: Path) 
     bench = AheadBench(tmp_path, capacity_bytes=2**24, connections=2)
     bench.read(0)
     bench.service.failures[FIRST_ID + 2] = BusyError("HTTP 503")
-    bench.read(1)  # one turn for two guesses, one after the other
+    bench.read(1)  # one slot for two guesses, one after the other
     assert bench.fetched == {0: 1, 1: 1, 2: 1}
 
 
 def test_of_two_readers_the_later_one_is_served_first(tmp_path: Path) -> None:
     bench = AheadBench(tmp_path, capacity_bytes=2**33, connections=2)
-    bench.turns.take(Rank.IMAGE)  # nothing can begin
+    bench.slots.acquire(Priority.IMAGE)  # nothing can begin
     for place in (0, 1):
         bench.ahead.opened(bench.path(place, "/dataset/1"))
     for place in (29, 28):
         bench.ahead.opened(bench.path(place, "/dataset/2"))
-    bench.turns.give_back()
+    bench.slots.release()
     bench.settle()
     order = [number - FIRST_ID for number in bench.service.fetches]
     assert order == [27, 26, 2, 3]
@@ -445,11 +445,11 @@ def test_only_so_many_listings_are_remembered(bench: AheadBench) -> None:
     assert "/dataset/100" in bench.ahead._listings
 
 
-def test_no_thread_and_no_turn_is_left(bench: AheadBench) -> None:
+def test_no_thread_and_no_slot_is_left(bench: AheadBench) -> None:
     for place in [*range(12), 30, 5, 6, 7, 39, 38, 37]:
         bench.open(place)
     bench.settle()
-    assert bench.turns._free == 4
+    assert bench.slots.in_use == 0
     assert bench.fetcher._flights._flights == {}
     assert bench.fetcher._flights._unasked == set()
 

@@ -20,7 +20,7 @@ from allenfs.errors import (
 from allenfs.fetch.downloads import DOWNLOADING, PAUSING, STORING, WAITING
 from allenfs.fetch.metrics import Activity, Contact, Counts
 from allenfs.model.images import ImageRequest, ImageService
-from allenfs.service.slots import Turns
+from allenfs.service.slots import Priority, Slots
 from allenfs.store.tempfiles import Spool
 
 if TYPE_CHECKING:
@@ -45,16 +45,16 @@ class World:
         self.activity = Activity(
             "http://h", clock=lambda: self.now_s, clock_ns=lambda: NOW_NS
         )
-        self.turns = Turns(1)
+        self.slots = Slots(1)
 
     def download(
         self, number: int = 1, *, is_ahead: bool = False, size: int = 10
     ) -> None:
         spool = Spool(None, unwarned)
         with self.activity.downloading(
-            request(number), spool, self.turns.for_image, is_ahead=is_ahead
-        ) as turn:
-            with turn:
+            request(number), spool, self.slots.at(Priority.IMAGE), is_ahead=is_ahead
+        ) as slot:
+            with slot:
                 spool.restart()
                 spool.write(bytes(size))
         spool.close()
@@ -111,16 +111,16 @@ def test_a_download_is_told_from_its_wait_to_its_end() -> None:
     world = World()
     spool = Spool(None, unwarned)
     following = world.activity.downloading(
-        request(7), spool, world.turns.for_image, is_ahead=False
+        request(7), spool, world.slots.at(Priority.IMAGE), is_ahead=False
     )
-    with following as turn:
+    with following as slot:
         (told,) = world.activity.downloads
         assert (told.path, told.url) == (
             "section/7/image.jpg",
             "http://h/api/v2/image_download/7",
         )
         assert (told.state, told.attempt, told.size_bytes) == (WAITING, 0, 0)
-        with contextlib.suppress(BusyError), turn:
+        with contextlib.suppress(BusyError), slot:
             spool.restart()
             spool.expect(400)
             spool.write(bytes(100))
@@ -131,7 +131,7 @@ def test_a_download_is_told_from_its_wait_to_its_end() -> None:
             assert told.elapsed_s == 5
             raise BusyError("HTTP 503")
         assert world.activity.downloads[0].state == PAUSING
-        with turn:
+        with slot:
             spool.restart()
             (told,) = world.activity.downloads
             assert (told.attempt, told.size_bytes, told.total_bytes) == (2, 0, None)
@@ -145,16 +145,16 @@ def test_a_download_is_told_from_its_wait_to_its_end() -> None:
 def test_a_download_waits_for_its_turn_and_says_so() -> None:
     world = World()
     with ThreadPoolExecutor(1) as pool:
-        with world.turns.for_image:
+        with world.slots.at(Priority.IMAGE):
             waiting = pool.submit(world.download)
             pause = threading.Event()
-            while not world.turns.waiting:
+            while not world.slots.waiting:
                 assert not waiting.done()
                 pause.wait(0.001)
             assert [one.state for one in world.activity.downloads] == [WAITING]
-            assert (world.turns.taken, world.turns.waiting) == (1, 1)
+            assert (world.slots.in_use, world.slots.waiting) == (1, 1)
         waiting.result()
-    assert (world.turns.taken, world.turns.waiting) == (0, 0)
+    assert (world.slots.in_use, world.slots.waiting) == (0, 0)
 
 
 def test_a_download_that_fails_is_none_and_leaves_nothing_under_way() -> None:
@@ -162,15 +162,15 @@ def test_a_download_that_fails_is_none_and_leaves_nothing_under_way() -> None:
     spool = Spool(None, unwarned)
     with pytest.raises(BusyError):
         with world.activity.downloading(
-            request(), spool, world.turns.for_image, is_ahead=True
-        ) as turn:
-            with turn:
+            request(), spool, world.slots.at(Priority.IMAGE), is_ahead=True
+        ) as slot:
+            with slot:
                 spool.write(bytes(30))
                 raise BusyError("HTTP 503")
     spool.close()
     assert world.activity.downloads == []
     assert world.activity.counts == Counts(downloaded_bytes=30)
-    assert world.turns.taken == 0
+    assert world.slots.in_use == 0
 
 
 def test_what_was_downloaded_ahead_is_used_once_by_its_first_open() -> None:

@@ -1,0 +1,172 @@
+"""A few requests at a time, queries before images, and no slot is ever lost."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from allenfs.service.slots import Priority, Slots
+
+PATIENCE_S = 30
+
+
+def until_waiting(slots: Slots, *queue: Priority) -> None:
+    """Return once these requests wait."""
+    ends_s = time.monotonic() + PATIENCE_S
+    while slots.queue != [*queue]:
+        assert time.monotonic() < ends_s, f"{slots.queue} wait"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 4])
+def test_never_more_than_the_limit_at_a_time_and_as_many_as_that(limit: int) -> None:
+    slots = Slots(limit)
+    together = threading.Barrier(limit)  # passed only by so many at once
+    lock = threading.Lock()
+    under_way: list[int] = []
+    most: list[int] = []
+
+    def work(place: int) -> None:
+        with slots.at(Priority.QUERY if place % 3 == 0 else Priority.IMAGE):
+            with lock:
+                under_way.append(place)
+                most.append(len(under_way))
+            together.wait(PATIENCE_S)
+            with lock:
+                under_way.remove(place)
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(work, range(24)))
+    assert len(most) == 24
+    assert max(most) == limit
+    assert slots.is_one_free
+
+
+def test_requests_go_by_priority_and_then_in_order_of_arrival() -> None:
+    slots = Slots(2)
+    order: list[str] = []
+
+    def request(name: str) -> None:
+        if name == "ahead":
+            slots.reserve().drop()
+        else:
+            priority = Priority.QUERY if "query" in name else Priority.IMAGE
+            slots.acquire(priority)
+        order.append(name)
+        if name not in ("ahead", "image 3"):
+            slots.release()
+
+    names = ["ahead", "image 1", "image 2", "query 1", "query 2", "image 3"]
+    queue: list[Priority] = []
+    threads = [threading.Thread(target=request, args=(name,)) for name in names]
+    slots.acquire(Priority.IMAGE)
+    slots.acquire(Priority.IMAGE)
+    assert not slots.is_one_free
+    for name, thread in zip(names, threads, strict=True):
+        thread.start()
+        kind = {"ah": Priority.READ_AHEAD, "im": Priority.IMAGE, "qu": Priority.QUERY}
+        queue = sorted([*queue, kind[name[:2]]])
+        until_waiting(slots, *queue)
+    assert slots.waiting == 5
+    assert order == []
+    slots.release()
+    for thread in threads[1:]:
+        thread.join(PATIENCE_S)
+    assert order == ["query 1", "query 2", "image 1", "image 2", "image 3"]
+    slots.release()  # one is free: that is left to the next open
+    until_waiting(slots, Priority.READ_AHEAD)
+    slots.release()
+    threads[0].join(PATIENCE_S)
+    assert order[-1] == "ahead"
+    assert slots.in_use == 0
+
+
+def test_images_that_a_query_overtook_use_the_other_slot() -> None:
+    """Two slots are free at once, one query waits: the other slot is an image's."""
+    slots = Slots(2)
+    together = threading.Barrier(3)
+
+    def request(priority: Priority) -> None:
+        with slots.at(priority):
+            together.wait(PATIENCE_S)
+
+    kinds = [Priority.IMAGE, Priority.QUERY]
+    threads = [threading.Thread(target=request, args=(kind,)) for kind in kinds]
+    slots.acquire(Priority.IMAGE)
+    slots.acquire(Priority.IMAGE)
+    for thread in threads:
+        thread.start()
+    until_waiting(slots, Priority.QUERY, Priority.IMAGE)
+    slots.release()
+    slots.release()
+    together.wait(PATIENCE_S)
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert slots.in_use == 0
+
+
+@pytest.mark.parametrize("priority", [Priority.QUERY, Priority.IMAGE])
+def test_no_slot_is_lost_when_work_raises(priority: Priority) -> None:
+    slots = Slots(2)
+    slot = slots.at(priority)
+    for error in (ValueError, KeyboardInterrupt, SystemExit) * 3:
+        with pytest.raises(error):
+            with slot:
+                raise error
+    with slot, slots.at(Priority.IMAGE):  # both are there
+        assert not slots.is_one_free
+    assert slots.in_use == 0
+
+
+def test_a_query_that_is_broken_off_while_it_waits_leaves_images_their_slots() -> None:
+    is_broken_off = True
+
+    def try_lock(_name: str) -> object:
+        if is_broken_off:
+            raise KeyboardInterrupt
+        return lambda: None
+
+    slots = Slots(1, try_lock)
+    with pytest.raises(KeyboardInterrupt), slots.at(Priority.QUERY):
+        pytest.fail("entered")
+    is_broken_off = False
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(slots.acquire, Priority.IMAGE).result(PATIENCE_S)
+    assert (slots.in_use, slots.queue) == (1, [])
+
+
+def test_read_ahead_leaves_one_slot_free() -> None:
+    slots = Slots(3)
+    first, second = slots.reserve(), slots.reserve()
+    assert slots.is_one_free
+    with ThreadPoolExecutor(1) as pool:
+        third = pool.submit(slots.reserve)
+        until_waiting(slots, Priority.READ_AHEAD)
+        with slots.at(Priority.IMAGE):  # at once, and before the one that waits
+            assert not slots.is_one_free
+        until_waiting(slots, Priority.READ_AHEAD)
+        assert slots.is_one_free
+        first.drop()
+        third.result(PATIENCE_S).drop()
+    second.drop()
+    assert slots.in_use == 0
+
+
+def test_a_reserved_slot_serves_one_attempt_and_the_next_ones_wait_as_images() -> None:
+    slots = Slots(2)
+    slot = slots.reserve()
+    with slot:
+        assert slots.in_use == 1
+    assert slots.in_use == 0
+    slot.drop()  # it was used: nothing is held
+    assert slots.in_use == 0
+    with slot:  # a further attempt of the same download
+        assert slots.in_use == 1
+    assert slots.in_use == 0
+    unused = slots.reserve()
+    unused.drop()
+    unused.drop()
+    assert slots.in_use == 0
