@@ -24,6 +24,7 @@ from allenfs.service.client import AllenService
 from allenfs.service.slots import Slots
 from allenfs.store.cache import Store
 from allenfs.store.health import Trouble
+from allenfs.store.lock_files import LockFiles
 from allenfs.store.record_files import Shelf
 
 if TYPE_CHECKING:
@@ -62,12 +63,18 @@ def assemble(
     trouble = Trouble(store_settings.directory)
     store = Store(store_settings, trouble)
     service = AllenService(service_settings, heard=activity.heard)
-    slots = Slots(service_settings.connections)
+    locks = LockFiles(store_settings, trouble)
+    slots = Slots(
+        service_settings.connections,
+        locks.try_lock,
+        patience_s=service_settings.deadline_s,
+    )
     fetcher = Fetcher(
         service,
         store,
         service_settings,
         slots=slots,
+        try_lock=locks.try_lock,
         activity=activity,
         sheets=SheetMaker(service_settings),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import threading
 import time
 import weakref
@@ -17,12 +19,12 @@ from allenfs.fetch.failures import Failures
 from allenfs.fetch.metrics import Activity
 from allenfs.model.images import ImageRequest, ImageService
 from allenfs.service.single_flight import SingleFlight
-from allenfs.service.slots import Priority, Slots
+from allenfs.service.slots import Priority, Slots, not_shared
 from allenfs.store.sealed_file import Known
 from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from allenfs.config import ServiceSettings
@@ -30,12 +32,15 @@ if TYPE_CHECKING:
     from allenfs.fetch.interfaces import ImageStore, Service
     from allenfs.model.sheets import Request, SheetRequest
     from allenfs.service.responses import Answer
-    from allenfs.service.slots import Slot
+    from allenfs.service.slots import Slot, TryLock
     from allenfs.store.sealed_file import Facts, Image
     from allenfs.store.tempfiles import Spool
 
 
 log = safe_logger(__name__)
+
+# Whether another process has got the image meanwhile.
+_POLL_S = 0.02
 
 
 class _Landing(NamedTuple):
@@ -47,7 +52,9 @@ class Fetcher:
     """Gets images from the store, else from the service. Safe from many threads.
 
     One image is downloaded by one thread, however many wait for it; they share
-    what comes of it. Downloads go on when nobody waits any more.
+    what comes of it. Downloads go on when nobody waits any more. Of the processes
+    that share a store, one downloads it; the others wait, and find it in the store.
+    If it failed there, they ask the service themselves.
 
     Parameters
     ----------
@@ -59,6 +66,9 @@ class Fetcher:
         Makes what the service does not have.
     slots : Slots, optional
         Whose requests count together; else `connections` downloads at a time.
+    try_lock : callable, optional
+        Takes a lock by its name and returns what releases it; None where another
+        process has it. By default, no other process is asked.
     activity : Activity, optional
         What counts the images that are got.
     clock : callable
@@ -72,6 +82,7 @@ class Fetcher:
         settings: ServiceSettings,
         *,
         slots: Slots | None = None,
+        try_lock: TryLock = not_shared,
         activity: Activity | None = None,
         sheets: SheetMaker | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -80,6 +91,8 @@ class Fetcher:
         self._sheets = sheets
         self._store = store
         self._slots = slots or Slots(settings.connections)
+        self._try_lock = try_lock
+        self._deadline_s = settings.deadline_s
         self._failures = Failures(settings, clock=clock)
         self._lock = threading.Lock()
         self._activity = activity or Activity()
@@ -160,8 +173,14 @@ class Fetcher:
                 log.exception("%s: a bug", request.path)
                 raise
 
-        if self._store.peek(request) is None:
-            self._flights.lead(request, work)
+        if self._store.peek(request) is not None:
+            return
+        release = self._try_lock(_lock_name(request))
+        if release is not None:  # else it is being downloaded
+            try:
+                self._flights.lead(request, work)
+            finally:
+                release()
 
     def peek(self, request: Request) -> Known | None:
         """Return size and time of an image that is here, without opening it."""
@@ -223,9 +242,14 @@ class Fetcher:
             # process can be interrupted, and is done once for all that wait.
             image = self._store.find(request, unread=True)
             was_here = image is not None
-            if image is None:
-                is_ahead = is_asked_for is not _always
-                image = self._downloaded(request, slot, goes_on, is_ahead=is_ahead)
+            if image is None and is_asked_for is not _always:  # locked already
+                image = self._downloaded(request, slot, goes_on, is_ahead=True)
+            elif image is None:
+                with self._locked(request):
+                    # another process may have got it meanwhile
+                    image = self._store.find(request, unread=True)
+                    if image is None:
+                        image = self._downloaded(request, slot, goes_on, is_ahead=False)
             return _Landing(self._landed(request, image), was_here)
         except ServiceError as error:
             self._failures.note(error)
@@ -239,6 +263,21 @@ class Fetcher:
         except ExhaustedError as error:
             log.warning("%s: %s", request.path, error)
             raise
+
+    @contextlib.contextmanager
+    def _locked(self, request: Request) -> Iterator[None]:
+        """Wait while another process downloads an image, as long as that may take."""
+        if not isinstance(request, ImageRequest):
+            yield  # the pictures on it are locked
+            return
+        name, ends_s = _lock_name(request), time.monotonic() + self._deadline_s
+        while (release := self._try_lock(name)) is None and time.monotonic() < ends_s:
+            time.sleep(_POLL_S)
+        try:
+            yield
+        finally:
+            if release is not None:
+                release()
 
     def _downloaded(
         self,
@@ -282,6 +321,10 @@ class Fetcher:
             if isinstance(request, ImageRequest):
                 self._used[request.service].add(request.image_id)
             return self._live.setdefault(request, image)
+
+
+def _lock_name(request: Request) -> str:
+    return f"image-{hashlib.sha256(request.key.encode()).hexdigest()[:32]}"
 
 
 def _always() -> bool:

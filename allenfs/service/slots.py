@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Release = Callable[[], None]
+    TryLock = Callable[[str], Release | None]
 
 # Processes poll for each other's slots, first after 1 ms, then less often. A slot
 # stays unused for 8 ms on average, of the half second that a live request takes.
@@ -28,7 +29,8 @@ class Priority(enum.IntEnum):
     READ_AHEAD = 2
 
 
-def _not_shared(_name: str) -> Release:
+def not_shared(_name: str) -> Release:
+    """Take a lock that no other process knows of."""
     return lambda: None
 
 
@@ -64,7 +66,7 @@ class Slots:
     def __init__(
         self,
         limit: int,
-        try_lock: Callable[[str], Release | None] = _not_shared,
+        try_lock: TryLock = not_shared,
         *,
         patience_s: float = 600,
     ) -> None:

@@ -204,7 +204,15 @@ class Suspect:
         assert len(lines) == failures, lines
         assert sorted(os.listdir(self._folder)) == ["daemon.log", "mnt", "store"]
         strangers = {path.name for path in self.mounted.cache_dir.iterdir()}
-        own = {"CACHEDIR.TAG", "images", "incoming", "journal", "lock", "records"}
+        own = {
+            "CACHEDIR.TAG",
+            "images",
+            "incoming",
+            "journal",
+            "lock",
+            "locks",
+            "records",
+        }
         assert strangers <= own
         incoming = self.mounted.cache_dir / "incoming"
         assert list(incoming.iterdir()) == []

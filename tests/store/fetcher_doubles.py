@@ -18,6 +18,8 @@ from allenfs.fetch.fetcher import Fetcher
 from allenfs.service.client import Answer
 from allenfs.service.slots import Slots
 from allenfs.store.cache import Store
+from allenfs.store.health import Trouble
+from allenfs.store.lock_files import LockFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,19 +130,21 @@ class Bench:
     directory: Path
     capacity_bytes: int = MIB
     connections: int = 4
+    deadline_s: float = 600
     now_s: float = 1000.0
     service: ScriptedService = field(default_factory=ScriptedService)
 
     def __post_init__(self) -> None:
-        self.store = WatchedStore(
-            StoreSettings(self.directory, self.capacity_bytes, "test")
-        )
-        self.slots = Slots(self.connections)
+        settings = StoreSettings(self.directory, self.capacity_bytes, "test")
+        self.store = WatchedStore(settings)
+        locks = LockFiles(settings, Trouble(self.directory))
+        self.slots = Slots(self.connections, locks.try_lock)
         self.fetcher = Fetcher(
             self.service,
             self.store,
-            ServiceSettings("http://h"),
+            ServiceSettings("http://h", deadline_s=self.deadline_s),
             slots=self.slots,
+            try_lock=locks.try_lock,
             clock=lambda: self.now_s,
         )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -16,7 +18,11 @@ from allenfs.errors import CutAnswerError, ImageNotFoundError, InterruptedWaitEr
 from allenfs.model.images import ImageService
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
     from pathlib import Path
+
+    from allenfs.store.sealed_file import Image
 
 
 @pytest.fixture
@@ -169,3 +175,84 @@ def test_a_damaged_image_is_fetched_again_once(bench: Bench) -> None:
     assert content(again.get(1)) == image_bytes(1, 5000)
     assert content(again.get(1)) == image_bytes(1, 5000)
     assert again.service.fetches == {1: 1}
+
+
+@pytest.fixture
+def other(bench: Bench) -> Bench:
+    """Another process on the same store, as far as locks can tell."""
+    return Bench(bench.directory, service=bench.service)
+
+
+@contextlib.contextmanager
+def under_way(bench: Bench, number: int) -> Iterator[Future[Image]]:
+    """A download by `bench`, which ends with the block."""
+    bench.service.gate.clear()
+    begun = threading.Event()
+    bench.service.arrive = begun.set
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            download = pool.submit(bench.get, number)
+            assert begun.wait(PATIENCE_S)
+            yield download
+        finally:
+            bench.service.gate.set()
+
+
+def test_two_processes_that_want_one_image_make_one_fetch(
+    bench: Bench, other: Bench
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with under_way(bench, 1):
+            waiters = Waiters(1)
+            second = pool.submit(other.fetcher.get, section(1), waiters.interrupted)
+            assert waiters.all_wait.wait(PATIENCE_S)
+        assert content(second.result(PATIENCE_S)) == image_bytes(1, 5000)
+    assert bench.service.fetches == {1: 1}
+    assert sorted(os.listdir(bench.directory / "locks/test")) == ["next", "slot-0"]
+
+
+def test_a_reader_that_waits_for_another_process_can_be_interrupted(
+    bench: Bench, other: Bench
+) -> None:
+    with under_way(bench, 1), pytest.raises(InterruptedWaitError):
+        other.fetcher.get(section(1), lambda: True)
+    assert content(other.get(1)) == image_bytes(1, 5000)
+    assert bench.service.fetches == {1: 1}
+
+
+def test_a_failure_in_another_process_is_not_the_answer_here(
+    bench: Bench, other: Bench
+) -> None:
+    bench.service.failures[1] = CutAnswerError("cut")
+    with ThreadPoolExecutor(1) as pool:
+        with under_way(bench, 1) as first:
+            waiters = Waiters(1)
+            second = pool.submit(other.fetcher.get, section(1), waiters.interrupted)
+            assert waiters.all_wait.wait(PATIENCE_S)
+        with pytest.raises(CutAnswerError):
+            first.result(PATIENCE_S)
+        with pytest.raises(CutAnswerError):
+            second.result(PATIENCE_S)
+    assert bench.service.fetches == {1: 2}
+    del bench.service.failures[1]
+    other.now_s += 10
+    assert content(other.get(1)) == image_bytes(1, 5000)
+
+
+def test_another_process_that_hangs_is_waited_for_no_longer_than_the_deadline(
+    bench: Bench,
+) -> None:
+    other = Bench(bench.directory, deadline_s=0.05)
+    with under_way(bench, 1):
+        assert content(other.get(1)) == image_bytes(1, 5000)
+    assert (bench.service.fetches, other.service.fetches) == ({1: 1}, {1: 1})
+
+
+def test_what_another_process_downloads_is_not_read_ahead(
+    bench: Bench, other: Bench
+) -> None:
+    with under_way(bench, 1):
+        slot = other.slots.reserve()
+        other.fetcher.go_ahead(section(1), slot)
+        slot.drop()
+    assert bench.service.fetches == {1: 1}

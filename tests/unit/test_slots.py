@@ -5,10 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import pytest
 
 from allenfs.service.slots import Priority, Slots
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PATIENCE_S = 30
 
@@ -124,7 +128,7 @@ def test_no_slot_is_lost_when_work_raises(priority: Priority) -> None:
 def test_a_query_that_is_broken_off_while_it_waits_leaves_images_their_slots() -> None:
     is_broken_off = True
 
-    def try_lock(_name: str) -> object:
+    def try_lock(_name: str) -> Callable[[], None]:
         if is_broken_off:
             raise KeyboardInterrupt
         return lambda: None
@@ -170,3 +174,98 @@ def test_a_reserved_slot_serves_one_attempt_and_the_next_ones_wait_as_images() -
     unused.drop()
     unused.drop()
     assert slots.in_use == 0
+
+
+class Locks:
+    """The locks that several processes share, each with its own `Slots`."""
+
+    def __init__(self) -> None:
+        self.held: set[str] = set()
+        self._lock = threading.Lock()
+
+    def try_lock(self, name: str) -> Callable[[], None] | None:
+        with self._lock:
+            if name in self.held:
+                return None
+            self.held.add(name)
+            return lambda: self.held.remove(name)
+
+
+def test_processes_with_one_store_share_the_limit() -> None:
+    locks = Locks()
+    processes = [Slots(4, locks.try_lock) for _ in range(3)]
+    together = threading.Barrier(4)  # passed only by so many at once
+    most: list[int] = []
+
+    def work(place: int) -> None:
+        with processes[place % 3].at(Priority.IMAGE):
+            most.append(sum(slots.in_use for slots in processes))
+            together.wait(PATIENCE_S)
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(work, range(24)))
+    assert max(most) == 4
+    assert locks.held == set()
+
+
+def test_each_process_keeps_its_own_limit() -> None:
+    locks = Locks()
+    large, small = Slots(3, locks.try_lock), Slots(1, locks.try_lock)
+    with small.at(Priority.IMAGE):
+        large.acquire(Priority.IMAGE)
+        large.acquire(Priority.IMAGE)
+        assert not large.is_one_free
+    assert large.is_one_free
+    with ThreadPoolExecutor(1) as pool:
+        large.release()
+        large.release()
+        large.acquire(Priority.IMAGE)
+        waiting = pool.submit(small.acquire, Priority.IMAGE)
+        until_waiting(small, Priority.IMAGE)
+        assert not small.is_one_free
+        large.release()
+        waiting.result(PATIENCE_S)
+
+
+def test_a_busy_process_lets_another_one_go_next() -> None:
+    locks = Locks()
+    busy, other = Slots(1, locks.try_lock), Slots(1, locks.try_lock)
+    busy.acquire(Priority.IMAGE)
+    with ThreadPoolExecutor(9) as pool:
+        waiting = pool.submit(other.acquire, Priority.IMAGE)
+        while "next" not in locks.held:
+            time.sleep(0.001)
+        queue = [pool.submit(busy.acquire, Priority.QUERY) for _ in range(8)]
+        until_waiting(busy, *[Priority.QUERY] * 8)
+        busy.release()
+        waiting.result(PATIENCE_S)
+        assert busy.in_use == 0
+        other.release()
+        for request in queue:
+            request.result(PATIENCE_S)
+            busy.release()
+
+
+def test_read_ahead_waits_for_the_opens_of_other_processes() -> None:
+    locks = Locks()
+    reader, other = Slots(2, locks.try_lock), Slots(2, locks.try_lock)
+    other.acquire(Priority.IMAGE)
+    other.acquire(Priority.IMAGE)
+    with ThreadPoolExecutor(2) as pool:
+        ahead = pool.submit(reader.reserve)
+        until_waiting(reader, Priority.READ_AHEAD)
+        assert locks.try_lock("next")  # read-ahead does not hold it for long
+        other.release()
+        until_waiting(reader, Priority.READ_AHEAD)
+        assert not ahead.done()
+        locks.held.remove("next")
+        ahead.result(PATIENCE_S).drop()
+
+
+def test_a_lock_that_is_held_for_ever_delays_a_request_and_does_not_stop_it() -> None:
+    locks = Locks()
+    locks.held = {"next", "slot-0"}
+    slots = Slots(1, locks.try_lock, patience_s=0.05)
+    with slots.at(Priority.IMAGE):
+        assert slots.in_use == 1
+    assert locks.held == {"next", "slot-0"}
