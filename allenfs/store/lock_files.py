@@ -3,9 +3,11 @@
 ::
 
     DIRECTORY/locks/SERVICE/next, slot-0 … slot-3    see `allenfs.service.slots`
-                            image-3f2a…              an image that is being downloaded
+                            image-00 … image-ff      images that are being downloaded
 
 They are ``flock`` locks: the kernel releases them when a process ends, even if killed.
+A file that is locked holds the process and the name of the lock, else nothing. Images
+share 256 files, so that no download creates or removes one.
 """
 
 from __future__ import annotations
@@ -14,9 +16,10 @@ import contextlib
 import fcntl
 import functools
 import os
+import zlib
 from typing import TYPE_CHECKING
 
-from allenfs.store.layout import Layout, entries
+from allenfs.store.layout import Layout
 from allenfs.store.trust import make_private
 
 if TYPE_CHECKING:
@@ -28,8 +31,8 @@ if TYPE_CHECKING:
     Release = Callable[[], None]
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-# There are many names of this kind: their files are removed when they are released.
-_TEMPORARY = "image-"
+_IMAGE = "image-"
+_MAX_HOLDER_BYTES = 128
 
 
 def _nothing() -> None:
@@ -39,30 +42,33 @@ def _nothing() -> None:
 class LockFiles:
     """The locks of one service in a store directory. Safe to use from many threads.
 
-    A lock that a stopped process holds (Ctrl-Z) counts as free. Trouble with the
-    directory is a warning; every lock then seems free, as if no other process
-    used the store.
+    A lock that a stopped process holds (Ctrl-Z) counts as free. So does one whose
+    file is locked for another image, which is rare. Trouble with the directory is a
+    warning; every lock is free then, as if no other process used the store.
     """
 
     def __init__(self, settings: StoreSettings, trouble: Trouble) -> None:
         self._layout = Layout(settings.directory, settings.service_name)
         self._directory = settings.directory / "locks" / settings.service_name
         self._trouble = trouble
-        self._is_clean = False
 
     def try_lock(self, name: str) -> Release | None:
-        """Take a lock and return what releases it; None where it is held."""
+        """Take a lock and return what releases it; None where it is held.
+
+        Parameters
+        ----------
+        name : str
+            Short, without blanks; of an image, ``image-`` and what identifies it.
+        """
         try:
-            if not self._is_clean:
-                self._is_clean = True
-                self._remove_litter()
-            return self._try_lock(f"{self._directory}/{name}")
+            return self._try_lock(name)
         except OSError as error:
             place = str(self._directory)
             self._trouble.say(OSError(error.errno, error.strerror, place))
             return _nothing
 
-    def _try_lock(self, path: str) -> Release | None:
+    def _try_lock(self, name: str) -> Release | None:
+        path = f"{self._directory}/{_file_of(name)}"
         while True:
             fd = self._open(path)
             with contextlib.ExitStack() as stack:
@@ -70,13 +76,17 @@ class LockFiles:
                 if _is_locked(fd):
                     if _is_at(fd, path):
                         with contextlib.suppress(OSError):  # a full disk
-                            os.pwrite(fd, b"%-20d" % os.getpid(), 0)
+                            os.pwrite(fd, f"{os.getpid()} {name}\n".encode(), 0)
                         stack.pop_all()
-                        return functools.partial(_release, fd, path)
-                elif _is_holder_stopped(fd):
-                    _remove(fd, path)
-                else:
+                        return functools.partial(_release, fd)
+                    continue
+                process_id, held_name = _holder(fd)
+                if held_name not in ("", name):
+                    return _nothing
+                if not _is_stopped(process_id):
                     return None
+                if _is_at(fd, path):
+                    os.unlink(path)
 
     def _open(self, path: str) -> int:
         try:
@@ -87,13 +97,11 @@ class LockFiles:
             make_private(self._directory)
             return os.open(path, _FLAGS, 0o600)
 
-    def _remove_litter(self) -> None:
-        """Remove the files of processes that were killed."""
-        for entry in entries(self._directory):
-            if entry.name.startswith(_TEMPORARY):
-                release = self._try_lock(entry.path)
-                if release is not None:
-                    release()
+
+def _file_of(name: str) -> str:
+    if not name.startswith(_IMAGE):
+        return name
+    return f"{_IMAGE}{zlib.crc32(name.encode()) % 256:02x}"
 
 
 def _is_locked(fd: int) -> bool:
@@ -112,24 +120,27 @@ def _is_at(fd: int, path: str) -> bool:
         return False
 
 
-def _is_holder_stopped(fd: int) -> bool:
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        process_id = int(os.pread(fd, 20, 0))
+def _holder(fd: int) -> tuple[int, str]:
+    """Return the process and the lock; 0 and "" before they are written."""
+    try:
+        process_id, name = os.pread(fd, _MAX_HOLDER_BYTES, 0).decode().split()[:2]
+        return int(process_id), name
+    except ValueError:
+        return 0, ""
+
+
+def _is_stopped(process_id: int) -> bool:
+    try:
         with open(f"/proc/{process_id}/stat", "rb") as stat:
             # the name of the program, in parentheses, may contain anything
-            return stat.read().rpartition(b")")[2].split()[0] == b"T"
-    return False
+            return stat.read().rpartition(b")")[2].split()[:1] == [b"T"]
+    except OSError:
+        return False
 
 
-def _remove(fd: int, path: str) -> None:
+def _release(fd: int) -> None:
     with contextlib.suppress(OSError):
-        if _is_at(fd, path):
-            os.unlink(path)
-
-
-def _release(fd: int, path: str) -> None:
-    if os.path.basename(path).startswith(_TEMPORARY):
-        _remove(fd, path)
+        os.ftruncate(fd, 0)
     with contextlib.suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_UN)  # a forked child has the file open, too
     os.close(fd)

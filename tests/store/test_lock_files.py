@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +18,7 @@ from allenfs.store.health import Trouble
 from allenfs.store.lock_files import LockFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 PATIENCE_S = 30
@@ -47,9 +50,9 @@ sys.stdin.readline()
 COUNT = (
     HOLD.partition("releases")[0]
     + """
-import os, time
+import os
 count = Path(sys.argv[2])
-for _ in range(200):
+for _ in range(100):
     while (release := locks.try_lock("image-0123")) is None:
         pass
     before = int(count.read_text())
@@ -60,8 +63,37 @@ for _ in range(200):
 )
 
 
-def locks_in(directory: Path) -> LockFiles:
-    return LockFiles(StoreSettings(directory, 2**20, "test"), Trouble(directory))
+class Locks:
+    """The locks of one process."""
+
+    def __init__(self, directory: Path, to_release: contextlib.ExitStack) -> None:
+        settings = StoreSettings(directory, 2**20, "test")
+        self._files = LockFiles(settings, Trouble(directory))
+        self._to_release = to_release
+        self._releases: dict[str, Callable[[], None]] = {}
+
+    def try_lock(self, name: str) -> bool:
+        release = self._files.try_lock(name)
+        if release is None:
+            return False
+        self._releases[name] = release
+        self._to_release.callback(self.release, name)
+        return True
+
+    def release(self, name: str) -> None:
+        self._releases.pop(name, lambda: None)()
+
+
+@pytest.fixture
+def locks_in() -> Iterator[Callable[[Path], Locks]]:
+    with contextlib.ExitStack() as to_release:
+        yield lambda directory: Locks(directory, to_release)
+
+
+def remove_while_free(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError, BlockingIOError), path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
 
 
 def files(directory: Path) -> list[str]:
@@ -82,49 +114,54 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def test_one_process_at_a_time_also_while_files_come_and_go(tmp_path: Path) -> None:
+def test_one_process_at_a_time_also_while_the_file_is_removed(tmp_path: Path) -> None:
     count = tmp_path / "count"
     count.write_text("0")
     command = [sys.executable, "-c", COUNT, tmp_path / "store", count]
     processes = [subprocess.Popen(command) for _ in range(3)]
-    assert [process.wait(PATIENCE_S) for process in processes] == [0, 0, 0]
-    assert count.read_text() == "600"
-    assert files(tmp_path / "store") == []
+    while any(process.poll() is None for process in processes):
+        for file in tmp_path.glob("store/locks/test/*"):
+            remove_while_free(file)
+        time.sleep(0.002)
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert count.read_text() == "300"
 
 
 @pytest.mark.parametrize("name", [IMAGE, SLOT])
-def test_a_killed_process_frees_its_locks_and_its_files_are_removed(
-    tmp_path: Path, holder: subprocess.Popen[bytes], name: str
+def test_a_killed_process_frees_its_locks(
+    tmp_path: Path,
+    holder: subprocess.Popen[bytes],
+    locks_in: Callable[[Path], Locks],
+    name: str,
 ) -> None:
     locks = locks_in(tmp_path)
-    assert locks.try_lock(name) is None
+    assert not locks.try_lock(name)
     holder.kill()
     holder.wait()
-    release = locks.try_lock(name)
-    assert release is not None
-    assert locks.try_lock(name) is None
-    release()
-    assert locks_in(tmp_path).try_lock("next") is not None
-    assert files(tmp_path) == ["next", SLOT]
+    assert locks.try_lock(name)
+    assert not locks_in(tmp_path).try_lock(name)
+    locks.release(name)
+    assert locks_in(tmp_path).try_lock(name)
 
 
 def test_a_stopped_process_holds_nobody_up_and_disturbs_nobody_later(
-    tmp_path: Path, holder: subprocess.Popen[bytes]
+    tmp_path: Path, holder: subprocess.Popen[bytes], locks_in: Callable[[Path], Locks]
 ) -> None:
     holder.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, holder.pid, os.WSTOPPED)
-    locks = locks_in(tmp_path)
-    releases = [locks.try_lock(name) for name in (IMAGE, SLOT)]
-    assert None not in releases
-    assert locks.try_lock(SLOT) is None
+    locks, other = locks_in(tmp_path), locks_in(tmp_path)
+    assert all(locks.try_lock(name) for name in (IMAGE, SLOT))
+    assert not any(other.try_lock(name) for name in (IMAGE, SLOT))
     holder.send_signal(signal.SIGCONT)
     assert holder.stdin is not None
     holder.stdin.close()
     holder.wait(PATIENCE_S)
-    assert [locks.try_lock(name) for name in (IMAGE, SLOT)] == [None, None]
+    assert not any(other.try_lock(name) for name in (IMAGE, SLOT))
 
 
-def test_a_forked_child_keeps_no_lock(tmp_path: Path) -> None:
+def test_a_forked_child_keeps_no_lock(
+    tmp_path: Path, locks_in: Callable[[Path], Locks]
+) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", FORK, tmp_path, SLOT],
         stdin=subprocess.PIPE,
@@ -133,36 +170,47 @@ def test_a_forked_child_keeps_no_lock(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
         assert process.stdout.readline() == b"released\n"
-        assert locks_in(tmp_path).try_lock(SLOT) is not None  # the child still runs
+        assert locks_in(tmp_path).try_lock(SLOT)  # the child still runs
 
 
 def test_without_a_store_every_lock_is_free_with_one_warning_until_there_is_one(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    locks_in: Callable[[Path], Locks],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     place = tmp_path / "store"
     place.write_text("a file")
     locks = locks_in(place)
-    for _ in range(3):
-        release = locks.try_lock(IMAGE)
-        assert release is not None
-        release()
+    assert all(locks.try_lock(IMAGE) for _ in range(3))
     (record,) = caplog.records
     assert record.getMessage().startswith(f"trouble with the store {place}: ")
     place.unlink()
-    release = locks.try_lock(IMAGE)
-    assert release is not None
-    assert locks.try_lock(IMAGE) is None
+    assert locks.try_lock(IMAGE)
+    assert not locks_in(place).try_lock(IMAGE)
 
 
 def test_a_link_in_place_of_a_lock_is_not_followed(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    locks_in: Callable[[Path], Locks],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     locks = locks_in(tmp_path)
-    release = locks.try_lock(SLOT)
-    assert release is not None
-    release()
-    (tmp_path / "locks/test" / SLOT).unlink()
+    assert locks.try_lock("next")
     (tmp_path / "locks/test" / SLOT).symlink_to(tmp_path / "elsewhere")
-    assert locks.try_lock(SLOT) is not None
+    assert locks.try_lock(SLOT)
     assert not (tmp_path / "elsewhere").exists()
     assert len(caplog.records) == 1
+
+
+def test_many_images_share_few_files_and_wait_for_none_but_themselves(
+    tmp_path: Path, locks_in: Callable[[Path], Locks]
+) -> None:
+    locks, other = locks_in(tmp_path), locks_in(tmp_path)
+    names = [f"image-{number}" for number in range(1000)]
+    assert all(locks.try_lock(name) for name in names)
+    assert len(files(tmp_path)) == 256
+    # of the images with one file, the first one is locked
+    assert [other.try_lock(name) for name in names].count(False) == 256
+    for name in names:
+        locks.release(name)
+    assert not any(path.stat().st_size for path in tmp_path.glob("locks/test/*"))
