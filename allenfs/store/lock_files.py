@@ -140,7 +140,7 @@ def _is_stopped(process_id: int) -> bool:
 
 def _release(fd: int) -> None:
     with contextlib.suppress(OSError):
-        os.ftruncate(fd, 0)
+        os.truncate(fd, 0)
     with contextlib.suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_UN)  # a forked child has the file open, too
     os.close(fd)
