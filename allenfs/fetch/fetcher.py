@@ -1,4 +1,4 @@
-"""How images are got: once each, a few at a time, failures remembered for a while."""
+"""Fetch images: each one once, a few at a time; failures are remembered for a while."""
 
 from __future__ import annotations
 
@@ -39,38 +39,38 @@ if TYPE_CHECKING:
 
 log = safe_logger(__name__)
 
-# Whether another process has got the image meanwhile.
+# How often to look whether another process has finished its download.
 _POLL_S = 0.02
 
 
-class _Landing(NamedTuple):
+class _Result(NamedTuple):
     image: Image
-    was_here: bool  # so that nothing was downloaded
+    was_here: bool  # nothing was downloaded for this open
 
 
 class Fetcher:
     """Gets images from the store, else from the service. Safe from many threads.
 
-    One image is downloaded by one thread, however many wait for it; they share
-    what comes of it. Downloads go on when nobody waits any more. Of the processes
-    that share a store, one downloads it; the others wait, and find it in the store.
-    If it failed there, they ask the service themselves.
+    One thread downloads an image, and all that wait for it share the result. A
+    download goes on when nobody waits for it any more. Of the processes that share a
+    store, one downloads the image, and the others wait until it is stored. If that
+    download fails, the next process asks the service itself.
 
     Parameters
     ----------
     service, store
-        What it stands on.
+        Where images come from, and where they are kept.
     settings : ServiceSettings
-        How long failures are remembered.
+        How long failures are remembered; the deadline of a download.
     sheets : SheetMaker, optional
-        Makes what the service does not have.
+        Draws contact sheets.
     slots : Slots, optional
-        Whose requests count together; else `connections` downloads at a time.
+        Limits the requests; by default, `connections` downloads at a time.
     try_lock : callable, optional
         Takes a lock by its name and returns what releases it; None where another
         process has it. By default, no other process is asked.
     activity : Activity, optional
-        What counts the images that are got.
+        Counts opens and downloads.
     clock : callable
         Monotonic seconds, for the memory of failures.
     """
@@ -96,9 +96,9 @@ class Fetcher:
         self._failures = Failures(settings, clock=clock)
         self._lock = threading.Lock()
         self._activity = activity or Activity()
-        self._flights: SingleFlight[Request, _Landing] = SingleFlight()
-        # Images that somebody holds. A second reader gets the same object: the
-        # kernel has one page cache for a file, whoever opened it.
+        self._flights: SingleFlight[Request, _Result] = SingleFlight()
+        # Open images. A second reader gets the same object, because the kernel has
+        # one page cache for a file.
         self._live: weakref.WeakValueDictionary[Request, Image] = (
             weakref.WeakValueDictionary()
         )
@@ -115,58 +115,58 @@ class Fetcher:
         Parameters
         ----------
         interrupted : callable
-            Looked at, by the waiting thread, many times a second.
+            Called by the waiting thread many times a second.
 
         Raises
         ------
         ServiceError
             The service gave no image, now or a short while ago.
         InterruptedWaitError
-            `interrupted` said so. The download goes on.
+            `interrupted` returned True. The download goes on.
         """
         try:
-            image, was_here = self._got(request, interrupted)
+            image, was_here = self._get(request, interrupted)
         except BaseException:
             self._activity.not_opened()
             raise
         self._activity.opened(request, was_here=was_here)
         return image
 
-    def _got(self, request: Request, interrupted: Callable[[], bool]) -> _Landing:
-        image = self._held(request)
+    def _get(self, request: Request, interrupted: Callable[[], bool]) -> _Result:
+        image = self._open_image(request)
         if image is not None:
-            return _Landing(image, was_here=True)
+            return _Result(image, was_here=True)
         image = self._store.find(request, unread=False)
         if image is not None:
-            return _Landing(self._landed(request, image), was_here=True)
+            return _Result(self._remember(request, image), was_here=True)
         self._raise_remembered(request)
         slot = self._slots.at(Priority.IMAGE)
         return self._flights.run(
-            request, lambda: self._fly(request, slot, _always), interrupted
+            request, lambda: self._fetch(request, slot, _always), interrupted
         )
 
     @property
-    def may_go_ahead(self) -> bool:
-        """Whether to download what nobody has asked for yet.
+    def may_read_ahead(self) -> bool:
+        """Whether to download images that nobody has opened yet.
 
         Not while the service is in trouble, nor while the store keeps nothing.
         """
         return self._failures.is_calm and self._is_last_one_kept
 
-    def go_ahead(self, request: Request, slot: Slot) -> None:
-        """Download an image that nobody has asked for yet, in this thread.
+    def read_ahead(self, request: Request, slot: Slot) -> None:
+        """Download an image that nobody has opened yet, in this thread.
 
-        Who opens it meanwhile waits for this download. As long as nobody does, a
-        failure ends it, and is forgotten.
+        An open that comes meanwhile waits for this download. Without one, a failure
+        ends it and is not remembered.
         """
 
         def is_asked_for() -> bool:
-            # if not, nobody can ask for this download any more
+            # once abandoned, no open can join this download any more
             return not self._flights.abandon(request)
 
-        def work() -> _Landing:
+        def work() -> _Result:
             try:
-                return self._fly(request, slot, is_asked_for)
+                return self._fetch(request, slot, is_asked_for)
             except (ServiceError, ExhaustedError, ProcessLimitError):
                 raise  # no bug
             except Exception:
@@ -183,15 +183,15 @@ class Fetcher:
                 release()
 
     def peek(self, request: Request) -> Known | None:
-        """Return size and time of an image that is here, without opening it."""
-        image = self._held(request)
+        """Return size and time of a stored or open image, without opening it."""
+        image = self._open_image(request)
         if image is not None:
             return Known(image.facts.size_bytes, image.facts.modified_ns)
         return self._store.peek(request)
 
     def facts(self, request: Request) -> Facts | None:
-        """Return what is known of an image that is here, without reading it."""
-        image = self._held(request)
+        """Return the facts about a stored or open image, without reading it."""
+        image = self._open_image(request)
         return self._store.facts(request) if image is None else image.facts
 
     def is_known(self, request: Request) -> bool:
@@ -199,7 +199,7 @@ class Fetcher:
         return self._store.is_known(request)
 
     def used_ids(self, service: ImageService) -> list[int]:
-        """Ids of one service whose images were opened: now, or kept from before."""
+        """Ids of one service with images that are stored or were opened."""
         stored = self._store.used_ids(service)
         with self._lock:
             return sorted(self._used[service].union(stored))
@@ -208,26 +208,26 @@ class Fetcher:
         """Why the last download of this image failed, in words; None if it did not."""
         return self._failures.reason(request)
 
-    def _held(self, request: Request) -> Image | None:
+    def _open_image(self, request: Request) -> Image | None:
         with self._lock:
             return self._live.get(request)
 
     def _raise_remembered(self, request: Request) -> None:
         error = self._failures.remembered(request)
-        # A failure does not hide what another mount has stored since.
+        # A failure does not hide an image that another process stored since.
         if error is not None and self._store.peek(request) is None:
             raise error
 
-    def _fly(
+    def _fetch(
         self,
         request: Request,
         slot: AbstractContextManager[object],
         is_asked_for: Callable[[], bool],
-    ) -> _Landing:
-        # What landed, or failed, between the caller's look and this one.
-        image = self._held(request)
+    ) -> _Result:
+        # another thread may have fetched it, or failed, since the caller looked
+        image = self._open_image(request)
         if image is not None:
-            return _Landing(image, was_here=True)
+            return _Result(image, was_here=True)
         self._raise_remembered(request)
         is_given_up = False
 
@@ -238,8 +238,8 @@ class Fetcher:
             return not is_given_up
 
         try:
-            # Comparing a checksum takes time, so that it is here, where a waiting
-            # process can be interrupted, and is done once for all that wait.
+            # Comparing a checksum takes time. Here it is done once for all that wait,
+            # and these can be interrupted.
             image = self._store.find(request, unread=True)
             was_here = image is not None
             if image is None and is_asked_for is not _always:  # locked already
@@ -250,7 +250,7 @@ class Fetcher:
                     image = self._store.find(request, unread=True)
                     if image is None:
                         image = self._downloaded(request, slot, goes_on, is_ahead=False)
-            return _Landing(self._landed(request, image), was_here)
+            return _Result(self._remember(request, image), was_here)
         except ServiceError as error:
             self._failures.note(error)
             if is_given_up or not is_asked_for():
@@ -302,7 +302,7 @@ class Fetcher:
 
         try:
             image = downloaded(self._store.spool())
-        except DamagedStoreError as error:  # a disk that does not give back
+        except DamagedStoreError as error:  # a disk that returns other bytes
             log.warning("%s: the download %s: once more", request.path, error)
             image = downloaded(self._store.spool(in_memory=True))
         self._is_last_one_kept = self._store.peek(request) is not None
@@ -310,12 +310,12 @@ class Fetcher:
 
     def _made(self, request: SheetRequest, spool: Spool) -> Answer:
         assert self._sheets is not None
-        # the pictures on it are not what somebody opens
+        # its pictures do not count as opened
         return self._sheets.make(
-            request, spool, lambda *thumbnail: self._got(*thumbnail).image
+            request, spool, lambda *thumbnail: self._get(*thumbnail).image
         )
 
-    def _landed(self, request: Request, image: Image) -> Image:
+    def _remember(self, request: Request, image: Image) -> Image:
         self._failures.forget(request)
         with self._lock:
             if isinstance(request, ImageRequest):

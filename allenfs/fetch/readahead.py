@@ -37,11 +37,11 @@ class Fetcher(Protocol):
     """What downloads."""
 
     @property
-    def may_go_ahead(self) -> bool:
-        """Whether to download what nobody has asked for yet."""
+    def may_read_ahead(self) -> bool:
+        """Whether to download images that nobody has opened yet."""
 
-    def go_ahead(self, request: ImageRequest, slot: Slot) -> None:
-        """Download an image that nobody has asked for yet."""
+    def read_ahead(self, request: ImageRequest, slot: Slot) -> None:
+        """Download an image that nobody has opened yet."""
 
     def is_known(self, request: ImageRequest) -> bool:
         """Whether an image is stored."""
@@ -79,7 +79,7 @@ class ReadAhead:
     series : callable
         The images that a directory lists, as far as they are at hand.
     slots : Slots
-        Downloads ahead take what others leave of them, and leave one free.
+        Read-ahead uses slots that nothing else waits for, and leaves one free.
     max_window : int
         Images to be ahead of who reads, at the most; 0 reads nothing ahead.
     capacity_bytes : int
@@ -129,7 +129,7 @@ class ReadAhead:
             listing = self._remembered(directory, listing)
             listing.run.opened(place)
             self._look_ahead(listing)
-            if not self._may_go_ahead():
+            if not self._may_read_ahead():
                 listing.run.end(place)
             wanted = len(listing.run.open_guesses())
             missing = max(0, min(wanted, self._max_workers - self._workers))
@@ -155,8 +155,8 @@ class ReadAhead:
             del self._listings[next(iter(self._listings))]
         return known or listing
 
-    def _may_go_ahead(self) -> bool:
-        return self._fetcher.may_go_ahead and not self._is_out_of_reach()
+    def _may_read_ahead(self) -> bool:
+        return self._fetcher.may_read_ahead and not self._is_out_of_reach()
 
     def _look_ahead(self, listing: _Listing) -> None:
         run, requests = listing.run, listing.requests
@@ -193,7 +193,7 @@ class ReadAhead:
             if guess is None:
                 return False
             listing, place = guess
-            self._fetcher.go_ahead(listing.requests[place], slot)
+            self._fetcher.read_ahead(listing.requests[place], slot)
         finally:
             slot.drop()
         self._learn(listing, place)
@@ -202,7 +202,7 @@ class ReadAhead:
     def _next(self) -> _Guess | None:
         """Take the best guess; without one, this thread's work is done."""
         with self._lock:
-            if not self._may_go_ahead():
+            if not self._may_read_ahead():
                 self._listings.clear()
             for listing in reversed(self._listings.values()):
                 for place in listing.run.open_guesses():

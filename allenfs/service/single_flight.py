@@ -1,4 +1,4 @@
-"""One thread does what many ask for, and they share what comes of it."""
+"""Single flight: one thread does the work that many ask for, and all share it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 _Key = TypeVar("_Key", bound="Hashable")
 _Value = TypeVar("_Value")
 
-# A waiting process dies this long after its signal: 0.2 s is promised, and 40
-# looks a second cost a waiting thread about 0.1 % of a core.
+# How long after a signal a waiting process dies: 0.2 s are promised. Polling 40 times
+# a second costs a waiting thread about 0.1 % of a core.
 _POLL_S = 0.025
-# Longer between two looks, the process itself was stopped, or suspended.
+# A longer time between two polls means that this process was stopped, or suspended.
 _LONGEST_LOOK_S = 1.0
 
 
@@ -28,7 +28,7 @@ class SingleFlight(Generic[_Key, _Value]):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._flights: dict[_Key, concurrent.futures.Future[_Value]] = {}
-        self._unasked: set[_Key] = set()  # of those, what nobody has waited for
+        self._unasked: set[_Key] = set()  # of those, the ones nobody waited for yet
 
     def run(
         self,
@@ -41,15 +41,15 @@ class SingleFlight(Generic[_Key, _Value]):
         Parameters
         ----------
         work : callable
-            Done by one thread at a time for a key. It goes on when nobody waits
-            any more; who comes later joins it.
+            Done by one thread at a time for a key. It goes on when nobody waits for
+            it any more; later callers join it.
         interrupted : callable
-            Looked at, by the waiting thread, many times a second.
+            Called by the waiting thread many times a second.
 
         Raises
         ------
         InterruptedWaitError
-            `interrupted` said so. The work goes on.
+            `interrupted` returned True. The work goes on.
         """
         flight = self._flight(key, work)
         while not flight.done():
@@ -62,20 +62,20 @@ class SingleFlight(Generic[_Key, _Value]):
     def lead(self, key: _Key, work: Callable[[], _Value]) -> None:
         """Do `work` in this thread, unless it is under way.
 
-        Nobody has asked for it yet; who does meanwhile joins it, and gets what it
-        raises.
+        Nobody has asked for it yet. Callers of `run` join it meanwhile, and share its
+        result or its error.
         """
         with self._lock:
             if key in self._flights:
                 return
             flight = self._flights[key] = concurrent.futures.Future()
             self._unasked.add(key)
-        self._fly(key, work, flight)
+        self._work_on(key, work, flight)
 
     def abandon(self, key: _Key) -> bool:
-        """Whether nobody has asked for the work that `lead` does; nobody joins it then.
+        """End the work of `lead` if nobody has joined it; return whether that is so.
 
-        To be called by the work itself, which may then give up.
+        For the work itself, before it gives up: nobody can join it afterwards.
         """
         with self._lock:
             if key not in self._unasked:
@@ -96,16 +96,16 @@ class SingleFlight(Generic[_Key, _Value]):
         # A daemon thread: work under way must not keep the process of an
         # unmounted filesystem alive.
         thread = threading.Thread(
-            target=self._fly, args=(key, work, flight), daemon=True
+            target=self._work_on, args=(key, work, flight), daemon=True
         )
         try:
             threads.start(thread)
-        except ProcessLimitError as error:  # the next one may try again
-            self._land(key, flight)
+        except ProcessLimitError as error:  # the next caller may try again
+            self._end(key, flight)
             flight.set_exception(error)
         return flight
 
-    def _fly(
+    def _work_on(
         self,
         key: _Key,
         work: Callable[[], _Value],
@@ -114,24 +114,24 @@ class SingleFlight(Generic[_Key, _Value]):
         try:
             value = work()
         except BaseException as error:  # noqa: BLE001 - a waiter must not wait for ever
-            self._land(key, flight)
+            self._end(key, flight)
             flight.set_exception(error)
         else:
-            self._land(key, flight)
+            self._end(key, flight)
             flight.set_result(value)
 
-    def _land(self, key: _Key, flight: concurrent.futures.Future[_Value]) -> None:
+    def _end(self, key: _Key, flight: concurrent.futures.Future[_Value]) -> None:
         with self._lock:
-            # what was abandoned may be under way again, asked for
+            # after `abandon`, the key may belong to other work already
             if self._flights.get(key) is flight:
                 del self._flights[key]
                 self._unasked.discard(key)
 
 
 class Patience:
-    """How long somebody waits, not counting what this process was stopped for.
+    """A time limit that does not count while this process is stopped.
 
-    What came meanwhile lies in its sockets, and is to be looked at first.
+    Data that arrived meanwhile is still in its sockets, and has to be read first.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ class Patience:
         self._looked_s = clock()
 
     def is_over(self) -> bool:
-        """Look; to be called many times a second."""
+        """Whether the time is over; to be called many times a second."""
         now_s = self._clock()
         self._left_s -= min(now_s - self._looked_s, _LONGEST_LOOK_S)
         self._looked_s = now_s

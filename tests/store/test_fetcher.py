@@ -251,6 +251,6 @@ def test_what_another_process_downloads_is_not_read_ahead(
 ) -> None:
     with under_way(bench, 1):
         slot = other.slots.reserve()
-        other.fetcher.go_ahead(section(1), slot)
+        other.fetcher.read_ahead(section(1), slot)
         slot.drop()
     assert bench.service.fetches == {1: 1}

@@ -152,7 +152,7 @@ def test_work_that_is_done_is_not_interrupted(
         work.gate.set()
         assert work.ended.wait(PATIENCE_S)
         for thread in threading.enumerate():  # its future is set before it ends
-            if thread.name.endswith("(_fly)"):
+            if thread.name.endswith("(_work_on)"):
                 thread.join(PATIENCE_S)
         return True
 
