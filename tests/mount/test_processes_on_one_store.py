@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import threading
@@ -45,6 +46,11 @@ def prefetch(folder: Path, api_url: str, *paths: str) -> subprocess.Popen[bytes]
         [*STRICT_PYTHON, "-m", "allenfs", "prefetch", *flags, *paths],
         stderr=subprocess.PIPE,
     )
+
+
+def waiting(mounted: Mounted) -> int:
+    status = json.loads((mounted / ".allenfs/status.json").read_text())
+    return int(status["service"]["waiting"])
 
 
 def cat(path: Path) -> subprocess.Popen[bytes]:
@@ -100,11 +106,12 @@ def test_a_process_that_is_killed_or_stopped_leaves_its_images_to_the_others(
         fetching = prefetch(tmp_path, service.url, *PATHS[:4])
         until(lambda: service.image_requests == 4)
         readers = [cat(one / path) for path in PATHS[:5]]
+        until(lambda: waiting(one) == 1)  # for a slot; the others for their images
+        assert service.image_requests == 4
         interrupted = readers.pop()
         interrupted.send_signal(signal.SIGINT)
         interrupted.communicate()
         assert interrupted.returncode == -signal.SIGINT
-        assert service.image_requests == 4  # each of them waits
         service.heal()
         fetching.send_signal(end)
         assert [reader.communicate()[0] for reader in readers] == expected[:4]
