@@ -91,7 +91,7 @@ def assemble(
     )
     own_files = None
     if mounted is not None:
-        sources = Sources(activity, turns, store, shelf, handles, trouble)
+        sources = Sources(activity, slots, store, shelf, handles, trouble)
         status = StatusReporter(
             mounted, service_settings, store_settings, sources, proxy=service.proxy
         )

@@ -241,7 +241,7 @@ class Archive:
             query,
             start_row=start_row,
             num_rows=num_rows,
-            turn=self._turns.for_query,
+            slot=self._slots.at(Priority.QUERY),
             # crawlers send many queries to an unreachable service
             once=self.is_out_of_reach(),
         )

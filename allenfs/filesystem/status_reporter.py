@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from allenfs.fetch.downloads import Download
     from allenfs.fetch.metrics import Activity, Counts, Failure
     from allenfs.filesystem.recent_log import RecentLog
-    from allenfs.service.slots import Turns
+    from allenfs.service.slots import Slots
     from allenfs.store.cache import Store
     from allenfs.store.health import Trouble
     from allenfs.store.record_files import Shelf
@@ -70,7 +70,7 @@ class Sources(NamedTuple):
     """The objects that know parts of the status."""
 
     activity: Activity
-    turns: Turns
+    slots: Slots
     images: Store
     records: Shelf
     handles: Sized
@@ -155,15 +155,15 @@ class StatusReporter:
         )
 
     def _service_status(self, counts: Counts) -> ServiceStatus:
-        contact, turns = self._sources.activity.contact, self._sources.turns
+        contact, slots = self._sources.activity.contact, self._sources.slots
         return ServiceStatus(
             url=self._service.api_url,
             name=self._store.service_name,
             is_sample=self._mounted.is_sample,
             proxy=self._proxy,
             connections=self._service.connections,
-            connections_in_use=turns.taken,
-            waiting=turns.waiting,
+            connections_in_use=slots.in_use,
+            waiting=slots.waiting,
             reachable=contact.is_reachable,
             last_answer=_time_or_none(contact.answered_ns),
             last_failure=_time_or_none(contact.failed_ns),
