@@ -22,10 +22,10 @@ from allenfs.filesystem.xattrs import ExtendedAttributes
 from allenfs.model.tree import LOG_FILE, STATUS_FILE
 from allenfs.service.client import AllenService
 from allenfs.service.slots import Slots
-from allenfs.store.cache import Store
-from allenfs.store.health import Trouble
+from allenfs.store.directory import StoreDirectory
+from allenfs.store.image_files import ImageFiles
 from allenfs.store.lock_files import LockFiles
-from allenfs.store.record_files import Shelf
+from allenfs.store.record_files import RecordFiles
 
 if TYPE_CHECKING:
     from allenfs.config import ServiceSettings, StoreSettings
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 class House:
     """What a mount serves from, and a command works with where nothing is mounted."""
 
-    store: Store
+    store: ImageFiles
     fetcher: Fetcher
     filesystem: Filesystem
     attributes: ExtendedAttributes
-    trouble: Trouble
+    store_directory: StoreDirectory
 
 
 def assemble(
@@ -60,10 +60,10 @@ def assemble(
         The proxy, a bundle of certificates or ``.netrc`` cannot be used.
     """
     activity, handles = Activity(service_settings.api_url), Handles()
-    trouble = Trouble(store_settings.directory)
-    store = Store(store_settings, trouble)
+    store_directory = StoreDirectory(store_settings.directory)
+    store = ImageFiles(store_settings, store_directory)
     service = AllenService(service_settings, heard=activity.heard)
-    locks = LockFiles(store_settings, trouble)
+    locks = LockFiles(store_settings, store_directory)
     slots = Slots(
         service_settings.connections,
         locks.try_lock,
@@ -78,8 +78,8 @@ def assemble(
         activity=activity,
         sheets=SheetMaker(service_settings),
     )
-    shelf = Shelf(store_settings, trouble)
-    archive = Archive(service, shelf, service_settings, slots, told=activity.failed)
+    records = RecordFiles(store_settings, store_directory)
+    archive = Archive(service, records, service_settings, slots, told=activity.failed)
     catalog = Catalog(archive, Glance(archive, slots))
     readahead = ReadAhead(
         fetcher,
@@ -91,7 +91,7 @@ def assemble(
     )
     own_files = None
     if mounted is not None:
-        sources = Sources(activity, slots, store, shelf, handles, trouble)
+        sources = Sources(activity, slots, store, records, handles, store_directory)
         status = StatusReporter(
             mounted, service_settings, store_settings, sources, proxy=service.proxy
         )
@@ -110,7 +110,7 @@ def assemble(
     attributes = ExtendedAttributes(
         filesystem, fetcher, catalog, api_url=service_settings.api_url
     )
-    return House(store, fetcher, filesystem, attributes, trouble)
+    return House(store, fetcher, filesystem, attributes, store_directory)
 
 
 if TYPE_CHECKING:

@@ -50,6 +50,7 @@ IMPORTERS = {
     "urllib3": {"service.connections", "service.foreign_errors"},
     "shtab": {"cli.integrate.completion"},
     "cachetools": {
+        "store.image_files",
         "store.lru_index",
         "fetch.failures",
         "catalog.record_cache",
@@ -217,6 +218,7 @@ def test_the_index_has_the_lru_and_the_others_times_to_live() -> None:
         for module in IMPORTERS["cachetools"]
     }
     assert policies.pop("store.lru_index") == {"LRUCache"}
+    assert policies.pop("store.image_files") == {"LRUCache"}
     for names in policies.values():
         assert names <= {"TTLCache", "TLRUCache"}
 

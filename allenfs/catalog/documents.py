@@ -8,7 +8,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any, Protocol
 
-from allenfs.store.sealed_file import Facts
+from allenfs.store.stored_file import Facts
 
 if TYPE_CHECKING:
     from allenfs.model.records import Collection, Row

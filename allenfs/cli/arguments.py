@@ -12,7 +12,7 @@ from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import ConfigError
 from allenfs.service import network
 from allenfs.store import trust
-from allenfs.store.layout import own_directory
+from allenfs.store.directory import own_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable

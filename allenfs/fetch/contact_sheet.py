@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from allenfs.model.images import ImageRequest
     from allenfs.model.sheets import SheetRequest
     from allenfs.service.responses import Sink
-    from allenfs.store.sealed_file import Image
+    from allenfs.store.stored_file import Image
 
     class Get(Protocol):
         """Gets an image, from the store or the service."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from allenfs.model.images import ImageRequest
-    from allenfs.store.tempfiles import Spool
+    from allenfs.store.temp_file import TempFile
 
 WAITING, DOWNLOADING = "waiting", "downloading"
 PAUSING, STORING = "pausing", "storing"
@@ -53,14 +53,14 @@ class UnderWay:
     def __init__(
         self,
         request: ImageRequest,
-        spool: Spool,
+        temp_file: TempFile,
         *,
         started_s: float,
         is_ahead: bool,
     ) -> None:
         self.request = request
         self.is_ahead = is_ahead
-        self._spool = spool
+        self._temp_file = temp_file
         self._started_s = started_s
         self._state = WAITING
         self._attempt = 0
@@ -72,8 +72,8 @@ class UnderWay:
             self.request.url(api_url),
             self._state,
             self._attempt,
-            self._spool.size_bytes,
-            self._spool.promised_bytes,
+            self._temp_file.size_bytes,
+            self._temp_file.promised_bytes,
             now_s - self._started_s,
             self.is_ahead,
         )
@@ -97,7 +97,7 @@ class UnderWay:
     def end(self, *, has_failed: bool) -> int:
         """End an attempt; return its bytes."""
         self._state = PAUSING if has_failed else STORING
-        return self._spool.size_bytes
+        return self._temp_file.size_bytes
 
 
 class _Attempts(contextlib.AbstractContextManager[None]):

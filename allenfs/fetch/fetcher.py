@@ -20,7 +20,7 @@ from allenfs.fetch.metrics import Activity
 from allenfs.model.images import ImageRequest, ImageService
 from allenfs.service.single_flight import SingleFlight
 from allenfs.service.slots import Priority, Slots, not_shared
-from allenfs.store.sealed_file import Known
+from allenfs.store.stored_file import Known
 from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from allenfs.model.sheets import Request, SheetRequest
     from allenfs.service.responses import Answer
     from allenfs.service.slots import Slot, TryLock
-    from allenfs.store.sealed_file import Facts, Image
-    from allenfs.store.tempfiles import Spool
+    from allenfs.store.stored_file import Facts, Image
+    from allenfs.store.temp_file import TempFile
 
 
 log = safe_logger(__name__)
@@ -287,32 +287,32 @@ class Fetcher:
         *,
         is_ahead: bool,
     ) -> Image:
-        def downloaded(spool: Spool) -> Image:
+        def downloaded(temp_file: TempFile) -> Image:
             try:
                 if not isinstance(request, ImageRequest):
-                    made = self._made(request, spool)
-                    return self._store.add(request, spool, made.modified_ns)
+                    made = self._made(request, temp_file)
+                    return self._store.add(request, temp_file, made.modified_ns)
                 with self._activity.downloading(
-                    request, spool, slot, is_ahead=is_ahead
+                    request, temp_file, slot, is_ahead=is_ahead
                 ) as followed:
-                    answer = self._service.fetch(request, spool, followed, goes_on)
-                    return self._store.add(request, spool, answer.modified_ns)
+                    answer = self._service.fetch(request, temp_file, followed, goes_on)
+                    return self._store.add(request, temp_file, answer.modified_ns)
             finally:
-                spool.close()
+                temp_file.close()
 
         try:
-            image = downloaded(self._store.spool())
+            image = downloaded(self._store.temp_file())
         except DamagedStoreError as error:  # a disk that returns other bytes
             log.warning("%s: the download %s: once more", request.path, error)
-            image = downloaded(self._store.spool(in_memory=True))
+            image = downloaded(self._store.temp_file(in_memory=True))
         self._is_last_one_kept = self._store.peek(request) is not None
         return image
 
-    def _made(self, request: SheetRequest, spool: Spool) -> Answer:
+    def _made(self, request: SheetRequest, temp_file: TempFile) -> Answer:
         assert self._sheets is not None
         # its pictures do not count as opened
         return self._sheets.make(
-            request, spool, lambda *thumbnail: self._get(*thumbnail).image
+            request, temp_file, lambda *thumbnail: self._get(*thumbnail).image
         )
 
     def _remember(self, request: Request, image: Image) -> Image:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from allenfs.model.images import ImageRequest, ImageService
     from allenfs.model.sheets import Request
     from allenfs.service.responses import Answer, Sink
-    from allenfs.store.sealed_file import Facts, Image, Known
-    from allenfs.store.tempfiles import Spool
+    from allenfs.store.stored_file import Facts, Image, Known
+    from allenfs.store.temp_file import TempFile
 
 
 class Service(Protocol):
@@ -39,15 +39,17 @@ class ImageStore(Protocol):
         """Return size and time of a stored image, quickly."""
 
     def facts(self, request: Request) -> Facts | None:
-        """Return what a stored image's seal says."""
+        """Return what a stored image's footer says."""
 
     def is_known(self, request: Request) -> bool:
         """Whether an image is stored."""
 
-    def spool(self, *, in_memory: bool = False) -> Spool:
+    def temp_file(self, *, in_memory: bool = False) -> TempFile:
         """Return a new place for the bytes of a download."""
 
-    def add(self, request: Request, spool: Spool, modified_ns: int | None) -> Image:
+    def add(
+        self, request: Request, temp_file: TempFile, modified_ns: int | None
+    ) -> Image:
         """Keep a checked download."""
 
     def used_ids(self, service: ImageService) -> list[int]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from allenfs.fetch.downloads import Download
     from allenfs.model.images import ImageRequest
     from allenfs.model.sheets import Request
-    from allenfs.store.tempfiles import Spool
+    from allenfs.store.temp_file import TempFile
 
 _REMEMBERED_FAILURES = 20
 # Read ahead and not opened yet: of more, the oldest are never counted as used.
@@ -188,7 +188,7 @@ class Activity:
     def downloading(
         self,
         request: ImageRequest,
-        spool: Spool,
+        temp_file: TempFile,
         slot: AbstractContextManager[object],
         *,
         is_ahead: bool,
@@ -200,7 +200,9 @@ class Activity:
         context manager
             To be entered for each attempt instead of `slot`.
         """
-        download = UnderWay(request, spool, started_s=self._clock(), is_ahead=is_ahead)
+        download = UnderWay(
+            request, temp_file, started_s=self._clock(), is_ahead=is_ahead
+        )
         with self._lock:
             self._under_way[download] = None
         is_whole = False

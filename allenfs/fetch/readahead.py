@@ -10,8 +10,8 @@ from allenfs.fetch.window import Run
 from allenfs.model import tree
 from allenfs.model.nodes import CollectionFile
 from allenfs.service import threads
-from allenfs.store.layout import disk_bytes
-from allenfs.store.sealed_file import SEAL_BYTES
+from allenfs.store.lru_index import disk_bytes
+from allenfs.store.stored_file import FOOTER_BYTES
 from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from allenfs.model.images import ImageRequest
     from allenfs.model.nodes import CollectionDirectory
     from allenfs.service.slots import Slot, Slots
-    from allenfs.store.sealed_file import Known
+    from allenfs.store.stored_file import Known
 
 log = safe_logger(__name__)
 
@@ -226,5 +226,5 @@ class ReadAhead:
             if 0 <= place < len(listing.requests):
                 known = self._fetcher.peek(listing.requests[place])
                 if known is not None:
-                    cost_bytes = disk_bytes(known.size_bytes + SEAL_BYTES)
+                    cost_bytes = disk_bytes(known.size_bytes + FOOTER_BYTES)
                     listing.largest_bytes = max(listing.largest_bytes, cost_bytes)

@@ -26,7 +26,7 @@ from allenfs.fetch.metrics import Activity
 from allenfs.filesystem.handles import Handle, Handles
 from allenfs.filesystem.kernel_view import KernelView, Opened, Opening
 from allenfs.filesystem.namespace import Namespace
-from allenfs.store.sealed_file import Image, Known
+from allenfs.store.stored_file import Image, Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from allenfs.catalog.documents import Document
-    from allenfs.store.sealed_file import Image, Known
+    from allenfs.store.stored_file import Image, Known
 
 # Dropping a path costs one more lookup at its next open.
 _REMEMBERED_PATHS = 16_384

@@ -10,7 +10,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from allenfs.store.sealed_file import Facts
+from allenfs.store.stored_file import Facts
 from allenfs.text import printable
 
 if TYPE_CHECKING:

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from allenfs.fetch.metrics import Activity, Counts, Failure
     from allenfs.filesystem.recent_log import RecentLog
     from allenfs.service.slots import Slots
-    from allenfs.store.cache import Store
-    from allenfs.store.health import Trouble
-    from allenfs.store.record_files import Shelf
+    from allenfs.store.directory import StoreDirectory
+    from allenfs.store.image_files import ImageFiles
+    from allenfs.store.record_files import RecordFiles
 
 # Counting 20 000 records takes 170 ms.
 _COUNT_EVERY_S = 10.0
@@ -71,10 +71,10 @@ class Sources(NamedTuple):
 
     activity: Activity
     slots: Slots
-    images: Store
-    records: Shelf
+    images: ImageFiles
+    records: RecordFiles
     handles: Sized
-    trouble: Trouble
+    store_directory: StoreDirectory
 
 
 class StatusReporter:
@@ -173,16 +173,16 @@ class StatusReporter:
         )
 
     def _store_status(self) -> StoreStatus:
-        images, trouble = self._sources.images, self._sources.trouble
+        images, directory = self._sources.images, self._sources.store_directory
         images.catch_up()
         records, records_bytes = self._counted_records()
         # it may have recovered, with nothing stored since
-        failure = trouble.failure and trouble.check(at_once=True)
+        failure = directory.failure and directory.check(at_once=True)
         return StoreStatus(
             directory=str(self._store.directory),
             capacity_bytes=self._store.capacity_bytes,
             used_bytes=images.used_bytes + records_bytes,
-            images=images.image_count,
+            images=images.count,
             images_bytes=images.used_bytes,
             records=records,
             records_bytes=records_bytes,
@@ -193,9 +193,9 @@ class StatusReporter:
         count, used_bytes, valid_until_s = self._records
         if self._clock() >= valid_until_s:
             with contextlib.suppress(OSError):  # unreadable: keep the last count
-                usage = self._sources.records.usage()
-                sizes = [size_bytes for _, size_bytes, _ in usage]
-                count, used_bytes = len(sizes), sum(sizes)
+                sizes = self._sources.records.sizes().values()
+                count = sum(number for number, _ in sizes)
+                used_bytes = sum(size_bytes for _, size_bytes in sizes)
             self._records = count, used_bytes, self._clock() + _COUNT_EVERY_S
         return count, used_bytes
 

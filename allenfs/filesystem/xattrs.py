@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from allenfs.filesystem.filesystem import Filesystem
     from allenfs.model.sheets import Request
-    from allenfs.store.sealed_file import Facts
+    from allenfs.store.stored_file import Facts
 
 URL_ATTRIBUTE = "user.allenfs.url"
 SHA256_ATTRIBUTE = "user.allenfs.sha256"

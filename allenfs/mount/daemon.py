@@ -109,7 +109,7 @@ def run(
         except NetworkSettingError as error:
             raise MountError(str(error)) from error
         store = house.store
-        failure = house.trouble.check()
+        failure = house.store_directory.check()
         if failure and warn is not None:
             warn(
                 f"the store cannot be written: {failure}: images can be read but are "

@@ -1,300 +1,346 @@
-"""Verified images as files, least recently used out first, shared by processes.
+"""Verified files on disk, least recently used out first, shared by processes.
 
-The files are the truth; everything in memory can be read from them again. When
-an image was last used is its access time, set at each open, so that it outlives
-the process and is seen by the others.
+The files are authoritative; everything in memory can be read from them again. A file
+was last used at its access time, which is set at each open: it outlives the process and
+is seen by the others.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
+import operator
 import os
+import stat
 import threading
 import time
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from allenfs.errors import DamagedStoreError
-from allenfs.store.compared import Compared
-from allenfs.store.health import Trouble
+from allenfs.store.directory import StoreDirectory, entries
 from allenfs.store.journal import Journal
-from allenfs.store.layout import Layout, disk_bytes
-from allenfs.store.lru_index import Recency, Use
-from allenfs.store.sealed_file import SEAL_BYTES, Facts, Image, Known, seal
-from allenfs.store.tempfiles import Spool
+from allenfs.store.lru_index import LruIndex, Use, disk_bytes
+from allenfs.store.stored_file import OpenFile
+from allenfs.store.trust import make_private, require_private
 from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from allenfs.config import StoreSettings
-    from allenfs.model.images import ImageService
-    from allenfs.model.sheets import Request
+    from allenfs.store.temp_file import TempFile
 
 log = safe_logger(__name__)
 
-# Access times are set at each open, not by whoever reads.
-READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME | os.O_NOFOLLOW | os.O_NONBLOCK
+# Access times are set by `_touch`, not by reading.
+_READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME | os.O_NOFOLLOW | os.O_NONBLOCK
+
+_Content = TypeVar("_Content")
 
 
-class Store:
-    """The images of one service in a store directory. Safe to use from many threads.
+class DiskCache(ABC):
+    """The files of one kind in a store. Safe to use from many threads and processes.
 
-    Trouble with the directory (full, not writable, gone) is a warning; the
-    images then stay in memory as long as somebody holds them.
+    It reads and adds those of one service; the byte limit, `sizes`, `verify` and
+    `clear` are about all services. If the directory cannot be used (full, not writable,
+    removed), there is a warning, and nothing is kept.
+
+    Attributes
+    ----------
+    FOLDER : str
+        Where the files are in the store's directory.
+    NAME : Pattern
+        Of their paths below it: nothing else is read, counted or removed.
+    capacity_bytes : int
+        Bytes of disk that they may take.
     """
+
+    FOLDER: ClassVar[str]
+    NAME: ClassVar[re.Pattern[str]]
+    capacity_bytes: int
 
     def __init__(
         self,
         settings: StoreSettings,
-        trouble: Trouble | None = None,
+        directory: StoreDirectory | None = None,
         *,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._layout = Layout(settings.directory, settings.service_name)
-        self._trouble = trouble or Trouble(settings.directory)
+        self._directory = directory or StoreDirectory(settings.directory)
+        self._root = self._directory.path / self.FOLDER
+        self._prefix = f"{self._root}/"
+        self._service_name = settings.service_name
         self._clock_ns = clock_ns
-        self._journal = Journal(settings.directory, settings.capacity_bytes)
-        own_bytes = self._journal.max_bytes + settings.records_bytes + disk_bytes(1)
-        self.capacity_bytes = max(0, settings.capacity_bytes - own_bytes)
-        self._recency = Recency()
+        self._journal = Journal(self._directory.path, settings.capacity_bytes)
+        self._index = LruIndex()
         self._load_lock = threading.Lock()
         self._is_loaded = False
-        self._verified = Compared()
+
+    @abstractmethod
+    def _check(self, name: str, file: OpenFile) -> object:
+        """Raise DamagedStoreError if a file is not what was stored."""
 
     @property
     def used_bytes(self) -> int:
-        """Bytes of disk that the images take; 0 until `load` has read the files."""
-        return self._recency.used_bytes
+        """Bytes of disk that the files take; 0 until `load` has listed them."""
+        return self._index.used_bytes
 
     @property
-    def image_count(self) -> int:
-        """Number of the stored images; 0 until `load` has read the files."""
-        return len(self._recency)
-
-    def catch_up(self) -> None:
-        """Count what other processes have added and removed; wait for none of them."""
-        if self._is_loaded:
-            with contextlib.suppress(OSError), self._journal.exclusive(at_once=True):
-                self._catch_up()
-
-    def peek(self, request: Request) -> Known | None:
-        """Return size and time of a stored image, by one `stat`."""
-        found = self._layout.look(request)
-        if found is None or found.st_size <= SEAL_BYTES:
-            return None
-        return Known(found.st_size - SEAL_BYTES, found.st_mtime_ns)
-
-    def is_known(self, request: Request) -> bool:
-        """Whether an image is stored; of what this process knows, without a look."""
-        name = self._layout.name(request)
-        return name in self._recency or self.peek(request) is not None
-
-    def find(self, request: Request, *, unread: bool = True) -> Image | None:
-        """Open a stored image; its checksum is compared once by this process.
-
-        Parameters
-        ----------
-        unread : bool
-            Whether to compare an image that was not compared yet, and to remove
-            what is not what was stored, with a warning. Else both are absent.
-        """
-        name = self._layout.name(request)
-        try:
-            fd = os.open(self._layout.path(name), READ_FLAGS)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENXIO):  # a symlink, a socket
-                log.warning("no file: %s: it is downloaded again", name)
-            else:
-                self._trouble.say(error)
-            return None
-        try:
-            facts = self._verified.facts(name, fd, unread=unread)
-        except DamagedStoreError as error:
-            facts = None
-            self._verified.forget(name)
-            if unread:
-                log.warning("%s: it is downloaded again", error)
-                self.remove(name, os.fstat(fd).st_ino)
-        except BaseException:
-            os.close(fd)
-            raise
-        if facts is None:
-            os.close(fd)
-            return None
-        self._touch(name, fd, facts)
-        return Image(fd, facts)
-
-    def facts(self, request: Request) -> Facts | None:
-        """Return what the seal of a stored image says, without reading the image.
-
-        None where it is not here, or its seal is not its own.
-        """
-        name = self._layout.name(request)
-        try:
-            fd = os.open(self._layout.path(name), READ_FLAGS)
-        except OSError:
-            return None
-        try:
-            return self._verified.sealed_facts(name, fd)
-        except DamagedStoreError:
-            return None
-        finally:
-            os.close(fd)
-
-    def spool(self, *, in_memory: bool = False) -> Spool:
-        """Return a new place for the bytes of a download; in memory, where asked."""
-        path = None
-        if not in_memory:
-            try:
-                self._layout.prepare()
-                path = self._layout.incoming_file()
-            except OSError as error:
-                self._trouble.say(error)
-        return Spool(path, self._trouble.say)
-
-    def add(self, request: Request, spool: Spool, modified_ns: int | None) -> Image:
-        """Keep a checked download, and return its image, kept or not."""
-        name, now_ns = self._layout.name(request), self._clock_ns()
-        if modified_ns is None:
-            modified_ns = now_ns
-        modified_ns = spool.stamp(now_ns, modified_ns)
-        facts = Facts(spool.size_bytes, spool.sha256.hexdigest(), modified_ns, now_ns)
-        cost_bytes = disk_bytes(facts.size_bytes + SEAL_BYTES)
-        try:
-            if cost_bytes > self.capacity_bytes:
-                log.info("larger than the whole store, not kept: %s", name)
-            else:
-                spool.append(seal(name, facts, spool.sha256))
-                spool.stamp(now_ns, modified_ns)
-                self._commit(name, spool, facts, Use(cost_bytes, now_ns // 1000))
-        except OSError as error:
-            self._trouble.say(error)
-        finally:
-            spool.discard()
-        return Image(spool.take_fd(), facts)
-
-    def used_ids(self, service: ImageService) -> list[int]:
-        """Ids of the stored images of one service."""
-        return self._layout.ids(service)
+    def count(self) -> int:
+        """Number of files; 0 until `load` has listed them."""
+        return len(self._index)
 
     def load(self) -> None:
-        """Read which files there are, once; every change waits for it.
+        """List the files, once; every change waits for it.
 
-        For a thread of its own: 1 s for 100 000 images, measured.
+        Run it in a thread: 1 s for 100 000 files, measured.
         """
         with self._load_lock:
             if self._is_loaded:
                 return
             try:
                 with self._exclusive():
-                    self._layout.remove_litter()
+                    self._directory.remove_leftovers()
                     self._journal.skip_to_end()
-                self._recency.replace(self._layout.usage())
+                self._index.replace(self._usage())
                 self._is_loaded = True
                 with self._exclusive():
                     self._catch_up()
                     self._make_room(0)
             except OSError as error:
-                self._trouble.say(error)
-                if not self.image_count:  # a read-only store is still readable
+                self._directory.report(error)
+                if not self.count:  # a read-only store is still readable
                     with contextlib.suppress(OSError):
-                        self._recency.replace(self._layout.usage())
+                        self._index.replace(self._usage())
 
-    def remove(self, name: str, inode: int) -> None:
-        """Remove a damaged file, unless another one has taken its name."""
-        path = self._layout.images / name
-        self.load()
-        try:
-            with self._exclusive():
+    def catch_up(self) -> None:
+        """Count what other processes added and removed; do not wait for the lock."""
+        if self._is_loaded:
+            with contextlib.suppress(OSError), self._directory.lock.hold(at_once=True):
                 self._catch_up()
-                self._layout.require_own(name)
-                if path.lstat().st_ino == inode:
-                    path.rmdir() if path.is_dir() else path.unlink()
-                    self._recency.remove(name)
-                    self._forget(name)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            self._trouble.say(error)
+
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Return the number of files and their bytes on disk, by service.
+
+        Raises
+        ------
+        OSError
+            A directory cannot be read.
+        """
+        totals: dict[str, tuple[int, int]] = {}
+        for name, use in self._usage():
+            service = name.partition("/")[0]
+            count, total_bytes = totals.get(service, (0, 0))
+            totals[service] = count + 1, total_bytes + use.cost_bytes
+        return totals
+
+    def verify(self) -> tuple[int, int]:
+        """Read every file; remove the damaged ones.
+
+        Returns
+        -------
+        tuple of int
+            Number of files read, and of those that were damaged.
+        """
+        checked = damaged = 0
+        for name, _ in self._files():
+            try:
+                self._check(name, self._open(name))
+            except FileNotFoundError:
+                continue  # evicted meanwhile
+            except DamagedStoreError as error:
+                damaged += 1
+                log.warning("%s: removed", str(error))
+                self._remove(name, only_damaged=True)
+            checked += 1
+        return checked, damaged
 
     def clear(self) -> int:
-        """Remove every image of every service; return how many there were."""
+        """Remove every file; return how many there were. Raises OSError."""
         count = 0
         with self._exclusive():
-            for _, entry in self._layout.files():
+            for _, entry in self._files():
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(entry.path)
                     count += 1
                 with contextlib.suppress(OSError):
                     os.rmdir(os.path.dirname(entry.path))
             self._journal.replace()
-            self._recency.replace([])
+            self._index.replace([])
         return count
+
+    def temp_file(self, *, in_memory: bool = False) -> TempFile:
+        """Return a new place for the bytes of a download."""
+        return self._directory.temp_file(in_memory=in_memory)
+
+    def _read(
+        self, name: str, parse: Callable[[OpenFile], _Content], *, remove: bool = True
+    ) -> _Content | None:
+        """Return what `parse` returns for a file; None if it is missing or damaged.
+
+        A damaged one is removed, with a warning, if `remove`.
+        """
+        try:
+            return parse(self._open(name))
+        except FileNotFoundError:
+            pass
+        except DamagedStoreError as error:
+            if remove:
+                log.warning("%s: it is downloaded again", str(error))
+                self._remove(name, only_damaged=True)
+        except OSError as error:
+            self._directory.report(error)
+        return None
+
+    def _open(self, name: str) -> OpenFile:
+        not_a_file = DamagedStoreError(f"not a file: {name}")
+        try:
+            file = OpenFile(os.open(self._prefix + name, _READ_FLAGS))
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+                raise
+            raise not_a_file from error
+        if not stat.S_ISREG(file.found.st_mode):
+            raise not_a_file
+        if file.found.st_uid != os.geteuid():  # its checksum proves nothing
+            msg = f"stored file of user {file.found.st_uid}: {name}"
+            raise DamagedStoreError(msg)
+        return file
+
+    def _touch(self, name: str, file: OpenFile, modified_ns: int) -> None:
+        now_ns = self._clock_ns()
+        with contextlib.suppress(OSError):  # a read-only store is still readable
+            os.utime(file.fd, ns=(now_ns, modified_ns))
+        self._index.touch(name, now_ns // 1000)
+
+    def _commit(self, name: str, temp_file: TempFile) -> bool:
+        """Move a complete file to its name; return whether that worked."""
+        cost_bytes = disk_bytes(os.fstat(temp_file.fd).st_size)
+        if cost_bytes > self.capacity_bytes:
+            log.info("larger than the whole store, not kept: %s", name)
+            return False
+        if temp_file.path is None:
+            return False  # the store could not take the bytes, which was reported
+        self.load()
+        try:
+            with self._exclusive():
+                self._catch_up()
+                self._forget(name)
+                self._make_room(cost_bytes)
+                # In the journal before it is there: a process killed between the two
+                # leaves the others counting one file too many, never one too few.
+                self._journal.append(name, cost_bytes)
+                for directory in self._parents(name):
+                    make_private(directory)
+                temp_file.path.rename(self._prefix + name)
+                temp_file.path = None
+                self._index.add(name, Use(cost_bytes, self._clock_ns() // 1000))
+        except OSError as error:
+            self._directory.report(error)
+            return False
+        self._directory.recovered()
+        return True
+
+    def _remove(self, name: str, *, only_damaged: bool = False) -> bool:
+        """Remove a file; return whether it is not there any more."""
+        path = self._root / name
+        if not os.path.lexists(path):
+            return True
+        self.load()
+        try:
+            with self._exclusive():
+                self._catch_up()
+                for directory in self._parents(name):
+                    require_private(directory)
+                if only_damaged and self._is_whole(name):
+                    return False  # replaced meanwhile
+                try:
+                    path.unlink()
+                except IsADirectoryError:
+                    path.rmdir()
+                self._removed(name)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._directory.report(error)
+            return False
+        return True
+
+    def _is_whole(self, name: str) -> bool:
+        try:
+            self._check(name, self._open(name))
+        except DamagedStoreError:
+            return False
+        return True
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
-        self._layout.prepare()
-        with self._journal.exclusive():
+        self._directory.prepare()
+        make_private(self._root)
+        with self._directory.lock.hold():
             yield
 
-    def _touch(self, name: str, fd: int, facts: Facts) -> None:
-        now_ns = self._clock_ns()
-        with contextlib.suppress(OSError):  # a store that is read-only is still read
-            os.utime(fd, ns=(now_ns, facts.modified_ns))
-        self._recency.touch(name, now_ns // 1000)
-
-    def _commit(self, name: str, spool: Spool, facts: Facts, use: Use) -> None:
-        if spool.path is None:
-            return  # the store could not take the bytes, and has said so
-        self.load()
-        with self._exclusive():
-            self._catch_up()
-            self._recency.remove(name)
-            self._make_room(use.cost_bytes)
-            # Told before it is there: a process killed between the two leaves
-            # the others counting a file too many, never one too few.
-            self._journal.tell(name, use.cost_bytes)
-            spool.path.rename(self._layout.own_parent(name) / os.path.basename(name))
-            spool.path = None
-            self._verified.add(name, spool.fd, facts)
-            self._recency.add(name, use)
-        self._trouble.over()
-
     def _make_room(self, cost_bytes: int) -> None:
-        while self._recency.used_bytes + cost_bytes > self.capacity_bytes and (
-            oldest := self._recency.pop_oldest()
+        while self._index.used_bytes + cost_bytes > self.capacity_bytes and (
+            oldest := self._index.pop_oldest()
         ):
             name, use = oldest
-            path = self._layout.images / name
-            try:
+            path = self._root / name
+            with contextlib.suppress(FileNotFoundError):
                 used_us = path.lstat().st_atime_ns // 1000
                 if used_us > use.used_us:  # by another process, meanwhile
-                    self._recency.add(name, use._replace(used_us=used_us))
+                    self._index.add(name, use._replace(used_us=used_us))
                     continue
                 path.unlink()
-            except FileNotFoundError:
-                pass
-            self._forget(name)
+            self._removed(name)
             log.debug("evicted: %s", name)
 
-    def _forget(self, name: str) -> None:
-        """Tell that a file was removed, and its directory with its last one."""
-        self._verified.forget(name)
+    def _removed(self, name: str) -> None:
+        """Note that a file was removed, and remove a directory with its last file."""
+        self._forget(name)
         with contextlib.suppress(OSError):
-            (self._layout.images / name).parent.rmdir()
-        self._journal.tell(name, None)
+            (self._root / name).parent.rmdir()
+        self._journal.append(name, None)
+
+    def _forget(self, name: str) -> None:
+        self._index.remove(name)
 
     def _catch_up(self) -> None:
         news = self._journal.news()
         if news is None:
             self._journal.skip_to_end()
-            self._recency.replace(self._layout.usage())
+            self._index.replace(self._usage())
             return
         for name, cost_bytes in news:
-            self._recency.remove(name)
-            self._verified.forget(name)
-            if cost_bytes is not None:
-                self._recency.add(name, Use(cost_bytes, self._clock_ns() // 1000))
+            if self.NAME.fullmatch(name):  # of this cache
+                self._forget(name)
+                if cost_bytes is not None:
+                    self._index.add(name, Use(cost_bytes, self._clock_ns() // 1000))
+
+    def _usage(self) -> Iterator[tuple[str, Use]]:
+        for name, entry in self._files():
+            with contextlib.suppress(FileNotFoundError):  # evicted meanwhile
+                found = entry.stat(follow_symlinks=False)
+                yield name, Use(disk_bytes(found.st_size), found.st_atime_ns // 1000)
+
+    def _files(
+        self, directory: Path | os.DirEntry[str] | None = None
+    ) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        for entry in entries(directory or self._root):
+            name = entry.path[len(self._prefix) :]
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._files(entry)
+            elif entry.is_file(follow_symlinks=False) and self.NAME.fullmatch(name):
+                yield name, entry
+
+    def _parents(self, name: str) -> Iterator[Path]:
+        """Go down from the root to the directory of a file.
+
+        One by one: `mkdir(parents=True)` makes all but the last with the default mode.
+        """
+        *names, _ = name.split("/")
+        return itertools.accumulate(names, operator.truediv, initial=self._root)

@@ -19,14 +19,13 @@ import os
 import zlib
 from typing import TYPE_CHECKING
 
-from allenfs.store.layout import Layout
 from allenfs.store.trust import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from allenfs.config import StoreSettings
-    from allenfs.store.health import Trouble
+    from allenfs.store.directory import StoreDirectory
 
     Release = Callable[[], None]
 
@@ -47,10 +46,9 @@ class LockFiles:
     warning; every lock is free then, as if no other process used the store.
     """
 
-    def __init__(self, settings: StoreSettings, trouble: Trouble) -> None:
-        self._layout = Layout(settings.directory, settings.service_name)
+    def __init__(self, settings: StoreSettings, store: StoreDirectory) -> None:
+        self._store = store
         self._directory = settings.directory / "locks" / settings.service_name
-        self._trouble = trouble
 
     def try_lock(self, name: str) -> Release | None:
         """Take a lock and return what releases it; None where it is held.
@@ -64,7 +62,7 @@ class LockFiles:
             return self._try_lock(name)
         except OSError as error:
             place = str(self._directory)
-            self._trouble.say(OSError(error.errno, error.strerror, place))
+            self._store.report(OSError(error.errno, error.strerror, place))
             return _nothing
 
     def _try_lock(self, name: str) -> Release | None:
@@ -92,7 +90,7 @@ class LockFiles:
         try:
             return os.open(path, _FLAGS, 0o600)
         except FileNotFoundError:
-            self._layout.prepare()
+            self._store.prepare()
             make_private(self._directory.parent)
             make_private(self._directory)
             return os.open(path, _FLAGS, 0o600)

@@ -1,4 +1,4 @@
-"""Which files are stored, what they take, and which was used longest ago."""
+"""Which files are stored, their size on disk, and which was used longest ago."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from cachetools import LRUCache
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# File systems give files whole blocks.
+# File systems allocate whole blocks.
 BLOCK_BYTES = 4096
 # 32 bits for the blocks of a file, 16 TiB, below the microseconds of its last use.
 _BLOCK_BITS = 32
 _BLOCKS = (1 << _BLOCK_BITS) - 1
+
+
+def disk_bytes(file_bytes: int) -> int:
+    """Return what a file takes on disk."""
+    return -(-file_bytes // BLOCK_BYTES) * BLOCK_BYTES
 
 
 class Use(NamedTuple):
@@ -25,21 +30,21 @@ class Use(NamedTuple):
     used_us: int
 
 
-class Recency:
+class LruIndex:
     """The stored files by name, least recently used first. Thread-safe.
 
-    One integer for each file: 100 000 files take 34 MB, with a tuple of two and
-    cachetools' own count of sizes they took 49 MB.
+    One integer per file: 100 000 files take 34 MB; with a tuple of two and cachetools'
+    own count of sizes they took 49 MB.
 
     Attributes
     ----------
     used_bytes : int
-        Of disk, by all of them.
+        Of disk, taken by all files.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # Bounded by who adds, and has to remove files, not by a limit of its own.
+        # Without a limit of its own: `DiskCache` removes the files, and their entries.
         self._order: LRUCache[str, int] = LRUCache(math.inf)
         self.used_bytes = 0
 
@@ -50,14 +55,14 @@ class Recency:
         return len(self._order)
 
     def add(self, name: str, use: Use) -> None:
-        """Add a file, or another one of that name, as the latest used."""
+        """Add a file, or replace the one of that name, as most recently used."""
         with self._lock:
             self._pop(name)
             self._order[name] = _packed(use)
             self.used_bytes += use.cost_bytes
 
     def touch(self, name: str, used_us: int) -> None:
-        """Make a file, if it is here, the latest used."""
+        """Make a file, if it is here, the most recently used."""
         with self._lock:
             packed = self._order.get(name)
             if packed is not None:
@@ -69,7 +74,7 @@ class Recency:
             self._pop(name)
 
     def pop_oldest(self) -> tuple[str, Use] | None:
-        """Forget the file that was used longest ago; None where there is none."""
+        """Forget the least recently used file and return it; None if there is none."""
         with self._lock:
             if not self._order:
                 return None

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from allenfs.config import service_name
+from allenfs.config import StoreSettings, service_name
 from allenfs.model.images import ImageRequest, ImageService
-from allenfs.store.layout import Layout, disk_bytes
-from allenfs.store.sealed_file import Facts, seal
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from allenfs.store.directory import StoreDirectory
+from allenfs.store.image_files import ImageFiles
+from allenfs.store.lru_index import disk_bytes
+from allenfs.store.stored_file import Facts, footer
 
 # a frame header of 64 x 64 grey pixels, and the head of a scan
 _HEAD = bytes.fromhex("ffd8 ffc0000b 08 00400040 01 011100 ffda0008 01 0100 003f00")
@@ -36,16 +35,16 @@ def fill(directory: Path, api_url: str, count: int, data: bytes) -> int:
 
     Adding them one after the other, with what that asks of a disk, takes minutes.
     """
-    layout = Layout(directory, service_name(api_url))
-    layout.prepare()
+    StoreDirectory(directory).prepare()
+    images = ImageFiles(StoreSettings(directory, 2**40, service_name(api_url)))
     now_ns = time.time_ns()
     image_hash = hashlib.sha256(data)
     facts = Facts(len(data), image_hash.hexdigest(), now_ns, now_ns)
     for image_id in range(1, count + 1):
-        name = layout.name(_request(image_id))
-        path = layout.images / name
+        request = _request(image_id)
+        path = Path(images.path(request))
         path.parent.mkdir(parents=True)
-        stored = data + seal(name, facts, image_hash)
+        stored = data + footer(images.name(request), facts, image_hash)
         path.write_bytes(stored)
     return count * disk_bytes(len(stored))
 

@@ -21,7 +21,7 @@ from allenfs.errors import (
 )
 from allenfs.service.rma import Rows
 from allenfs.service.slots import Slots
-from allenfs.store.record_files import Shelf
+from allenfs.store.record_files import RecordFiles
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -121,7 +121,7 @@ class Bench:
         self.directory = directory
         self.now_s = now_s
         self.service = service or ScriptedService()
-        self.shelf = Shelf(StoreSettings(directory, 2**26, "test"))
+        self.shelf = RecordFiles(StoreSettings(directory, 2**26, "test"))
         self.slots = Slots(slots)
         self.archive = Archive(
             self.service,

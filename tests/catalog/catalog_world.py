@@ -17,7 +17,7 @@ from allenfs.model import nodes, tree
 from allenfs.sample.content import sample_database
 from allenfs.service.client import AllenService
 from allenfs.service.slots import Slots
-from allenfs.store.record_files import Shelf
+from allenfs.store.record_files import RecordFiles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ class World:
 
     def __init__(self, url: str, directory: Path) -> None:
         settings = ServiceSettings(url, first_backoff_s=0, failure_memory_s=1e-9)
-        self.shelf = Shelf(StoreSettings(directory, 2**30, "test"))
+        self.shelf = RecordFiles(StoreSettings(directory, 2**30, "test"))
         self.use(AllenService(settings), settings)
 
     def use(self, service: Any, settings: ServiceSettings) -> None:

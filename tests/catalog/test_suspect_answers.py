@@ -22,7 +22,7 @@ from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
 from allenfs.service.client import AllenService
 from allenfs.service.slots import Slots
-from allenfs.store.record_files import Shelf
+from allenfs.store.record_files import RecordFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ class Process:
         settings = ServiceSettings(url, first_backoff_s=0)
         self.archive = Archive(
             AllenService(settings),
-            Shelf(StoreSettings(directory, 2**26, "test")),
+            RecordFiles(StoreSettings(directory, 2**26, "test")),
             settings,
             Slots(4),
             clock=lambda: self.now_s,

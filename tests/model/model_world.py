@@ -16,7 +16,7 @@ from allenfs.filesystem.xattrs import ExtendedAttributes
 from allenfs.model import tree
 from allenfs.model.nodes import ImageFile, ParameterDirectory
 from allenfs.service.client import Answer
-from allenfs.store.cache import Store
+from allenfs.store.image_files import ImageFiles
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -112,7 +112,7 @@ class Clock:
 def mount(
     service: DictionaryService, directory: Path, capacity_bytes: int, clock: Clock
 ) -> Filesystem:
-    store = Store(StoreSettings(directory, capacity_bytes, "model"))
+    store = ImageFiles(StoreSettings(directory, capacity_bytes, "model"))
     fetcher = Fetcher(service, store, ServiceSettings("http://h"), clock=clock)
     return Filesystem(
         fetcher, NoCatalog(), max_image_bytes=MAX_IMAGE_BYTES, clock=clock

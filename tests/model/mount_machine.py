@@ -54,8 +54,7 @@ from allenfs.model import tree
 from allenfs.model.nodes import ImageDirectory, ParameterDirectory
 from allenfs.sample.faults import Fault, needs_answer
 from allenfs.service.client import AllenService
-from allenfs.store.cache import Store
-from allenfs.store.layout import Layout
+from allenfs.store.image_files import ImageFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -200,7 +199,7 @@ class MountMachine(RuleBasedStateMachine):
 
     @rule(then=READERS)
     def evict_everything(self, then: str | None) -> None:
-        Store(self.store_settings).clear()
+        ImageFiles(self.store_settings).clear()
         self.lingering |= self.stored & self.used
         self.stored.clear()
         self.comes(then)
@@ -210,8 +209,7 @@ class MountMachine(RuleBasedStateMachine):
     def evict_one(self, which: int, then: str | None) -> None:
         stored = sorted(self.stored, key=lambda request: request.path)
         request = stored[which % len(stored)]
-        layout = Layout(self.folder / "store", self.store_settings.service_name)
-        Path(layout.path(layout.name(request))).unlink()
+        Path(ImageFiles(self.store_settings).path(request)).unlink()
         self.stored.remove(request)
         self.emptied.add(request)
         if request in self.used:
@@ -222,7 +220,9 @@ class MountMachine(RuleBasedStateMachine):
     @rule(path=st.sampled_from(list(IMAGES)), then=READERS)
     def another_mount_opens(self, path: str, then: str | None) -> None:
         service = AllenService(self.service_settings)
-        fetcher = Fetcher(service, Store(self.store_settings), self.service_settings)
+        fetcher = Fetcher(
+            service, ImageFiles(self.store_settings), self.service_settings
+        )
         image = fetcher.get(request_behind(path))
         assert image.read(0, 2**24) == self.truth.files[path]
         self.stored.add(request_behind(path))

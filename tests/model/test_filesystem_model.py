@@ -33,7 +33,7 @@ from allenfs.errors import (
     UnreachableError,
 )
 from allenfs.model.images import ImageRequest, ImageService
-from allenfs.store.cache import Store
+from allenfs.store.image_files import ImageFiles
 
 CAPACITY = 64 * 1024
 PATHS = (
@@ -105,7 +105,7 @@ class FilesystemModel(RuleBasedStateMachine):
 
     @rule()
     def everything_is_evicted(self) -> None:
-        Store(StoreSettings(self.directory, CAPACITY, "model")).clear()
+        ImageFiles(StoreSettings(self.directory, CAPACITY, "model")).clear()
 
     @rule()
     def restart(self) -> None:

@@ -27,8 +27,8 @@ from allenfs.filesystem.filesystem import Filesystem
 from allenfs.sample.server import SampleService
 from allenfs.service.client import AllenService
 from allenfs.service.slots import Slots
-from allenfs.store.cache import Store
-from allenfs.store.record_files import Shelf
+from allenfs.store.image_files import ImageFiles
+from allenfs.store.record_files import RecordFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -156,9 +156,9 @@ class DirectWorld:
 
     def _start(self) -> None:
         settings, of_store = self._settings
-        store, slots = Store(of_store), Slots(settings.connections)
+        store, slots = ImageFiles(of_store), Slots(settings.connections)
         service = AllenService(settings)
-        archive = Archive(service, Shelf(of_store), settings, slots)
+        archive = Archive(service, RecordFiles(of_store), settings, slots)
         filesystem = Filesystem(
             Fetcher(service, store, settings, slots=slots),
             Catalog(archive, Glance(archive, slots)),

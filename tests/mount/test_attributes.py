@@ -18,7 +18,7 @@ from mounted import Mounted, errno_of_open, until
 from allenfs.sample.content import sample_database
 from allenfs.sample.inventing import add_data_set
 from allenfs.sample.server import SampleService
-from allenfs.store.sealed_file import SEAL_BYTES
+from allenfs.store.stored_file import FOOTER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,19 +117,19 @@ def _no_checksum(file: Path) -> None:
     _rewrite(file, b'"sha256":"', b'"sha256":"<b>')
 
 
-def _no_seal(file: Path) -> None:
+def _no_footer(file: Path) -> None:
     size = file.stat().st_size
     with open(file, "r+b") as stored:
-        stored.seek(size - SEAL_BYTES)
-        stored.write(os.urandom(SEAL_BYTES))
+        stored.seek(size - FOOTER_BYTES)
+        stored.write(os.urandom(FOOTER_BYTES))
 
 
 def _rewrite(file: Path, old: bytes, new: bytes) -> None:
     data = file.read_bytes()
-    head, seal = data[:-SEAL_BYTES], data[-SEAL_BYTES:]
-    changed = seal.replace(old, new)
-    assert changed != seal
-    file.write_bytes(head + changed[:SEAL_BYTES])
+    head, footer = data[:-FOOTER_BYTES], data[-FOOTER_BYTES:]
+    changed = footer.replace(old, new)
+    assert changed != footer
+    file.write_bytes(head + changed[:FOOTER_BYTES])
 
 
 def _link(file: Path) -> None:
@@ -151,9 +151,9 @@ def _somebody_elses(file: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [_cut, _of_another_name, _no_checksum, _no_seal, _link, _pipe, _somebody_elses],
+    [_cut, _of_another_name, _no_checksum, _no_footer, _link, _pipe, _somebody_elses],
 )
-def test_a_seal_that_is_not_its_own_says_nothing(
+def test_a_footer_of_another_file_says_nothing(
     damage: Callable[[Path], None], tmp_path: Path, service: SampleService
 ) -> None:
     with Mounted(tmp_path, service.url, warnings=["downloaded again"]) as mounted:

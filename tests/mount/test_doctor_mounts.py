@@ -21,7 +21,7 @@ from allenfs.cli.doctor.storage import StoreChecks, kind_of
 from allenfs.config import StoreSettings
 from allenfs.errors import UnsafeStoreError
 from allenfs.sample.server import SampleService
-from allenfs.store.cache import Store
+from allenfs.store.image_files import ImageFiles
 from allenfs.store.trust import require_own
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def test_a_store_that_is_not_there_yet_is_well_and_is_not_made(tmp_path: Path) -
 
 def test_a_store_of_another_user_fails_and_recovers(tmp_path: Path) -> None:
     store = tmp_path / "store"
-    Store(StoreSettings(store, 2**20, "host")).load()
+    ImageFiles(StoreSettings(store, 2**20, "host")).load()
     store.mkdir(exist_ok=True)
     os.chown(store, 65534, -1)
     with pytest.raises(UnsafeStoreError):

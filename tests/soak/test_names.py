@@ -40,8 +40,8 @@ from allenfs.sample.rma_targets import query_target, read_target
 from allenfs.sample.server import SampleService
 from allenfs.service import rma
 from allenfs.service.slots import Slots
-from allenfs.store.record_files import Shelf
-from allenfs.store.sealed_file import Facts, Image, Known
+from allenfs.store.record_files import RecordFiles
+from allenfs.store.stored_file import Facts, Image, Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -164,7 +164,7 @@ class NoKernel:
 def an_adapter(folder: Path) -> Operations:
     fuse_operations.fuse._libfuse = NoKernel()
     settings, slots = ServiceSettings("http://h", not_found_memory_s=3600), Slots(4)
-    shelf = Shelf(StoreSettings(folder / "store", 2**30, "test"))
+    shelf = RecordFiles(StoreSettings(folder / "store", 2**30, "test"))
     archive = Archive(RecordsAtOnce(), shelf, settings, slots)
     catalog = Catalog(archive, Glance(archive, slots))
     images = ImagesAtOnce(folder)

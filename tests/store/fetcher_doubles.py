@@ -17,8 +17,8 @@ from allenfs.errors import ServiceError
 from allenfs.fetch.fetcher import Fetcher
 from allenfs.service.client import Answer
 from allenfs.service.slots import Slots
-from allenfs.store.cache import Store
-from allenfs.store.health import Trouble
+from allenfs.store.directory import StoreDirectory
+from allenfs.store.image_files import ImageFiles
 from allenfs.store.lock_files import LockFiles
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from allenfs.model.images import ImageRequest
     from allenfs.service.client import Sink
-    from allenfs.store.sealed_file import Image
-    from allenfs.store.tempfiles import Spool
+    from allenfs.store.stored_file import Image
+    from allenfs.store.temp_file import TempFile
 MIB = 2**20
 READERS = 16
 # A waiter that nobody wakes fails its test, and does not hang the run.
@@ -82,7 +82,7 @@ class ScriptedService:
                 self.under_way -= 1
 
 
-class WatchedStore(Store):
+class WatchedStore(ImageFiles):
     """A store that says when an image landed, and can hold up a look."""
 
     def __init__(self, *args: object, **options: object) -> None:
@@ -98,9 +98,9 @@ class WatchedStore(Store):
         return image
 
     def add(
-        self, request: ImageRequest, spool: Spool, modified_ns: int | None
+        self, request: ImageRequest, temp_file: TempFile, modified_ns: int | None
     ) -> Image:
-        image = super().add(request, spool, modified_ns)
+        image = super().add(request, temp_file, modified_ns)
         self.landed.set()
         return image
 
@@ -137,7 +137,7 @@ class Bench:
     def __post_init__(self) -> None:
         settings = StoreSettings(self.directory, self.capacity_bytes, "test")
         self.store = WatchedStore(settings)
-        locks = LockFiles(settings, Trouble(self.directory))
+        locks = LockFiles(settings, StoreDirectory(self.directory))
         self.slots = Slots(self.connections, locks.try_lock)
         self.fetcher = Fetcher(
             self.service,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from allenfs.model.images import ImageRequest
-    from allenfs.store.sealed_file import Image
+    from allenfs.store.stored_file import Image
 
 FIRST_ID = 1000
 

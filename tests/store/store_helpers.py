@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 
 from allenfs.config import StoreSettings
 from allenfs.model.images import ImageRequest, ImageService
-from allenfs.store.cache import Store
-from allenfs.store.layout import Layout
-from allenfs.store.maintenance import verify
+from allenfs.store.image_files import ImageFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,11 +19,11 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from allenfs.store.sealed_file import Image
+    from allenfs.store.stored_file import Image
 
 KIB, MIB = 2**10, 2**20
 PAGE = 4096
-SEAL_BYTES = 320
+FOOTER_BYTES = 320
 STARTED_NS = 1_700_000_000 * 10**9
 
 
@@ -45,9 +43,11 @@ def store_at(
     capacity_bytes: int = MIB,
     service: str = "test",
     clock: Callable[[], int] | None = None,
-) -> Store:
+) -> ImageFiles:
     settings = StoreSettings(directory, capacity_bytes, service)
-    return Store(settings) if clock is None else Store(settings, clock_ns=clock)
+    return (
+        ImageFiles(settings) if clock is None else ImageFiles(settings, clock_ns=clock)
+    )
 
 
 def section(number: int) -> ImageRequest:
@@ -64,12 +64,12 @@ def image_bytes(number: int, size: int) -> bytes:
 
 
 def put(
-    store: Store, number: int, data: bytes, modified_ns: int | None = None
+    store: ImageFiles, number: int, data: bytes, modified_ns: int | None = None
 ) -> Image:
-    spool = store.spool()
+    temp_file = store.temp_file()
     for at in range(0, len(data), 10_000):
-        spool.write(data[at : at + 10_000])
-    image = store.add(section(number), spool, modified_ns)
+        temp_file.write(data[at : at + 10_000])
+    image = store.add(section(number), temp_file, modified_ns)
     assert content(image) == data
     return image
 
@@ -78,7 +78,7 @@ def content(image: Image | None) -> bytes | None:
     return None if image is None else image.read(0, image.facts.size_bytes + 1)
 
 
-def found(store: Store, number: int) -> bytes | None:
+def found(store: ImageFiles, number: int) -> bytes | None:
     return content(store.find(section(number)))
 
 
@@ -124,8 +124,7 @@ def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def verify_all(directory: Path) -> tuple[int, int]:
     """Read every stored image with a store of its own: checked, damaged."""
-    store = store_at(directory)
-    return verify(Layout(directory, "test"), store)
+    return store_at(directory).verify()
 
 
 def open_files() -> int:

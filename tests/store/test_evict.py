@@ -19,17 +19,8 @@ from store_helpers import (
     warnings_in,
 )
 
-from allenfs.store.layout import Layout
-from allenfs.store.maintenance import evict
-
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from allenfs.store.cache import Store
-
-
-def evicted(store: Store, directory: Path, number: int) -> int | None:
-    return evict(Layout(directory, "test"), store, section(number))
 
 
 def test_an_evicted_image_is_gone_and_counted_by_every_store(tmp_path: Path) -> None:
@@ -38,7 +29,7 @@ def test_an_evicted_image_is_gone_and_counted_by_every_store(tmp_path: Path) -> 
         put(ours, number, image_bytes(number, 5000))
     theirs.load()
     image = theirs.find(section(1))
-    assert evicted(ours, tmp_path, 1) == 5000
+    assert ours.evict(section(1)) == 5000
     assert found(ours, 1) is found(theirs, 1) is None
     assert ours.peek(section(1)) is theirs.peek(section(1)) is None
     assert content(image) == image_bytes(1, 5000)  # who has it open reads on
@@ -51,7 +42,7 @@ def test_an_evicted_image_is_gone_and_counted_by_every_store(tmp_path: Path) -> 
 
 def test_what_is_not_stored_is_none_and_makes_no_store(tmp_path: Path) -> None:
     directory = tmp_path / "store"
-    assert evicted(store_at(directory), directory, 1) is None
+    assert store_at(directory).evict(section(1)) is None
     assert not directory.exists()
 
 
@@ -59,13 +50,13 @@ def test_a_damaged_image_can_be_evicted_and_a_link_is_let_be(tmp_path: Path) -> 
     store = store_at(tmp_path)
     put(store, 1, image_bytes(1, 5000))
     os.truncate(stored_file(tmp_path, 1), 10)
-    assert evicted(store, tmp_path, 1) == 0
+    assert store.evict(section(1)) == 0
     assert stored_files(tmp_path) == []
     put(store, 2, image_bytes(2, 5000))
     path = stored_file(tmp_path, 2)
     path.unlink()
     path.symlink_to(tmp_path / "lock")
-    assert evicted(store, tmp_path, 2) is None
+    assert store.evict(section(2)) is None
     assert path.is_symlink()
 
 
@@ -75,7 +66,7 @@ def test_a_store_that_is_locked_says_so_and_then_evicts(
     store = store_at(tmp_path)
     put(store, 1, image_bytes(1, 5000))
     with held_still(tmp_path), pytest.raises(OSError, match="cannot be removed"):
-        evicted(store, tmp_path, 1)
+        store.evict(section(1))
     assert len(warnings_in(caplog)) == 1
     assert found(store, 1) is not None
-    assert evicted(store, tmp_path, 1) == 5000
+    assert store.evict(section(1)) == 5000

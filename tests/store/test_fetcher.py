@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from allenfs.store.sealed_file import Image
+    from allenfs.store.stored_file import Image
 
 
 @pytest.fixture

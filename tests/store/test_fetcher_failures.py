@@ -32,7 +32,7 @@ from allenfs.errors import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from allenfs.store.tempfiles import Spool
+    from allenfs.store.temp_file import TempFile
 
 
 @pytest.fixture
@@ -102,9 +102,9 @@ def test_a_stored_image_is_given_though_its_last_download_failed(bench: Bench) -
     bench.service.failures[1] = CutAnswerError("cut")
     bench.fails(1, CutAnswerError)
     other_mount = store_at(bench.directory)
-    spool = other_mount.spool()
-    spool.write(b"from there")
-    other_mount.add(section(1), spool, None)
+    temp_file = other_mount.temp_file()
+    temp_file.write(b"from there")
+    other_mount.add(section(1), temp_file, None)
     assert content(bench.get(1)) == b"from there"
     assert bench.fetcher.last_failure(section(1)) is None
 
@@ -155,11 +155,11 @@ def test_a_remembered_failure_holds_no_file_of_its_download(bench: Bench) -> Non
 def test_no_descriptor_for_a_download_is_one_warning_and_forgotten(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def exhausted() -> Spool:
+    def exhausted() -> TempFile:
         raise ExhaustedError("no place for a download")
 
     with monkeypatch.context() as patched:
-        patched.setattr(bench.store, "spool", exhausted)
+        patched.setattr(bench.store, "temp_file", exhausted)
         bench.fails(1, ExhaustedError)
     (said,) = [one.getMessage() for one in caplog.records]
     assert said == "section/1/image.jpg: no place for a download"
@@ -188,7 +188,7 @@ def test_a_disk_that_does_not_give_back_a_download_costs_no_image(
     # as the check of a JPEG does, which the scripted service has none of
     real = bench.service.fetch
 
-    def fetch(request: object, sink: Spool, *rest: object) -> object:
+    def fetch(request: object, sink: TempFile, *rest: object) -> object:
         answer = real(request, sink, *rest)
         sink.view()[0:10]
         return answer
@@ -219,8 +219,8 @@ def test_a_download_whose_file_cannot_be_locked_leaves_none_behind(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     met = fails_once(monkeypatch, fcntl, "flock", errno.ENOLCK)
-    spool = bench.store.spool()
+    temp_file = bench.store.temp_file()
     assert met
-    assert spool.path is None
+    assert temp_file.path is None
     assert downloads(bench.directory) == []
-    spool.close()
+    temp_file.close()

@@ -30,7 +30,7 @@ from allenfs.model.images import ImageRequest, ImageService, Roi
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from allenfs.store.sealed_file import Image
+    from allenfs.store.stored_file import Image
 
 DATA = image_bytes(1, 12_347)
 DAY_NS = 86_400 * 10**9
@@ -54,7 +54,7 @@ def test_a_read_is_a_slice_of_the_bytes(image: Image, offset: int, size: int) ->
     assert image.read(offset, size) == DATA[offset : offset + size]
 
 
-def test_a_read_behind_the_end_is_empty_and_never_the_seal(image: Image) -> None:
+def test_a_read_behind_the_end_is_empty_and_never_the_footer(image: Image) -> None:
     assert image.read(0, 2**40) == DATA
     assert image.read(len(DATA), 100) == b""
     assert image.read(len(DATA) + 5, 100) == b""
@@ -186,9 +186,9 @@ def test_the_longest_name_of_the_grammar_can_be_stored(tmp_path: Path) -> None:
         view="tumor_feature_annotation",
     )
     store = store_at(tmp_path)
-    spool = store.spool()
-    spool.write(DATA)
-    store.add(request, spool, None)
+    temp_file = store.temp_file()
+    temp_file.write(DATA)
+    store.add(request, temp_file, None)
     assert content(store_at(tmp_path).find(request)) == DATA
 
 
@@ -213,9 +213,9 @@ def test_requests_that_differ_have_different_files(tmp_path: Path) -> None:
     ]
     store = store_at(tmp_path)
     for number, request in enumerate(requests):
-        spool = store.spool()
-        spool.write(image_bytes(number, 100))
-        store.add(request, spool, None)
+        temp_file = store.temp_file()
+        temp_file.write(image_bytes(number, 100))
+        store.add(request, temp_file, None)
     for number, request in enumerate(requests):
         assert content(store.find(request)) == image_bytes(number, 100)
 

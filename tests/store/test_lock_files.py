@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from allenfs.config import StoreSettings
-from allenfs.store.health import Trouble
+from allenfs.store.directory import StoreDirectory
 from allenfs.store.lock_files import LockFiles
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ HOLD = """
 import sys
 from pathlib import Path
 from allenfs.config import StoreSettings
-from allenfs.store.health import Trouble
+from allenfs.store.directory import StoreDirectory
 from allenfs.store.lock_files import LockFiles
 settings = StoreSettings(Path(sys.argv[1]), 2**20, "test")
-locks = LockFiles(settings, Trouble(settings.directory))
+locks = LockFiles(settings, StoreDirectory(settings.directory))
 releases = [locks.try_lock(name) for name in sys.argv[2:]]
 assert None not in releases
 print("held", flush=True)
@@ -68,7 +68,7 @@ class Locks:
 
     def __init__(self, directory: Path, to_release: contextlib.ExitStack) -> None:
         settings = StoreSettings(directory, 2**20, "test")
-        self._files = LockFiles(settings, Trouble(directory))
+        self._files = LockFiles(settings, StoreDirectory(directory))
         self._to_release = to_release
         self._releases: dict[str, Callable[[], None]] = {}
 

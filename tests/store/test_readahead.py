@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
     from allenfs.model.images import ImageRequest
     from allenfs.model.nodes import CollectionDirectory
-    from allenfs.store.sealed_file import Image
-    from allenfs.store.tempfiles import Spool
+    from allenfs.store.stored_file import Image
+    from allenfs.store.temp_file import TempFile
 
 STRAINS = [
     BusyError("HTTP 429"),
@@ -283,12 +283,12 @@ def test_no_descriptor_for_what_is_fetched_ahead_is_no_bug(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def exhausted() -> Spool:
+    def exhausted() -> TempFile:
         raise ExhaustedError("no place for a download")
 
     bench.read(0)
     with monkeypatch.context() as patched:
-        patched.setattr(bench.store, "spool", exhausted)
+        patched.setattr(bench.store, "temp_file", exhausted)
         with pytest.raises(ExhaustedError):
             bench.open(1)
         bench.settle()

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_helpers import (
+    FOOTER_BYTES,
     KIB,
-    SEAL_BYTES,
     content,
     disk_usage,
     found,
@@ -26,11 +26,11 @@ from store_helpers import (
 )
 
 from allenfs.errors import DamagedStoreError
-from allenfs.store import compared
-from allenfs.store.sealed_file import verify
+from allenfs.store import image_files
+from allenfs.store.stored_file import verify
 
 DATA = image_bytes(1, 777)
-LENGTH = len(DATA) + SEAL_BYTES
+LENGTH = len(DATA) + FOOTER_BYTES
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_one_flipped_bit_anywhere_is_noticed(
     assert_noticed_and_recovered(directory, path)
 
 
-def test_every_bit_of_the_seal_counts(tmp_path: Path) -> None:
+def test_every_bit_of_the_footer_counts(tmp_path: Path) -> None:
     put(store_at(tmp_path), 1, DATA)
     path = stored_file(tmp_path, 1)
     name = str(path.relative_to(tmp_path / "images"))
@@ -113,15 +113,15 @@ def test_any_file_in_its_place_is_noticed(directory: Path, data: bytes) -> None:
 
 
 NO_NUMBERS = b'"sha256":"","modified_ns":0,"fetched_ns":0,"allenfs":1,"name":""}'
-FOREIGN_SEALS = [
+FOREIGN_FOOTERS = [
     *[b"[" * 254, b"[1]", b"null", b'"x"', b"{}", b"1", b"\xff\xfe", b'{"size":{}}'],
     *[b'{"size":' + size + b"," + NO_NUMBERS for size in (b"null", b"1e999", b"[]")],
     b'{"size":"' + b"9" * 240 + b'"}',
 ]
 
 
-@pytest.mark.parametrize("facts", FOREIGN_SEALS, ids=lambda facts: repr(facts[:14]))
-def test_a_seal_of_anything_else_is_noticed(tmp_path: Path, facts: bytes) -> None:
+@pytest.mark.parametrize("facts", FOREIGN_FOOTERS, ids=lambda facts: repr(facts[:14]))
+def test_a_footer_of_anything_else_is_noticed(tmp_path: Path, facts: bytes) -> None:
     put(store_at(tmp_path), 1, DATA)
     path = stored_file(tmp_path, 1)
     path.write_bytes(DATA + b"\n" + facts.ljust(254) + b"\n" + b"0" * 64)
@@ -229,13 +229,19 @@ def test_the_room_of_a_damaged_file_is_free_again(tmp_path: Path) -> None:
     assert disk_usage(tmp_path)[0] < 128 * KIB
 
 
-def test_a_file_that_was_forgotten_is_compared_again(
+def test_a_file_that_was_forgotten_is_verified_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compared, "_REMEMBERED_FACTS", 10)
+    """Of many files the last ones are remembered; damage that `stat` does not show."""
+    monkeypatch.setattr(image_files, "_MAX_VERIFIED", 10)
     store = store_at(tmp_path, 2**24)
     for number in range(30):
         put(store, number, image_bytes(number, 100))
-    assert len(store._verified) == 10
-    assert found(store, 0) == image_bytes(0, 100)
-    assert len(store._verified) == 10
+    for number in (0, 29):
+        path = stored_file(tmp_path, number)
+        before = path.stat()
+        with path.open("r+b") as file:
+            file.write(b"\0")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert found(store, 0) is None
+    assert found(store, 29) is not None

@@ -11,9 +11,9 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from store_helpers import (
+    FOOTER_BYTES,
     KIB,
     PAGE,
-    SEAL_BYTES,
     Clock,
     disk_usage,
     downloads,
@@ -28,7 +28,7 @@ from store_helpers import (
 CAPACITY = 64 * KIB
 NUMBERS = st.integers(1, 7)
 SIZES = st.sampled_from(
-    [1, 4095, PAGE - SEAL_BYTES, PAGE - SEAL_BYTES + 1, 12_345, 30_001, 70_000]
+    [1, 4095, PAGE - FOOTER_BYTES, PAGE - FOOTER_BYTES + 1, 12_345, 30_001, 70_000]
 ) | st.integers(1, 40_000)
 
 
@@ -97,7 +97,7 @@ class StoreLaws(RuleBasedStateMachine):
 
 
 def cost(data: bytes) -> int:
-    return -(-(len(data) + SEAL_BYTES) // PAGE) * PAGE
+    return -(-(len(data) + FOOTER_BYTES) // PAGE) * PAGE
 
 
 def used(model: OrderedDict[int, bytes]) -> int:
@@ -169,7 +169,7 @@ def test_everything_below_the_directory_counts_within_the_limit(tmp_path: Path) 
     store = store_at(tmp_path, 16 * PAGE)
     worst_bytes = worst_blocks = 0
     for number in range(1, 300):
-        put(store, number, image_bytes(number, PAGE - SEAL_BYTES))
+        put(store, number, image_bytes(number, PAGE - FOOTER_BYTES))
         bytes_used, blocks_used = disk_usage(tmp_path)
         worst_bytes = max(worst_bytes, bytes_used)
         worst_blocks = max(worst_blocks, blocks_used)

@@ -106,13 +106,13 @@ def test_another_processes_image_is_found_without_a_restart(tmp_path: Path) -> N
 
 def test_a_download_under_way_is_no_litter_to_a_second_mount(tmp_path: Path) -> None:
     store = store_at(tmp_path)
-    spool = store.spool()
-    spool.write(b"first half ")
+    temp_file = store.temp_file()
+    temp_file.write(b"first half ")
     (tmp_path / "incoming" / ("0" * 32)).write_bytes(b"of a killed process")
     store_at(tmp_path).load()
-    assert downloads(tmp_path) == [spool.path]
-    spool.write(b"second half")
-    assert content(store.add(section(1), spool, None)) == b"first half second half"
+    assert downloads(tmp_path) == [temp_file.path]
+    temp_file.write(b"second half")
+    assert content(store.add(section(1), temp_file, None)) == b"first half second half"
     assert downloads(tmp_path) == []
     assert found(store_at(tmp_path), 1) == b"first half second half"
 
@@ -134,10 +134,10 @@ def test_clear_under_a_loaded_store_leaves_it_working(tmp_path: Path) -> None:
 
 def test_clear_under_a_download_does_not_lose_it(tmp_path: Path) -> None:
     store = store_at(tmp_path)
-    spool = store.spool()
-    spool.write(b"whole")
+    temp_file = store.temp_file()
+    temp_file.write(b"whole")
     store_at(tmp_path).clear()
-    assert content(store.add(section(1), spool, None)) == b"whole"
+    assert content(store.add(section(1), temp_file, None)) == b"whole"
     assert found(store_at(tmp_path), 1) == b"whole"
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from store_helpers import (
+    FOOTER_BYTES,
     KIB,
     MIB,
     PAGE,
-    SEAL_BYTES,
     content,
     downloads,
     found,
@@ -27,9 +27,9 @@ from store_helpers import (
 )
 
 from allenfs.config import StoreSettings
-from allenfs.store import journal
-from allenfs.store.cache import Store
-from allenfs.store.health import Trouble
+from allenfs.store import lock
+from allenfs.store.directory import StoreDirectory
+from allenfs.store.image_files import ImageFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,11 +105,11 @@ def test_a_full_disk_costs_a_warning_and_recovers(
 def test_a_disk_that_fills_up_anywhere_in_an_image_costs_no_read(
     small_disk: Callable[[int], Path],
 ) -> None:
-    """Within the image, its seal, the journal: each byte may be the last."""
+    """Within the image, its footer, the journal: each byte may be the last."""
     sizes = [
-        *[3 * PAGE - SEAL_BYTES + more for more in (-1, 0, 1)],
+        *[3 * PAGE - FOOTER_BYTES + more for more in (-1, 0, 1)],
         *[3 * PAGE + more for more in (-1, 0, 1)],
-        *[4 * PAGE - SEAL_BYTES + more for more in (-1, 0, 1)],
+        *[4 * PAGE - FOOTER_BYTES + more for more in (-1, 0, 1)],
         *[4 * PAGE + more for more in (-1, 0, 1)],
     ]
     for number, size in enumerate(sizes):
@@ -149,17 +149,17 @@ def test_small_writes_do_not_clear_disk_full(
     small_disk: Callable[[int], Path],
 ) -> None:
     directory = small_disk(8192) / "store"
-    trouble = Trouble(directory)
-    store = Store(StoreSettings(directory, 32 * MIB, "test"), trouble)
+    store_directory = StoreDirectory(directory)
+    store = ImageFiles(StoreSettings(directory, 32 * MIB, "test"), store_directory)
     put(store, 1, b"before")
-    assert trouble.check() is None
+    assert store_directory.check() is None
     ballast = fill(directory.parent, leave_pages=40)
     put(store, 2, image_bytes(2, 50 * PAGE))
-    assert trouble.failure == "No space left on device"
-    assert trouble.check() == trouble.failure
+    assert store_directory.failure == "No space left on device"
+    assert store_directory.check() == store_directory.failure
     assert store.used_bytes == PAGE
     ballast.unlink()
-    assert trouble.check() is None
+    assert store_directory.check() is None
 
 
 def test_a_disk_that_becomes_read_only_still_gives_what_it_has(
@@ -247,7 +247,8 @@ def test_nothing_is_written_where_a_link_leads_that_came_while_it_was_used(
     before = snapshot(target)
     for number in (1, 2):
         put(store, number, image_bytes(number, 5000))
-    store.remove("test/section/1/image.jpg", 0)
+    with contextlib.suppress(OSError):
+        store.evict(section(1))
     assert snapshot(target) == before
     assert len(warnings_in(caplog)) == 1
 
@@ -280,7 +281,7 @@ def test_an_image_that_just_fits_is_kept_and_one_byte_more_is_not(
     tmp_path: Path,
 ) -> None:
     store = store_at(tmp_path, 64 * KIB)
-    most = store.capacity_bytes - SEAL_BYTES
+    most = store.capacity_bytes - FOOTER_BYTES
     put(store, 1, image_bytes(1, most + 1))
     assert found(store, 1) is None
     put(store, 2, image_bytes(2, most))
@@ -296,9 +297,9 @@ def test_a_store_of_almost_no_bytes_is_a_store_of_nothing(tmp_path: Path) -> Non
 
 def test_a_spool_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
     store = store_at(tmp_path)
-    spool = store.spool()
-    spool.write(b"x" * MIB)
-    spool.discard()
+    temp_file = store.temp_file()
+    temp_file.write(b"x" * MIB)
+    temp_file.discard()
     assert downloads(tmp_path) == []
     assert stored_files(tmp_path) == []
 
@@ -311,12 +312,12 @@ def test_a_download_begun_again_forgets_its_first_bytes(
     kept = [tmp_path / "store"]
     for place in (*kept, full / "store"):
         store = store_at(place)
-        spool = store.spool()
-        spool.write(b"wrong" * 5000)
-        spool.restart()
-        spool.write(b"right")
-        assert spool.view()[:] == b"right"
-        assert content(store.add(section(1), spool, None)) == b"right"
+        temp_file = store.temp_file()
+        temp_file.write(b"wrong" * 5000)
+        temp_file.restart()
+        temp_file.write(b"right")
+        assert temp_file.view()[:] == b"right"
+        assert content(store.add(section(1), temp_file, None)) == b"right"
         # what is kept is what its checksum says
         assert found(store_at(place), 1) == (b"right" if place in kept else None)
 
@@ -326,18 +327,17 @@ import atexit, os, sys
 from pathlib import Path
 
 def look():  # registered first: it runs after all others
-    os.write(spool.fd, b"still open")
+    os.write(temp_file.fd, b"still open")
     os.fstat(journal._fd)
     print("open")
 
 atexit.register(look)
 from allenfs.store.journal import Journal
-from allenfs.store.tempfiles import Spool
+from allenfs.store.temp_file import TempFile
 folder = Path(sys.argv[1])
-spool = Spool(Path(folder, "incoming"), print)
+temp_file = TempFile(Path(folder, "incoming"), print)
 journal = Journal(folder, 2**20)
-with journal.exclusive():
-    journal.tell("name", 4096)
+journal.append("name", 4096)
 """
 
 
@@ -358,9 +358,9 @@ def test_whoever_comes_after_one_that_waited_in_vain_for_the_lock_waits_little(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now_s = [0.0]
-    monkeypatch.setattr(journal.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(lock.time, "monotonic", lambda: now_s[0])
     monkeypatch.setattr(
-        journal.time, "sleep", lambda seconds: now_s.append(now_s.pop() + seconds)
+        lock.time, "sleep", lambda seconds: now_s.append(now_s.pop() + seconds)
     )
     store = store_at(tmp_path)
     put(store, 20, DATA)

@@ -21,7 +21,7 @@ from allenfs.fetch.downloads import DOWNLOADING, PAUSING, STORING, WAITING
 from allenfs.fetch.metrics import Activity, Contact, Counts
 from allenfs.model.images import ImageRequest, ImageService
 from allenfs.service.slots import Priority, Slots
-from allenfs.store.tempfiles import Spool
+from allenfs.store.temp_file import TempFile
 
 if TYPE_CHECKING:
     from allenfs.errors import ServiceError
@@ -50,14 +50,14 @@ class World:
     def download(
         self, number: int = 1, *, is_ahead: bool = False, size: int = 10
     ) -> None:
-        spool = Spool(None, unwarned)
+        temp_file = TempFile(None, unwarned)
         with self.activity.downloading(
-            request(number), spool, self.slots.at(Priority.IMAGE), is_ahead=is_ahead
+            request(number), temp_file, self.slots.at(Priority.IMAGE), is_ahead=is_ahead
         ) as slot:
             with slot:
-                spool.restart()
-                spool.write(bytes(size))
-        spool.close()
+                temp_file.restart()
+                temp_file.write(bytes(size))
+        temp_file.close()
 
 
 def test_nothing_has_happened_before_anything_happens() -> None:
@@ -109,9 +109,9 @@ def test_every_count_is_exact_with_many_threads() -> None:
 
 def test_a_download_is_told_from_its_wait_to_its_end() -> None:
     world = World()
-    spool = Spool(None, unwarned)
+    temp_file = TempFile(None, unwarned)
     following = world.activity.downloading(
-        request(7), spool, world.slots.at(Priority.IMAGE), is_ahead=False
+        request(7), temp_file, world.slots.at(Priority.IMAGE), is_ahead=False
     )
     with following as slot:
         (told,) = world.activity.downloads
@@ -121,9 +121,9 @@ def test_a_download_is_told_from_its_wait_to_its_end() -> None:
         )
         assert (told.state, told.attempt, told.size_bytes) == (WAITING, 0, 0)
         with contextlib.suppress(BusyError), slot:
-            spool.restart()
-            spool.expect(400)
-            spool.write(bytes(100))
+            temp_file.restart()
+            temp_file.expect(400)
+            temp_file.write(bytes(100))
             world.now_s += 5
             (told,) = world.activity.downloads
             assert (told.state, told.attempt) == (DOWNLOADING, 1)
@@ -132,12 +132,12 @@ def test_a_download_is_told_from_its_wait_to_its_end() -> None:
             raise BusyError("HTTP 503")
         assert world.activity.downloads[0].state == PAUSING
         with slot:
-            spool.restart()
+            temp_file.restart()
             (told,) = world.activity.downloads
             assert (told.attempt, told.size_bytes, told.total_bytes) == (2, 0, None)
-            spool.write(bytes(400))
+            temp_file.write(bytes(400))
         assert world.activity.downloads[0].state == STORING
-    spool.close()
+    temp_file.close()
     assert world.activity.downloads == []
     assert world.activity.counts == Counts(downloads=1, downloaded_bytes=500)
 
@@ -159,15 +159,15 @@ def test_a_download_waits_for_its_turn_and_says_so() -> None:
 
 def test_a_download_that_fails_is_none_and_leaves_nothing_under_way() -> None:
     world = World()
-    spool = Spool(None, unwarned)
+    temp_file = TempFile(None, unwarned)
     with pytest.raises(BusyError):
         with world.activity.downloading(
-            request(), spool, world.slots.at(Priority.IMAGE), is_ahead=True
+            request(), temp_file, world.slots.at(Priority.IMAGE), is_ahead=True
         ) as slot:
             with slot:
-                spool.write(bytes(30))
+                temp_file.write(bytes(30))
                 raise BusyError("HTTP 503")
-    spool.close()
+    temp_file.close()
     assert world.activity.downloads == []
     assert world.activity.counts == Counts(downloaded_bytes=30)
     assert world.slots.in_use == 0

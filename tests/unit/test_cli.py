@@ -11,9 +11,9 @@ import pytest
 
 from allenfs.config import StoreSettings
 from allenfs.model.images import ImageRequest, ImageService
-from allenfs.store.cache import Store
-from allenfs.store.layout import own_directory
-from allenfs.store.record_files import Kept, Shelf
+from allenfs.store.directory import own_directory
+from allenfs.store.image_files import ImageFiles
+from allenfs.store.record_files import Kept, RecordFiles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -206,11 +206,11 @@ def filled(allenfs: Shell) -> Path:
     """A store of 3 images of one service and 1 of another."""
     directory = allenfs.home / "store"
     for service, ids in (("api.brain-map.org", (1, 2, 3)), ("sample", (1,))):
-        store = Store(StoreSettings(directory, MIB, service))
+        store = ImageFiles(StoreSettings(directory, MIB, service))
         for image_id in ids:
-            spool = store.spool()
-            spool.write(bytes([image_id]) * 5000)
-            store.add(ImageRequest(ImageService.SECTION, image_id), spool, None)
+            temp_file = store.temp_file()
+            temp_file.write(bytes([image_id]) * 5000)
+            store.add(ImageRequest(ImageService.SECTION, image_id), temp_file, None)
     return directory
 
 
@@ -341,7 +341,7 @@ def test_cache_looks_after_the_records_of_the_catalog(
 ) -> None:
     settings = StoreSettings(tmp_path / "store", MIB, "h")
     for number in range(3):
-        Shelf(settings).put(("dataset", str(number)), Kept({"id": number}, 1))
+        RecordFiles(settings).put(("dataset", str(number)), Kept({"id": number}, 1))
     command = "cache", "info", "--cache-dir", str(settings.directory)
     assert allenfs(*command)[1].splitlines()[1:] == [
         "used       12288 of 10737418240 bytes",
@@ -418,7 +418,7 @@ def test_a_directory_with_something_else_in_it_is_left_alone(
     folder.chmod(0o755)
     own = own_directory(folder)
     assert own == folder / "allenfs-store"
-    store = Store(StoreSettings(own, MIB, "h"))
+    store = ImageFiles(StoreSettings(own, MIB, "h"))
     put(store, ImageRequest(ImageService.SECTION, 1))
     assert allenfs("cache", "verify", "--cache-dir", str(folder))[0] == 0
     code, said, _ = allenfs("cache", "clear", "--cache-dir", str(folder))
@@ -429,7 +429,7 @@ def test_a_directory_with_something_else_in_it_is_left_alone(
     assert own_directory(own) == own
 
 
-def put(store: Store, request: ImageRequest) -> None:
-    spool = store.spool()
-    spool.write(b"image")
-    store.add(request, spool, None)
+def put(store: ImageFiles, request: ImageRequest) -> None:
+    temp_file = store.temp_file()
+    temp_file.write(b"image")
+    store.add(request, temp_file, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from allenfs.catalog.documents import Document
 from allenfs.filesystem.kernel_view import KernelView, Opening
-from allenfs.store.sealed_file import Known
+from allenfs.store.stored_file import Known
 
 PATH = "section/69750516/ds4/image.jpg"
 IMAGE = Document(b"bytes of an image", 0)

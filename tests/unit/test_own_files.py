@@ -55,7 +55,7 @@ def test_what_a_mount_does_not_tell_is_not_there() -> None:
     [
         (0, "1970-01-01T00:00:00Z"),
         (1_795_378_712_999_999_999, "2026-11-22T20:18:32Z"),
-        (-1, "1970-01-01T00:00:00Z"),  # of a seal that was written with a wrong clock
+        (-1, "1970-01-01T00:00:00Z"),  # written with a wrong clock
         (2**80, "9999-12-31T23:59:59Z"),
     ],
 )

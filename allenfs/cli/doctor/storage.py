@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING
 from allenfs.cli.doctor.findings import Finding, fail, ok, warn
 from allenfs.cli.doctor.host import existing
 from allenfs.errors import ConfigError, UnsafeStoreError
-from allenfs.store import maintenance
-from allenfs.store.health import NO_ROOM, TRIED_BYTES, reason_of
-from allenfs.store.layout import Layout, try_file
-from allenfs.store.record_files import Shelf
+from allenfs.store.directory import (
+    NO_ROOM,
+    TEST_BYTES,
+    StoreDirectory,
+    reason_of,
+    try_file,
+)
+from allenfs.store.image_files import ImageFiles
+from allenfs.store.record_files import RecordFiles
 from allenfs.text import size
 
 if TYPE_CHECKING:
@@ -67,7 +72,7 @@ class StoreChecks:
                 return fail(f"{place} is not a directory", _ELSEWHERE)
             if place != directory:
                 return ok(f"{directory}, not created yet")
-            sizes = maintenance.sizes(Layout(directory, settings.service_name))
+            sizes = ImageFiles(settings).sizes()
             used = size(self._used_bytes(sizes))
         except OSError as error:
             advice = _REPAIR if error.errno == errno.EACCES else _ELSEWHERE
@@ -81,10 +86,10 @@ class StoreChecks:
         place = existing(settings.directory)
         room = os.statvfs(place)
         free_bytes = room.f_bavail * room.f_frsize
-        sizes = maintenance.sizes(Layout(settings.directory, settings.service_name))
+        sizes = ImageFiles(settings).sizes()
         wanted_bytes = max(0, settings.capacity_bytes - self._used_bytes(sizes))
         limit = size(settings.capacity_bytes)
-        if free_bytes < TRIED_BYTES:
+        if free_bytes < TEST_BYTES:
             return fail(
                 "the disk is full: images are not kept after they are read",
                 f"free some space (allenfs cache clear), or {_ELSEWHERE}",
@@ -100,12 +105,12 @@ class StoreChecks:
     def files(self) -> Finding:
         """Check that files can be created, written and locked."""
         directory = self._settings.directory
-        incoming = Layout(directory, "").incoming
+        incoming = StoreDirectory(directory).incoming
         place = existing(incoming)
         kind = kind_of(place)
         try:
             if place in (incoming, directory):
-                try_file(place, TRIED_BYTES)
+                try_file(place, TEST_BYTES)
             elif is_read_only(place):
                 raise OSError(errno.EROFS, os.strerror(errno.EROFS))
             elif not os.access(place, os.W_OK | os.X_OK):
@@ -128,8 +133,8 @@ class StoreChecks:
         return ok(f"writable and lockable ({kind})")
 
     def _used_bytes(self, sizes: dict[str, tuple[int, int]]) -> int:
-        records_bytes = sum(used for _, used, _ in Shelf(self._settings).usage())
-        return records_bytes + sum(used for _, used in sizes.values())
+        records = RecordFiles(self._settings).sizes()
+        return sum(used for _, used in (*records.values(), *sizes.values()))
 
 
 def kind_of(path: Path, table: Path = _MOUNT_TABLE) -> str:

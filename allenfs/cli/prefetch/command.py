@@ -51,7 +51,7 @@ Ctrl-C. Downloaded files are kept; run the same command again to continue.
 _STDIN = "-"
 _SIGNALLED = 128
 _DEFAULT_PATIENCE = "60s"
-_WARNERS = ("allenfs.store.health", "allenfs.store.cache", "allenfs.store.maintenance")
+_WARNERS = ("allenfs.store.directory", "allenfs.store.cache")
 # Eviction must not make room for other images.
 _ALL_BYTES = 2**62
 
@@ -254,7 +254,6 @@ def _direct_tree(
 ) -> Tree:
     from allenfs.assembly import assemble, on_sample  # noqa: PLC0415
     from allenfs.cli.prefetch.direct_tree import DirectTree  # noqa: PLC0415
-    from allenfs.store.layout import Layout  # noqa: PLC0415
 
     try:
         service = arguments.service_settings(parsed)
@@ -267,7 +266,6 @@ def _direct_tree(
         store = replace(store, capacity_bytes=_ALL_BYTES)
     return DirectTree(
         assemble(service, store),
-        Layout(store.directory, store.service_name),
         connections=service.connections,
         interrupted=stop.is_set,
     )

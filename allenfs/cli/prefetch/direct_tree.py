@@ -11,13 +11,11 @@ from allenfs.cli.prefetch.selection import Kind
 from allenfs.errors import IsADirError, PathNotFoundError
 from allenfs.model import tree
 from allenfs.model.nodes import AtlasLink, DataSetLink, SectionLink
-from allenfs.store import maintenance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from allenfs.assembly import House
-    from allenfs.store.layout import Layout
 
 
 class DirectTree:
@@ -25,8 +23,8 @@ class DirectTree:
 
     Parameters
     ----------
-    house, layout
-        The object graph, and the layout of its store.
+    house
+        The object graph.
     connections : int
         Simultaneous requests.
     interrupted : callable
@@ -36,13 +34,11 @@ class DirectTree:
     def __init__(
         self,
         house: House,
-        layout: Layout,
         *,
         connections: int,
         interrupted: Callable[[], bool],
     ) -> None:
         self._house = house
-        self._layout = layout
         self._interrupted = interrupted
         self.connections = connections
 
@@ -90,12 +86,12 @@ class DirectTree:
         """Remove an image from the store; records stay."""
         match self._entry(path):
             case Picture(request) | Sheet(request):
-                return maintenance.evict(self._layout, self._house.store, request)
+                return self._house.store.evict(request)
         return None
 
     def store_failure(self) -> str | None:
         """Check that the store can be written; return why not."""
-        return self._house.trouble.check()
+        return self._house.store_directory.check()
 
     def _entry(self, path: str) -> Entry:
         return self._at(self._resolved(path))

@@ -16,9 +16,8 @@ from allenfs.errors import AllenFSError, StatusError
 from allenfs.model.images import request_of_url
 from allenfs.mount import mount_table
 from allenfs.mount.probe import Liveness, liveness, status
-from allenfs.store import maintenance, trust
-from allenfs.store.cache import Store
-from allenfs.store.layout import Layout
+from allenfs.store import trust
+from allenfs.store.image_files import ImageFiles
 
 _URL, _ERROR = "user.allenfs.url", "user.allenfs.error"
 _SHA256 = "user.allenfs.sha256"
@@ -89,7 +88,7 @@ class MountedTree:
         self._root = mountpoint
         self._status = status(mountpoint)
         self.connections = max(1, self._status.service.connections)
-        self._store: tuple[Layout, Store] | None = None
+        self._store: ImageFiles | None = None
 
     def shown(self, path: str) -> str:
         """Return the absolute path."""
@@ -129,10 +128,10 @@ class MountedTree:
         """Remove an image from the mount's store; records stay."""
         url = self._attribute(path, _URL)
         if url is not None:
-            return maintenance.evict(*self._own_store(), request_of_url(url))
+            return self._own_store().evict(request_of_url(url))
         sha256 = self._attribute(path, _SHA256)
         if sha256 is not None:  # a contact sheet: no image of the service
-            return maintenance.evict_sheet(*self._own_store(), sha256)
+            return self._own_store().evict_sheet(sha256)
         return None
 
     def store_failure(self) -> str | None:
@@ -167,11 +166,10 @@ class MountedTree:
                     return OSError(error.errno, words)
         return OSError(error.errno, error.strerror)
 
-    def _own_store(self) -> tuple[Layout, Store]:
+    def _own_store(self) -> ImageFiles:
         if self._store is None:
             store, name = self._status.store, self._status.service.name
             settings = StoreSettings(Path(store.directory), store.capacity_bytes, name)
             trust.require_own(settings.directory)
-            layout = Layout(settings.directory, settings.service_name)
-            self._store = layout, Store(settings)
+            self._store = ImageFiles(settings)
         return self._store

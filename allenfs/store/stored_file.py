@@ -1,10 +1,10 @@
-"""One stored file: the bytes of an image, then a seal that vouches for them.
+"""One stored file: the bytes of an image, then a footer with their checksum.
 
-The seal is 320 bytes at the end of the file: a line of JSON padded to 256, and
-the SHA-256 (64 hex digits) of everything before it. One file holds both, so
-that bytes and facts are never of different downloads, one `stat` gives the
-image's size, and one flipped bit anywhere in the file is noticed. A viewer
-opens a stored file as it is: decoders ignore what follows a JPEG's end.
+The footer is the last 320 bytes of the file: a line of JSON padded to 256, and the
+SHA-256 (64 hex digits) of everything before it. One file holds both, so that bytes and
+facts are never of different downloads, one `stat` gives the image's size, and one
+flipped bit anywhere in the file is detected. A viewer can open a stored file as it is:
+decoders ignore what follows a JPEG's end.
 """
 
 from __future__ import annotations
@@ -18,26 +18,21 @@ from typing import NamedTuple
 
 from allenfs.errors import DamagedStoreError
 
-SEAL_BYTES = 320
-_FACTS_BYTES = SEAL_BYTES - 64
+FOOTER_BYTES = 320
+_FACTS_BYTES = FOOTER_BYTES - 64
 _FORMAT = 1
 _CHUNK_BYTES = 2**20
-
-
 _DIGEST = re.compile("[0-9a-f]{64}")
-
-# Inode, length and time of change.
-Signature = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of the bytes of an image.
+    """What a footer says of the bytes of an image.
 
     Attributes
     ----------
     size_bytes : int
-        Of the image, without its seal.
+        Of the image, without its footer.
     sha256 : str
         Of the image, 64 hex digits.
     modified_ns : int
@@ -53,34 +48,40 @@ class Facts:
 
 
 class Known(NamedTuple):
-    """What a look at a stored file tells without reading it."""
+    """What `stat` of a stored file tells."""
 
     size_bytes: int
     modified_ns: int
 
 
-class _File:
+class OpenFile:
     """An open file, closed with its last reference.
 
-    Not the image itself: until `__del__` has ended, a weak reference still gives the
-    object, and so the image to another reader, with a descriptor that is closed.
+    Separate from `Image`: while `__del__` runs, a weak reference still returns the
+    object, and another reader would get an image whose descriptor is closed.
+
+    Attributes
+    ----------
+    found : stat_result
+        The file as it was opened.
     """
 
-    __slots__ = ("fd",)
+    __slots__ = ("fd", "found")
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
+        self.found = os.fstat(fd)
 
     def __del__(self) -> None:
         os.close(self.fd)
 
 
 class Image:
-    """The immutable bytes of one image. Closes its file when nobody holds it."""
+    """The immutable bytes of one image. Its file is closed with the last reference."""
 
-    def __init__(self, fd: int, facts: Facts) -> None:
+    def __init__(self, file: OpenFile, facts: Facts) -> None:
         self.facts = facts
-        self._file = _File(fd)
+        self._file = file
 
     def read(self, offset: int, size: int) -> bytes:
         """Return bytes [offset, offset + size); shorter only at the image's end.
@@ -104,11 +105,11 @@ class Image:
         return data
 
 
-def seal(name: str, facts: Facts, image_hash: hashlib._Hash) -> bytes:
-    """Return the seal of an image whose bytes went through `image_hash`.
+def footer(name: str, facts: Facts, image_hash: hashlib._Hash) -> bytes:
+    """Return the footer of an image whose bytes went through `image_hash`.
 
-    `name` is what the file will be found by: a file moved to another name is
-    not taken for that image.
+    It depends on the file's `name`: a file moved to another name does not pass for
+    that image.
     """
     text = json.dumps(
         {
@@ -127,32 +128,17 @@ def seal(name: str, facts: Facts, image_hash: hashlib._Hash) -> bytes:
     return facts_line + whole_hash.hexdigest().encode()
 
 
-def signature_of(fd: int) -> Signature:
-    """Return what changes when a file is replaced or written to.
-
-    Raises
-    ------
-    DamagedStoreError
-        It is somebody else's, who can seal whatever he likes.
-    """
-    found = os.fstat(fd)
-    if found.st_uid != os.geteuid():
-        msg = f"stored file of user {found.st_uid}"
-        raise DamagedStoreError(msg)
-    return found.st_ino, found.st_size, found.st_mtime_ns
-
-
 def read_facts(fd: int, name: str) -> Facts:
-    """Read the seal of an open file, without reading the image.
+    """Read the footer of an open file, without reading the image.
 
     Raises
     ------
     DamagedStoreError
-        No seal, not this name's, or not of a file of this length.
+        No footer, or one of another name or length.
     """
     length = os.fstat(fd).st_size
     try:
-        line = os.pread(fd, _FACTS_BYTES, max(0, length - SEAL_BYTES))
+        line = os.pread(fd, _FACTS_BYTES, max(0, length - FOOTER_BYTES))
         fields = json.loads(line)
         facts = Facts(
             int(fields["size"]),
@@ -163,25 +149,25 @@ def read_facts(fd: int, name: str) -> Facts:
         is_right = (
             fields["allenfs"] == _FORMAT
             and fields["name"] == _digest_of_name(name)
-            and facts.size_bytes == length - SEAL_BYTES
+            and facts.size_bytes == length - FOOTER_BYTES
             and _DIGEST.fullmatch(facts.sha256) is not None
         )
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        msg = f"stored file has no seal: {name}"
+        msg = f"stored file has no footer: {name}"
         raise DamagedStoreError(msg) from error
     if not is_right:
-        msg = f"stored file's seal is not its own: {name}"
+        msg = f"stored file has the footer of another file: {name}"
         raise DamagedStoreError(msg)
     return facts
 
 
 def verify(fd: int, name: str) -> Facts:
-    """Read an open file to its end and compare it with its seal.
+    """Read an open file to its end and compare it with its footer.
 
     Raises
     ------
     DamagedStoreError
-        It is not what was sealed.
+        It is not what was stored.
     """
     facts = read_facts(fd, name)
     running = hashlib.sha256()
@@ -196,11 +182,11 @@ def verify(fd: int, name: str) -> Facts:
             offset += len(chunk)
         is_same = running.hexdigest() == facts.sha256
         running.update(os.pread(fd, _FACTS_BYTES, offset))
-        seal_digest = os.pread(fd, 64, offset + _FACTS_BYTES)
+        file_digest = os.pread(fd, 64, offset + _FACTS_BYTES)
     except OSError as error:
         msg = f"stored file cannot be read: {name}: {error}"
         raise DamagedStoreError(msg) from error
-    if not is_same or running.hexdigest().encode() != seal_digest:
+    if not is_same or running.hexdigest().encode() != file_digest:
         msg = f"stored file is damaged: {name}"
         raise DamagedStoreError(msg)
     return facts

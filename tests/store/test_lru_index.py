@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_helpers import PAGE
 
-from allenfs.store.lru_index import Recency, Use
+from allenfs.store.lru_index import LruIndex, Use
 
 ALL = [f"service/section/{number}/ds4_image.jpg" for number in "123"]
 NAMES = st.sampled_from(ALL)
@@ -27,43 +27,43 @@ STEPS = st.one_of(
 
 @given(st.lists(STEPS, max_size=40))
 def test_it_is_a_dictionary_in_the_order_of_use(steps: list[tuple]) -> None:
-    recency, model = Recency(), {}
+    index, model = LruIndex(), {}
     for step, name, value in steps:
         if step == "add":
-            recency.add(name, value)
+            index.add(name, value)
             model.pop(name, None)
             model[name] = value
         elif step == "touch":
-            recency.touch(name, value)
+            index.touch(name, value)
             if name in model:
                 model[name] = model.pop(name)._replace(used_us=value)
         elif step == "remove":
-            recency.remove(name)
+            index.remove(name)
             model.pop(name, None)
         else:
             oldest = next(iter(model), None)
             expected = None if oldest is None else (oldest, model.pop(oldest))
-            assert recency.pop_oldest() == expected
-        assert recency.used_bytes == sum(use.cost_bytes for use in model.values())
-        assert all((name in recency) == (name in model) for name in ALL)
+            assert index.pop_oldest() == expected
+        assert index.used_bytes == sum(use.cost_bytes for use in model.values())
+        assert all((name in index) == (name in model) for name in ALL)
     while model:
         oldest = next(iter(model))
-        assert oldest in recency
-        assert recency.pop_oldest() == (oldest, model.pop(oldest))
-    assert recency.pop_oldest() is None
-    assert recency.used_bytes == 0
+        assert oldest in index
+        assert index.pop_oldest() == (oldest, model.pop(oldest))
+    assert index.pop_oldest() is None
+    assert index.used_bytes == 0
 
 
 @given(st.dictionaries(NAMES, USES))
 def test_files_that_are_read_anew_are_in_the_order_of_their_times(
     files: dict[str, Use],
 ) -> None:
-    recency = Recency()
-    recency.add("gone", Use(PAGE, 1))
-    recency.replace(files.items())
-    assert "gone" not in recency
-    assert recency.used_bytes == sum(use.cost_bytes for use in files.values())
-    popped = [recency.pop_oldest() for _ in files]
+    index = LruIndex()
+    index.add("gone", Use(PAGE, 1))
+    index.replace(files.items())
+    assert "gone" not in index
+    assert index.used_bytes == sum(use.cost_bytes for use in files.values())
+    popped = [index.pop_oldest() for _ in files]
     assert dict(popped) == files
     times = [use.used_us for _, use in popped]
     assert times == sorted(times)
@@ -74,8 +74,8 @@ def test_a_file_takes_400_bytes_of_memory_at_the_most(count: int) -> None:
     gc.collect()
     tracemalloc.start()
     try:
-        recency = Recency()
-        recency.replace(
+        index = LruIndex()
+        index.replace(
             (
                 f"api.brain-map.org/section/{70_000_000 + at}/ds4_image.jpg",
                 Use(PAGE, at),
@@ -86,5 +86,5 @@ def test_a_file_takes_400_bytes_of_memory_at_the_most(count: int) -> None:
         taken_bytes, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert recency.used_bytes == count * PAGE
+    assert index.used_bytes == count * PAGE
     assert taken_bytes < 400 * count

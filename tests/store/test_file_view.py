@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from store_helpers import MIB, image_bytes
 
 from allenfs.model.jpeg import CutJpegError, JpegShape, NotAJpegError, inspect
-from allenfs.store import windowed
-from allenfs.store.windowed import WindowedBytes
+from allenfs.store import temp_file
+from allenfs.store.temp_file import FileView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,13 +26,13 @@ BOUND = st.none() | st.integers(-SIZE_BYTES - 9, SIZE_BYTES + 9)
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Callable[[bytes], WindowedBytes]:
-    def open_file(data: bytes) -> WindowedBytes:
+def opened(tmp_path: Path) -> Callable[[bytes], FileView]:
+    def open_file(data: bytes) -> FileView:
         path = tmp_path / "file"
         path.write_bytes(data + b"behind its end")
         fd = os.open(path, os.O_RDONLY)
         fds.append(fd)
-        return WindowedBytes(fd, len(data))
+        return FileView(fd, len(data))
 
     fds: list[int] = []
     yield open_file
@@ -47,11 +47,11 @@ def opened(tmp_path: Path) -> Callable[[bytes], WindowedBytes]:
 )
 @given(bounds=st.lists(st.tuples(BOUND, BOUND), min_size=1, max_size=20))
 def test_slices_are_those_of_the_bytes(
-    opened: Callable[[bytes], WindowedBytes],
+    opened: Callable[[bytes], FileView],
     monkeypatch: pytest.MonkeyPatch,
     bounds: list[tuple[int | None, int | None]],
 ) -> None:
-    monkeypatch.setattr(windowed, "_WINDOW_BYTES", 1000)
+    monkeypatch.setattr(temp_file, "_WINDOW_BYTES", 1000)
     data = image_bytes(1, SIZE_BYTES)
     view = opened(data)
     assert len(view) == SIZE_BYTES
@@ -61,7 +61,7 @@ def test_slices_are_those_of_the_bytes(
 
 @pytest.mark.parametrize("offset", range(-3, 4))
 def test_a_marker_across_two_looks_is_found(
-    opened: Callable[[bytes], WindowedBytes], offset: int
+    opened: Callable[[bytes], FileView], offset: int
 ) -> None:
     scan = b"\x55" * (MIB + offset)
     for data in (HEAD + scan + b"\xff\xd9", HEAD + scan + scan + b"\xff\xd9"):
@@ -72,7 +72,7 @@ def test_a_marker_across_two_looks_is_found(
 
 
 def test_a_file_that_is_cut_while_it_is_checked_is_a_cut_jpeg(
-    tmp_path: Path, opened: Callable[[bytes], WindowedBytes]
+    tmp_path: Path, opened: Callable[[bytes], FileView]
 ) -> None:
     for kept_bytes in (0, 1, 2, 3, 7, len(HEAD), len(HEAD) + 1, MIB, MIB + 1):
         view = opened(HEAD + b"\x55" * (3 * MIB) + b"\xff\xd9")
@@ -84,9 +84,9 @@ def test_a_file_that_is_cut_while_it_is_checked_is_a_cut_jpeg(
 CHECK = """
 import os, sys
 from allenfs.model.jpeg import inspect
-from allenfs.store.windowed import WindowedBytes
+from allenfs.store.temp_file import FileView
 fd = os.open(sys.argv[1], os.O_RDONLY)
-print(inspect(WindowedBytes(fd, os.fstat(fd).st_size)))
+print(inspect(FileView(fd, os.fstat(fd).st_size)))
 with open("/proc/self/status") as status:
     print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
 """

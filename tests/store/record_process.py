@@ -1,4 +1,4 @@
-"""Puts answers on a shelf and reads them, as a process of its own."""
+"""Stores answers and reads them, as a separate process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from allenfs.config import StoreSettings
-from allenfs.store.record_files import Kept, Shelf
+from allenfs.store.record_files import Kept, RecordFiles
 
 KEYS = [("dataset", str(number)) for number in range(1, 9)]
 
@@ -19,13 +19,13 @@ def answer_of(key: tuple[str, str], size: int) -> list[str]:
 
 
 def main(directory: str, capacity: str, seed: str, rounds: str) -> None:
-    shelf = Shelf(StoreSettings(Path(directory), int(capacity), "test"))
+    records = RecordFiles(StoreSettings(Path(directory), int(capacity), "test"))
     chance = random.Random(int(seed))
     for _ in range(int(rounds)):
         key = chance.choice(KEYS)
-        shelf.put(key, Kept(answer_of(key, chance.randrange(200)), 1))
+        records.put(key, Kept(answer_of(key, chance.randrange(200)), 1))
         key = chance.choice(KEYS)
-        kept = shelf.get(key)
+        kept = records.get(key)
         if kept is not None:
             assert kept.answer == answer_of(key, len(kept.answer) - 1), key
     print("done")

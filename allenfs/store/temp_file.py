@@ -1,4 +1,4 @@
-"""Where a download's bytes are until they are an image: a file, else memory."""
+"""Where the bytes of a download are until they are stored: a file, otherwise memory."""
 
 from __future__ import annotations
 
@@ -10,51 +10,91 @@ import weakref
 from typing import TYPE_CHECKING
 
 from allenfs.errors import DamagedStoreError, ExhaustedError
-from allenfs.store.windowed import WindowedBytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_COPY_BYTES = 2**20
+_WINDOW_BYTES = 2**20
 
 
-class Spool:
+class FileView:
+    """The bytes of an open file by slices, at most 1 MiB of them in memory.
+
+    Not a memory map, whose pages count as memory of the process: 100 MB after a check
+    of a file of that size.
+
+    Parameters
+    ----------
+    fd : int
+        Stays open as long as this is used.
+    size_bytes : int
+        Length of the view; bytes of the file after it are not seen.
+
+    Raises
+    ------
+    DamagedStoreError
+        By a slice: the file cannot be read back.
+    """
+
+    def __init__(self, fd: int, size_bytes: int) -> None:
+        self._fd = fd
+        self._size_bytes = size_bytes
+        self._window = b""
+        self._start = 0
+
+    def __len__(self) -> int:
+        return self._size_bytes
+
+    def __getitem__(self, where: slice) -> bytes:
+        start, stop, _ = where.indices(self._size_bytes)
+        if not self._start <= start <= stop <= self._start + len(self._window):
+            wanted_bytes = max(stop - start, _WINDOW_BYTES)
+            wanted_bytes = min(wanted_bytes, self._size_bytes - start)
+            try:
+                self._window = os.pread(self._fd, wanted_bytes, start)
+            except OSError as error:
+                msg = f"cannot be read back: {error}"
+                raise DamagedStoreError(msg) from error
+            self._start = start
+        return self._window[start - self._start : max(start, stop) - self._start]
+
+
+class TempFile:
     """Takes the bytes of one download.
 
-    A file in the store where that works. A store that cannot take the bytes (a
-    full disk, no permission) must not fail the download: they move to memory.
+    If the store cannot take them (disk full, no permission), they move to memory, so
+    that the download does not fail.
 
-    Every method but `close` and `discard` may raise DamagedStoreError, where the file
-    does not give back what was written, and ExhaustedError, where memory is no place.
+    Every method except `close` and `discard` may raise DamagedStoreError, if the file
+    cannot be read back, and ExhaustedError, if there is no memory either.
 
     Attributes
     ----------
     path : Path or None
-        The file, or None once the bytes are in memory. The file is locked
-        (``flock``) as long as it is open, which tells the litter of a killed
-        process from a download under way.
+        The file; None while the bytes are in memory. It is locked (``flock``) while it
+        is open: an unlocked one was left behind by a killed process.
     size_bytes : int
-        Written so far.
+        Bytes written so far.
     promised_bytes : int or None
-        What the service says that there will be.
+        Length announced by the service.
     """
 
-    def __init__(self, path: Path | None, warn: Callable[[OSError], None]) -> None:
+    def __init__(self, path: Path | None, report: Callable[[OSError], None]) -> None:
         self.path = path
         self.size_bytes = 0
         self.promised_bytes: int | None = None
         self.sha256 = hashlib.sha256()
-        self._warn = warn
+        self._report = report
         try:
             self.fd = self._open_memory() if path is None else _open_locked(path)
         except OSError as error:
-            warn(error)
+            report(error)
             self.fd = self._open_memory()
         self._close = _closing(self, self.fd)
 
     def restart(self) -> None:
-        """Forget what was written."""
+        """Drop what was written."""
         self.size_bytes = 0
         self.promised_bytes = None
         self.sha256 = hashlib.sha256()
@@ -64,7 +104,7 @@ class Spool:
             self._move_to_memory(error)
 
     def expect(self, promised_bytes: int | None) -> None:
-        """Note how many bytes there will be, as far as the service has said."""
+        """Set the length announced by the service, None if it did not say."""
         self.promised_bytes = promised_bytes
 
     def write(self, chunk: bytes) -> None:
@@ -74,7 +114,7 @@ class Spool:
         self.size_bytes += len(chunk)
 
     def append(self, chunk: bytes) -> None:
-        """Write behind the image's bytes without counting: the seal's way in."""
+        """Write `chunk` after the content without counting it: for the footer."""
         try:
             _write_all(self.fd, chunk, self.size_bytes)
         except OSError as error:
@@ -82,10 +122,10 @@ class Spool:
             self._write_to_memory(chunk, self.size_bytes)
 
     def stamp(self, used_ns: int, modified_ns: int) -> int:
-        """Set the file's times; return the modification time that it has then.
+        """Set the file's times; return the modification time that it then has.
 
-        With it in the seal, `stat` and the seal agree: every file system stores whole
-        seconds, except FAT, which stores even ones.
+        File systems store at least whole seconds, FAT even ones. The footer records
+        this value, so that it agrees with `stat`.
         """
         modified_ns -= modified_ns % 10**9
         with contextlib.suppress(OSError):
@@ -93,12 +133,12 @@ class Spool:
             modified_ns = os.fstat(self.fd).st_mtime_ns
         return modified_ns
 
-    def view(self) -> WindowedBytes:
-        """Everything that was written, without reading it into memory."""
-        return WindowedBytes(self.fd, self.size_bytes)
+    def view(self) -> FileView:
+        """Return everything that was written, without reading it into memory."""
+        return FileView(self.fd, self.size_bytes)
 
     def take_fd(self) -> int:
-        """Hand the open descriptor over; the spool does not close it any more."""
+        """Hand over the open descriptor: this object no longer closes it."""
         self._close.detach()
         return self.fd
 
@@ -123,14 +163,14 @@ class Spool:
             raise ExhaustedError(msg) from error
 
     def _move_to_memory(self, error: OSError) -> None:
-        self._warn(error)
+        self._report(error)
         self.discard()
-        written, close_old = WindowedBytes(self.fd, self.size_bytes), self._close
+        written, close_old = self.view(), self._close
         self.fd = self._open_memory()
         self._close = _closing(self, self.fd)
         copied_bytes = 0
         while copied_bytes < self.size_bytes:
-            chunk = written[copied_bytes : copied_bytes + _COPY_BYTES]
+            chunk = written[copied_bytes : copied_bytes + _WINDOW_BYTES]
             if not chunk:
                 msg = f"was cut at byte {copied_bytes}"
                 raise DamagedStoreError(msg)
@@ -146,18 +186,18 @@ class Spool:
             raise ExhaustedError(msg) from error
 
 
-def _closing(spool: Spool, fd: int) -> weakref.finalize[[int], Spool]:
-    """Let a descriptor be closed with its spool; but not when the process ends.
+def _closing(owner: TempFile, fd: int) -> weakref.finalize[[int], TempFile]:
+    """Close a descriptor with its owner, but not when the process ends.
 
-    Downloads go on until then, and would write to whatever has its number next.
+    Downloads run until then; they would write to the next file with that number.
     """
-    closing = weakref.finalize(spool, os.close, fd)
+    closing = weakref.finalize(owner, os.close, fd)
     closing.atexit = False
     return closing
 
 
 def _open_locked(path: Path) -> int:
-    """Make a file that `Layout.remove_litter` lets be, or has just removed."""
+    """Create a file and lock it, before another process removes it as left behind."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOATIME
     while True:
         fd = os.open(path, flags, 0o600)
@@ -170,7 +210,7 @@ def _open_locked(path: Path) -> int:
             with contextlib.suppress(OSError):
                 path.unlink()
             raise
-        os.close(fd)  # taken for litter between the two
+        os.close(fd)  # removed between the two: create another one
 
 
 def _write_all(fd: int, data: bytes, offset: int) -> None:

@@ -1,0 +1,207 @@
+"""The images of one service in a store."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import re
+import stat
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from cachetools import LRUCache
+
+from allenfs.errors import DamagedStoreError
+from allenfs.store import stored_file
+from allenfs.store.cache import DiskCache
+from allenfs.store.lru_index import disk_bytes
+from allenfs.store.stored_file import FOOTER_BYTES, Facts, Image, Known, OpenFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from allenfs.config import StoreSettings
+    from allenfs.model.images import ImageService
+    from allenfs.model.sheets import Request
+    from allenfs.store.directory import StoreDirectory
+    from allenfs.store.temp_file import TempFile
+
+# Verifying one again costs reading it to its end: 1 ms for 300 kB.
+_MAX_VERIFIED = 8192
+
+
+class ImageFiles(DiskCache):
+    """Images by request: each is compared with its checksum once by this process.
+
+    An image that cannot be kept stays in memory as long as it is open.
+    """
+
+    FOLDER = "images"
+    NAME = re.compile(r"[^/]+/(section|projection|atlas|sheet)/[1-9][0-9]*/[^/]+\.jpg")
+
+    def __init__(
+        self,
+        settings: StoreSettings,
+        directory: StoreDirectory | None = None,
+        *,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        super().__init__(settings, directory, clock_ns=clock_ns)
+        others_bytes = settings.records_bytes + self._journal.max_bytes + disk_bytes(1)
+        self.capacity_bytes = max(0, settings.capacity_bytes - others_bytes)
+        # inode, length and time of change when it was verified
+        self._verified: LRUCache[str, tuple[tuple[int, int, int], Facts]]
+        self._verified = LRUCache(_MAX_VERIFIED)
+        self._verified_lock = threading.Lock()
+        # As many as nodes (`tree.parse`): `stat` and `open` ask for the same ones.
+        self.name = functools.lru_cache(maxsize=4096)(self._name)
+
+    def _name(self, request: Request) -> str:
+        """Return the path of an image below ``images``."""
+        service, image_id, *rest = request.key.split("/")
+        return f"{self._service_name}/{service}/{image_id}/{'_'.join(rest)}"
+
+    def path(self, request: Request) -> str:
+        """Return the path of an image's file."""
+        return self._prefix + self.name(request)
+
+    def peek(self, request: Request) -> Known | None:
+        """Return size and time of a stored image, by one `stat`."""
+        found = self._look(request)
+        if found is None or found.st_size <= FOOTER_BYTES:
+            return None
+        return Known(found.st_size - FOOTER_BYTES, found.st_mtime_ns)
+
+    def is_known(self, request: Request) -> bool:
+        """Whether an image is stored, by `stat` only if this process did not know."""
+        return self.name(request) in self._index or self.peek(request) is not None
+
+    def find(self, request: Request, *, unread: bool = True) -> Image | None:
+        """Open a stored image.
+
+        Parameters
+        ----------
+        unread : bool
+            Whether to verify an image that this process has not verified yet, and to
+            remove a damaged one, with a warning. Otherwise both count as absent.
+        """
+        name = self.name(request)
+
+        def opened(file: OpenFile) -> Image | None:
+            facts = self._facts(name, file)
+            if facts is None and unread:
+                facts = self._check(name, file)
+            if facts is None:
+                return None
+            self._touch(name, file, facts.modified_ns)
+            return Image(file, facts)
+
+        return self._read(name, opened, remove=unread)
+
+    def facts(self, request: Request) -> Facts | None:
+        """Return what the footer of a stored image says, without reading the image.
+
+        None if the image is not stored or its footer is damaged.
+        """
+        name = self.name(request)
+        try:
+            file = self._open(name)
+            return self._facts(name, file) or stored_file.read_facts(file.fd, name)
+        except (OSError, DamagedStoreError):
+            return None
+
+    def add(
+        self, request: Request, temp_file: TempFile, modified_ns: int | None
+    ) -> Image:
+        """Store a checked download, and return its image, stored or not."""
+        name, now_ns = self.name(request), self._clock_ns()
+        modified_ns = temp_file.stamp(
+            now_ns, now_ns if modified_ns is None else modified_ns
+        )
+        image_hash = temp_file.sha256
+        facts = Facts(temp_file.size_bytes, image_hash.hexdigest(), modified_ns, now_ns)
+        try:
+            temp_file.append(stored_file.footer(name, facts, image_hash))
+            temp_file.stamp(now_ns, modified_ns)
+            file = OpenFile(temp_file.take_fd())
+            if self._commit(name, temp_file):
+                self._remember(name, file, facts)
+        finally:
+            temp_file.discard()
+        return Image(file, facts)
+
+    def evict(self, request: Request) -> int | None:
+        """Remove one image, damaged or not; a process that has it open can go on.
+
+        Returns
+        -------
+        int or None
+            Bytes of the image; None if it is not stored.
+
+        Raises
+        ------
+        OSError
+            It is still there; the store has logged why.
+        """
+        found = self._look(request)
+        return None if found is None else self._evict(self.name(request), found.st_size)
+
+    def evict_sheet(self, sha256: str) -> int | None:
+        """Remove the contact sheet with that checksum; as `evict`.
+
+        A mount does not say which images are on it, from which its name is made.
+        """
+        for name, _ in self._files(self._root / self._service_name / "sheet"):
+            with contextlib.suppress(FileNotFoundError, DamagedStoreError):
+                file = self._open(name)
+                if stored_file.read_facts(file.fd, name).sha256 == sha256:
+                    return self._evict(name, file.found.st_size)
+        return None
+
+    def used_ids(self, service: ImageService) -> list[int]:
+        """Return the ids of the stored images of one image service."""
+        try:
+            names = os.listdir(self._root / self._service_name / service.value)
+        except OSError:
+            return []
+        return [int(name) for name in names if name.isascii() and name.isdecimal()]
+
+    def _look(self, request: Request) -> os.stat_result | None:
+        try:
+            found = os.lstat(self.path(request))
+        except OSError:
+            return None
+        return found if stat.S_ISREG(found.st_mode) else None
+
+    def _evict(self, name: str, file_bytes: int) -> int:
+        if not self._remove(name):
+            raise OSError(errno.EBUSY, "it cannot be removed from the store")
+        return max(0, file_bytes - FOOTER_BYTES)
+
+    def _check(self, name: str, file: OpenFile) -> Facts:
+        facts = stored_file.verify(file.fd, name)
+        self._remember(name, file, facts)
+        return facts
+
+    def _facts(self, name: str, file: OpenFile) -> Facts | None:
+        """Return the facts of a file that was verified and has not changed since."""
+        with self._verified_lock:
+            signature, facts = self._verified.get(name, (None, None))
+        return facts if signature == _signature(file) else None
+
+    def _remember(self, name: str, file: OpenFile, facts: Facts) -> None:
+        with self._verified_lock:
+            self._verified[name] = _signature(file), facts
+
+    def _forget(self, name: str) -> None:
+        super()._forget(name)
+        with self._verified_lock:
+            self._verified.pop(name, None)
+
+
+def _signature(file: OpenFile) -> tuple[int, int, int]:
+    found = file.found
+    return found.st_ino, found.st_size, found.st_mtime_ns
