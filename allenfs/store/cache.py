@@ -126,10 +126,7 @@ class DiskCache(ABC):
     def sizes(self) -> dict[str, tuple[int, int]]:
         """Return the number of files and their bytes on disk, by service.
 
-        Raises
-        ------
-        OSError
-            A directory cannot be read.
+        Raises OSError if a directory cannot be read.
         """
         totals: dict[str, tuple[int, int]] = {}
         for name, use in self._usage():
@@ -139,13 +136,7 @@ class DiskCache(ABC):
         return totals
 
     def verify(self) -> tuple[int, int]:
-        """Read every file; remove the damaged ones.
-
-        Returns
-        -------
-        tuple of int
-            Number of files read, and of those that were damaged.
-        """
+        """Remove damaged files; return how many were read and how many were removed."""
         checked = damaged = 0
         for name, _ in self._files():
             try:
@@ -204,22 +195,24 @@ class DiskCache(ABC):
             if error.errno not in (errno.ELOOP, errno.ENXIO):  # a link, a socket
                 raise
             raise not_a_file from error
-        if not stat.S_ISREG(file.found.st_mode):
+        found = os.fstat(file.fd)
+        if not stat.S_ISREG(found.st_mode):
             raise not_a_file
-        if file.found.st_uid != os.geteuid():  # its checksum proves nothing
-            msg = f"stored file of user {file.found.st_uid}: {name}"
+        if found.st_uid != os.geteuid():  # its checksum proves nothing
+            msg = f"stored file of user {found.st_uid}: {name}"
             raise DamagedStoreError(msg)
         return file
 
-    def _touch(self, name: str, file: OpenFile, modified_ns: int) -> None:
+    def _touch(self, name: str, file: OpenFile, modified_ns: int | None = None) -> None:
         now_ns = self._clock_ns()
         with contextlib.suppress(OSError):  # a read-only store is still readable
-            os.utime(file.fd, ns=(now_ns, modified_ns))
+            times_ns = now_ns, now_ns if modified_ns is None else modified_ns
+            os.utime(file.fd, ns=times_ns)
         self._index.touch(name, now_ns // 1000)
 
     def _commit(self, name: str, temp_file: TempFile) -> bool:
         """Move a complete file to its name; return whether that worked."""
-        cost_bytes = disk_bytes(os.fstat(temp_file.fd).st_size)
+        cost_bytes = disk_bytes(os.fstat(temp_file.file.fd).st_size)
         if cost_bytes > self.capacity_bytes:
             log.info("larger than the whole store, not kept: %s", name)
             return False

@@ -62,12 +62,7 @@ class StoreDirectory:
         self._reported_s: dict[int | None, float] = {}
 
     def prepare(self) -> None:
-        """Make the directory, for its owner only.
-
-        Raises
-        ------
-        OSError
-        """
+        """Make the directory, for its owner only. Raises OSError."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.path.lexists(self.path / _TAG_NAME):
             if not any(self.path.iterdir()):
@@ -168,12 +163,7 @@ def _read_tag(directory: Path) -> str:
 
 
 def try_file(directory: Path, size_bytes: int) -> None:
-    """Do what storing an image of that size does, with an unnamed temporary file.
-
-    Raises
-    ------
-    OSError
-    """
+    """Do what storing such an image does, with an unnamed file; raises OSError."""
     with tempfile.TemporaryFile(dir=directory) as file:
         file.write(bytes(size_bytes))
         file.flush()
@@ -186,10 +176,7 @@ def try_file(directory: Path, size_bytes: int) -> None:
 def entries(directory: Path | os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:
     """Iterate over a directory; a missing one, a file or a link has no entries.
 
-    Raises
-    ------
-    OSError
-        It cannot be read.
+    Raises OSError if it cannot be read.
     """
     if directory.is_symlink():
         return  # leads out of the store

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 # Verifying one again costs reading it to its end: 1 ms for 300 kB.
 _MAX_VERIFIED = 8192
 
+# Inode, length and time of change.
+_Signature = tuple[int, int, int]
+
 
 class ImageFiles(DiskCache):
     """Images by request: each is compared with its checksum once by this process.
@@ -52,9 +55,7 @@ class ImageFiles(DiskCache):
         super().__init__(settings, directory, clock_ns=clock_ns)
         others_bytes = settings.records_bytes + self._journal.max_bytes + disk_bytes(1)
         self.capacity_bytes = max(0, settings.capacity_bytes - others_bytes)
-        # inode, length and time of change when it was verified
-        self._verified: LRUCache[str, tuple[tuple[int, int, int], Facts]]
-        self._verified = LRUCache(_MAX_VERIFIED)
+        self._verified = LRUCache[str, tuple[_Signature, Facts]](_MAX_VERIFIED)
         self._verified_lock = threading.Lock()
         # As many as nodes (`tree.parse`): `stat` and `open` ask for the same ones.
         self.name = functools.lru_cache(maxsize=4096)(self._name)
@@ -126,25 +127,17 @@ class ImageFiles(DiskCache):
         try:
             temp_file.append(stored_file.footer(name, facts, image_hash))
             temp_file.stamp(now_ns, modified_ns)
-            file = OpenFile(temp_file.take_fd())
             if self._commit(name, temp_file):
-                self._remember(name, file, facts)
+                self._remember(name, _signature(temp_file.file), facts)
         finally:
             temp_file.discard()
-        return Image(file, facts)
+        return Image(temp_file.file, facts)
 
     def evict(self, request: Request) -> int | None:
-        """Remove one image, damaged or not; a process that has it open can go on.
+        """Remove one image, damaged or not, and return its bytes; None if not stored.
 
-        Returns
-        -------
-        int or None
-            Bytes of the image; None if it is not stored.
-
-        Raises
-        ------
-        OSError
-            It is still there; the store has logged why.
+        A process that has it open can go on reading it. Raises OSError if it cannot be
+        removed; the store has logged why.
         """
         found = self._look(request)
         return None if found is None else self._evict(self.name(request), found.st_size)
@@ -158,7 +151,7 @@ class ImageFiles(DiskCache):
             with contextlib.suppress(FileNotFoundError, DamagedStoreError):
                 file = self._open(name)
                 if stored_file.read_facts(file.fd, name).sha256 == sha256:
-                    return self._evict(name, file.found.st_size)
+                    return self._evict(name, os.fstat(file.fd).st_size)
         return None
 
     def used_ids(self, service: ImageService) -> list[int]:
@@ -182,8 +175,9 @@ class ImageFiles(DiskCache):
         return max(0, file_bytes - FOOTER_BYTES)
 
     def _check(self, name: str, file: OpenFile) -> Facts:
+        signature = _signature(file)
         facts = stored_file.verify(file.fd, name)
-        self._remember(name, file, facts)
+        self._remember(name, signature, facts)
         return facts
 
     def _facts(self, name: str, file: OpenFile) -> Facts | None:
@@ -192,9 +186,9 @@ class ImageFiles(DiskCache):
             signature, facts = self._verified.get(name, (None, None))
         return facts if signature == _signature(file) else None
 
-    def _remember(self, name: str, file: OpenFile, facts: Facts) -> None:
+    def _remember(self, name: str, signature: _Signature, facts: Facts) -> None:
         with self._verified_lock:
-            self._verified[name] = _signature(file), facts
+            self._verified[name] = signature, facts
 
     def _forget(self, name: str) -> None:
         super()._forget(name)
@@ -202,6 +196,6 @@ class ImageFiles(DiskCache):
             self._verified.pop(name, None)
 
 
-def _signature(file: OpenFile) -> tuple[int, int, int]:
-    found = file.found
+def _signature(file: OpenFile) -> _Signature:
+    found = os.fstat(file.fd)
     return found.st_ino, found.st_size, found.st_mtime_ns

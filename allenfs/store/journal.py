@@ -12,11 +12,11 @@ import errno
 import os
 import re
 import stat
-import weakref
 from typing import TYPE_CHECKING
 
+from allenfs.store.stored_file import OpenFile
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 _LINE = re.compile(r"\+([0-9]+) (\S+)|-(\S+)")
@@ -45,8 +45,7 @@ class Journal:
         self._path = directory / "journal"
         share_bytes = capacity_bytes // _SHARE
         self.max_bytes = min(max(share_bytes, _MIN_BYTES), _MAX_BYTES)
-        self._fd: int | None = None
-        self._close: Callable[[], object] = lambda: None
+        self._file: OpenFile | None = None
         self._offset = 0
 
     def skip_to_end(self) -> None:
@@ -59,9 +58,9 @@ class Journal:
         None if changes were missed, because the journal was replaced: list the stored
         files again.
         """
-        if self._fd is None or not self._is_current(self._fd):
+        if self._file is None or not self._is_current(self._file.fd):
             return None
-        with open(self._fd, "rb", closefd=False) as file:
+        with open(self._file.fd, "rb", closefd=False) as file:
             file.seek(self._offset)
             data = file.read()
         self._offset += len(data)
@@ -78,7 +77,7 @@ class Journal:
 
         Call `news` first: what was appended before this line would be skipped.
         """
-        fd = self._open() if self._fd is None else self._fd
+        fd = self._open() if self._file is None else self._file.fd
         change = f"-{name}" if size_bytes is None else f"+{size_bytes} {name}"
         # between newlines: a line cut off by a full disk spoils no other
         line = f"\n{change}\n".encode()
@@ -96,18 +95,14 @@ class Journal:
         return self._open()
 
     def _open(self) -> int:
-        self._close()
-        self._fd = None
-        fd = os.open(self._path, _FLAGS | os.O_APPEND, 0o600)
-        closing = weakref.finalize(self, os.close, fd)
-        closing.atexit = False  # changes may be appended until the process ends
-        self._close = closing
-        found = os.fstat(fd)
+        self._file = None
+        file = OpenFile(os.open(self._path, _FLAGS | os.O_APPEND, 0o600))
+        found = os.fstat(file.fd)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
             # appending to a hard link would write to a file outside the store
             raise OSError(errno.EINVAL, "not a file of the store", str(self._path))
-        self._fd, self._offset = fd, 0
-        return fd
+        self._file, self._offset = file, 0
+        return file.fd
 
     def _is_current(self, fd: int) -> bool:
         try:

@@ -70,7 +70,7 @@ class RecordFiles(DiskCache):
 
         def read(file: OpenFile) -> Kept:
             kept = self._check(name, file)
-            self._touch(name, file, file.found.st_mtime_ns)
+            self._touch(name, file)
             return kept
 
         return self._read(name, read)

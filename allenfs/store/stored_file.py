@@ -60,17 +60,14 @@ class OpenFile:
     Separate from `Image`: while `__del__` runs, a weak reference still returns the
     object, and another reader would get an image whose descriptor is closed.
 
-    Attributes
-    ----------
-    found : stat_result
-        The file as it was opened.
+    Not closed before the process ends: its threads would write to whichever file gets
+    the number next.
     """
 
-    __slots__ = ("fd", "found")
+    __slots__ = ("fd",)
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self.found = os.fstat(fd)
 
     def __del__(self) -> None:
         os.close(self.fd)

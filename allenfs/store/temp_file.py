@@ -6,10 +6,10 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import weakref
 from typing import TYPE_CHECKING
 
 from allenfs.errors import DamagedStoreError, ExhaustedError
+from allenfs.store.stored_file import OpenFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +71,8 @@ class TempFile:
 
     Attributes
     ----------
+    file : OpenFile
+        Where the bytes are.
     path : Path or None
         The file; None while the bytes are in memory. It is locked (``flock``) while it
         is open: an unlocked one was left behind by a killed process.
@@ -87,11 +89,10 @@ class TempFile:
         self.sha256 = hashlib.sha256()
         self._report = report
         try:
-            self.fd = self._open_memory() if path is None else _open_locked(path)
+            self.file = self._open_memory() if path is None else _open_locked(path)
         except OSError as error:
             report(error)
-            self.fd = self._open_memory()
-        self._close = _closing(self, self.fd)
+            self.file = self._open_memory()
 
     def restart(self) -> None:
         """Drop what was written."""
@@ -99,7 +100,7 @@ class TempFile:
         self.promised_bytes = None
         self.sha256 = hashlib.sha256()
         try:
-            os.ftruncate(self.fd, 0)
+            os.ftruncate(self.file.fd, 0)
         except OSError as error:
             self._move_to_memory(error)
 
@@ -116,7 +117,7 @@ class TempFile:
     def append(self, chunk: bytes) -> None:
         """Write `chunk` after the content without counting it: for the footer."""
         try:
-            _write_all(self.fd, chunk, self.size_bytes)
+            _write_all(self.file.fd, chunk, self.size_bytes)
         except OSError as error:
             self._move_to_memory(error)
             self._write_to_memory(chunk, self.size_bytes)
@@ -129,35 +130,30 @@ class TempFile:
         """
         modified_ns -= modified_ns % 10**9
         with contextlib.suppress(OSError):
-            os.utime(self.fd, ns=(used_ns, modified_ns))
-            modified_ns = os.fstat(self.fd).st_mtime_ns
+            os.utime(self.file.fd, ns=(used_ns, modified_ns))
+            modified_ns = os.fstat(self.file.fd).st_mtime_ns
         return modified_ns
 
     def view(self) -> FileView:
         """Return everything that was written, without reading it into memory."""
-        return FileView(self.fd, self.size_bytes)
-
-    def take_fd(self) -> int:
-        """Hand over the open descriptor: this object no longer closes it."""
-        self._close.detach()
-        return self.fd
+        return FileView(self.file.fd, self.size_bytes)
 
     def close(self) -> None:
-        """Remove the file and close the descriptor, unless it was handed over."""
+        """Remove the file, and close it unless another object refers to it."""
         self.discard()
-        self._close()
+        del self.file
 
     def discard(self) -> None:
-        """Remove the file; the descriptor stays readable."""
+        """Remove the file; it stays open."""
         if self.path is not None:
             with contextlib.suppress(OSError):
                 self.path.unlink()
             self.path = None
 
-    def _open_memory(self) -> int:
+    def _open_memory(self) -> OpenFile:
         self.path = None
         try:
-            return os.memfd_create("allenfs-image")
+            return OpenFile(os.memfd_create("allenfs-image"))
         except OSError as error:
             msg = f"no place for a download: {error}"
             raise ExhaustedError(msg) from error
@@ -165,9 +161,8 @@ class TempFile:
     def _move_to_memory(self, error: OSError) -> None:
         self._report(error)
         self.discard()
-        written, close_old = self.view(), self._close
-        self.fd = self._open_memory()
-        self._close = _closing(self, self.fd)
+        written, old = self.view(), self.file  # which stays open until the end
+        self.file = self._open_memory()
         copied_bytes = 0
         while copied_bytes < self.size_bytes:
             chunk = written[copied_bytes : copied_bytes + _WINDOW_BYTES]
@@ -176,41 +171,29 @@ class TempFile:
                 raise DamagedStoreError(msg)
             self._write_to_memory(chunk, copied_bytes)
             copied_bytes += len(chunk)
-        close_old()
+        del old
 
     def _write_to_memory(self, chunk: bytes, offset: int) -> None:
         try:
-            _write_all(self.fd, chunk, offset)
+            _write_all(self.file.fd, chunk, offset)
         except OSError as error:
             msg = f"no place for a download: {error}"
             raise ExhaustedError(msg) from error
 
 
-def _closing(owner: TempFile, fd: int) -> weakref.finalize[[int], TempFile]:
-    """Close a descriptor with its owner, but not when the process ends.
-
-    Downloads run until then; they would write to the next file with that number.
-    """
-    closing = weakref.finalize(owner, os.close, fd)
-    closing.atexit = False
-    return closing
-
-
-def _open_locked(path: Path) -> int:
+def _open_locked(path: Path) -> OpenFile:
     """Create a file and lock it, before another process removes it as left behind."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOATIME
     while True:
-        fd = os.open(path, flags, 0o600)
+        file = OpenFile(os.open(path, flags, 0o600))
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            if os.fstat(fd).st_nlink:
-                return fd
+            fcntl.flock(file.fd, fcntl.LOCK_EX)
         except BaseException:
-            os.close(fd)
             with contextlib.suppress(OSError):
                 path.unlink()
             raise
-        os.close(fd)  # removed between the two: create another one
+        if os.fstat(file.fd).st_nlink:  # else removed between the two
+            return file
 
 
 def _write_all(fd: int, data: bytes, offset: int) -> None:

@@ -225,6 +225,7 @@ def test_an_image_that_is_being_closed_is_given_to_nobody(
 ) -> None:
     """Who looks it up while its file is closed must open it anew."""
     image = put(store_at(tmp_path), 1, DATA)
+    gc.collect()
     live = weakref.WeakValueDictionary({1: image})
     given = []
     close = os.close

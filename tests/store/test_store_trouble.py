@@ -327,8 +327,8 @@ import atexit, os, sys
 from pathlib import Path
 
 def look():  # registered first: it runs after all others
-    os.write(temp_file.fd, b"still open")
-    os.fstat(journal._fd)
+    os.write(temp_file.file.fd, b"still open")
+    os.fstat(journal._file.fd)
     print("open")
 
 atexit.register(look)
