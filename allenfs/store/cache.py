@@ -273,7 +273,6 @@ class DiskCache(ABC):
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
         self._directory.prepare()
-        make_private(self._root)
         with self._directory.lock.hold():
             yield
 

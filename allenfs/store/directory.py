@@ -62,7 +62,7 @@ class StoreDirectory:
         self._reported_s: dict[int | None, float] = {}
 
     def prepare(self) -> None:
-        """Make the directory, for its owner only. Raises OSError."""
+        """Make the directories, for their owner only. Raises OSError."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.path.lexists(self.path / _TAG_NAME):
             if not any(self.path.iterdir()):
@@ -76,7 +76,8 @@ class StoreDirectory:
             ):
                 tag.write(_CACHE_TAG)
         require_private(self.path)
-        make_private(self.incoming)
+        for directory in (self.path / "images", self.incoming):
+            make_private(directory)
 
     def temp_file(self, *, in_memory: bool = False) -> TempFile:
         """Return a place for the bytes of a download: memory if the disk fails."""

@@ -21,6 +21,7 @@ from allenfs.store.directory import (
 )
 from allenfs.store.image_files import ImageFiles
 from allenfs.store.record_files import RecordFiles
+from allenfs.store.trust import require_private
 from allenfs.text import size
 
 if TYPE_CHECKING:
