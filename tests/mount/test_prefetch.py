@@ -671,17 +671,22 @@ def test_a_wrong_command_line_ends_with_2(arguments: tuple[str, ...]) -> None:
     assert done.stdout == ""
 
 
-def test_a_store_that_leads_elsewhere_is_refused(
+def test_a_store_that_leads_elsewhere_gets_nothing_and_recovers(
     tmp_path: Path, service: SampleService, without: Without
 ) -> None:
     said(without(UNLISTED), 0)
-    (without.store / "incoming").rmdir()
-    (without.store / "incoming").symlink_to(tmp_path)
+    incoming, elsewhere = without.store / "incoming", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    incoming.rmdir()
+    incoming.symlink_to(elsewhere)
     service.reset_counters()
-    for task in ([], ["--check"], ["--evict"]):
-        line = fails(1, "prefetch", *without.flags, *task, *many(20))
-        assert str(without.store) in line
+    lines = said(without(*many(20)), 1)
+    why = f"Not a directory: {incoming}"
+    assert f"given up: the store cannot be written: {why}" in lines
     assert service.image_requests == 0
+    assert list(elsewhere.iterdir()) == []
+    incoming.unlink()
+    said(without(*many(20)), 0)
 
 
 def test_a_store_that_keeps_nothing_is_said_once_and_ends_it(
