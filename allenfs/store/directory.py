@@ -132,7 +132,7 @@ class StoreDirectory:
         last_s = self._reported_s.get(error.errno)
         if self._error is None and (last_s is None or now_s - last_s >= _QUIET_S):
             log.warning("trouble with the store %s: %s", self.path, error)
-        self._error = error
+        self._error = error.with_traceback(None)  # which would keep files open
         self._reported_s[error.errno] = now_s
 
     def recovered(self) -> None:

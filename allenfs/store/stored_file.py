@@ -105,20 +105,17 @@ class Image:
 def footer(name: str, facts: Facts, image_hash: hashlib._Hash) -> bytes:
     """Return the footer of an image whose bytes went through `image_hash`.
 
-    It depends on the file's `name`: a file moved to another name does not pass for
-    that image.
+    It depends on `name`: a file moved to another name does not pass for that image.
     """
-    text = json.dumps(
-        {
-            "allenfs": _FORMAT,
-            "name": _digest_of_name(name),
-            "size": facts.size_bytes,
-            "sha256": facts.sha256,
-            "modified_ns": facts.modified_ns,
-            "fetched_ns": facts.fetched_ns,
-        },
-        separators=(",", ":"),
-    )
+    fields = {
+        "allenfs": _FORMAT,
+        "name": _digest_of_name(name),
+        "size": facts.size_bytes,
+        "sha256": facts.sha256,
+        "modified_ns": facts.modified_ns,
+        "fetched_ns": facts.fetched_ns,
+    }
+    text = json.dumps(fields, separators=(",", ":"))
     facts_line = b"\n" + text.encode().ljust(_FACTS_BYTES - 2) + b"\n"
     whole_hash = image_hash.copy()
     whole_hash.update(facts_line)
@@ -137,12 +134,8 @@ def read_facts(fd: int, name: str) -> Facts:
     try:
         line = os.pread(fd, _FACTS_BYTES, max(0, length - FOOTER_BYTES))
         fields = json.loads(line)
-        facts = Facts(
-            int(fields["size"]),
-            str(fields["sha256"]),
-            int(fields["modified_ns"]),
-            int(fields["fetched_ns"]),
-        )
+        times_ns = int(fields["modified_ns"]), int(fields["fetched_ns"])
+        facts = Facts(int(fields["size"]), str(fields["sha256"]), *times_ns)
         is_right = (
             fields["allenfs"] == _FORMAT
             and fields["name"] == _digest_of_name(name)
@@ -167,23 +160,17 @@ def verify(fd: int, name: str) -> Facts:
         It is not what was stored.
     """
     facts = read_facts(fd, name)
-    running = hashlib.sha256()
-    offset = 0
+    file_hash, hashed_bytes = hashlib.sha256(), facts.size_bytes + _FACTS_BYTES
     try:
-        while offset < facts.size_bytes:
-            size = min(_CHUNK_BYTES, facts.size_bytes - offset)
-            chunk = os.pread(fd, size, offset)
-            if not chunk:
-                break
-            running.update(chunk)
-            offset += len(chunk)
-        is_same = running.hexdigest() == facts.sha256
-        running.update(os.pread(fd, _FACTS_BYTES, offset))
-        file_digest = os.pread(fd, 64, offset + _FACTS_BYTES)
+        with open(fd, "rb", closefd=False) as file:
+            file.seek(0)
+            for start in range(0, hashed_bytes, _CHUNK_BYTES):
+                file_hash.update(file.read(min(_CHUNK_BYTES, hashed_bytes - start)))
+            is_whole = file.read() == file_hash.hexdigest().encode()
     except OSError as error:
         msg = f"stored file cannot be read: {name}: {error}"
         raise DamagedStoreError(msg) from error
-    if not is_same or running.hexdigest().encode() != file_digest:
+    if not is_whole:
         msg = f"stored file is damaged: {name}"
         raise DamagedStoreError(msg)
     return facts
