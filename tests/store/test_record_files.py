@@ -21,7 +21,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from record_process import KEYS, answer_of
-from store_helpers import warnings_in
+from store_helpers import put, store_at, warnings_in
 from test_store_trouble import as_root, read_only
 
 from allenfs.config import StoreSettings
@@ -329,6 +329,19 @@ def test_the_share_holds_when_two_keep_in_turn(tmp_path: Path) -> None:
         used_at(tmp_path, key, 1000 + number)
     kept = sorted(map(int, caches[0].names("dataset")))
     assert kept == list(range(13, 19))
+
+
+def test_images_and_records_of_other_processes_are_counted_apart(
+    tmp_path: Path,
+) -> None:
+    images, records = store_at(tmp_path, 2**24), records_at(tmp_path)
+    for cache in (images, records):
+        cache.load()
+    put(store_at(tmp_path, 2**24), 1, b"bytes")
+    records_at(tmp_path).put(KEY, KEPT)
+    for cache in (images, records):
+        cache.catch_up()
+        assert (cache.count, cache.used_bytes) == (1, PAGE)
 
 
 def test_an_answer_larger_than_the_share_drives_nothing_out(tmp_path: Path) -> None:
