@@ -73,6 +73,9 @@ class StoreChecks:
                 return fail(f"{place} is not a directory", _ELSEWHERE)
             if place != directory:
                 return ok(f"{directory}, not created yet")
+            for part in (directory / "images", directory / "incoming"):
+                if os.path.lexists(part):
+                    require_private(part)
             sizes = ImageFiles(settings).sizes()
             used = size(self._used_bytes(sizes))
         except OSError as error:
