@@ -6,8 +6,8 @@ import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from allenfs.catalog.quick_lookup import Glance
-from allenfs.catalog.repository import Archive
+from allenfs.catalog.quick_lookup import QuickLookup
+from allenfs.catalog.repository import Repository
 from allenfs.catalog.resolver import Catalog
 from allenfs.errors import AllenFSError
 from allenfs.fetch.contact_sheet import SheetMaker
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class Assembly:
     """What a mount serves from, and a command works with where nothing is mounted."""
 
     store: ImageFiles
@@ -49,7 +49,7 @@ def assemble(
     *,
     readahead_images: int = 0,
     mounted: Mounted | None = None,
-) -> House:
+) -> Assembly:
     """Build the object graph: reads certificates and passwords, makes no requests.
 
     Only a mount has files about itself (`.allenfs`).
@@ -79,15 +79,17 @@ def assemble(
         sheets=SheetMaker(service_settings),
     )
     records = RecordFiles(store_settings, store_directory)
-    archive = Archive(service, records, service_settings, slots, told=activity.failed)
-    catalog = Catalog(archive, Glance(archive, slots))
+    repository = Repository(
+        service, records, service_settings, slots, told=activity.failed
+    )
+    catalog = Catalog(repository, QuickLookup(repository, slots))
     readahead = ReadAhead(
         fetcher,
         catalog.series,
         slots,
         max_window=readahead_images,
         capacity_bytes=store.capacity_bytes,
-        is_out_of_reach=archive.is_out_of_reach,
+        is_out_of_reach=repository.is_out_of_reach,
     )
     own_files = None
     if mounted is not None:
@@ -110,7 +112,7 @@ def assemble(
     attributes = ExtendedAttributes(
         filesystem, fetcher, catalog, api_url=service_settings.api_url
     )
-    return House(store, fetcher, filesystem, attributes, store_directory)
+    return Assembly(store, fetcher, filesystem, attributes, store_directory)
 
 
 if TYPE_CHECKING:

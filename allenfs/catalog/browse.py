@@ -30,7 +30,7 @@ from allenfs.text import path_name, readable_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from allenfs.catalog.repository import Archive
+    from allenfs.catalog.repository import Repository
     from allenfs.model.records import DataSetIds
 
 # Ten times as many as exist.
@@ -52,8 +52,8 @@ class Browser:
         Those named by a list, which therefore exist without a query for each.
     """
 
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
         self.data_set_ids: set[int] = set()
 
     def resolve(self, node: BrowseNode, interrupted: Callable[[], bool]) -> Entry:
@@ -108,7 +108,7 @@ class Browser:
                 return _path_names(data_sets.by_plane)
             case GenesDirectory(product):
                 question = lists.genes(product)
-                acronyms = self._archive.get(question, interrupted).record.ids
+                acronyms = self._repository.get(question, interrupted).record.ids
                 return _path_names(filter(is_askable, acronyms))
             case GeneDirectory(product, acronym):
                 return _path_names(self._planes(product, acronym, interrupted))
@@ -131,7 +131,7 @@ class Browser:
 
     def atlas_ids(self, interrupted: Callable[[], bool]) -> list[int]:
         """Return the ids of all atlases."""
-        held = self._archive.get(lists.atlases(), interrupted)
+        held = self._repository.get(lists.atlases(), interrupted)
         return list(held.record.by_id)
 
     def _data_set_link(
@@ -144,7 +144,7 @@ class Browser:
         return Link(f"{_UP[type(link.directory)]}dataset/{link.data_set_id}")
 
     def _atlas_names(self, interrupted: Callable[[], bool]) -> dict[str, int]:
-        held = self._archive.get(lists.atlases(), interrupted)
+        held = self._repository.get(lists.atlases(), interrupted)
         named: dict[str, int] = {}
         for atlas_id, title in held.record.by_id.items():
             name = readable_name(title)
@@ -154,19 +154,19 @@ class Browser:
         return named
 
     def _products(self, interrupted: Callable[[], bool]) -> dict[str, int]:
-        return self._archive.get(lists.products(), interrupted).record.ids
+        return self._repository.get(lists.products(), interrupted).record.ids
 
     def _has_genes(self, product: str, interrupted: Callable[[], bool]) -> bool:
-        if self._archive.stock.fresh(lists.genes(product)) is not None:
+        if self._repository.cache.fresh(lists.genes(product)) is not None:
             return True  # an empty list too: it is suspect, and no proof of no genes
-        held = self._archive.get(lists.has_genes(product), interrupted)
+        held = self._repository.get(lists.has_genes(product), interrupted)
         return bool(held.record)
 
     def _has_gene(
         self, product: str, acronym: str, interrupted: Callable[[], bool]
     ) -> bool:
         # `ls -l` looks up every name of the list it has just read
-        listed = self._archive.stock.fresh(lists.genes(product))
+        listed = self._repository.cache.fresh(lists.genes(product))
         if listed is not None:
             is_listed = acronym in listed.record.ids
             if is_listed or not listed.is_suspect:
@@ -175,13 +175,13 @@ class Browser:
             return True
         # it has no data sets, or all of them failed
         gene = lists.has_gene(product, acronym)
-        return acronym in self._archive.get(gene, interrupted).record
+        return acronym in self._repository.get(gene, interrupted).record
 
     def _planes(
         self, product: str, acronym: str, interrupted: Callable[[], bool]
     ) -> dict[str, tuple[int, ...]]:
         question = lists.gene_data_sets(product, acronym)
-        return self._archive.get(question, interrupted).record
+        return self._repository.get(question, interrupted).record
 
     def _product_data_sets(
         self, product: str, interrupted: Callable[[], bool]
@@ -189,7 +189,7 @@ class Browser:
         if product not in self._products(interrupted):
             return _deny(product)  # an unknown product is no warning in the log
         question = lists.product_data_sets(product)
-        return self._archive.get(question, interrupted).record
+        return self._repository.get(question, interrupted).record
 
     def _data_sets(
         self, directory: DataSetLinksDirectory, interrupted: Callable[[], bool]

@@ -12,12 +12,12 @@ from allenfs.model.nodes import Subject
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from allenfs.catalog.repository import Archive
+    from allenfs.catalog.repository import Repository
     from allenfs.model.records import Row
 
 
 def document(
-    archive: Archive,
+    repository: Repository,
     subject: Subject,
     subject_id: int,
     interrupted: Callable[[], bool],
@@ -36,24 +36,24 @@ def document(
         The query failed.
     """
     if subject is Subject.SECTION:
-        section = archive.existing(queries.section(subject_id), interrupted)
+        section = repository.existing(queries.section(subject_id), interrupted)
         row, fetched_ns = section.record.record, section.fetched_ns
         if section.record.data_set_id is None:
             return _written(row, {}, fetched_ns)
         question = queries.data_set(section.record.data_set_id)
-        data_set = archive.get(question, interrupted)
+        data_set = repository.get(question, interrupted)
         experiment = data_set.record.record if data_set.record else {}
         return _written(row, experiment, max(fetched_ns, data_set.fetched_ns))
     if subject is Subject.DATA_SET:
-        own = archive.existing(queries.data_set(subject_id), interrupted)
+        own = repository.existing(queries.data_set(subject_id), interrupted)
         row = own.record.record
         return _written(row, row, own.fetched_ns)
     if subject is Subject.PLATE:
-        plate = archive.existing(queries.plate(subject_id), interrupted)
+        plate = repository.existing(queries.plate(subject_id), interrupted)
         row = plate.record.record
         experiment = records.first_row(row.get("atlas_data_set"))
         return _written(row, experiment, plate.fetched_ns)
-    atlas = archive.existing(queries.atlas(subject_id), interrupted)
+    atlas = repository.existing(queries.atlas(subject_id), interrupted)
     row = atlas.record.record
     experiment = records.first_row(row.get("atlas_data_sets"))
     treatments = {"treatments": list(atlas.record.treatments)}

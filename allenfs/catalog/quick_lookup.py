@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from allenfs.catalog.queries import Question
     from allenfs.catalog.record_cache import Held
-    from allenfs.catalog.repository import Archive
+    from allenfs.catalog.repository import Repository
     from allenfs.service.slots import Slots
 
 _Record = TypeVar("_Record")
@@ -32,7 +32,7 @@ _PATIENCE_S = 5.0
 _DIRECTORIES, _AN_HOUR_S = 300, 3600.0
 
 
-class Glance:
+class QuickLookup:
     """Looks up optional records. Safe to use from many threads.
 
     Queries the service only if it is idle, waits 5 s at most, queries for at most 300
@@ -40,19 +40,19 @@ class Glance:
 
     Parameters
     ----------
-    archive : Archive
+    repository : Repository
     slots : Slots
         Whether the service is idle.
     """
 
     def __init__(
         self,
-        archive: Archive,
+        repository: Repository,
         slots: Slots,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._archive = archive
+        self._repository = repository
         self._slots = slots
         self._clock = clock
         self._lock = threading.Lock()
@@ -77,9 +77,9 @@ class Glance:
         ------
         InterruptedWaitError
         """
-        stock = self._archive.stock
-        held = stock.any(question)
-        if (held is None or not stock.is_fresh(held)) and self._may_ask(image_id):
+        cache = self._repository.cache
+        held = cache.any(question)
+        if (held is None or not cache.is_fresh(held)) and self._may_ask(image_id):
             held = self._asked_in_time(question, interrupted) or held
         return None if held is None else held.record
 
@@ -88,19 +88,19 @@ class Glance:
     ) -> Held[_Record] | None:
         patience = Patience(_PATIENCE_S, self._clock)
         try:
-            return self._archive.get(
+            return self._repository.get(
                 question, lambda: interrupted() or patience.is_over()
             )
         except InterruptedWaitError:
             if interrupted():
                 raise
-            self._archive.set_out_of_reach()
+            self._repository.set_out_of_reach()
         except (ServiceError, ProcessLimitError):
             pass  # the listing omits it
         return None
 
     def _may_ask(self, image_id: int) -> bool:
-        if self._archive.is_out_of_reach() or not self._slots.is_one_free:
+        if self._repository.is_out_of_reach() or not self._slots.is_one_free:
             return False
         with self._lock:
             if image_id not in self._asked and len(self._asked) >= _DIRECTORIES:

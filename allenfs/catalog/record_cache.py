@@ -67,7 +67,7 @@ class Held(Generic[_Record]):
     is_suspect: bool = False
 
 
-class Stock:
+class RecordCache:
     """Records by question. Safe to use from many threads.
 
     Parameters

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cachetools import TTLCache
 
-from allenfs.catalog.record_cache import Held, Stock, shown
+from allenfs.catalog.record_cache import Held, RecordCache, shown
 from allenfs.errors import (
     BusyError,
     InterruptedWaitError,
@@ -63,7 +63,7 @@ def _nobody(_what: str, _error: ServiceError) -> None:
     pass
 
 
-class Archive:
+class Repository:
     """Answers from memory, from the store, or from the service. Thread-safe.
 
     An answer older than its time to live is requested again, and remains in use while
@@ -82,7 +82,7 @@ class Archive:
 
     Attributes
     ----------
-    stock : Stock
+    cache : RecordCache
         The cached records.
     """
 
@@ -97,7 +97,7 @@ class Archive:
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self.stock = Stock(shelf, settings, clock=clock, clock_ns=clock_ns)
+        self.cache = RecordCache(shelf, settings, clock=clock, clock_ns=clock_ns)
         self._settings = settings
         self._told = told
         self._clock = clock
@@ -124,13 +124,13 @@ class Archive:
         InterruptedWaitError
             `interrupted` returned true. The query goes on.
         """
-        held = self.stock.any(question)
+        held = self.cache.any(question)
         if held is None:
             self._raise_remembered(question.key)
             held = self._asked_in_time(question, question.patience_s, interrupted)
             if held is None:
                 raise self._out_of_patience(question)
-        elif not self.stock.is_fresh(held):
+        elif not self.cache.is_fresh(held):
             held = self._news(question, interrupted) or self._extended(question, held)
         return held
 
@@ -204,7 +204,7 @@ class Archive:
         self, question: Question[_Record], held: Held[_Record]
     ) -> Held[_Record]:
         # prefer an answer that arrived in the meantime
-        return self.stock.fresh(question) or self.stock.hold(
+        return self.cache.fresh(question) or self.cache.hold(
             question, held, self._settings.failure_memory_s
         )
 
@@ -218,7 +218,7 @@ class Archive:
 
     def _asked(self, question: Question[_Record]) -> Held[_Record]:
         # It may have been answered, or have failed, since the caller's check.
-        held = self.stock.fresh(question)
+        held = self.cache.fresh(question)
         if held is not None:
             return held
         self._raise_remembered(question.key)
@@ -231,8 +231,8 @@ class Archive:
         else:
             self._out_of_reach_until_s = -1.0
             self._last_failure = None
-            return self.stock.keep(question, answer, cut=pages.cut)
-        has_older = self.stock.any(question) is not None
+            return self.cache.keep(question, answer, cut=pages.cut)
+        has_older = self.cache.any(question) is not None
         self._failed(question.key, failure, has_older=has_older)
         raise failure
 

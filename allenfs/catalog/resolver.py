@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from allenfs.catalog.queries import Question
-    from allenfs.catalog.quick_lookup import Glance
+    from allenfs.catalog.quick_lookup import QuickLookup
     from allenfs.catalog.record_cache import Held
-    from allenfs.catalog.repository import Archive
+    from allenfs.catalog.repository import Repository
     from allenfs.model.images import ImageRequest
     from allenfs.model.records import Collection, Plate, SectionImage, SectionRecord
 
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
 class Catalog:
     """Resolves nodes by the service's records. Safe to use from many threads."""
 
-    def __init__(self, archive: Archive, glance: Glance) -> None:
-        self._archive = archive
-        self._glance = glance
-        self._browser = Browser(archive)
+    def __init__(self, repository: Repository, quick_lookup: QuickLookup) -> None:
+        self._repository = repository
+        self._quick_lookup = quick_lookup
+        self._browser = Browser(repository)
 
     def resolve(
         self,
@@ -78,10 +78,10 @@ class Catalog:
             case DataSetsDirectory():
                 return Folder()
             case InfoFile(subject, subject_id):
-                return info.document(self._archive, subject, subject_id, interrupted)
+                return info.document(self._repository, subject, subject_id, interrupted)
             case SectionsFile(data_set_id):
                 question = queries.data_set(data_set_id)
-                held = self._archive.existing(question, interrupted)
+                held = self._repository.existing(question, interrupted)
                 return Document(documents.sections(held.record), held.fetched_ns)
             case SectionLink(image_id, name):
                 return self._link(image_id, name, interrupted)
@@ -97,7 +97,7 @@ class Catalog:
         """Return the names in a directory; raises as `resolve` does."""
         match node:
             case DataSetsDirectory():
-                known = filter(str.isdecimal, self._archive.stock.names("dataset"))
+                known = filter(str.isdecimal, self._repository.cache.names("dataset"))
                 return sorted(known, key=int)
             case CollectionDirectory():
                 return self._collection_names(node, interrupted)
@@ -108,7 +108,7 @@ class Catalog:
 
     def series(self, directory: CollectionDirectory) -> tuple[ImageRequest, ...]:
         """Return the images that a directory lists, if its record is cached."""
-        held = self._archive.stock.any(_question(directory))
+        held = self._repository.cache.any(_question(directory))
         collection: Collection | None = held.record if held else None
         if collection is None:
             return ()
@@ -132,13 +132,15 @@ class Catalog:
         if node.request.service is ImageService.ATLAS:
             return tree.listing(node, []) + self._plate_names(node, interrupted)
         image_id = node.request.image_id
-        section = self._glance.at(queries.section(image_id), image_id, interrupted)
+        section = self._quick_lookup.at(
+            queries.section(image_id), image_id, interrupted
+        )
         if section is None:
             return tree.listing(node, [])
         data_set: Collection | None = None
         if section.data_set_id is not None:
             question = queries.data_set(section.data_set_id)
-            data_set = self._glance.at(question, image_id, interrupted)
+            data_set = self._quick_lookup.at(question, image_id, interrupted)
         shown = views.applicable([section.image], data_set)
         names = tree.listing(node, [], shown)
         if (
@@ -151,14 +153,14 @@ class Catalog:
             names.append(tree.DATA_SET_LINK)
         if data_set is not None and data_set.equalization is not None:
             names.append(tree.EQUALIZED)
-        nissl = self._glance.at(queries.nissl(image_id), image_id, interrupted)
+        nissl = self._quick_lookup.at(queries.nissl(image_id), image_id, interrupted)
         if nissl is not None and nissl.image_id is not None:
             names.append(tree.NISSL_LINK)
         return names
 
     def last_failure(self) -> str | None:
         """Why the last query failed; None if it succeeded."""
-        return self._archive.last_failure()
+        return self._repository.last_failure()
 
     def _plate_names(
         self,
@@ -169,11 +171,11 @@ class Catalog:
         request = node.request
         question = queries.plate(request.image_id)
         if isinstance(node, ImageDirectory):
-            seen = self._glance.at(question, request.image_id, interrupted)
+            seen = self._quick_lookup.at(question, request.image_id, interrupted)
             return [] if seen is None else [tree.INFO_FILE]
         if not request.annotated:
             return []
-        plate = self._archive.get(question, interrupted).record
+        plate = self._repository.get(question, interrupted).record
         if plate is None or not plate.image.annotated:
             return []
         return [f"atlas{atlas_id}.jpg" for atlas_id in plate.atlas_ids]
@@ -182,9 +184,9 @@ class Catalog:
         """Return width and height of an image, if its record is cached."""
         held: Held[Plate | None] | Held[SectionRecord | None] | None
         if request.service is ImageService.ATLAS:
-            held = self._archive.stock.fresh(queries.plate(request.image_id))
+            held = self._repository.cache.fresh(queries.plate(request.image_id))
         else:
-            held = self._archive.stock.fresh(queries.section(request.image_id))
+            held = self._repository.cache.fresh(queries.section(request.image_id))
         return _full_px(held.record.image) if held and held.record else None
 
     def _completed(
@@ -204,10 +206,10 @@ class Catalog:
         record: Plate | SectionRecord
         if request.service is ImageService.ATLAS:
             question = queries.plate(request.image_id)
-            record = self._archive.existing(question, interrupted).record
+            record = self._repository.existing(question, interrupted).record
         else:
             section = queries.section(request.image_id)
-            record = self._archive.existing(section, interrupted).record
+            record = self._repository.existing(section, interrupted).record
         corner_px = record.image.corner_px
         if corner_px is None:
             return _deny(f"x and y of image {request.image_id}")
@@ -217,10 +219,10 @@ class Catalog:
         self, request: ImageRequest, interrupted: Callable[[], bool]
     ) -> ImageRequest:
         section = queries.section(request.image_id)
-        data_set_id = self._archive.existing(section, interrupted).record.data_set_id
+        data_set_id = self._repository.existing(section, interrupted).record.data_set_id
         if data_set_id is not None:
             question = queries.data_set(data_set_id)
-            data_set = self._archive.get(question, interrupted).record
+            data_set = self._repository.get(question, interrupted).record
             if data_set is not None and data_set.equalization is not None:
                 return request.with_range(data_set.equalization)
         return _deny(f"equalization of section {request.image_id}")
@@ -228,7 +230,7 @@ class Catalog:
     def _collection(
         self, directory: CollectionDirectory, interrupted: Callable[[], bool]
     ) -> Collection:
-        return self._archive.existing(_question(directory), interrupted).record
+        return self._repository.existing(_question(directory), interrupted).record
 
     def _folder(
         self, directory: CollectionDirectory, interrupted: Callable[[], bool]
@@ -265,10 +267,10 @@ class Catalog:
         return [*names, tree.SECTIONS_FILE, *shown]
 
     def _link(self, image_id: int, name: str, interrupted: Callable[[], bool]) -> Link:
-        section = self._archive.existing(queries.section(image_id), interrupted)
+        section = self._repository.existing(queries.section(image_id), interrupted)
         data_set_id = section.record.data_set_id
         if name == tree.NISSL_LINK:
-            nissl = self._archive.get(queries.nissl(image_id), interrupted).record
+            nissl = self._repository.get(queries.nissl(image_id), interrupted).record
             if nissl.image_id is not None:
                 return Link(f"../{nissl.image_id}")
         elif data_set_id is not None:

@@ -100,7 +100,7 @@ def run(
             readahead_images=settings.readahead_images,
         )
         try:
-            house = assemble(
+            assembly = assemble(
                 settings.service,
                 settings.store,
                 readahead_images=settings.readahead_images,
@@ -108,8 +108,8 @@ def run(
             )
         except NetworkSettingError as error:
             raise MountError(str(error)) from error
-        store = house.store
-        failure = house.store_directory.check()
+        store = assembly.store
+        failure = assembly.store_directory.check()
         if failure and warn is not None:
             warn(
                 f"the store cannot be written: {failure}: images can be read but are "
@@ -129,8 +129,8 @@ def run(
         try:
             operations.serve(
                 operations.Operations(
-                    house.filesystem,
-                    house.attributes,
+                    assembly.filesystem,
+                    assembly.attributes,
                     usage=lambda: (store.used_bytes, store.capacity_bytes),
                     started=started,
                 ),

@@ -1,4 +1,4 @@
-"""An archive over a service that does what a test says, and a clock to turn."""
+"""An repository over a service that does what a test says, and a clock to turn."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from allenfs.catalog.queries import Question
-from allenfs.catalog.quick_lookup import Glance
-from allenfs.catalog.repository import Archive
+from allenfs.catalog.quick_lookup import QuickLookup
+from allenfs.catalog.repository import Repository
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import (
     BusyError,
@@ -123,7 +123,7 @@ class Bench:
         self.service = service or ScriptedService()
         self.shelf = RecordFiles(StoreSettings(directory, 2**26, "test"))
         self.slots = Slots(slots)
-        self.archive = Archive(
+        self.repository = Repository(
             self.service,
             self.shelf,
             ServiceSettings("http://h", connections=slots),
@@ -131,18 +131,20 @@ class Bench:
             clock=lambda: self.now_s,
             clock_ns=lambda: int(self.now_s * 1e9),
         )
-        self.glancing = Glance(self.archive, self.slots, clock=lambda: self.now_s)
+        self.glancing = QuickLookup(
+            self.repository, self.slots, clock=lambda: self.now_s
+        )
 
     def again(self, *, slots: int = 4) -> Bench:
         """Start another process on the same directory."""
         return Bench(self.directory, self.service, slots=slots, now_s=self.now_s)
 
     def get(self, name: str) -> Held[Any]:
-        return self.archive.get(thing(name), never)
+        return self.repository.get(thing(name), never)
 
     def version(self, name: str) -> int:
         return self.get(name).record["version"]
 
-    def glance(self, name: str) -> int | None:
+    def quick_lookup(self, name: str) -> int | None:
         record = self.glancing.at(thing(name), hash(name), never)
         return None if record is None else record["version"]

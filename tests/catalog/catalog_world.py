@@ -9,8 +9,8 @@ import pytest
 
 from allenfs.catalog.documents import Document
 from allenfs.catalog.entries import Folder
-from allenfs.catalog.quick_lookup import Glance
-from allenfs.catalog.repository import Archive
+from allenfs.catalog.quick_lookup import QuickLookup
+from allenfs.catalog.repository import Repository
 from allenfs.catalog.resolver import Catalog
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.model import nodes, tree
@@ -37,8 +37,8 @@ class World:
 
     def use(self, service: Any, settings: ServiceSettings) -> None:
         slots = Slots(4)
-        self.archive = Archive(service, self.shelf, settings, slots)
-        self.catalog = Catalog(self.archive, Glance(self.archive, slots))
+        self.repository = Repository(service, self.shelf, settings, slots)
+        self.catalog = Catalog(self.repository, QuickLookup(self.repository, slots))
 
     def entry(self, path: str) -> Entry:
         return self.catalog.resolve(tree.parse(path), lambda: False)

@@ -81,7 +81,7 @@ def test_an_older_answer_is_better_than_a_failure(
         assert one.get("Gene").fetched_ns == 1000 * 10**9
         assert "an older answer is used" in warnings(caplog)[0]
         assert len(warnings(caplog)) == 1
-        assert error.cause in (one.archive.last_failure() or "")
+        assert error.cause in (one.repository.last_failure() or "")
     assert bench.service.asked == {"Gene": 3}
     # asked again after a while, and no sooner
     bench.now_s += 9
@@ -90,7 +90,7 @@ def test_an_older_answer_is_better_than_a_failure(
     bench.service.error = None
     bench.now_s += 1
     assert bench.version("Gene") == 4
-    assert bench.archive.last_failure() is None
+    assert bench.repository.last_failure() is None
 
 
 def test_while_no_thread_can_be_started_an_older_answer_is_used(bench: Bench) -> None:
@@ -148,12 +148,12 @@ def test_a_failure_is_remembered_for_ten_seconds_and_logged_once(
     assert bench.service.asked == {"Gene": 1}
     (line,) = warnings(caplog)
     assert line.startswith("thing/Gene: ")
-    assert bench.archive.last_failure() == line
+    assert bench.repository.last_failure() == line
     bench.service.error = None
     bench.now_s += 0.2
     assert bench.version("Gene") == 2
     assert len(warnings(caplog)) == 1
-    assert bench.archive.last_failure() is None
+    assert bench.repository.last_failure() is None
 
 
 def test_a_failure_of_one_question_is_none_of_another(bench: Bench) -> None:
@@ -168,7 +168,7 @@ def test_what_does_not_exist_is_asked_again_after_a_minute(bench: Bench) -> None
     for _ in range(3):
         assert bench.get("Gene").record is None
         with pytest.raises(PathNotFoundError):
-            bench.archive.existing(thing("Gene"), never)
+            bench.repository.existing(thing("Gene"), never)
     bench.now_s += 59
     assert bench.get("Gene").record is None
     assert bench.service.asked == {"Gene": 1}
@@ -176,7 +176,7 @@ def test_what_does_not_exist_is_asked_again_after_a_minute(bench: Bench) -> None
     del bench.service.rows["Gene"]
     bench.now_s += 1
     assert bench.version("Gene") == 2
-    assert bench.archive.existing(thing("Gene"), never).record["version"] == 2
+    assert bench.repository.existing(thing("Gene"), never).record["version"] == 2
 
 
 def test_what_was_and_is_no_more_is_forgotten(bench: Bench) -> None:
@@ -197,7 +197,7 @@ def test_a_failure_is_never_an_absence(bench: Bench) -> None:
         bench.service.error = error
         bench.now_s += 11
         with pytest.raises(ServiceError) as raised:
-            bench.archive.existing(thing("Gene"), never)
+            bench.repository.existing(thing("Gene"), never)
         assert not isinstance(raised.value, PathNotFoundError)
 
 
@@ -215,7 +215,7 @@ def test_sixteen_who_ask_are_one_query(bench: Bench) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         futures = [
-            pool.submit(bench.archive.get, thing("Gene"), waits) for _ in range(16)
+            pool.submit(bench.repository.get, thing("Gene"), waits) for _ in range(16)
         ]
         assert all_wait.wait(PATIENCE_S)
         bench.service.gate.set()
@@ -226,7 +226,7 @@ def test_sixteen_who_ask_are_one_query(bench: Bench) -> None:
 def test_who_is_interrupted_leaves_and_the_answer_is_kept(bench: Bench) -> None:
     bench.service.gate.clear()
     with pytest.raises(InterruptedWaitError):
-        bench.archive.get(thing("Gene"), lambda: True)
+        bench.repository.get(thing("Gene"), lambda: True)
     bench.service.gate.set()
     assert bench.version("Gene") == 1
     assert bench.service.asked == {"Gene": 1}
@@ -234,15 +234,15 @@ def test_who_is_interrupted_leaves_and_the_answer_is_kept(bench: Bench) -> None:
 
 def test_what_is_known_is_what_was_answered_here_or_before(bench: Bench) -> None:
     for name in ("7", "10"):
-        bench.archive.get(thing(name, "dataset"), never)
-    bench.archive.get(thing("5", "section"), never)
+        bench.repository.get(thing(name, "dataset"), never)
+    bench.repository.get(thing("5", "section"), never)
     bench.service.rows["8"] = []
-    bench.archive.get(thing("8", "dataset"), never)
-    assert bench.archive.stock.names("dataset") == ["10", "7"]
-    assert bench.again().archive.stock.names("dataset") == ["10", "7"]
+    bench.repository.get(thing("8", "dataset"), never)
+    assert bench.repository.cache.names("dataset") == ["10", "7"]
+    assert bench.again().repository.cache.names("dataset") == ["10", "7"]
     bench.shelf.clear()
-    assert bench.archive.stock.names("dataset") == ["10", "7"]
-    assert bench.again().archive.stock.names("dataset") == []
+    assert bench.repository.cache.names("dataset") == ["10", "7"]
+    assert bench.again().repository.cache.names("dataset") == []
 
 
 def test_a_store_that_keeps_nothing_costs_no_answer(tmp_path: Path) -> None:
@@ -250,8 +250,8 @@ def test_a_store_that_keeps_nothing_costs_no_answer(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "store")
     assert bench.version("Gene") == 1
     assert bench.version("Gene") == 1
-    assert bench.glance("Gene") == 1
-    assert bench.glance("Atlas") == 1
+    assert bench.quick_lookup("Gene") == 1
+    assert bench.quick_lookup("Atlas") == 1
 
 
 def test_an_error_that_was_raised_often_holds_no_memory(bench: Bench) -> None:
@@ -272,7 +272,7 @@ def test_old_answers_are_asked_again_for_300_directories_too(tmp_path: Path) -> 
     bench.now_s += 8 * DAY_S
     later = bench.again()
     bench.service.asked.clear()
-    found = [later.glance(name) for name in names]
+    found = [later.quick_lookup(name) for name in names]
     assert None not in found
     assert sum(bench.service.asked.values()) == 300
 
@@ -288,10 +288,10 @@ def test_nobody_waits_longer_than_ten_seconds_and_the_answer_is_kept(
         return False
 
     with pytest.raises(ServiceTimeoutError):
-        bench.archive.get(thing("Gene"), looked)
+        bench.repository.get(thing("Gene"), looked)
     began_s = bench.now_s
     with pytest.raises(ServiceTimeoutError):  # the next one does not wait
-        bench.archive.get(thing("Gene"), looked)
+        bench.repository.get(thing("Gene"), looked)
     assert bench.now_s == began_s
     bench.service.gate.set()
     bench.now_s += 11
@@ -310,7 +310,7 @@ def test_time_in_which_the_process_was_stopped_is_not_waited(bench: Bench) -> No
             bench.service.gate.set()
         return False
 
-    assert bench.archive.get(thing("Gene"), looked).record["version"] == 1
+    assert bench.repository.get(thing("Gene"), looked).record["version"] == 1
     assert bench.service.asked == {"Gene": 1}
 
 
@@ -318,7 +318,7 @@ def test_who_looked_before_a_failure_landed_does_not_ask_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.service.error = UnreachableError("no")
-    look = bench.archive._raise_remembered
+    look = bench.repository._raise_remembered
 
     def look_late(key: tuple[str, str]) -> None:
         monkeypatch.undo()
@@ -326,7 +326,7 @@ def test_who_looked_before_a_failure_landed_does_not_ask_again(
         with pytest.raises(UnreachableError):  # another thread's, meanwhile
             bench.get("Gene")
 
-    monkeypatch.setattr(bench.archive, "_raise_remembered", look_late)
+    monkeypatch.setattr(bench.repository, "_raise_remembered", look_late)
     with pytest.raises(UnreachableError):
         bench.get("Gene")
     assert bench.service.asked == {"Gene": 1}
@@ -344,7 +344,7 @@ def test_an_older_answer_does_not_wait_for_a_slow_service(bench: Bench) -> None:
         bench.now_s += 1
         return False
 
-    held = bench.archive.get(thing("Gene"), looked)
+    held = bench.repository.get(thing("Gene"), looked)
     assert held.record["version"] == 1
     assert bench.now_s - began_s <= 6
     bench.service.gate.set()
@@ -381,7 +381,7 @@ def test_an_answer_that_cannot_be_read_any_more_is_asked_again(
         return {"id": answer["id"], "version": answer["version"]}
 
     question = replace(thing("Gene"), read=read)
-    assert bench.archive.get(question, never).record == {"id": 1, "version": 1}
+    assert bench.repository.get(question, never).record == {"id": 1, "version": 1}
     (warning,) = caplog.messages
     assert "thing/Gene" in warning
 
@@ -395,7 +395,7 @@ def test_what_is_kept_in_memory_is_weighed_not_counted(bench: Bench) -> None:
     for number in range(40):
         bench.service.rows[f"Heavy{number}"] = [heavy]
         bench.get(f"Heavy{number}")
-    kept = bench.archive.stock._memory
+    kept = bench.repository.cache._memory
     assert 0 < len([key for key in kept if key[1].startswith("Heavy")]) < 4
     assert kept.currsize <= 64 * 2**20
     # what memory has not is on the shelf, and weighs as much when it comes from there
@@ -423,7 +423,7 @@ def test_an_answer_heavier_than_all_that_is_remembered_is_given(bench: Bench) ->
     heaviest = {"id": 1, "all": [[]] * 400_000}
     bench.service.rows["Gene"] = [heaviest]
     assert bench.get("Gene").record == heaviest
-    assert bench.archive.stock._memory.currsize == 64 * 2**20
+    assert bench.repository.cache._memory.currsize == 64 * 2**20
 
 
 def test_a_failed_asking_keeps_nothing_of_what_it_has_read(bench: Bench) -> None:
@@ -441,7 +441,7 @@ def test_a_failed_asking_keeps_nothing_of_what_it_has_read(bench: Bench) -> None
     gc.disable()
     try:
         with pytest.raises(WrongAnswerError):
-            bench.archive.get(replace(thing("Gene"), ask=ask), never)
+            bench.repository.get(replace(thing("Gene"), ask=ask), never)
         for thread in {*threading.enumerate()} - others:  # the one that asked ends
             thread.join(PATIENCE_S)
         assert seen[0]() is None
@@ -460,5 +460,5 @@ def test_a_list_without_end_ends_at_the_deadline(bench: Bench) -> None:
 
     question = replace(thing("Gene"), ask=ask, patience_s=math.inf)
     with pytest.raises(ServiceTimeoutError, match="before the deadline"):
-        bench.archive.get(question, never)
+        bench.repository.get(question, never)
     assert pages == 600 // 7 + 1

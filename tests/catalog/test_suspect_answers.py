@@ -13,7 +13,7 @@ import pytest
 from archive_bench import DAY_S, never, warnings
 
 from allenfs.catalog import lists, queries
-from allenfs.catalog.repository import Archive
+from allenfs.catalog.repository import Repository
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.model.records import row_count
 from allenfs.sample.content import sample_database
@@ -53,7 +53,7 @@ class Process:
     def __init__(self, url: str, directory: Path, now_s: float = 1000.0) -> None:
         self.now_s = now_s
         settings = ServiceSettings(url, first_backoff_s=0)
-        self.archive = Archive(
+        self.repository = Repository(
             AllenService(settings),
             RecordFiles(StoreSettings(directory, 2**26, "test")),
             settings,
@@ -68,7 +68,7 @@ class Process:
         return Process(*self._where, self.now_s)
 
     def get(self, question: Question[Any]) -> Any:
-        return self.archive.get(question, never).record
+        return self.repository.get(question, never).record
 
     def rows(self, question: Question[Any]) -> int:
         return row_count(self.get(question))

@@ -79,7 +79,7 @@ def test_every_view_is_listed_where_the_records_do_not_say(tmp_path: Path) -> No
     answer = {"record": {"id": 5}, "images": [{"id": 50, "section_number": 1}]}
     question = queries.data_set(5)
     world = World("http://127.0.0.1:9", tmp_path)
-    fetched_ns = world.archive.stock.keep(question, answer).fetched_ns
+    fetched_ns = world.repository.cache.keep(question, answer).fetched_ns
     assert listed(world, "dataset/5") == set(VIEWS)
     world.shelf.put(question.key, Kept(answer, fetched_ns))
     again = World("http://127.0.0.1:9", tmp_path)

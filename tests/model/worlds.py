@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from model_world import Kernel
 from mounted import Mounted
 
-from allenfs.catalog.quick_lookup import Glance
-from allenfs.catalog.repository import Archive
+from allenfs.catalog.quick_lookup import QuickLookup
+from allenfs.catalog.repository import Repository
 from allenfs.catalog.resolver import Catalog
 from allenfs.config import ServiceSettings, StoreSettings, service_name
 from allenfs.errors import AllenFSError
@@ -158,10 +158,10 @@ class DirectWorld:
         settings, of_store = self._settings
         store, slots = ImageFiles(of_store), Slots(settings.connections)
         service = AllenService(settings)
-        archive = Archive(service, RecordFiles(of_store), settings, slots)
+        repository = Repository(service, RecordFiles(of_store), settings, slots)
         filesystem = Filesystem(
             Fetcher(service, store, settings, slots=slots),
-            Catalog(archive, Glance(archive, slots)),
+            Catalog(repository, QuickLookup(repository, slots)),
             max_image_bytes=MAX_IMAGE_BYTES,
         )
         self._kernel = Kernel(filesystem)

@@ -22,8 +22,8 @@ from mounted import Mounted
 
 from allenfs import config
 from allenfs.adapters import fuse_operations
-from allenfs.catalog.quick_lookup import Glance
-from allenfs.catalog.repository import Archive
+from allenfs.catalog.quick_lookup import QuickLookup
+from allenfs.catalog.repository import Repository
 from allenfs.catalog.resolver import Catalog
 from allenfs.cli import main
 from allenfs.config import ServiceSettings, StoreSettings
@@ -165,8 +165,8 @@ def an_adapter(folder: Path) -> Operations:
     fuse_operations.fuse._libfuse = NoKernel()
     settings, slots = ServiceSettings("http://h", not_found_memory_s=3600), Slots(4)
     shelf = RecordFiles(StoreSettings(folder / "store", 2**30, "test"))
-    archive = Archive(RecordsAtOnce(), shelf, settings, slots)
-    catalog = Catalog(archive, Glance(archive, slots))
+    repository = Repository(RecordsAtOnce(), shelf, settings, slots)
+    catalog = Catalog(repository, QuickLookup(repository, slots))
     images = ImagesAtOnce(folder)
     filesystem = Filesystem(images, catalog, max_image_bytes=2**30)
     return fuse_operations.Operations(

@@ -15,7 +15,7 @@ from allenfs.model.nodes import AtlasLink, DataSetLink, SectionLink
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from allenfs.assembly import House
+    from allenfs.assembly import Assembly
 
 
 class DirectTree:
@@ -23,7 +23,7 @@ class DirectTree:
 
     Parameters
     ----------
-    house
+    assembly
         The object graph.
     connections : int
         Simultaneous requests.
@@ -33,12 +33,12 @@ class DirectTree:
 
     def __init__(
         self,
-        house: House,
+        assembly: Assembly,
         *,
         connections: int,
         interrupted: Callable[[], bool],
     ) -> None:
-        self._house = house
+        self._assembly = assembly
         self._interrupted = interrupted
         self.connections = connections
 
@@ -48,7 +48,7 @@ class DirectTree:
 
     def names(self, path: str) -> list[str]:
         """Return the names in a directory."""
-        return self._house.filesystem.names(
+        return self._assembly.filesystem.names(
             self._resolved(path), interrupted=self._interrupted
         )
 
@@ -66,7 +66,7 @@ class DirectTree:
         """Return the size of a stored image or of a record."""
         match self._entry(path):
             case Picture(request) | Sheet(request):
-                known = self._house.store.peek(request)
+                known = self._assembly.store.peek(request)
                 return None if known is None else known.size_bytes
             case Document() as document:  # the lookup has requested its record
                 return document.facts.size_bytes
@@ -76,7 +76,7 @@ class DirectTree:
         """Download an image into the store."""
         match self._entry(path):
             case Picture(request) | Sheet(request):
-                image = self._house.fetcher.get(request, self._interrupted)
+                image = self._assembly.fetcher.get(request, self._interrupted)
                 return image.facts.size_bytes
             case Document() as document:
                 return document.facts.size_bytes
@@ -86,18 +86,18 @@ class DirectTree:
         """Remove an image from the store; records stay."""
         match self._entry(path):
             case Picture(request) | Sheet(request):
-                return self._house.store.evict(request)
+                return self._assembly.store.evict(request)
         return None
 
     def store_failure(self) -> str | None:
         """Check that the store can be written; return why not."""
-        return self._house.store_directory.check()
+        return self._assembly.store_directory.check()
 
     def _entry(self, path: str) -> Entry:
         return self._at(self._resolved(path))
 
     def _at(self, path: str) -> Entry:
-        return self._house.filesystem.entry(path, interrupted=self._interrupted)
+        return self._assembly.filesystem.entry(path, interrupted=self._interrupted)
 
     def _resolved(self, path: str) -> str:
         """Resolve the symbolic links in a path, as the kernel does in a mount."""
@@ -105,7 +105,7 @@ class DirectTree:
         for name in path.split("/"):
             resolved = posixpath.join(resolved, name)
             if _is_link(resolved):
-                target = self._house.filesystem.target(
+                target = self._assembly.filesystem.target(
                     resolved, interrupted=self._interrupted
                 )
                 directory = posixpath.dirname(resolved)
