@@ -290,7 +290,7 @@ def throw_paths(folder: Path, seed: int, duration_s: float, most: int) -> Done:
         refusal, arguments = refusals[paths % len(refusals)]
         calls(refusal, path, *arguments)
         paths += 1
-    assert logged.lines == []
+    assert logged.lines == [], logged.lines
     return Done(paths, len(valid), calls.made, calls.refused)
 
 
