@@ -75,4 +75,4 @@ def send(state: str) -> None:
             manager.settimeout(_SEND_S)
             manager.sendto(os.fsencode(state), os.fsencode(address))
     except OSError as error:
-        log.warning("the service manager could not be told: %s", error)
+        log.warning("cannot notify the service manager: %s", error)

@@ -44,8 +44,9 @@ class Slots:
     Among processes, `try_lock` holds one lock per slot. Each process uses the first
     `limit` of them, so that a process with a lower limit starts nothing while that
     many requests are under way. A process that finds no free slot takes the lock
-    ``next``: nobody starts a request before it does. Otherwise a busy process would
-    take its own slots again before another one could. Read-ahead never holds ``next``.
+    ``next-LIMIT``: no process of the same limit starts a request before it does.
+    Otherwise a busy process would take its own slots again before another one could.
+    Read-ahead never holds that lock.
 
     Parameters
     ----------
@@ -55,8 +56,8 @@ class Slots:
         Takes a lock by its name and returns what releases it; None where another
         process has it. By default, no other process is asked.
     patience_s : float
-        A request waits no longer than this for slots of other processes, and then
-        goes without: what holds one for so long is no request any more.
+        When other processes have held all slots for so long, requests go without:
+        what holds one is not a request any more.
 
     Attributes
     ----------
@@ -78,14 +79,15 @@ class Slots:
         self._tickets = itertools.count()
         self._changed = threading.Condition()
         self._next: Release | None = None
+        self._stuck_since_s: float | None = None
 
     @property
     def is_one_free(self) -> bool:
         """Whether a request would not have to wait."""
-        if self.waiting:
-            return False
         with self._changed:
-            lock = self._lock_one(Priority.READ_AHEAD) if self._free else None
+            is_waiting = any(one < Priority.READ_AHEAD for one, _ in self._waiting)
+            may_try = self._free and not is_waiting
+            lock = self._lock_one(Priority.READ_AHEAD) if may_try else None
         if lock is not None:
             lock()
         return lock is not None
@@ -137,25 +139,27 @@ class Slots:
 
     def _wait(self, request: tuple[Priority, int]) -> Release:
         priority, _ = request
-        poll_s, polled_since_s = _FIRST_POLL_S, time.monotonic()
+        poll_s = _FIRST_POLL_S
         while True:
             is_first = self._waiting[0] == request
             if not is_first or self._free <= (priority is Priority.READ_AHEAD):
                 self._changed.wait()
-                polled_since_s = time.monotonic()
                 continue
             lock = self._lock_one(priority)
             if lock is not None:
+                self._stuck_since_s = None
                 return lock
-            is_patient = time.monotonic() - polled_since_s < self._patience_s
+            now_s = time.monotonic()
+            self._stuck_since_s = self._stuck_since_s or now_s
+            is_patient = now_s - self._stuck_since_s < self._patience_s
             if not is_patient and priority is not Priority.READ_AHEAD:
-                return lambda: None
+                return not_shared("")
             self._changed.wait(poll_s)
             poll_s = min(2 * poll_s, _MAX_POLL_S)
 
     def _lock_one(self, priority: Priority) -> Release | None:
         """Try to lock a slot; this process is next where all are in use."""
-        self._next = self._next or self._try_lock("next")
+        self._next = self._next or self._try_lock(f"next-{self.limit}")
         if self._next is None:
             return None
         names = map("slot-{}".format, range(self.limit))

@@ -182,7 +182,8 @@ class DiskCache(ABC):
         except DamagedStoreError as error:
             if remove:
                 log.warning("%s: it is downloaded again", str(error))
-                self._remove(name, only_damaged=True)
+                # not waiting for the lock: a new file replaces it in any case
+                self._remove(name, only_damaged=True, at_once=True)
         except OSError as error:
             self._directory.report(error)
         return None
@@ -233,19 +234,28 @@ class DiskCache(ABC):
                 temp_file.path = None
                 self._index.add(name, Use(cost_bytes, self._clock_ns() // 1000))
         except OSError as error:
+            with contextlib.suppress(OSError):  # an older file is still there
+                found = (self._root / name).lstat()
+                use = Use(disk_bytes(found.st_size), found.st_atime_ns // 1000)
+                self._index.add(name, use)
             self._directory.report(error)
             return False
         self._directory.recovered()
         return True
 
-    def _remove(self, name: str, *, only_damaged: bool = False) -> bool:
-        """Remove a file; return whether it is not there any more."""
+    def _remove(
+        self, name: str, *, only_damaged: bool = False, at_once: bool = False
+    ) -> bool:
+        """Remove a file; return whether it is not there any more.
+
+        If `at_once`, it stays while another thread or process holds the lock.
+        """
         path = self._root / name
         if not os.path.lexists(path):
             return True
         self.load()
         try:
-            with self._exclusive():
+            with self._exclusive(at_once=at_once):
                 self._catch_up()
                 for directory in self._parents(name):
                     require_private(directory)
@@ -259,7 +269,8 @@ class DiskCache(ABC):
         except FileNotFoundError:
             pass
         except OSError as error:
-            self._directory.report(error)
+            if not (at_once and isinstance(error, BlockingIOError)):
+                self._directory.report(error)
             return False
         return True
 
@@ -271,9 +282,9 @@ class DiskCache(ABC):
         return True
 
     @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[None]:
+    def _exclusive(self, *, at_once: bool = False) -> Iterator[None]:
         self._directory.prepare()
-        with self._directory.lock.hold():
+        with self._directory.lock.hold(at_once=at_once):
             yield
 
     def _make_room(self, cost_bytes: int) -> None:
@@ -282,12 +293,19 @@ class DiskCache(ABC):
         ):
             name, use = oldest
             path = self._root / name
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 used_us = path.lstat().st_atime_ns // 1000
                 if used_us > use.used_us:  # by another process, meanwhile
                     self._index.add(name, use._replace(used_us=used_us))
                     continue
                 path.unlink()
+            except FileNotFoundError:
+                pass
+            except OSError:
+                # still there: counted as just used, so that the next one is tried first
+                used_us = self._clock_ns() // 1000
+                self._index.add(name, use._replace(used_us=used_us))
+                raise
             self._removed(name)
             log.debug("evicted: %s", name)
 

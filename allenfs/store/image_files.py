@@ -148,10 +148,13 @@ class ImageFiles(DiskCache):
         A mount does not say which images are on it, from which its name is made.
         """
         for name, _ in self._files(self._root / self._service_name / "sheet"):
-            with contextlib.suppress(FileNotFoundError, DamagedStoreError):
+            found, file_bytes = "", 0
+            with contextlib.suppress(OSError, DamagedStoreError):
                 file = self._open(name)
-                if stored_file.read_facts(file.fd, name).sha256 == sha256:
-                    return self._evict(name, os.fstat(file.fd).st_size)
+                found = stored_file.read_facts(file.fd, name).sha256
+                file_bytes = os.fstat(file.fd).st_size
+            if found == sha256:
+                return self._evict(name, file_bytes)
         return None
 
     def used_ids(self, service: ImageService) -> list[int]:

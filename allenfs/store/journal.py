@@ -65,7 +65,7 @@ class Journal:
             data = file.read()
         self._offset += len(data)
         news: list[tuple[str, int | None]] = []
-        for line in data.decode(errors="replace").splitlines():
+        for line in data.decode(errors="surrogateescape").splitlines():
             found = _LINE.fullmatch(line)  # power loss may have torn a line
             if found:
                 size, added, removed = found.groups()
@@ -80,7 +80,7 @@ class Journal:
         fd = self._open() if self._file is None else self._file.fd
         change = f"-{name}" if size_bytes is None else f"+{size_bytes} {name}"
         # between newlines: a line cut off by a full disk spoils no other
-        line = f"\n{change}\n".encode()
+        line = f"\n{change}\n".encode(errors="surrogateescape")
         if self._offset + len(line) > self.max_bytes:
             fd = self.replace()
         self._offset += os.write(fd, line)

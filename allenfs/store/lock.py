@@ -48,6 +48,9 @@ class FileLock:
                 self._acquire(fd, at_once=at_once)
                 yield
             finally:
+                # a forked child has the file open, too
+                with contextlib.suppress(OSError):
+                    fcntl.flock(fd, fcntl.LOCK_UN)
                 os.close(fd)
         finally:
             self._thread_lock.release()

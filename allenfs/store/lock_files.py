@@ -2,7 +2,7 @@
 
 ::
 
-    DIRECTORY/locks/SERVICE/next, slot-0 … slot-3    see `allenfs.service.slots`
+    DIRECTORY/locks/SERVICE/next-4, slot-0 … slot-3  see `allenfs.service.slots`
                             image-00 … image-ff      images that are being downloaded
 
 They are ``flock`` locks: the kernel releases them when a process ends, even if killed.
@@ -13,13 +13,15 @@ share 256 files, so that no download creates or removes one.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import os
+import stat
 import zlib
 from typing import TYPE_CHECKING
 
-from allenfs.store.trust import make_private
+from allenfs.store.trust import make_private, require_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +73,7 @@ class LockFiles:
             fd = self._open(path)
             with contextlib.ExitStack() as stack:
                 stack.callback(os.close, fd)
+                _require_own(fd, path)
                 if _is_locked(fd):
                     if _is_at(fd, path):
                         with contextlib.suppress(OSError):  # a full disk
@@ -88,6 +91,8 @@ class LockFiles:
 
     def _open(self, path: str) -> int:
         try:
+            require_private(self._directory.parent)
+            require_private(self._directory)
             return os.open(path, _FLAGS, 0o600)
         except FileNotFoundError:
             self._store.prepare()
@@ -108,6 +113,14 @@ def _is_locked(fd: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _require_own(fd: int, path: str) -> None:
+    """Refuse what is not a lock file of this user: it would be overwritten."""
+    found = os.fstat(fd)
+    is_file = stat.S_ISREG(found.st_mode) and found.st_nlink <= 1
+    if not is_file or found.st_uid != os.geteuid():
+        raise OSError(errno.EINVAL, "not a lock file of the store", path)
 
 
 def _is_at(fd: int, path: str) -> bool:

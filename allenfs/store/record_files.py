@@ -15,7 +15,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
-from allenfs.errors import DamagedStoreError
+from allenfs.errors import DamagedStoreError, ExhaustedError
 from allenfs.store.cache import DiskCache
 from allenfs.text import HASHED, file_name
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _FORMAT, _OLDER_FORMAT = 2, 1
 _DAMAGE = (
     *(OSError, EOFError, zlib.error, RecursionError),
-    *(ValueError, KeyError, TypeError),
+    *(ValueError, KeyError, TypeError, OverflowError),
 )
 _SUFFIX = ".json.gz"
 # The longest lists take 5 MB unpacked.
@@ -82,7 +82,10 @@ class RecordFiles(DiskCache):
             | {"fetched_ns": kept.fetched_ns, "is_suspect": kept.is_suspect},
             separators=(",", ":"),
         )
-        temp_file = self.temp_file()
+        try:
+            temp_file = self.temp_file()
+        except ExhaustedError:
+            return  # no more open files: the answer is kept in memory only
         try:
             # level 1 makes rows a tenth of their size, and is the fastest
             temp_file.write(gzip.compress(text.encode(), 1, mtime=0))

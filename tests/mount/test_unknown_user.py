@@ -80,7 +80,7 @@ def test_other_commands_need_no_home(user: PlainUser) -> None:
     ):
         done = user.allenfs(*command)
         assert (done.returncode, done.stderr) == (0, ""), command
-    assert "nothing is mounted by this user" in user.fails(1, "status")
+    assert "this user has no mounts" in user.fails(1, "status")
     assert "no allenfs is mounted" in user.fails(1, "umount", user.root)
     done = user.allenfs("doctor", "--api-url", "http://127.0.0.1:9")
     assert f"warn  log         {NO_HOME.format(user.number)}" in done.stdout

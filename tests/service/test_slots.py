@@ -233,7 +233,7 @@ def test_a_busy_process_lets_another_one_go_next() -> None:
     busy.acquire(Priority.IMAGE)
     with ThreadPoolExecutor(9) as pool:
         waiting = pool.submit(other.acquire, Priority.IMAGE)
-        while "next" not in locks.held:
+        while "next-1" not in locks.held:
             time.sleep(0.001)
         queue = [pool.submit(busy.acquire, Priority.QUERY) for _ in range(8)]
         until_waiting(busy, *[Priority.QUERY] * 8)
@@ -254,18 +254,35 @@ def test_read_ahead_waits_for_the_opens_of_other_processes() -> None:
     with ThreadPoolExecutor(2) as pool:
         ahead = pool.submit(reader.reserve)
         until_waiting(reader, Priority.READ_AHEAD)
-        assert locks.try_lock("next")  # read-ahead does not hold it for long
+        assert locks.try_lock("next-2")  # read-ahead does not hold it for long
         other.release()
         until_waiting(reader, Priority.READ_AHEAD)
         assert not ahead.done()
-        locks.held.remove("next")
+        locks.held.remove("next-2")
         ahead.result(PATIENCE_S).drop()
 
 
 def test_a_lock_that_is_held_for_ever_delays_a_request_and_does_not_stop_it() -> None:
     locks = Locks()
-    locks.held = {"next", "slot-0"}
+    locks.held = {"next-1", "slot-0"}
     slots = Slots(1, locks.try_lock, patience_s=0.05)
     with slots.at(Priority.IMAGE):
         assert slots.in_use == 1
-    assert locks.held == {"next", "slot-0"}
+    assert locks.held == {"next-1", "slot-0"}
+
+
+def test_a_process_of_a_lower_limit_that_waits_stops_no_other() -> None:
+    locks = Locks()
+    small, large = Slots(1, locks.try_lock), Slots(4, locks.try_lock)
+    large.acquire(Priority.IMAGE)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(small.acquire, Priority.IMAGE)
+        while "next-1" not in locks.held:
+            time.sleep(0.001)
+        for _ in range(3):
+            large.acquire(Priority.IMAGE)
+        assert large.in_use == 4
+        assert not waiting.done()
+        for _ in range(4):
+            large.release()
+        waiting.result(PATIENCE_S)

@@ -41,7 +41,7 @@ from allenfs.sample.server import SampleService
 from allenfs.service import rma
 from allenfs.service.slots import Slots
 from allenfs.store.record_files import RecordFiles
-from allenfs.store.stored_file import Facts, Image, Known
+from allenfs.store.stored_file import Facts, Image, Known, OpenFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,7 +116,7 @@ class ImagesAtOnce:
         (folder / "image").write_bytes(data)
         sha256 = hashlib.sha256(data).hexdigest()
         fd = os.open(folder / "image", os.O_RDONLY)
-        self._image = Image(fd, Facts(len(data), sha256, 0, 0))
+        self._image = Image(OpenFile(fd), Facts(len(data), sha256, 0, 0))
 
     def get(self, request: ImageRequest, interrupted: object) -> Image:
         if request.image_id not in _KNOWN_IDS:

@@ -189,6 +189,28 @@ def test_without_a_store_every_lock_is_free_with_one_warning_until_there_is_one(
     assert not locks_in(place).try_lock(IMAGE)
 
 
+@pytest.mark.parametrize("part", ["locks", "locks/test", f"locks/test/{SLOT}"])
+def test_what_others_left_in_place_of_a_lock_is_not_written_to(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, part: str
+) -> None:
+    place, other = tmp_path / part, tmp_path / "other"
+    locks = LockFiles(StoreSettings(tmp_path, 2**20, "test"), StoreDirectory(tmp_path))
+    release = locks.try_lock(SLOT)
+    assert release is not None
+    release()
+    place.rename(other)
+    if other.is_dir():
+        place.symlink_to(other)
+    else:
+        place.hardlink_to(other)
+    (file,) = [other] if other.is_file() else list(other.rglob(SLOT))
+    file.write_text("theirs")
+    assert locks.try_lock(SLOT) is not None  # free, as without a store
+    assert file.read_text() == "theirs"
+    (record,) = caplog.records
+    assert record.getMessage().startswith("trouble with the store ")
+
+
 def test_a_link_in_place_of_a_lock_is_not_followed(
     tmp_path: Path,
     locks_in: Callable[[Path], Locks],

@@ -201,7 +201,7 @@ class Gathering:
                     return
                 except (AllenFSError, OSError) as raised:
                     error = raised
-            if error.errno == errno.ENOTCONN:
+            if error.errno in (errno.ENOTCONN, errno.ECONNABORTED):
                 self._outage.give_up("the process behind the mount has ended")
             result = Result.BROKEN if is_broken(error) else Result.FAILED
             self._outcomes.put(Outcome(result, shown, cause=cause_of(error)))
