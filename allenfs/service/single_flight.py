@@ -57,7 +57,12 @@ class SingleFlight(Generic[_Key, _Value]):
             if interrupted() and not flight.done():
                 msg = "the waiting process got a signal"
                 raise InterruptedWaitError(msg)
-        return flight.result()
+        try:
+            return flight.result()
+        finally:
+            # its error refers to this frame: the cycle would keep all callers' frames,
+            # and the images in them, until the next garbage collection
+            del flight
 
     def lead(self, key: _Key, work: Callable[[], _Value]) -> None:
         """Do `work` in this thread, unless it is under way.
@@ -119,6 +124,8 @@ class SingleFlight(Generic[_Key, _Value]):
         else:
             self._end(key, flight)
             flight.set_result(value)
+        finally:
+            del flight  # as in `run`
 
     def _end(self, key: _Key, flight: concurrent.futures.Future[_Value]) -> None:
         with self._lock:
