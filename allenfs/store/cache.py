@@ -1,8 +1,7 @@
 """Verified files on disk, least recently used out first, shared by processes.
 
-The files are authoritative; everything in memory can be read from them again. A file
-was last used at its access time, which is set at each open: it outlives the process and
-is seen by the others.
+The files are authoritative; everything in memory can be read from them again. A file's
+last use is its access time, set at each open, which outlives the process.
 """
 
 from __future__ import annotations
@@ -182,7 +181,6 @@ class DiskCache(ABC):
         except DamagedStoreError as error:
             if remove:
                 log.warning("%s: it is downloaded again", str(error))
-                # not waiting for the lock: a new file replaces it in any case
                 self._remove(name, only_damaged=True, at_once=True)
         except OSError as error:
             self._directory.report(error)
@@ -246,10 +244,7 @@ class DiskCache(ABC):
     def _remove(
         self, name: str, *, only_damaged: bool = False, at_once: bool = False
     ) -> bool:
-        """Remove a file; return whether it is not there any more.
-
-        If `at_once`, it stays while another thread or process holds the lock.
-        """
+        """Remove a file; return whether it is gone. `at_once` waits for no lock."""
         path = self._root / name
         if not os.path.lexists(path):
             return True
@@ -303,8 +298,7 @@ class DiskCache(ABC):
                 pass
             except OSError:
                 # still there: counted as just used, so that the next one is tried first
-                used_us = self._clock_ns() // 1000
-                self._index.add(name, use._replace(used_us=used_us))
+                self._index.add(name, use._replace(used_us=self._clock_ns() // 1000))
                 raise
             self._removed(name)
             log.debug("evicted: %s", name)
