@@ -28,8 +28,11 @@ from allenfs.store.lock_files import LockFiles
 from allenfs.store.record_files import RecordFiles
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from allenfs.config import ServiceSettings, StoreSettings
     from allenfs.filesystem.status_reporter import Mounted
+    from allenfs.sample.server import SampleService
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +116,6 @@ def assemble(
         filesystem, fetcher, catalog, api_url=service_settings.api_url
     )
     return Assembly(store, fetcher, filesystem, attributes, store_directory)
-
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from allenfs.config import ServiceSettings, StoreSettings
-    from allenfs.sample.server import SampleService
 
 
 def sample_service(port: int = 0) -> SampleService:

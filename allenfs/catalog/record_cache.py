@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cachetools import TTLCache
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from allenfs.catalog.queries import Question
     from allenfs.config import ServiceSettings
+    from allenfs.store.record_files import RecordFiles
 
 log = safe_logger(__name__)
 
@@ -32,22 +33,6 @@ _REMEMBERED_BYTES = 64 * 2**20
 _REMEMBERED_WARNINGS = 4096
 # A list that never has as many rows as the service announces.
 _SHORT_LIST_S = 3600.0
-
-
-class Shelf(Protocol):
-    """Persistent storage of answers."""
-
-    def get(self, key: Key) -> Kept | None:
-        """Return an answer of any age."""
-
-    def put(self, key: Key, kept: Kept) -> None:
-        """Keep an answer."""
-
-    def remove(self, key: Key) -> None:
-        """Forget an answer."""
-
-    def names(self, kind: str) -> list[str]:
-        """Names of the answers of one kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +57,7 @@ class RecordCache:
 
     Parameters
     ----------
-    shelf
+    files : RecordFiles
         Storage that outlives the process.
     settings : ServiceSettings
         Times to live of records and of absences.
@@ -82,13 +67,13 @@ class RecordCache:
 
     def __init__(
         self,
-        shelf: Shelf,
+        files: RecordFiles,
         settings: ServiceSettings,
         *,
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._shelf = shelf
+        self._files = files
         self._settings = settings
         self._clock = clock
         self._clock_ns = clock_ns
@@ -114,7 +99,7 @@ class RecordCache:
         held = self._remembered(question)
         if held is not None:
             return held
-        kept = self._shelf.get(question.key)
+        kept = self._files.get(question.key)
         if kept is None:
             return None
         try:
@@ -125,7 +110,7 @@ class RecordCache:
             log.warning(
                 "%s: unreadable in the store, requesting it again", shown(question.key)
             )
-            self._shelf.remove(question.key)
+            self._files.remove(question.key)
             return None
         age_s = (self._clock_ns() - kept.fetched_ns) / 1e9
         # if the clock was set back, the answer counts as old
@@ -143,8 +128,13 @@ class RecordCache:
 
         A suspect answer (an empty list, or one that is `cut`) is also kept for a short
         time, and does not replace an older one with more rows, which is returned. If
-        it equals the older one it is accepted: some lists never have as many rows as
-        the service says.
+        it equals the older one it is kept for an hour: some lists never have as many
+        rows as the service announces. The absence of a known record must come twice.
+
+        Parameters
+        ----------
+        cut : str
+            How many rows are missing, in words.
         """
         record, weight_bytes = question.read(answer), _weight_bytes(answer)
         held = Held(record, self._clock_ns(), 0, weight_bytes)
@@ -153,9 +143,8 @@ class RecordCache:
         if cut or not rows:
             older = self.any(question)
             good_s = self._settings.not_found_memory_s
-        older_rows = 0 if older is None else row_count(older.record)
         if older is not None and self._is_doubtful(question.key, record, rows, older):
-            said = f"the older answer with {older_rows} stays in use"
+            said = f"the older answer with {row_count(older.record)} stays in use"
             self._warn(question.key, cut or "no rows", said)
             return self.hold(question, older, good_s)
         if cut or (record is not None and not rows):
@@ -170,9 +159,9 @@ class RecordCache:
                 self._warned.pop(question.key, None)
         if record:
             kept = Kept(answer, held.fetched_ns, held.is_suspect)
-            self._shelf.put(question.key, kept)
+            self._files.put(question.key, kept)
         else:
-            self._shelf.remove(question.key)
+            self._files.remove(question.key)
         return self.hold(question, held, good_s)
 
     def hold(
@@ -188,7 +177,7 @@ class RecordCache:
         """Return the names of the questions of a kind that have a cached answer."""
         with self._lock:
             in_memory = [(key, self._memory.get(key)) for key in list(self._memory)]
-        names = set(self._shelf.names(kind))
+        names = set(self._files.names(kind))
         names.update(
             key[1] for key, held in in_memory if key[0] == kind and held and held.record
         )

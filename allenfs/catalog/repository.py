@@ -29,11 +29,10 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from allenfs.catalog.queries import Question
-    from allenfs.catalog.record_cache import Shelf
     from allenfs.config import ServiceSettings
     from allenfs.service.rma import Query, Rows
     from allenfs.service.slots import Slots
-    from allenfs.store.record_files import Key
+    from allenfs.store.record_files import Key, RecordFiles
 
     class Service(Protocol):
         """The service that answers queries."""
@@ -71,7 +70,7 @@ class Repository:
 
     Parameters
     ----------
-    service, shelf
+    service, files
         Source and storage of answers.
     settings : ServiceSettings
         Time to live; how long failures are remembered.
@@ -89,7 +88,7 @@ class Repository:
     def __init__(
         self,
         service: Service,
-        shelf: Shelf,
+        files: RecordFiles,
         settings: ServiceSettings,
         slots: Slots,
         *,
@@ -97,7 +96,7 @@ class Repository:
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self.cache = RecordCache(shelf, settings, clock=clock, clock_ns=clock_ns)
+        self.cache = RecordCache(files, settings, clock=clock, clock_ns=clock_ns)
         self._settings = settings
         self._told = told
         self._clock = clock

@@ -1,4 +1,4 @@
-"""Makes contact sheets: gets the pictures, a few at a time, and lets them be drawn."""
+"""Makes contact sheets: gets the pictures, a few at a time, and has them drawn."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _CHUNK_BYTES = 2**20
 
 
 class SheetMaker:
-    """Draws contact sheets of images that somebody else gets. Thread-safe."""
+    """Draws contact sheets of images that the caller gets. Thread-safe."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._max_workers = settings.connections

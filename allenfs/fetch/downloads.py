@@ -1,4 +1,4 @@
-"""A download under way, as it is told to who asks how far it is."""
+"""The progress of a download in flight."""
 
 from __future__ import annotations
 

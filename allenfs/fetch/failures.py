@@ -1,4 +1,4 @@
-"""What failed, how long that is the answer, and whether the service is in trouble."""
+"""Remembered failures, and whether the service is in trouble."""
 
 from __future__ import annotations
 

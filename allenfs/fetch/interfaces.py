@@ -1,4 +1,4 @@
-"""What the fetcher stands on: where images come from, and where they are kept."""
+"""Interfaces the fetcher depends on: the image service and the image store."""
 
 from __future__ import annotations
 

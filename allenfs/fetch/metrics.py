@@ -1,4 +1,4 @@
-"""What a mount has done and is doing: counted as it happens, told when asked."""
+"""Metrics of a mount: requests, downloads in flight, and recent failures."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Counts:
 
 
 class Failure(NamedTuple):
-    """Something that somebody asked for and did not get."""
+    """A request that failed."""
 
     time_ns: int
     path: str
@@ -178,7 +178,7 @@ class Activity:
         return isinstance(error, away)
 
     def failed(self, path: str, error: ServiceError) -> None:
-        """Note what somebody has asked for and does not get."""
+        """Record a failed request."""
         name = errno.errorcode.get(error.errno, str(error.errno))
         failure = Failure(self._clock_ns(), path, error.url, error.cause, name)
         with self._lock:

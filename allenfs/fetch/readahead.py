@@ -1,4 +1,4 @@
-"""Downloads ahead of who reads a listing file by file: `cp -r`, a viewer's "next"."""
+"""Read-ahead for programs that open a listing file by file, such as `cp -r`."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class ReadAhead:
     slots : Slots
         Read-ahead uses slots that nothing else waits for, and leaves one free.
     max_window : int
-        Images to be ahead of who reads, at the most; 0 reads nothing ahead.
+        Images to read ahead, at most; 0 disables read-ahead.
     capacity_bytes : int
         Of the store.
     is_out_of_reach : callable

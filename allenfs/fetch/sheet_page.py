@@ -160,7 +160,7 @@ def _cut(
 
 
 def _drawable(text: str) -> str:
-    """Write somebody's words with what the font has: accents go, the rest is ``?``."""
+    """Reduce text to what the font has: accents are dropped, the rest becomes ``?``."""
     plain = unicodedata.normalize("NFKD", text)
     return "".join(
         one if (one.isascii() and one.isprintable()) or one in _DRAWABLE else "?"

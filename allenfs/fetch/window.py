@@ -1,4 +1,4 @@
-"""Who reads a listing file by file: how far, which way, and what is opened next."""
+"""The read-ahead window: how far and in which direction a listing is read."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ class Run:
 
     Two neighbours opened one after the other begin a run, forwards or backwards.
     The window, in which images are guessed to be opened soon, doubles with each
-    guess that comes true, halves with one that passes others over, and is nothing
-    for who jumps about. What was passed over may still come: of several that read
-    at once, one is behind.
+    guess that comes true, halves if an open skips guesses, and closes on random
+    access. Skipped images may still be opened: of several readers, one is behind.
 
     Parameters
     ----------
@@ -59,7 +58,7 @@ class Run:
             return
         self.last = place
         if step == self._step:
-            return  # nobody had to guess: it was here
+            return  # no guess was needed: it was stored
         is_neighbour = abs(step) == 1
         window = min(_FIRST_WINDOW, self._max_window) if is_neighbour else 0
         self._begin(step=step if is_neighbour else 0, window=window)

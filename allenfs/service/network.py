@@ -1,4 +1,4 @@
-"""The way to the service as the user names it: proxy, certificates, passwords."""
+"""How to reach the service: proxy, certificates, passwords, as the user set them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Start threads, with an error of our own at the process limit."""
+"""Start threads, and raise ProcessLimitError at the process limit."""
 
 from __future__ import annotations
 

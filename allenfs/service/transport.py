@@ -1,4 +1,4 @@
-"""The door to the network: one GET over HTTP.
+"""Transport: one GET over HTTP.
 
 Not by requests.Session: it reads the body of every redirect into memory, also where it
 is told to follow none, and keeps cookies.

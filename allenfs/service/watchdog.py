@@ -1,4 +1,4 @@
-"""Ends what a connection waits for when the time for it is over."""
+"""Aborts a connection when its deadline passes."""
 
 from __future__ import annotations
 

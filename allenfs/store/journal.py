@@ -1,4 +1,4 @@
-"""What the processes that share a store tell each other: files added and removed.
+"""The journal of a store: files that the processes sharing it added and removed.
 
 Every change appends a line, so that each process learns at its next change what the
 others did. The stored files are authoritative: a process lists them once, and a journal
