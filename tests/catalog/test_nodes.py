@@ -421,3 +421,14 @@ def test_data_sets_that_were_listed_are_there_without_a_question_for_each(
         world.catalog._browser.data_set_ids.add(10**9)
         world.names("browse/product/Mouse/dataset")
         assert world.catalog._browser.data_set_ids == set(map(int, names))
+
+
+@pytest.mark.parametrize("name", ["dataset/70813257", "plane/coronal"])
+def test_a_misspelled_product_costs_one_list_and_no_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    with SampleService(database=PLAIN) as sample:
+        with pytest.raises(PathNotFoundError):
+            World(sample.url, tmp_path).entry(f"browse/product/Nobody/{name}")
+        assert sample.query_requests == 2  # of the products: their page, and its end
+    assert caplog.records == []

@@ -366,7 +366,7 @@ def test_paths_from_standard_input_are_fetched_before_it_ends(
         command.write(*many(3)[1:2], end="\r\n")
         command.write(*many(3)[2:], end="\0")
         command.write(f"{DATA_SET}/*.csv", "elsewhere/image.jpg")
-        command.write(f"{DATA_SET}/ds8", end="")
+        command.write(f"{DATA_SET}/ds8", end="\r")
         lines = command.end(1)
         assert lines[0].startswith("elsewhere/image.jpg: neither in an allenfs mount")
         assert lines[1].startswith("11 files in ")
