@@ -66,7 +66,7 @@ def test_a_data_set_of_2600_images_is_complete_in_few_requests() -> None:
     assert numbers == [10 * (place + 1) for place in range(IMAGES)]
 
 
-@pytest.mark.parametrize("page_rows", [300, 2000])
+@pytest.mark.parametrize("page_rows", [50, 300, 2000])
 @pytest.mark.parametrize("joined_pages", [True, False])
 def test_a_long_data_set_is_complete_whatever_a_page_is(
     page_rows: int, joined_pages: bool
@@ -159,7 +159,7 @@ def test_how_often_the_service_is_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "page_rows", "requests"), [(4000, 2000, 4), (50, 7, 10), (50, 1, 60)]
+    ("number", "page_rows", "requests"), [(20_000, 2000, 12), (50, 7, 10), (50, 1, 60)]
 )
 def test_a_list_of_genes_is_complete_whatever_a_page_is(
     number: int, page_rows: int, requests: int

@@ -223,7 +223,7 @@ def test_listing_that_waits_for_the_service_dies_of_a_signal(
         while not service.query_requests:
             assert listing.poll() is None
         listing.send_signal(signal.SIGINT)
-        assert listing.communicate(timeout=60)[1] == b""
+        assert listing.communicate(timeout=10)[1] == b""
         assert listing.returncode == -signal.SIGINT
         service.heal()
         assert os.listdir(mounted / DATA_SET)

@@ -304,7 +304,7 @@ def test_who_waits_for_a_sheet_dies_of_a_signal_and_the_work_goes_on(
             reader = subprocess.Popen(["cat", mounted / SMALL / SHEET])
             until(lambda: service.image_requests == 4)
             reader.send_signal(signal.SIGINT)
-            assert reader.wait(PATIENCE_S) == -signal.SIGINT
+            assert reader.wait(5) == -signal.SIGINT
         finally:
             service.resume()
         until(lambda: kept_sheets(mounted))
