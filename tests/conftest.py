@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,8 @@ _NOWHERE = "http://127.0.0.1:9"
 # that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+_CLONE_NEWNS = 0x20000  # unshare(2)
+_MS_REC, _MS_PRIVATE = 0x4000, 0x40000  # mount(2)
 _OF_THE_MACHINE = (PROXY_VARIABLE, *CA_BUNDLE_VARIABLES, NETRC_VARIABLE)
 
 
@@ -33,6 +37,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the libfuse to mount with (default: libfuse 2 if this machine has it, "
         "else 3, and the tests marked both_libfuses over both)",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each pytest-xdist worker its own mount namespace.
+
+    A test that makes a mount namespace copies every mount that it sees into it. A mount
+    of another worker would then outlive its umount.
+    """
+    if hasattr(config, "workerinput") and os.geteuid() == 0:
+        libc = ctypes.CDLL(None, use_errno=True)
+        done = libc.unshare(_CLONE_NEWNS)
+        done = done or libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
+        if done != 0:
+            raise OSError(ctypes.get_errno(), "no mount namespace for this worker")
 
 
 @pytest.fixture(autouse=True)

@@ -148,10 +148,10 @@ def _spot(mount: Mount, below: Mount) -> tuple[str, str]:
 
 
 def _tables() -> Iterator[bytes]:
-    """Read the mount table of each mount namespace."""
+    """Read the mount table of each mount namespace, this one's first."""
     seen = set()
-    for process in _PROC.iterdir():
-        if process.name.isdecimal():
+    for process in (_OWN_TABLE.parent, *_PROC.iterdir()):
+        if process == _OWN_TABLE.parent or process.name.isdecimal():
             try:
                 namespace: object = os.stat(process / "ns/mnt").st_ino
             except OSError:  # another user's process; its table may still be readable
