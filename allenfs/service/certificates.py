@@ -32,13 +32,7 @@ _HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 
 
 def named(flag: Path | None, environ: Mapping[str, str]) -> dict[Path, str]:
-    """Map each path that the user named to the flag or variable that names it.
-
-    Parameters
-    ----------
-    flag : Path or None
-        The value of ``--ca-bundle``.
-    """
+    """Map each path that the user named to its flag (``--ca-bundle``) or variable."""
     found = {flag: "--ca-bundle"} if flag else {}
     for variable in network.CA_BUNDLE_VARIABLES:
         paths = [environ.get(variable, "")]
@@ -52,13 +46,7 @@ def named(flag: Path | None, environ: Mapping[str, str]) -> dict[Path, str]:
 
 
 def trust_machine(context: ssl.SSLContext, fallback: str) -> None:
-    """Let `context` trust the system's CAs.
-
-    Parameters
-    ----------
-    fallback : str
-        A bundle from a package, trusted as well if it exists.
-    """
+    """Let `context` trust the system's CAs, and a package's bundle `fallback`."""
     defaults = ssl.get_default_verify_paths()
     files = (defaults.openssl_cafile, *_SYSTEM_FILES, fallback)
     for file in dict.fromkeys(map(os.path.realpath, files)):
@@ -78,26 +66,26 @@ def trust_named(context: ssl.SSLContext, bundles: Mapping[Path, str]) -> None:
         One of them cannot be read, or holds no certificate.
     """
     for path, name in bundles.items():
-        _trust(context, path, name)
+        if why := _objection(context, path):
+            msg = f"{name} names {str(path)!r}, which {why}; correct or unset it"
+            raise NetworkSettingError(msg)
         # Python 3.13's strict check rejects CAs that lack extensions of RFC 5280, as
         # those of older inspecting proxies do.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
 
 
-def _trust(context: ssl.SSLContext, path: Path, name: str) -> None:
+def _objection(context: ssl.SSLContext, path: Path) -> str:
+    """Trust a file or directory; return why that is impossible, or an empty text."""
+    files = [path]
     try:
-        files = [path]
         if path.is_dir():
             files = [one for one in path.iterdir() if _HASHED_NAME.fullmatch(one.name)]
         for file in files:
             context.load_verify_locations(file)
     except ssl.SSLError:
-        why = "contains no valid PEM certificate"
+        return "contains no valid PEM certificate"
     except OSError as error:
-        why = f"cannot be read ({error.strerror})"
-    else:
-        if files:
-            return
-        why = "contains no hashed certificate files: run openssl rehash on it"
-    msg = f"{name} names {str(path)!r}, which {why}; correct or unset it"
-    raise NetworkSettingError(msg)
+        return f"cannot be read ({error.strerror})"
+    if not files:
+        return "contains no hashed certificate files: run openssl rehash on it"
+    return ""

@@ -9,15 +9,14 @@ import ssl
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
-import requests
 import requests.adapters
 import urllib3
 import urllib3.connection
 import urllib3.exceptions
 from urllib3.util.ssl_ import ALPN_PROTOCOLS, create_urllib3_context
 
-from allenfs.service.credentials import basic
-from allenfs.service.watchdog import Watchdog
+from allenfs.service import watchdog
+from allenfs.service.network import basic_authorization
 
 
 def new_context() -> ssl.SSLContext:
@@ -37,34 +36,22 @@ def _ignore(alpn_protocols: object) -> None:
     pass
 
 
-class TrustingAdapter(requests.adapters.HTTPAdapter):
-    """Sends requests over one TLS context, to the service and to a proxy alike.
+class ServiceAdapter(requests.adapters.HTTPAdapter):
+    """Sends requests over one TLS context, watched by the watchdog of the thread.
 
-    requests' own looks for a bundle of certificates before each request, and reads
-    it for each connection; one that is gone would end all of them.
+    requests' own adapter looks for a bundle of certificates before each request, and
+    reads it for each connection; one that is gone would end all of them.
     """
 
     def __init__(self, context: ssl.SSLContext, **settings: Any) -> None:
         self._context = context
         super().__init__(**settings)
 
-    def init_poolmanager(
-        self,
-        connections: int,
-        maxsize: int,
-        block: bool = False,  # noqa: FBT001, FBT002 - requests' signature
-        **settings: Any,
-    ) -> None:
+    def init_poolmanager(self, *sizes: Any, **settings: Any) -> None:
         """Give the context to the connections to the service."""
-        super().init_poolmanager(
-            connections, maxsize, block, ssl_context=self._context, **settings
-        )
+        super().init_poolmanager(*sizes, ssl_context=self._context, **settings)
 
-    def proxy_manager_for(
-        self,
-        proxy: str,
-        **settings: Any,
-    ) -> Any:
+    def proxy_manager_for(self, proxy: str, **settings: Any) -> Any:
         """Give the context to the connections through a proxy, and to the proxy."""
         if urlsplit(proxy).scheme in ("http", "https"):
             settings["proxy_ssl_context"] = self._context
@@ -79,21 +66,12 @@ class TrustingAdapter(requests.adapters.HTTPAdapter):
         if parts.username is None:
             return {}
         names = parts.username, parts.password or ""
-        return {"Proxy-Authorization": basic(*map(unquote_to_bytes, names))}
+        value = basic_authorization(*map(unquote_to_bytes, names))
+        return {"Proxy-Authorization": value}
 
-
-class WatchedAdapter(TrustingAdapter):
-    """Registers its connections with the watchdog of the thread."""
-
-    def get_connection_with_tls_context(
-        self,
-        request: requests.PreparedRequest,
-        verify: bool | str,  # noqa: FBT001 - requests' signature
-        proxies: dict[str, str] | None = None,
-        cert: str | tuple[str, str] | None = None,
-    ) -> urllib3.HTTPConnectionPool:
-        """Return the pool of connections to the service, or to the proxy."""
-        pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+    def get_connection_with_tls_context(self, *args: Any, **settings: Any) -> Any:
+        """Return the pool of watched connections to the service, or to the proxy."""
+        pool = super().get_connection_with_tls_context(*args, **settings)
         pool.ConnectionCls = _watched(pool.ConnectionCls)
         return pool
 
@@ -123,13 +101,13 @@ class _Watched(urllib3.connection.HTTPConnection):
             with contextlib.ExitStack() as stack:
                 try:
                     sock = stack.enter_context(_new_socket(family, socks))
-                    Watchdog.look_after(sock.fileno())
+                    watchdog.guard(sock.fileno())
                     for option in self.socket_options or ():
                         sock.setsockopt(*option)
                     sock.settimeout(self.timeout)
                     sock.connect((host, port) if socks else address)
                     # again: an unconnected socket cannot be shut down
-                    Watchdog.look_after(sock.fileno())
+                    watchdog.guard(sock.fileno())
                 except OSError as error:
                     failure = error
                 else:
@@ -140,7 +118,7 @@ class _Watched(urllib3.connection.HTTPConnection):
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
         sock = self.sock
         if sock is not None:
-            Watchdog.look_after(sock.fileno())
+            watchdog.guard(sock.fileno())
         try:
             return super().getresponse()
         except urllib3.exceptions.InvalidHeader:

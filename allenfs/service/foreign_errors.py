@@ -30,8 +30,6 @@ from allenfs.text import in_one_line, safe_logger
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from allenfs.service.watchdog import Watchdog
-
 log = safe_logger(__name__)
 
 # Most specific first, and total: every requests exception is an OSError without
@@ -64,28 +62,22 @@ _MAX_REASON_CHARS, _READ_REASON_CHARS = 300, 3000
 
 
 @contextlib.contextmanager
-def translated(watchdog: Watchdog) -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Let nothing but our errors out of a download."""
     try:
         yield
-    except (CutAnswerError, WrongAnswerError):
-        # a connection shut in time looks like a broken answer
-        watchdog.raise_if_expired()
-        raise
     except AllenFSError:  # of the sink, too
         raise
     except Exception as error:
-        watchdog.raise_if_expired()
-        reason = _chain(error)[-1]
-        if isinstance(reason, OSError) and reason.errno in (errno.EMFILE, errno.ENFILE):
-            raise ExhaustedError(reason.strerror) from error
         raise translate(error) from error
 
 
-def translate(error: Exception) -> ServiceError:
+def translate(error: Exception) -> AllenFSError:
     """Return our error for whatever a download raised; it says the innermost reason."""
     chain = _chain(error)
     reason = chain[-1]
+    if isinstance(reason, OSError) and reason.errno in (errno.EMFILE, errno.ENFILE):
+        return ExhaustedError(reason.strerror)
     refusal = _NO_TUNNEL.fullmatch(str(reason))
     if refusal is not None:
         return responses.error_of_proxy(int(refusal[1]), refusal[2])
@@ -101,10 +93,12 @@ def translate(error: Exception) -> ServiceError:
 
 
 def _own_kind(chain: list[BaseException]) -> type[ServiceError] | None:
-    for foreign, own in _FOREIGN:
-        if any(isinstance(one, foreign) for one in chain):
-            return own
-    return None
+    matches = (
+        own
+        for foreign, own in _FOREIGN
+        if any(isinstance(one, foreign) for one in chain)
+    )
+    return next(matches, None)
 
 
 def _is_of_proxy(error: BaseException) -> bool:

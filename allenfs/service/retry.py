@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import threading
-import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from allenfs.errors import (
@@ -27,38 +26,29 @@ log = safe_logger(__name__)
 _Result = TypeVar("_Result")
 
 
+@dataclass
 class Retry:
     """Makes the attempts of each request. Safe to use from many threads.
 
-    After a proxy has refused the log-in, one request in `failure_memory_s` tries it
-    again; all others fail at once. Many failed log-ins may lock an account.
+    After a proxy has refused the login, one request in `failure_memory_s` tries it
+    again; all others fail at once. Many failed logins may lock an account.
 
-    Parameters
+    Attributes
     ----------
-    settings : ServiceSettings
     heard : callable
-        Told of each attempt's end: its error, or None for an answer.
+        Called at the end of each attempt with its error, or None for an answer.
     clock, sleep, jitter : callable
         Monotonic seconds; wait seconds; a number from 0 to 1.
     """
 
-    def __init__(
-        self,
-        settings: ServiceSettings,
-        *,
-        heard: Callable[[ServiceError | None], None],
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-        jitter: Callable[[], float] = random.random,
-    ) -> None:
-        self._settings = settings
-        self._heard = heard
-        self._clock = clock
-        self._sleep = sleep
-        self._jitter = jitter
-        self._lock = threading.Lock()
-        # why no log-in is tried, and until when; None while none was refused
-        self._lockout: tuple[str, float] | None = None
+    settings: ServiceSettings
+    heard: Callable[[ServiceError | None], None]
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    jitter: Callable[[], float]
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    # the proxy's words, and until when no login is tried; None if none was refused
+    _lockout: tuple[str, float] | None = field(default=None, init=False)
 
     def run(
         self,
@@ -67,7 +57,7 @@ class Retry:
         slot: AbstractContextManager[object],
         goes_on: Callable[[ServiceError], bool],
     ) -> _Result:
-        """Return what an `attempt` returns that is given `url` and its deadline.
+        """Return what `attempt` returns, called with `url` and the remaining seconds.
 
         Parameters
         ----------
@@ -75,7 +65,7 @@ class Retry:
             Entered for each attempt, not for the pauses between them. The
             deadline counts from its first entering.
         goes_on : callable
-            Told of each transient failure: whether to try again.
+            Called, in the slot, with each transient failure: whether to try again.
 
         Raises
         ------
@@ -84,57 +74,60 @@ class Retry:
         """
         started_s = ends_s = 0.0
         attempts = 0
+
+        def stamped(error: ServiceError) -> ServiceError:
+            error.url, error.attempts = url, attempts
+            error.elapsed_s = self.clock() - started_s
+            return error
+
         while True:
             with slot:
                 if not attempts:
-                    started_s = self._clock()
-                    ends_s = started_s + self._settings.deadline_s
-                self._raise_if_locked_out(url, attempts, started_s)
+                    started_s = self.clock()
+                    ends_s = started_s + self.settings.deadline_s
+                if (refusal := self._refusal()) is not None:
+                    raise stamped(ProxyLoginError(refusal))
                 attempts += 1
                 try:
-                    result = attempt(url, ends_s)
+                    result = attempt(url, ends_s - self.clock())
                 except ServiceError as error:
-                    error.url, error.attempts = url, attempts
-                    error.elapsed_s = self._clock() - started_s
                     # before the slot is free: the next request should know
-                    self._failed(error)
+                    self._failed(stamped(error))
                     if not error.transient or not goes_on(error):
                         raise
-                    delay_s = self._delay_s(error, attempts)
-                    if attempts > error.retries or self._clock() + delay_s >= ends_s:
+                    delay_s = self._delay_s(error)
+                    if attempts > error.retries or self.clock() + delay_s >= ends_s:
                         raise
                     log.info("trying again in %.1f s: %s", delay_s, error)
                 else:
                     self._lockout = None
-                    self._heard(None)
+                    self.heard(None)
                     return result
-            self._sleep(delay_s)
+            self.sleep(delay_s)
 
     def _failed(self, error: ServiceError) -> None:
         if isinstance(error, ProxyLoginError):
             self._lock_out(error.cause)
         elif not isinstance(error, (UnreachableError, ServiceTimeoutError)):
             self._lockout = None  # it got past the proxy
-        self._heard(error)
+        self.heard(error)
 
-    def _lock_out(self, cause: str) -> None:
-        self._lockout = cause, self._clock() + self._settings.failure_memory_s
+    def _lock_out(self, refusal: str) -> None:
+        self._lockout = refusal, self.clock() + self.settings.failure_memory_s
 
-    def _raise_if_locked_out(self, url: str, attempts: int, started_s: float) -> None:
+    def _refusal(self) -> str | None:
+        """Return why the proxy refused the last login; None if it may be tried."""
         with self._lock:
             if self._lockout is None:
-                return
-            cause, until_s = self._lockout
-            if self._clock() >= until_s:
-                self._lock_out(cause)  # this one tries; others wait for its result
-                return
-        error = ProxyLoginError(cause)
-        error.url, error.attempts = url, attempts
-        error.elapsed_s = self._clock() - started_s
-        raise error
+                return None
+            refusal, until_s = self._lockout
+            if self.clock() < until_s:
+                return refusal
+            self._lock_out(refusal)  # this one tries; others wait for its result
+            return None
 
-    def _delay_s(self, error: ServiceError, attempt: int) -> float:
-        backoff_s = self._settings.first_backoff_s * float(2 ** (attempt - 1))
-        backoff_s *= 0.5 + self._jitter()
-        asked_s = error.retry_after_s if isinstance(error, BusyError) else None
-        return max(backoff_s, asked_s or 0)
+    def _delay_s(self, error: ServiceError) -> float:
+        backoff_s = self.settings.first_backoff_s * 2.0 ** (error.attempts - 1)
+        backoff_s *= 0.5 + self.jitter()
+        retry_after_s = error.retry_after_s if isinstance(error, BusyError) else None
+        return max(backoff_s, retry_after_s or 0)

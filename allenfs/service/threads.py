@@ -11,13 +11,7 @@ if TYPE_CHECKING:
 
 
 def start(thread: threading.Thread) -> None:
-    """Start a thread.
-
-    Raises
-    ------
-    ProcessLimitError
-        The limit is reached; nothing was started.
-    """
+    """Start a thread, or raise ProcessLimitError."""
     try:
         thread.start()
     except RuntimeError as error:

@@ -6,6 +6,7 @@ is told to follow none, and keeps cookies.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 import os
@@ -16,15 +17,13 @@ import requests
 
 from allenfs import __version__
 from allenfs.errors import NetworkSettingError, UnreachableError, WrongAnswerError
-from allenfs.service import certificates, credentials
-from allenfs.service.connections import WatchedAdapter, new_context
-from allenfs.service.network import checked_proxy, shown_proxy
+from allenfs.service import certificates
+from allenfs.service.connections import ServiceAdapter, new_context
+from allenfs.service.network import authorization, checked_proxy, shown_proxy
 from allenfs.text import in_one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from typing_extensions import Self
+    from collections.abc import Iterator, Mapping
 
     from allenfs.config import ServiceSettings
 
@@ -41,25 +40,22 @@ _SHORTEST_S = 0.001  # a socket's timeout of 0 would be none
 
 
 class Reply:
-    """An answer whose head has come; its body is read piece by piece."""
+    """A response whose head has arrived; its body is read piece by piece."""
 
     def __init__(self, response: requests.Response) -> None:
-        self._response = response
+        self._raw = response.raw
+        self._headers = response.headers
         self.status = response.status_code
         self.reason = response.reason or ""
-        self.headers: Mapping[str, str] = response.headers
-        # None where it is not said, or chunks make it void
+        # None if the service does not say, or its chunks make it void
         self.promised_bytes: int | None = response.raw.length_remaining
-        self._coding = self.headers.get("Content-Encoding", "").strip().lower()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._response.close()
+    def header(self, name: str) -> str:
+        """Return the value of a header, empty if there is none."""
+        return self._headers.get(name, "")
 
     def read(self, max_bytes: int) -> bytes:
-        """Return what has come of the body, decoded; nothing at its end.
+        """Return what has arrived of the body, decoded; nothing at its end.
 
         Not urllib3's read(), which waits for all of `max_bytes`: a byte now and
         then would keep it waiting behind any stall timeout.
@@ -69,11 +65,11 @@ class Reply:
         WrongAnswerError
             It is encoded, and not as gzip.
         """
-        is_gzip = self._coding in _GZIP
-        if not is_gzip and self._coding not in _PLAIN:
-            msg = f"Content-Encoding {in_one_line(self._coding, 80)!r}: not asked for"
+        coding = self.header("Content-Encoding").strip().lower()
+        if coding not in _PLAIN | _GZIP:
+            msg = f"Content-Encoding {in_one_line(coding, 80)!r}: not asked for"
             raise WrongAnswerError(msg)
-        data: bytes = self._response.raw.read1(max_bytes, decode_content=is_gzip)
+        data: bytes = self._raw.read1(max_bytes, decode_content=coding in _GZIP)
         return data
 
 
@@ -89,36 +85,32 @@ class Transport:
 
     Attributes
     ----------
-    context : ssl.SSLContext
-        Trusts what `certificates` says.
     shown_proxy : str or None
-        The proxy that the service is asked through, without a password.
+        The proxy that the service is requested through, without a password.
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
-        self._connect_timeout_s = settings.connect_timeout_s
-        self._stall_timeout_s = settings.stall_timeout_s
+        self._timeouts_s = settings.connect_timeout_s, settings.stall_timeout_s
         self._service = urlsplit(settings.api_url)
-        # What is said for all programs is not meant for a service on this machine:
+        # What is set for all programs is not meant for a service on this machine:
         # no proxy could reach it.
-        is_near = _is_loopback(settings.api_url)
+        is_local = _is_loopback(self._service.hostname or "")
         self._proxies: dict[str, str] = {}
         if settings.proxy:
             self._proxies = {"all": settings.proxy}
-        elif settings.proxy is None and not is_near:
+        elif settings.proxy is None and not is_local:
             self._proxies = requests.utils.get_environ_proxies(settings.api_url)
         self.shown_proxy = shown_proxy(self.proxy_of(settings.api_url))
         self.context = new_context()
         environ: Mapping[str, str] = {}
-        if not is_near or self._service.scheme == "https" or self._proxies:
+        if not is_local or self._service.scheme == "https" or self._proxies:
             environ = os.environ
             bundle = requests.utils.DEFAULT_CA_BUNDLE_PATH
             certificates.trust_machine(self.context, bundle)
         bundles = certificates.named(settings.ca_bundle, environ)
         certificates.trust_named(self.context, bundles)
-        host = self._service.hostname or ""
-        self._authorization = credentials.of_host(host, os.environ)
-        self._adapter = WatchedAdapter(
+        self._authorization = authorization(self._service.hostname or "", os.environ)
+        self._adapter = ServiceAdapter(
             self.context,
             pool_connections=2,
             pool_maxsize=settings.connections,
@@ -129,59 +121,56 @@ class Transport:
         logging.getLogger("urllib3").setLevel(logging.ERROR)
 
     def proxy_of(self, url: str) -> str | None:
-        """Return the proxy that is asked for `url`, perhaps with a password in it.
+        """Return the proxy for `url`, perhaps with a password in it.
 
         Raises
         ------
         NetworkSettingError
-            It cannot be a proxy.
+            It is not a valid proxy.
         """
         proxy = requests.utils.select_proxy(url, self._proxies)
         return checked_proxy(proxy, _variable_of(url, proxy)) if proxy else None
 
-    def get(self, url: str, remaining_s: float) -> Reply:
-        """Ask for `url` and wait for the answer's head; follow no redirect."""
-        timeouts_s = (self._connect_timeout_s, self._stall_timeout_s)
+    @contextlib.contextmanager
+    def get(self, url: str, remaining_s: float) -> Iterator[Reply]:
+        """Send a GET and wait for the head of its response; follow no redirect."""
         connect_s, stall_s = (
-            max(_SHORTEST_S, min(timeout_s, remaining_s)) for timeout_s in timeouts_s
+            max(_SHORTEST_S, min(timeout_s, remaining_s))
+            for timeout_s in self._timeouts_s
         )
         try:
             proxy = self.proxy_of(url)
         except NetworkSettingError as error:  # a redirect led to the other scheme
             raise UnreachableError(str(error)) from error
-        return Reply(
-            self._adapter.send(
-                requests.Request("GET", url, headers=self._headers(url)).prepare(),
-                stream=True,
-                timeout=(connect_s, stall_s),
-                proxies={"all": proxy} if proxy else {},
-            )
-        )
+        with self._adapter.send(
+            requests.Request("GET", url, headers=self._headers(url)).prepare(),
+            stream=True,
+            timeout=(connect_s, stall_s),
+            proxies={"all": proxy} if proxy else {},
+        ) as response:
+            yield Reply(response)
 
     def _headers(self, url: str) -> dict[str, str]:
-        """Return what is sent; the password only where it was meant to be sent."""
-        asked, service = urlsplit(url), self._service
-        is_as_safe = asked.scheme == "https" or service.scheme == "http"
-        if self._authorization and asked.hostname == service.hostname and is_as_safe:
+        """Return the headers to send; the password only to its host, and as safely."""
+        parts, service = urlsplit(url), self._service
+        is_as_safe = parts.scheme == "https" or service.scheme == "http"
+        if self._authorization and parts.hostname == service.hostname and is_as_safe:
             return _HEADERS | {"Authorization": self._authorization}
         return _HEADERS
 
 
 def _variable_of(url: str, proxy: str) -> str:
-    """Return the name of the environment's variable that says this of `url`."""
-    names = (f"{urlsplit(url).scheme}_proxy", "all_proxy")
-    return next(
-        (
-            name
-            for name, value in os.environ.items()
-            if name.lower() in names and value == proxy
-        ),
-        "--proxy",
+    """Return the name of the environment variable that sets this proxy for `url`."""
+    names = f"{urlsplit(url).scheme}_proxy", "all_proxy"
+    variables = (
+        name
+        for name, value in os.environ.items()
+        if name.lower() in names and value == proxy
     )
+    return next(variables, "--proxy")
 
 
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
+def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -13,7 +13,7 @@ import requests
 
 from allenfs import __version__
 from allenfs.config import ServiceSettings
-from allenfs.service.connections import TrustingAdapter
+from allenfs.service.connections import ServiceAdapter
 from allenfs.service.transport import Transport
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Asker:
         self._say = say
         self._silences = 0
         self._transport = Transport(ServiceSettings(api_url))
-        self._adapter = TrustingAdapter(self._transport.context, max_retries=0)
+        self._adapter = ServiceAdapter(self._transport.context, max_retries=0)
 
     @property
     def has_proxy(self) -> bool:
