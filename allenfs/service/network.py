@@ -9,6 +9,7 @@ import netrc
 import os
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -31,7 +32,6 @@ NETRC_VARIABLE = "NETRC"
 
 _SOCKS = ("socks5h", "socks5", "socks4a", "socks4")
 _SCHEMES = ("http", "https", *_SOCKS)
-_MAX_PORT = 65_535
 # urlsplit accepts much that urllib3 refuses
 _PLACE = re.compile(
     r"(?:[^/?#\\[\]]*@)?"
@@ -41,21 +41,15 @@ _PLACE = re.compile(
 
 
 def checked_proxy(text: str, source: str) -> str:
-    """Check a proxy's URL and return it; without a scheme it is an http proxy.
-
-    Parameters
-    ----------
-    source : str
-        The flag or variable that it came from.
+    """Return a proxy's URL; without a scheme it is an http proxy.
 
     Raises
     ------
     NetworkSettingError
-        It is not a valid proxy.
+        It is not a valid proxy; `source` is the flag or variable that it came from.
     """
     url = text if "://" in text else f"http://{text}"
-    why = _objection(url)
-    if why:
+    if why := _objection(url):
         msg = f"{source}={without_user(text)!r} is not a valid proxy: {why}"
         raise NetworkSettingError(msg)
     return url
@@ -77,16 +71,14 @@ def absolute_variables(environ: Mapping[str, str]) -> dict[str, str]:
     ConfigError
         One is relative, and the current directory is gone.
     """
-
-    def whole(path: str) -> str:
-        return path and str(absolute(os.path.expanduser(path)))
-
     found = {}
     for variable in (*CA_BUNDLE_VARIABLES, NETRC_VARIABLE):
         if value := environ.get(variable):
             is_list = variable == CA_DIRECTORIES_VARIABLE
-            paths = value.split(os.pathsep) if is_list else [value]
-            found[variable] = os.pathsep.join(map(whole, paths))
+            found[variable] = os.pathsep.join(
+                path and str(absolute(os.path.expanduser(path)))
+                for path in (value.split(os.pathsep) if is_list else [value])
+            )
     return found
 
 
@@ -104,13 +96,12 @@ def authorization(host: str, environ: Mapping[str, str]) -> str | None:
     named = environ.get(NETRC_VARIABLE)
     file = os.path.expanduser(named or "~/.netrc")
     try:
-        with open(file, "rb") as opened:
-            text = opened.read()
+        text = Path(file).read_bytes()
     except OSError as error:
         if not named:
             return None
-        why = f"cannot be read ({error.strerror})"
-        msg = f"{NETRC_VARIABLE} names {file!r}, which {why}; correct or unset it"
+        why = f"which cannot be read ({error.strerror})"
+        msg = f"{NETRC_VARIABLE} names {file!r}, {why}; correct or unset it"
         raise NetworkSettingError(msg) from error
     if host.lower().encode() not in text.lower():
         return None
@@ -156,7 +147,7 @@ def _objection(url: str) -> str:
 
 def _is_place(text: str) -> bool:
     found = _PLACE.fullmatch(text)
-    if found is None or not 0 < int(found["port"] or 1) <= _MAX_PORT:
+    if found is None or not 0 < int(found["port"] or 1) < 2**16:
         return False
     try:
         urlsplit(f"//{text}")  # it refuses what looks like a slash

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import email.utils
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class Sink(Protocol):
         """Forget what was written."""
 
     def expect(self, promised_bytes: int | None) -> None:
-        """Note how many bytes there will be, as far as the service has said."""
+        """Note how many bytes there will be; None if the service does not say."""
 
     def write(self, chunk: bytes) -> None:
         """Add `chunk` at the end."""
@@ -60,45 +61,28 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came with an image's bytes.
+    """What came with an image's bytes."""
 
-    Attributes
-    ----------
-    modified_ns : int or None
-        Last-Modified, nanoseconds since the epoch, where the service gave one.
-    shape : jpeg.JpegShape
-    """
-
+    # Last-Modified, nanoseconds since the epoch; None if the service gave none
     modified_ns: int | None
     shape: jpeg.JpegShape
 
 
 def error_of_status(status: int, reason: str, retry_after: str) -> ServiceError:
-    """Return the error for an answer that is neither 200 nor a redirect.
+    """Return the error for a response that is neither 200 nor a redirect.
 
-    Parameters
-    ----------
-    reason, retry_after : str
-        The status line's words and the header Retry-After, as they came.
+    `reason` and `retry_after` are as the service sent them.
     """
-    cause = f"HTTP {status} {in_one_line(reason, 80)}".rstrip()
     if status == _PROXY_LOGIN:
         return error_of_proxy(status, reason)
-    if status in _REFUSALS:
-        return _REFUSALS[status](cause)
+    cause = f"HTTP {status} {in_one_line(reason, 80)}".rstrip()
     if status in BUSY:
         return BusyError(cause, retry_after_s=_retry_after_s(retry_after))
-    return WrongAnswerError(cause)
+    return _REFUSALS.get(status, WrongAnswerError)(cause)
 
 
 def error_of_proxy(status: int, reason: str) -> UnreachableError:
-    """Return the error for a proxy that refuses to connect to the service.
-
-    Parameters
-    ----------
-    reason : str
-        The words of its status line.
-    """
+    """Return the error for a proxy that refuses to connect to the service."""
     cause = f"proxy: {status} {in_one_line(reason, 80)}".rstrip()
     if status == _PROXY_LOGIN:
         return ProxyLoginError(cause)
@@ -116,7 +100,7 @@ def modified_ns(last_modified: str) -> int | None:
     return None if date is None else max(0, int(date.timestamp())) * 10**9
 
 
-def next_url(url: str, location: str | None) -> str:
+def next_url(url: str, location: str) -> str:
     """Return where a redirect leads, on the same host only.
 
     The port may change between the two schemes' own: whether the service
@@ -132,15 +116,12 @@ def next_url(url: str, location: str | None) -> str:
     if not location:
         msg = "a redirect without Location"
         raise WrongAnswerError(msg)
-    try:
+    with contextlib.suppress(ValueError):
         target = urljoin(url, location)
-        is_same = _place(target) == _place(url)
-    except ValueError:
-        is_same = False
-    if not is_same:
-        msg = f"a redirect to another place: {in_one_line(location, 200)}"
-        raise PortalError(msg)
-    return target
+        if _place(target) == _place(url):
+            return target
+    msg = f"a redirect to another place: {in_one_line(location, 200)}"
+    raise PortalError(msg)
 
 
 def is_upgrade(url: str, target: str) -> bool:
@@ -151,11 +132,11 @@ def is_upgrade(url: str, target: str) -> bool:
 
 
 def upgraded(url: str) -> str:
-    """Return the same URL by https."""
+    """Return an http URL by https; an https URL as it is."""
     parts = urlsplit(url)
-    netloc = parts.netloc
-    if parts.scheme == "http":
-        netloc = netloc.removesuffix(":80")
+    if parts.scheme == "https":
+        return url
+    netloc = parts.netloc.removesuffix(":80")
     return parts._replace(scheme="https", netloc=netloc).geturl()
 
 

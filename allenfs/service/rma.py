@@ -25,8 +25,8 @@ from allenfs.text import in_one_line
 
 # Raw in a URL, as in the institute's own examples; requests leaves them alone.
 _RAW = "$[]()':,"
-_UNASKABLE = re.compile(r"['\x00-\x1f\x7f]")
-_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
+# RMA has no escape for an apostrophe, and a URL none for a lone surrogate.
+_UNASKABLE = re.compile(r"['\x00-\x1f\x7f\ud800-\udfff]")
 _SHOWN_CHARS = 300
 # Real rows have 8 levels. Indenting a deeper one takes hundreds of MB, or raises
 # RecursionError.
@@ -44,35 +44,23 @@ class Rows(list[Row | None]):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One query, without its page.
+    """One query, without its page."""
 
-    Attributes
-    ----------
-    model : str
-        What the rows are, such as ``SectionImage``.
-    criteria, include : str
-        Which rows, and which associations come with them.
-    order : str
-        A unique field, as ``table.field``: without an order, pages may overlap.
-    """
-
-    model: str
+    model: str  # what the rows are, such as ``SectionImage``
     criteria: str = ""
-    include: str = ""
-    order: str = ""
+    include: str = ""  # associations of the rows
+    order: str = ""  # a unique field, ``table.field``; without it, pages may overlap
 
     def url(self, base_url: str, *, start_row: int, num_rows: int) -> str:
         """Return the URL of one page, below `base_url` (``https://host``)."""
-        parts = [f"model::{self.model}"]
-        if self.criteria:
-            parts.append(f"rma::criteria,{self.criteria}")
-        if self.include:
-            parts.append(f"rma::include,{self.include}")
         order = f"[order$eq'{self.order}']" if self.order else ""
-        parts.append(
-            f"rma::options{order}[num_rows$eq{num_rows}][start_row$eq{start_row}]"
+        parts = (
+            f"model::{self.model}",
+            self.criteria and f"rma::criteria,{self.criteria}",
+            self.include and f"rma::include,{self.include}",
+            f"rma::options{order}[num_rows$eq{num_rows}][start_row$eq{start_row}]",
         )
-        criteria = quote(",".join(parts), safe=_RAW)
+        criteria = quote(",".join(filter(None, parts)), safe=_RAW)
         return f"{base_url}/api/v2/data/query.json?criteria={criteria}"
 
 
@@ -85,11 +73,8 @@ def quoted(text: str) -> str:
 
 
 def is_askable(text: str) -> bool:
-    """Whether `text` can be a value in a query.
-
-    RMA has no escape for an apostrophe, and a URL none for a lone surrogate.
-    """
-    return not _UNASKABLE.search(text) and not _LONE_SURROGATE.search(text)
+    """Whether `text` can be a value in a query."""
+    return not _UNASKABLE.search(text)
 
 
 def read_page(data: bytes) -> Rows:

@@ -59,11 +59,6 @@ class Reply:
 
         Not urllib3's read(), which waits for all of `max_bytes`: a byte now and
         then would keep it waiting behind any stall timeout.
-
-        Raises
-        ------
-        WrongAnswerError
-            It is encoded, and not as gzip.
         """
         coding = self.header("Content-Encoding").strip().lower()
         if coding not in _PLAIN | _GZIP:
@@ -82,11 +77,6 @@ class Transport:
     ------
     NetworkSettingError
         The proxy, a bundle of certificates or ``.netrc`` cannot be used.
-
-    Attributes
-    ----------
-    shown_proxy : str or None
-        The proxy that the service is requested through, without a password.
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
@@ -121,13 +111,7 @@ class Transport:
         logging.getLogger("urllib3").setLevel(logging.ERROR)
 
     def proxy_of(self, url: str) -> str | None:
-        """Return the proxy for `url`, perhaps with a password in it.
-
-        Raises
-        ------
-        NetworkSettingError
-            It is not a valid proxy.
-        """
+        """Return the proxy for `url`, or raise NetworkSettingError if it is invalid."""
         proxy = requests.utils.select_proxy(url, self._proxies)
         return checked_proxy(proxy, _variable_of(url, proxy)) if proxy else None
 

@@ -41,12 +41,6 @@ def checks_of(api_url: str) -> ServiceChecks:
 
 
 @pytest.fixture
-def sample() -> Iterator[SampleService]:
-    with SampleService() as service:
-        yield service
-
-
-@pytest.fixture
 def campus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Campus]:
     """The service behind a proxy; all certificates but `good` are trusted."""
     bundle = tmp_path / "trusted.pem"

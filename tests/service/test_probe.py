@@ -8,16 +8,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from mounted import STRICT_PYTHON
 
 from allenfs import __version__
 from allenfs.sample.server import Fault, SampleService
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 NUMBERS = [str(number) for number in range(1, 11)]
@@ -62,12 +58,6 @@ def probe(folder: Path, *arguments: str) -> Result:
     )
     assert "Traceback" not in done.stderr
     return Result(done, output)
-
-
-@pytest.fixture
-def sample() -> Iterator[SampleService]:
-    with SampleService() as service:
-        yield service
 
 
 @pytest.fixture(scope="module")

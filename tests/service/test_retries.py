@@ -28,22 +28,22 @@ from allenfs.service.client import AllenService
 from allenfs.service.rma import Query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from allenfs.model.images import ImageRequest
 
 
 class Bytes:
-    """A sink in memory."""
+    """A sink in memory, and what was promised before the first byte."""
 
     def __init__(self) -> None:
         self.data = b""
+        self.promised: list[int | None] = []
 
     def restart(self) -> None:
         self.data = b""
 
     def expect(self, promised_bytes: int | None) -> None:
-        self.promised_bytes = promised_bytes
+        assert self.data == b""
+        self.promised.append(promised_bytes)
 
     def write(self, chunk: bytes) -> None:
         self.data += chunk
@@ -77,12 +77,6 @@ class Slot(contextlib.AbstractContextManager[None]):
 
     def __exit__(self, *_: object) -> None:
         self.is_held = False
-
-
-@pytest.fixture
-def sample() -> Iterator[SampleService]:
-    with SampleService() as running:
-        yield running
 
 
 @pytest.fixture
@@ -130,6 +124,19 @@ def test_answer_of_the_service_is_not_asked_again(
         _service(sample, clock).fetch(_request(), Bytes())
     assert sample.image_requests == 1
     assert clock.slept_s == []
+
+
+def test_every_attempt_is_heard_of_once(sample: SampleService, clock: Clock) -> None:
+    heard: list[str | None] = []
+    sample.fail(Fault.STATUS_503, times=2)
+    service = AllenService(
+        ServiceSettings(sample.url),
+        heard=lambda error: heard.append(error.cause if error else None),
+        sleep=clock.sleep,
+    )
+    service.fetch(_request(), Bytes())
+    assert heard == ["HTTP 503 Service Unavailable"] * 2 + [None]
+    assert sample.image_requests == 3
 
 
 def test_retry_after_is_the_pause(sample: SampleService, clock: Clock) -> None:
