@@ -145,52 +145,38 @@ def test_a_silent_service_fails_once_and_in_time(
 
 
 @pytest.mark.parametrize(
-    ("fault", "advice"),
+    ("kind", "fault", "advice"),
     [
-        (Fault.STATUS_403, "denies access"),
-        (Fault.STATUS_404, "--api-url"),
-        (Fault.STATUS_503, "try again later"),
-        (Fault.STATUS_429_RETRY_AFTER, "try again later"),
-        (Fault.HTML_200, "log in with a web browser"),
-        (Fault.NOT_A_JPEG, "another server may have answered"),
-        (Fault.REDIRECT_OTHER_HOST, "log in with a web browser"),
-        (Fault.RESET_BEFORE, "closed the connection"),
-        (Fault.CUT_CHUNKED, "closed the connection"),
-        (Fault.STATUS_400, "please report"),
+        ("image", Fault.STATUS_403, "denies access"),
+        ("image", Fault.STATUS_404, "--api-url"),
+        ("image", Fault.STATUS_503, "try again later"),
+        ("image", Fault.STATUS_429_RETRY_AFTER, "try again later"),
+        ("image", Fault.HTML_200, "log in with a web browser"),
+        ("image", Fault.NOT_A_JPEG, "another server may have answered"),
+        ("image", Fault.REDIRECT_OTHER_HOST, "log in with a web browser"),
+        ("image", Fault.RESET_BEFORE, "closed the connection"),
+        ("image", Fault.CUT_CHUNKED, "closed the connection"),
+        ("image", Fault.STATUS_400, "please report"),
+        ("query", Fault.STATUS_503, "try again later"),
+        ("query", Fault.STATUS_403, "denies access"),
+        ("query", Fault.SUCCESS_FALSE, "please report"),
+        ("query", Fault.NOT_JSON, "another server may have answered"),
+        ("query", Fault.REDIRECT_LOOP, "another server may have answered"),
     ],
 )
-def test_an_image_that_fails_tells_what_to_do_and_recovers(
-    fault: Fault, advice: str, sample: SampleService
+def test_a_failure_tells_what_to_do_ends_no_other_check_and_recovers(
+    kind: str, fault: Fault, advice: str, sample: SampleService
 ) -> None:
     checks = checks_of(sample.url)
-    worked(checks.query())
-    sample.fail(fault)
-    assert advice in failed(checks.image())
-    assert sample.image_requests == 1  # no retries
+    (sample.fail if kind == "image" else sample.fail_queries)(fault)
+    for name in ("query", "image"):
+        if name == kind:
+            assert advice in failed(getattr(checks, name)())
+        else:
+            worked(getattr(checks, name)())
+    assert (sample.image_requests, sample.query_requests) == (1, 1)  # no retries
     sample.heal()
-    worked(checks.image())
-
-
-@pytest.mark.parametrize(
-    ("fault", "advice"),
-    [
-        (Fault.STATUS_503, "try again later"),
-        (Fault.STATUS_403, "denies access"),
-        (Fault.SUCCESS_FALSE, "please report"),
-        (Fault.NOT_JSON, "another server may have answered"),
-        (Fault.REDIRECT_LOOP, "another server may have answered"),
-    ],
-)
-def test_a_query_that_fails_tells_what_to_do_and_images_are_still_tried(
-    fault: Fault, advice: str, sample: SampleService
-) -> None:
-    checks = checks_of(sample.url)
-    sample.fail_queries(fault)
-    assert advice in failed(checks.query())
-    assert sample.query_requests == 1
-    worked(checks.image())
-    sample.heal()
-    worked(checks.query())
+    worked(getattr(checks, kind)())
 
 
 def test_a_captive_portal_is_told_from_the_service() -> None:
