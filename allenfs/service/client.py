@@ -48,7 +48,7 @@ _DRAIN_BYTES = 64 * 1024
 # string of as much takes ten times that in memory.
 _MAX_ROWS_BYTES = 8 * 2**20
 _OK = 200
-# Which status comes with success: false is not known; this one may.
+# Unknown: which status comes with ``"success": false``. This one may.
 _INTERNAL_ERROR = 500
 _NO_SLOT: AbstractContextManager[None] = contextlib.nullcontext()
 
@@ -119,8 +119,8 @@ class AllenService:
         Raises
         ------
         ServiceError
-            EIO, ETIMEDOUT or EHOSTUNREACH, whatever the service answered: never
-            what says that something does not exist.
+            EIO, ETIMEDOUT or EHOSTUNREACH, whatever the service answered: never an
+            errno that means that something does not exist.
         """
 
         def attempt(url: str, remaining_s: float) -> Rows:
@@ -152,9 +152,9 @@ class AllenService:
         remaining_s: float,
         refused: Callable[[int, bytes], None] = lambda _status, _body: None,
     ) -> Iterator[Reply]:
-        """Follow redirects to a response with status 200; let it be read in time.
+        """Follow redirects to a response with status 200; it is read in `remaining_s`.
 
-        `refused` may raise a better error than that of another status.
+        `refused`, called with another status and its body, may raise a better error.
         """
         is_redirected_to_https = False
         if self._is_upgraded:
@@ -218,7 +218,7 @@ def _chunks(
 def _drain(reply: Reply) -> bytes:
     """Read a body that is no answer, so that its connection can be used again."""
     body = bytearray()
-    # a body that fails does not matter: the status has said what does
+    # a failure here does not matter: the status is known already
     with contextlib.suppress(Exception):
         while len(body) < _DRAIN_BYTES and (chunk := reply.read(_DRAIN_BYTES)):
             body += chunk
@@ -226,7 +226,7 @@ def _drain(reply: Reply) -> bytes:
 
 
 def _raise_refusal(status: int, body: bytes) -> None:
-    """Raise QueryError with the service's words, if it has some."""
+    """Raise QueryError with the service's message, if the body has one."""
     if status in responses.BUSY and status != _INTERNAL_ERROR:
         return
     with contextlib.suppress(CutAnswerError, WrongAnswerError):

@@ -56,7 +56,7 @@ _SOCKS_REFUSALS: dict[str, type[ServiceError]] = {
     "All offered SOCKS5 authentication methods were rejected": ProxyLoginError,
     "0x02: Connection not allowed by ruleset": ProxyRefusalError,
 }
-# What a library quotes of a proxy's address may hold a password.
+# A library's message may quote the proxy's URL with its password.
 _USER_IN_URL = re.compile(r"(?<=//)\S+@")
 _MAX_REASON_CHARS, _READ_REASON_CHARS = 300, 3000
 
@@ -73,7 +73,7 @@ def translated() -> Iterator[None]:
 
 
 def translate(error: Exception) -> AllenFSError:
-    """Return our error for whatever a download raised; it says the innermost reason."""
+    """Return our error for whatever a download raised, with the innermost reason."""
     chain = _chain(error)
     reason = chain[-1]
     if isinstance(reason, OSError) and reason.errno in (errno.EMFILE, errno.ENFILE):

@@ -83,10 +83,10 @@ def absolute_variables(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def authorization(host: str, environ: Mapping[str, str]) -> str | None:
-    """Return an ``Authorization`` header for a host, as ``.netrc`` says; None for none.
+    """Return an ``Authorization`` header from ``.netrc``, if it has the host.
 
-    Only an entry of that very host counts, not ``default``: no password goes where
-    its owner did not mean it to go.
+    Only an entry of that host counts, not ``default``, which would send a password to
+    hosts that it was not meant for.
 
     Raises
     ------

@@ -67,7 +67,7 @@ class Query:
 def quoted(text: str) -> str:
     """Return `text` as a value in a query; PathNotFoundError if it cannot be one."""
     if not is_askable(text):
-        msg = f"cannot be asked: {text!r}"
+        msg = f"cannot be part of a query: {text!r}"
         raise PathNotFoundError(msg)
     return f"'{text}'"
 
@@ -83,7 +83,7 @@ def read_page(data: bytes) -> Rows:
     Raises
     ------
     QueryError
-        The service says that it could not answer, with its words.
+        The service rejected the query; the cause is its own message.
     CutAnswerError, WrongAnswerError
         Not an answer, or only the beginning of one.
     """

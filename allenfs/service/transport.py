@@ -1,7 +1,7 @@
 """Transport: one GET over HTTP.
 
-Not by requests.Session: it reads the body of every redirect into memory, also where it
-is told to follow none, and keeps cookies.
+Not by requests.Session: it keeps cookies, and reads the body of every redirect into
+memory even if it does not follow it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 _HEADERS = {
     "User-Agent": f"allenfs/{__version__} (read-only image mount; python-requests)",
-    # Recorded: with gzip offered, JPEGs came gzipped, and lengths count nothing.
+    # Recorded: with gzip offered, JPEGs came gzipped, and no length was theirs.
     "Accept-Encoding": "identity",
 }
-# More than one layer, or another coding, may be unpacked for hours to nothing at
-# all, so that neither the deadline nor the size limit is ever looked at.
+# Several layers, or another coding, may be decoded for hours without any output, and
+# neither the deadline nor the size limit is checked meanwhile.
 _GZIP = frozenset({"gzip", "x-gzip"})
 _PLAIN = frozenset({"", "identity"})
 _SHORTEST_S = 0.001  # a socket's timeout of 0 would be none
@@ -62,7 +62,7 @@ class Reply:
         """
         coding = self.header("Content-Encoding").strip().lower()
         if coding not in _PLAIN | _GZIP:
-            msg = f"Content-Encoding {in_one_line(coding, 80)!r}: not asked for"
+            msg = f"unsupported Content-Encoding {in_one_line(coding, 80)!r}"
             raise WrongAnswerError(msg)
         data: bytes = self._raw.read1(max_bytes, decode_content=coding in _GZIP)
         return data
@@ -82,8 +82,8 @@ class Transport:
     def __init__(self, settings: ServiceSettings) -> None:
         self._timeouts_s = settings.connect_timeout_s, settings.stall_timeout_s
         self._service = urlsplit(settings.api_url)
-        # What is set for all programs is not meant for a service on this machine:
-        # no proxy could reach it.
+        # The environment's proxy is not meant for a service on this machine, which no
+        # proxy could reach.
         is_local = _is_loopback(self._service.hostname or "")
         self._proxies: dict[str, str] = {}
         if settings.proxy:
@@ -106,8 +106,8 @@ class Transport:
             pool_maxsize=settings.connections,
             max_retries=0,
         )
-        # It warns of heads that it cannot read, with all their 6 MB and a
-        # traceback; what becomes of a request is a line of our own.
+        # It logs heads that it cannot parse, with all their 6 MB and a traceback; each
+        # failed request has a log line of our own.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
 
     def proxy_of(self, url: str) -> str | None:
