@@ -24,11 +24,11 @@ from allenfs.errors import (
 )
 from allenfs.model import jpeg
 from allenfs.service import responses, rma
+from allenfs.service.connections import Watchdog
 from allenfs.service.foreign_errors import translated
 from allenfs.service.responses import Answer, Sink
 from allenfs.service.retry import Retry
 from allenfs.service.transport import Reply, Transport
-from allenfs.service.watchdog import Watchdog
 from allenfs.text import in_one_line
 
 if TYPE_CHECKING:

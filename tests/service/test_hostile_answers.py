@@ -10,7 +10,7 @@ from hostile_service import JPEG, HostileService, head, whole
 from test_retries import Bytes, _request
 
 from allenfs.config import ServiceSettings
-from allenfs.errors import ServiceError, WrongAnswerError
+from allenfs.errors import ImageTooLargeError, ServiceError, WrongAnswerError
 from allenfs.sample.faults import Fault
 from allenfs.service.client import AllenService
 
@@ -57,6 +57,15 @@ def test_endless_body_of_a_redirect_is_not_read(hostile: HostileService) -> None
     assert _fetch(hostile) == JPEG
     # what sockets buffer on the way is not read by anybody
     assert flood.sent_bytes < 50 * _MIB
+
+
+def test_length_above_the_limit_is_refused_before_the_body(
+    hostile: HostileService,
+) -> None:
+    fields = ("Content-Type: image/jpeg", f"Content-Length: {2**31}")
+    says(hostile, [head("200 OK", *fields), JPEG])
+    with pytest.raises(ImageTooLargeError, match="1073741824 bytes"):
+        _fetch(hostile)
 
 
 def test_length_under_chunks_is_void(hostile: HostileService) -> None:

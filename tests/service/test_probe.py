@@ -36,12 +36,14 @@ class Result:
         self.page = [line for line in page.splitlines() if "`/api/v2/" in line]
 
     def seen(self, question: str) -> str:
-        (found,) = [row for row in self.rows if row[1] == question]
-        return found[2]
+        return self._row(question)[2]
 
     def verdict(self, question: str) -> str:
+        return self._row(question)[4]
+
+    def _row(self, question: str) -> list[str]:
         (found,) = [row for row in self.rows if row[1] == question]
-        return found[4]
+        return found
 
 
 def probe(folder: Path, *arguments: str) -> Result:
