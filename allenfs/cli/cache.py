@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import argparse
 
     from allenfs.config import StoreSettings
+    from allenfs.store.cache import DiskCache
 
 SUMMARY = "inspect, verify or clear the stored images and records"
 
@@ -36,14 +37,21 @@ def run(parsed: argparse.Namespace) -> int:
         print(f"{images.clear()} images removed")
         print(f"{records.clear()} records removed")
     elif parsed.action == "verify":
-        checked, damaged = images.verify()
-        read, broken = records.verify()
-        print(f"{checked} images checked, {damaged} damaged and removed")
-        print(f"{read} records checked, {broken} damaged and removed")
-        return _EXIT_DAMAGED if damaged or broken else 0
+        # both are verified, whatever is found in the first one
+        results = [_verify(images, "images"), _verify(records, "records")]
+        return 0 if all(results) else _EXIT_DAMAGED
     else:
         _print_sizes(images.sizes(), records.sizes(), settings)
     return 0
+
+
+def _verify(cache: DiskCache, kind: str) -> bool:
+    checked, damaged, removed = cache.verify()
+    fate = "damaged and removed"
+    if removed < damaged:
+        fate = f"damaged, {damaged - removed} of them could not be removed"
+    print(f"{checked} {kind} checked, {damaged} {fate}")
+    return damaged == 0
 
 
 def _print_sizes(

@@ -14,14 +14,16 @@ import os
 import stat
 import threading
 import time
+import uuid
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar
 
 from allenfs.errors import DamagedStoreError
 from allenfs.store.directory import StoreDirectory, entries
 from allenfs.store.journal import Journal
 from allenfs.store.lru_index import LruIndex, Use, disk_bytes
 from allenfs.store.stored_file import OpenFile
+from allenfs.store.temp_file import TempFile
 from allenfs.store.trust import make_private, require_private
 from allenfs.text import safe_logger
 
@@ -31,14 +33,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from allenfs.config import StoreSettings
-    from allenfs.store.temp_file import TempFile
 
 log = safe_logger(__name__)
 
 # Access times are set by `_touch`, not by reading.
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME | os.O_NOFOLLOW | os.O_NONBLOCK
-
-_Content = TypeVar("_Content")
 
 
 class DiskCache(ABC):
@@ -47,20 +46,12 @@ class DiskCache(ABC):
     It reads and adds those of one service; the byte limit, `sizes`, `verify` and
     `clear` are about all services. If the directory cannot be used (full, not writable,
     removed), there is a warning, and nothing is kept.
-
-    Attributes
-    ----------
-    FOLDER : str
-        Where the files are in the store's directory.
-    NAME : Pattern
-        Of their paths below it: nothing else is read, counted or removed.
-    capacity_bytes : int
-        Bytes of disk that they may take.
     """
 
-    FOLDER: ClassVar[str]
+    FOLDER: ClassVar[str]  # in the store's directory
+    # Of paths below the folder: nothing else is read, counted or removed.
     NAME: ClassVar[re.Pattern[str]]
-    capacity_bytes: int
+    capacity_bytes: int  # that the files may take on disk
 
     def __init__(
         self,
@@ -123,10 +114,7 @@ class DiskCache(ABC):
                 self._catch_up()
 
     def sizes(self) -> dict[str, tuple[int, int]]:
-        """Return the number of files and their bytes on disk, by service.
-
-        Raises OSError if a directory cannot be read.
-        """
+        """Return number of files and bytes on disk, by service. Raises OSError."""
         totals: dict[str, tuple[int, int]] = {}
         for name, use in self._usage():
             service = name.partition("/")[0]
@@ -134,20 +122,20 @@ class DiskCache(ABC):
             totals[service] = count + 1, total_bytes + use.cost_bytes
         return totals
 
-    def verify(self) -> tuple[int, int]:
-        """Remove damaged files; return how many were read and how many were removed."""
-        checked = damaged = 0
+    def verify(self) -> tuple[int, int, int]:
+        """Remove damaged files; return how many were read, damaged, and removed."""
+        checked = damaged = removed = 0
         for name, _ in self._files():
-            try:
-                self._check(name, self._open(name))
-            except FileNotFoundError:
-                continue  # evicted meanwhile
-            except DamagedStoreError as error:
-                damaged += 1
-                log.warning("%s: removed", str(error))
-                self._remove(name, only_damaged=True)
-            checked += 1
-        return checked, damaged
+            with contextlib.suppress(FileNotFoundError):  # evicted meanwhile
+                damage = self._damage(name)
+                checked += 1
+                if damage:
+                    is_removed = self._remove(name, only_damaged=True)
+                    damaged, removed = damaged + 1, removed + is_removed
+                    log.warning(
+                        "%s: %s", damage, "removed" if is_removed else "not removed"
+                    )
+        return checked, damaged, removed
 
     def clear(self) -> int:
         """Remove every file; return how many there were. Raises OSError."""
@@ -164,18 +152,21 @@ class DiskCache(ABC):
         return count
 
     def temp_file(self, *, in_memory: bool = False) -> TempFile:
-        """Return a new place for the bytes of a download."""
-        return self._directory.temp_file(in_memory=in_memory)
+        """Return a place for the bytes of a download: memory if the disk fails."""
+        path = None
+        if not in_memory:
+            try:
+                self._directory.prepare()
+                path = self._directory.incoming / uuid.uuid4().hex
+            except OSError as error:
+                self._directory.report(error)
+        return TempFile(path, self._directory.report)
 
-    def _read(
-        self, name: str, parse: Callable[[OpenFile], _Content], *, remove: bool = True
-    ) -> _Content | None:
-        """Return what `parse` returns for a file; None if it is missing or damaged.
-
-        A damaged one is removed, with a warning, if `remove`.
-        """
+    @contextlib.contextmanager
+    def _reading(self, name: str, *, remove: bool = True) -> Iterator[None]:
+        """End the block if the file is missing or damaged; `remove` a damaged one."""
         try:
-            return parse(self._open(name))
+            yield
         except FileNotFoundError:
             pass
         except DamagedStoreError as error:
@@ -184,16 +175,15 @@ class DiskCache(ABC):
                 self._remove(name, only_damaged=True, at_once=True)
         except OSError as error:
             self._directory.report(error)
-        return None
 
     def _open(self, name: str) -> OpenFile:
         not_a_file = DamagedStoreError(f"not a file: {name}")
         try:
             file = OpenFile(os.open(self._prefix + name, _READ_FLAGS))
         except OSError as error:
-            if error.errno not in (errno.ELOOP, errno.ENXIO):  # a link, a socket
-                raise
-            raise not_a_file from error
+            if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+                raise not_a_file from error
+            raise
         found = os.fstat(file.fd)
         if not stat.S_ISREG(found.st_mode):
             raise not_a_file
@@ -233,9 +223,7 @@ class DiskCache(ABC):
                 self._index.add(name, Use(cost_bytes, self._clock_ns() // 1000))
         except OSError as error:
             with contextlib.suppress(OSError):  # an older file is still there
-                found = (self._root / name).lstat()
-                use = Use(disk_bytes(found.st_size), found.st_atime_ns // 1000)
-                self._index.add(name, use)
+                self._index.add(name, Use.of((self._root / name).lstat()))
             self._directory.report(error)
             return False
         self._directory.recovered()
@@ -244,7 +232,10 @@ class DiskCache(ABC):
     def _remove(
         self, name: str, *, only_damaged: bool = False, at_once: bool = False
     ) -> bool:
-        """Remove a file; return whether it is gone. `at_once` waits for no lock."""
+        """Remove a file; return whether that one is gone. `at_once` waits for no lock.
+
+        With `only_damaged`, a whole one that has replaced it meanwhile stays.
+        """
         path = self._root / name
         if not os.path.lexists(path):
             return True
@@ -254,8 +245,8 @@ class DiskCache(ABC):
                 self._catch_up()
                 for directory in self._parents(name):
                     require_private(directory)
-                if only_damaged and self._is_whole(name):
-                    return False  # replaced meanwhile
+                if only_damaged and not self._damage(name):
+                    return True
                 try:
                     path.unlink()
                 except IsADirectoryError:
@@ -269,12 +260,12 @@ class DiskCache(ABC):
             return False
         return True
 
-    def _is_whole(self, name: str) -> bool:
+    def _damage(self, name: str) -> str | None:
         try:
             self._check(name, self._open(name))
-        except DamagedStoreError:
-            return False
-        return True
+        except DamagedStoreError as error:
+            return str(error)
+        return None
 
     @contextlib.contextmanager
     def _exclusive(self, *, at_once: bool = False) -> Iterator[None]:
@@ -328,8 +319,7 @@ class DiskCache(ABC):
     def _usage(self) -> Iterator[tuple[str, Use]]:
         for name, entry in self._files():
             with contextlib.suppress(FileNotFoundError):  # evicted meanwhile
-                found = entry.stat(follow_symlinks=False)
-                yield name, Use(disk_bytes(found.st_size), found.st_atime_ns // 1000)
+                yield name, Use.of(entry.stat(follow_symlinks=False))
 
     def _files(
         self, directory: Path | os.DirEntry[str] | None = None

@@ -5,6 +5,7 @@
     DIRECTORY/                       0700
         images/SERVICE/section/69750516/ds4_expression.jpg
         records/SERVICE/dataset/70813257.json.gz
+        locks/SERVICE/               see `LockFiles`
         incoming/                    downloads in progress
         journal  lock                shared by the processes that use the store
         CACHEDIR.TAG                 tells backup programs to skip it
@@ -20,11 +21,9 @@ import re
 import stat
 import tempfile
 import time
-import uuid
 from typing import TYPE_CHECKING
 
-from allenfs.store.lock import FileLock
-from allenfs.store.temp_file import TempFile
+from allenfs.store.lock_files import FileLock
 from allenfs.store.trust import make_private, require_private
 from allenfs.text import safe_logger
 
@@ -64,31 +63,18 @@ class StoreDirectory:
     def prepare(self) -> None:
         """Make the directories, for their owner only. Raises OSError."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not os.path.lexists(self.path / _TAG_NAME):
-            if not any(self.path.iterdir()):
-                # only an empty one: the user may have named /tmp
-                with contextlib.suppress(PermissionError):  # exFAT has no modes
-                    self.path.chmod(0o700)
-            require_private(self.path)
-            with (
-                contextlib.suppress(FileExistsError),  # made by another process
-                (self.path / _TAG_NAME).open("x") as tag,
-            ):
-                tag.write(_CACHE_TAG)
+        tag = self.path / _TAG_NAME
+        is_new = not os.path.lexists(tag)
+        if is_new and not any(self.path.iterdir()):
+            # only an empty one: the user may have named /tmp
+            with contextlib.suppress(PermissionError):  # exFAT has no modes
+                self.path.chmod(0o700)
         require_private(self.path)
+        if is_new:
+            with contextlib.suppress(FileExistsError), tag.open("x") as file:
+                file.write(_CACHE_TAG)
         for directory in (self.path / "images", self.incoming):
             make_private(directory)
-
-    def temp_file(self, *, in_memory: bool = False) -> TempFile:
-        """Return a place for the bytes of a download: memory if the disk fails."""
-        path = None
-        if not in_memory:
-            try:
-                self.prepare()
-                path = self.incoming / uuid.uuid4().hex
-            except OSError as error:
-                self.report(error)
-        return TempFile(path, self.report)
 
     def remove_leftovers(self) -> None:
         """Remove the downloads of processes that were killed."""
@@ -127,7 +113,11 @@ class StoreDirectory:
         return self.failure
 
     def report(self, error: OSError) -> None:
-        """Note a failure, with a warning if it is the first or a different one."""
+        """Note a failure.
+
+        It is a warning if the last attempt to write succeeded, and the same error was
+        not reported within the last minute.
+        """
         now_s = self._clock()
         last_s = self._reported_s.get(error.errno)
         if self._error is None and (last_s is None or now_s - last_s >= _QUIET_S):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import os
@@ -57,21 +56,17 @@ class ImageFiles(DiskCache):
         self.capacity_bytes = max(0, settings.capacity_bytes - others_bytes)
         self._verified = LRUCache[str, tuple[_Signature, Facts]](_MAX_VERIFIED)
         self._verified_lock = threading.Lock()
-        # As many as nodes (`tree.parse`): `stat` and `open` ask for the same ones.
+        # The path of an image below ``images``. As many are remembered as nodes
+        # (`tree.parse`): `stat` and `open` ask for the same ones.
         self.name = functools.lru_cache(maxsize=4096)(self._name)
 
     def _name(self, request: Request) -> str:
-        """Return the path of an image below ``images``."""
         service, image_id, *rest = request.key.split("/")
         return f"{self._service_name}/{service}/{image_id}/{'_'.join(rest)}"
 
-    def path(self, request: Request) -> str:
-        """Return the path of an image's file."""
-        return self._prefix + self.name(request)
-
     def peek(self, request: Request) -> Known | None:
         """Return size and time of a stored image, by one `stat`."""
-        found = self._look(request)
+        found = self._look(self.name(request))
         if found is None or found.st_size <= FOOTER_BYTES:
             return None
         return Known(found.st_size - FOOTER_BYTES, found.st_mtime_ns)
@@ -83,36 +78,23 @@ class ImageFiles(DiskCache):
     def find(self, request: Request, *, unread: bool = True) -> Image | None:
         """Open a stored image.
 
-        Parameters
-        ----------
-        unread : bool
-            Whether to verify an image that this process has not verified yet, and to
-            remove a damaged one, with a warning. Otherwise both count as absent.
+        If `unread`, verify one that this process has not verified yet, and remove a
+        damaged one, with a warning. Otherwise both count as absent.
         """
         name = self.name(request)
-
-        def opened(file: OpenFile) -> Image | None:
+        with self._reading(name, remove=unread):
+            file = self._open(name)
             facts = self._facts(name, file)
             if facts is None and unread:
                 facts = self._check(name, file)
-            if facts is None:
-                return None
-            self._touch(name, file, facts.modified_ns)
-            return Image(file, facts)
-
-        return self._read(name, opened, remove=unread)
+            if facts is not None:
+                self._touch(name, file, facts.modified_ns)
+                return Image(file, facts)
+        return None
 
     def facts(self, request: Request) -> Facts | None:
-        """Return what the footer of a stored image says, without reading the image.
-
-        None if the image is not stored or its footer is damaged.
-        """
-        name = self.name(request)
-        try:
-            file = self._open(name)
-            return self._facts(name, file) or stored_file.read_facts(file.fd, name)
-        except (OSError, DamagedStoreError):
-            return None
+        """Return the footer of a stored image; None if not stored or damaged."""
+        return self._footer(self.name(request))
 
     def add(
         self, request: Request, temp_file: TempFile, modified_ns: int | None
@@ -139,8 +121,7 @@ class ImageFiles(DiskCache):
         A process that has it open can go on reading it. Raises OSError if it cannot be
         removed; the store has logged why.
         """
-        found = self._look(request)
-        return None if found is None else self._evict(self.name(request), found.st_size)
+        return self._evict(self.name(request))
 
     def evict_sheet(self, sha256: str) -> int | None:
         """Remove the contact sheet with that checksum; as `evict`.
@@ -148,13 +129,9 @@ class ImageFiles(DiskCache):
         A mount does not say which images are on it, from which its name is made.
         """
         for name, _ in self._files(self._root / self._service_name / "sheet"):
-            found, file_bytes = "", 0
-            with contextlib.suppress(OSError, DamagedStoreError):
-                file = self._open(name)
-                found = stored_file.read_facts(file.fd, name).sha256
-                file_bytes = os.fstat(file.fd).st_size
-            if found == sha256:
-                return self._evict(name, file_bytes)
+            facts = self._footer(name)
+            if facts is not None and facts.sha256 == sha256:
+                return self._evict(name)
         return None
 
     def used_ids(self, service: ImageService) -> list[int]:
@@ -165,17 +142,27 @@ class ImageFiles(DiskCache):
             return []
         return [int(name) for name in names if name.isascii() and name.isdecimal()]
 
-    def _look(self, request: Request) -> os.stat_result | None:
+    def _look(self, name: str) -> os.stat_result | None:
         try:
-            found = os.lstat(self.path(request))
+            found = os.lstat(self._prefix + name)
         except OSError:
             return None
         return found if stat.S_ISREG(found.st_mode) else None
 
-    def _evict(self, name: str, file_bytes: int) -> int:
+    def _footer(self, name: str) -> Facts | None:
+        try:
+            file = self._open(name)
+            return self._facts(name, file) or stored_file.read_facts(file.fd, name)
+        except (OSError, DamagedStoreError):
+            return None
+
+    def _evict(self, name: str) -> int | None:
+        found = self._look(name)
+        if found is None:
+            return None
         if not self._remove(name):
             raise OSError(errno.EBUSY, "it cannot be removed from the store")
-        return max(0, file_bytes - FOOTER_BYTES)
+        return max(0, found.st_size - FOOTER_BYTES)
 
     def _check(self, name: str, file: OpenFile) -> Facts:
         signature = _signature(file)

@@ -7,38 +7,28 @@ that was replaced or lost only makes it list them again.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
 import re
-import stat
 from typing import TYPE_CHECKING
 
 from allenfs.store.stored_file import OpenFile
+from allenfs.store.trust import is_at, open_own
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_LINE = re.compile(r"\+([0-9]+) (\S+)|-(\S+)")
+_LINE = re.compile(r"^(?:\+([0-9]+) |-)(\S+)$", re.MULTILINE)
 # A 64th of the store; 1 MiB holds about 15 000 changes.
 _SHARE, _MIN_BYTES, _MAX_BYTES = 64, 4096, 2**20
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class Journal:
     """One reader and writer of a store's journal. Call it while holding the lock.
 
-    Parameters
-    ----------
-    directory : Path
-        The store's.
-    capacity_bytes : int
-        Of the whole store, which includes the journal.
-
     Attributes
     ----------
     max_bytes : int
-        A longer journal is replaced by an empty one.
+        A longer journal is replaced by an empty one. Part of the store's capacity.
     """
 
     def __init__(self, directory: Path, capacity_bytes: int) -> None:
@@ -49,7 +39,7 @@ class Journal:
         self._offset = 0
 
     def skip_to_end(self) -> None:
-        """Take every change so far as known."""
+        """Treat every change so far as known."""
         self._offset = os.fstat(self._open()).st_size
 
     def news(self) -> list[tuple[str, int | None]] | None:
@@ -58,19 +48,15 @@ class Journal:
         None if changes were missed, because the journal was replaced: list the stored
         files again.
         """
-        if self._file is None or not self._is_current(self._file.fd):
+        if self._file is None or not is_at(self._file.fd, self._path):
             return None
         with open(self._file.fd, "rb", closefd=False) as file:
             file.seek(self._offset)
             data = file.read()
         self._offset += len(data)
-        news: list[tuple[str, int | None]] = []
-        for line in data.decode(errors="surrogateescape").splitlines():
-            found = _LINE.fullmatch(line)  # power loss may have torn a line
-            if found:
-                size, added, removed = found.groups()
-                news.append((added, int(size)) if added else (removed, None))
-        return news
+        # a line that power loss has torn does not match
+        changes = _LINE.findall(data.decode(errors="surrogateescape"))
+        return [(name, int(size) if size else None) for size, name in changes]
 
     def append(self, name: str, size_bytes: int | None) -> None:
         """Append one change of this process, which it will not read as news.
@@ -88,24 +74,12 @@ class Journal:
     def replace(self) -> int:
         """Begin a new journal, which makes every other process list the files again."""
         fresh = self._path.with_name("journal.new")
-        with contextlib.suppress(FileNotFoundError):
-            fresh.unlink()
+        fresh.unlink(missing_ok=True)
         os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         fresh.rename(self._path)
         return self._open()
 
     def _open(self) -> int:
         self._file = None
-        file = OpenFile(os.open(self._path, _FLAGS | os.O_APPEND, 0o600))
-        found = os.fstat(file.fd)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-            # appending to a hard link would write to a file outside the store
-            raise OSError(errno.EINVAL, "not a file of the store", str(self._path))
-        self._file, self._offset = file, 0
-        return file.fd
-
-    def _is_current(self, fd: int) -> bool:
-        try:
-            return os.path.samestat(os.fstat(fd), os.stat(self._path))
-        except FileNotFoundError:
-            return False
+        self._file, self._offset = OpenFile(open_own(self._path, os.O_APPEND)), 0
+        return self._file.fd

@@ -1,13 +1,6 @@
-"""The locks of processes that share a store while they use one service.
-
-::
-
-    DIRECTORY/locks/SERVICE/next-4, slot-0 … slot-3  see `allenfs.service.slots`
-                            image-00 … image-ff      images that are being downloaded
+"""The locks of a store, among the threads and processes that share it.
 
 They are ``flock`` locks: the kernel releases them when a process ends, even if killed.
-A file that is locked holds the process and the name of the lock, else nothing. Images
-share 256 files, so that no download creates or removes one.
 """
 
 from __future__ import annotations
@@ -17,31 +10,78 @@ import errno
 import fcntl
 import functools
 import os
-import stat
+import threading
+import time
 import zlib
 from typing import TYPE_CHECKING
 
-from allenfs.store.trust import make_private, require_private
+from allenfs.store.trust import is_at, make_private, open_own
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from allenfs.config import StoreSettings
     from allenfs.store.directory import StoreDirectory
 
     Release = Callable[[], None]
 
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+# The store's lock is held for milliseconds, unless its holder was stopped.
+_TIMEOUT_S = 2.0
+# After a timeout: otherwise twelve queued readers would wait 24 s.
+_STUCK_TIMEOUT_S = 0.05
+_POLL_S = 0.001
 _IMAGE = "image-"
 _MAX_HOLDER_BYTES = 128
 
 
-def _nothing() -> None:
-    pass
+class FileLock:
+    """The lock of a store: one holder among all threads and processes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread_lock = threading.Lock()
+        self._is_stuck = False
+
+    @contextlib.contextmanager
+    def hold(self, *, at_once: bool = False) -> Iterator[None]:
+        """Hold the lock for the block.
+
+        Raises OSError if the file cannot be opened, or the lock is not free within 2 s;
+        with `at_once`, if it is not free now.
+        """
+        msg = "another process holds the lock"
+        not_free = BlockingIOError(errno.EAGAIN, msg, str(self._path))
+        if not self._thread_lock.acquire(timeout=0 if at_once else _TIMEOUT_S):
+            raise not_free
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._thread_lock.release)
+            fd = open_own(self._path)
+            stack.callback(_unlock, fd)
+            ends_s = time.monotonic() + (
+                _STUCK_TIMEOUT_S if self._is_stuck else _TIMEOUT_S
+            )
+            while not _is_locked(fd):
+                if at_once:
+                    raise not_free
+                if time.monotonic() > ends_s:
+                    self._is_stuck = True
+                    raise not_free
+                time.sleep(_POLL_S)
+            self._is_stuck = False
+            yield
 
 
 class LockFiles:
-    """The locks of one service in a store directory. Safe to use from many threads.
+    """The locks of processes that use one service. Safe to use from many threads.
+
+    ::
+
+        DIRECTORY/locks/SERVICE/next-4, slot-0 … slot-3  see `allenfs.service.slots`
+                                image-00 … image-ff      images being downloaded
+
+    A file that is locked holds the process and the name of the lock, else nothing.
+    Images share 256 files, so that no download creates or removes one.
 
     A lock that a stopped process holds (Ctrl-Z) counts as free. So does one whose
     file is locked for another image, which is rare. Trouble with the directory is a
@@ -53,58 +93,44 @@ class LockFiles:
         self._directory = settings.directory / "locks" / settings.service_name
 
     def try_lock(self, name: str) -> Release | None:
-        """Take a lock and return what releases it; None where it is held.
+        """Lock `name` and return what releases it; None if another process has it.
 
-        Parameters
-        ----------
-        name : str
-            Short, without blanks; of an image, ``image-`` and what identifies it.
+        `name` is short, without blanks; of an image, ``image-`` and what identifies it.
         """
+        is_image = name.startswith(_IMAGE)
+        number = f"{zlib.crc32(name.encode()) % 256:02x}"
+        path = self._directory / (_IMAGE + number if is_image else name)
         try:
-            return self._try_lock(name)
+            return self._try_lock(path, name)
         except OSError as error:
             place = str(self._directory)
             self._store.report(OSError(error.errno, error.strerror, place))
-            return _nothing
+            return lambda: None
 
-    def _try_lock(self, name: str) -> Release | None:
-        path = f"{self._directory}/{_file_of(name)}"
+    def _try_lock(self, path: Path, name: str) -> Release | None:
+        self._store.prepare()
+        make_private(self._directory.parent)
+        make_private(self._directory)
         while True:
-            fd = self._open(path)
             with contextlib.ExitStack() as stack:
+                fd = open_own(path)
                 stack.callback(os.close, fd)
-                _require_own(fd, path)
                 if _is_locked(fd):
-                    if _is_at(fd, path):
-                        with contextlib.suppress(OSError):  # a full disk
-                            os.pwrite(fd, f"{os.getpid()} {name}\n".encode(), 0)
-                        stack.pop_all()
-                        return functools.partial(_release, fd)
-                    continue
+                    if not is_at(fd, path):
+                        continue
+                    with contextlib.suppress(OSError):  # a full disk
+                        os.pwrite(fd, f"{os.getpid()} {name}\n".encode(), 0)
+                    stack.pop_all()
+                    return functools.partial(_release, fd)
                 process_id, held_name = _holder(fd)
                 if held_name not in ("", name):
-                    return _nothing
+                    return lambda: None
                 if not _is_stopped(process_id):
                     return None
-                if _is_at(fd, path):
-                    os.unlink(path)
-
-    def _open(self, path: str) -> int:
-        try:
-            require_private(self._directory.parent)
-            require_private(self._directory)
-            return os.open(path, _FLAGS, 0o600)
-        except FileNotFoundError:
-            self._store.prepare()
-            make_private(self._directory.parent)
-            make_private(self._directory)
-            return os.open(path, _FLAGS, 0o600)
-
-
-def _file_of(name: str) -> str:
-    if not name.startswith(_IMAGE):
-        return name
-    return f"{_IMAGE}{zlib.crc32(name.encode()) % 256:02x}"
+                # one process at a time: another one may have replaced the file
+                with self._store.lock.hold():
+                    if is_at(fd, path) and _holder(fd) == (process_id, held_name):
+                        path.unlink()
 
 
 def _is_locked(fd: int) -> bool:
@@ -113,22 +139,6 @@ def _is_locked(fd: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _require_own(fd: int, path: str) -> None:
-    """Refuse what is not a lock file of this user: it would be overwritten."""
-    found = os.fstat(fd)
-    is_file = stat.S_ISREG(found.st_mode) and found.st_nlink <= 1
-    if not is_file or found.st_uid != os.geteuid():
-        raise OSError(errno.EINVAL, "not a lock file of the store", path)
-
-
-def _is_at(fd: int, path: str) -> bool:
-    """Whether an open file still has its name: only then others lock it, too."""
-    try:
-        return os.path.samestat(os.fstat(fd), os.lstat(path))
-    except FileNotFoundError:
-        return False
 
 
 def _holder(fd: int) -> tuple[int, str]:
@@ -152,6 +162,10 @@ def _is_stopped(process_id: int) -> bool:
 def _release(fd: int) -> None:
     with contextlib.suppress(OSError):
         os.truncate(fd, 0)
+    _unlock(fd)
+
+
+def _unlock(fd: int) -> None:
     with contextlib.suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_UN)  # a forked child has the file open, too
     os.close(fd)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cachetools import LRUCache
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable
 
 # File systems allocate whole blocks.
@@ -29,6 +30,11 @@ class Use(NamedTuple):
     cost_bytes: int
     used_us: int
 
+    @classmethod
+    def of(cls, found: os.stat_result) -> Use:
+        """Return the use of a stored file, whose access time is its last use."""
+        return cls(disk_bytes(found.st_size), found.st_atime_ns // 1000)
+
 
 class LruIndex:
     """The stored files by name, least recently used first. Thread-safe.
@@ -39,7 +45,7 @@ class LruIndex:
     Attributes
     ----------
     used_bytes : int
-        Of disk, taken by all files.
+        Of disk, by all files.
     """
 
     def __init__(self) -> None:
@@ -84,7 +90,7 @@ class LruIndex:
             return name, use
 
     def replace(self, files: Iterable[tuple[str, Use]]) -> None:
-        """Forget everything, and take these files instead."""
+        """Forget everything, and list these files instead."""
         packed = sorted((_packed(use), name) for name, use in files)
         with self._lock:
             self._order.clear()

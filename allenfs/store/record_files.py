@@ -7,6 +7,7 @@ number of images evicts them.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -39,17 +40,11 @@ Key = tuple[str, str]
 
 
 class Kept(NamedTuple):
-    """An answer, and when it was fetched (nanoseconds since the epoch).
-
-    Attributes
-    ----------
-    is_suspect : bool
-        Whether rows seem to be missing, so that it is requested again soon.
-    """
+    """An answer, and when it was fetched (nanoseconds since the epoch)."""
 
     answer: Any
     fetched_ns: int
-    is_suspect: bool = False
+    is_suspect: bool = False  # rows seem to be missing: it is requested again soon
 
 
 class RecordFiles(DiskCache):
@@ -67,31 +62,25 @@ class RecordFiles(DiskCache):
     def get(self, key: Key) -> Kept | None:
         """Return an answer, however old."""
         name = self._name(key)
-
-        def read(file: OpenFile) -> Kept:
+        with self._reading(name):
+            file = self._open(name)
             kept = self._check(name, file)
             self._touch(name, file)
             return kept
-
-        return self._read(name, read)
+        return None
 
     def put(self, key: Key, kept: Kept) -> None:
         """Store an answer in place of an older one."""
-        text = json.dumps(
-            {"allenfs": _FORMAT, "key": key, "answer": kept.answer}
-            | {"fetched_ns": kept.fetched_ns, "is_suspect": kept.is_suspect},
-            separators=(",", ":"),
-        )
-        try:
-            temp_file = self.temp_file()
-        except ExhaustedError:
-            return  # no more open files: the answer is kept in memory only
-        try:
+        content = {"allenfs": _FORMAT, "key": key} | kept._asdict()
+        text = json.dumps(content, separators=(",", ":"))
+        with (
+            # no more open files, or a broken disk: the answer is in memory only
+            contextlib.suppress(ExhaustedError, DamagedStoreError),
+            contextlib.closing(self.temp_file()) as temp_file,
+        ):
             # level 1 makes rows a tenth of their size, and is the fastest
             temp_file.write(gzip.compress(text.encode(), 1, mtime=0))
             self._commit(self._name(key), temp_file)
-        finally:
-            temp_file.close()
 
     def remove(self, key: Key) -> None:
         """Remove an answer: the service says that there is no such record."""
@@ -103,10 +92,11 @@ class RecordFiles(DiskCache):
             files = os.listdir(self._root / self._service_name / kind)
         except OSError:
             return []
-        encoded = (
-            file.removesuffix(_SUFFIX) for file in files if file.endswith(_SUFFIX)
-        )
-        return [unquote(name) for name in encoded if not name.startswith(HASHED)]
+        return [
+            unquote(file.removesuffix(_SUFFIX))
+            for file in files
+            if file.endswith(_SUFFIX) and not file.startswith(HASHED)
+        ]
 
     def _name(self, key: Key) -> str:
         kind, name = key
@@ -122,8 +112,7 @@ class RecordFiles(DiskCache):
             if name.partition("/")[2] != f"{kind}/{file_name(text)}{_SUFFIX}":
                 msg = "the record of another file"
                 raise ValueError(msg)
-            is_older = data["allenfs"] == _OLDER_FORMAT
-            is_suspect = is_older or bool(data["is_suspect"])
+            is_suspect = data["allenfs"] == _OLDER_FORMAT or bool(data["is_suspect"])
             return Kept(data["answer"], int(data["fetched_ns"]), is_suspect)
         except _DAMAGE as error:
             msg = f"stored record is damaged: {name}: {error}"

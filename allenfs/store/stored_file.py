@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,28 +21,15 @@ FOOTER_BYTES = 320
 _FACTS_BYTES = FOOTER_BYTES - 64
 _FORMAT = 1
 _CHUNK_BYTES = 2**20
-_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a footer says of the bytes of an image.
+    """What a footer says of the bytes of an image; times are since the epoch."""
 
-    Attributes
-    ----------
-    size_bytes : int
-        Of the image, without its footer.
-    sha256 : str
-        Of the image, 64 hex digits.
-    modified_ns : int
-        Last-Modified, else the time of the fetch; nanoseconds since the epoch.
-    fetched_ns : int
-        Time of the fetch.
-    """
-
-    size_bytes: int
-    sha256: str
-    modified_ns: int
+    size_bytes: int  # without the footer
+    sha256: str  # 64 hex digits
+    modified_ns: int  # Last-Modified, else the time of the fetch
     fetched_ns: int
 
 
@@ -83,10 +69,7 @@ class Image:
     def read(self, offset: int, size: int) -> bytes:
         """Return bytes [offset, offset + size); shorter only at the image's end.
 
-        Raises
-        ------
-        DamagedStoreError
-            The file was cut, or cannot be read, while it was open.
+        Raises DamagedStoreError if the file was cut, or cannot be read.
         """
         size = min(size, self.facts.size_bytes - offset)
         if size <= 0:
@@ -107,45 +90,28 @@ def footer(name: str, facts: Facts, image_hash: hashlib._Hash) -> bytes:
 
     It depends on `name`: a file moved to another name does not pass for that image.
     """
-    fields = {
-        "allenfs": _FORMAT,
-        "name": _digest_of_name(name),
-        "size": facts.size_bytes,
-        "sha256": facts.sha256,
-        "modified_ns": facts.modified_ns,
-        "fetched_ns": facts.fetched_ns,
-    }
-    text = json.dumps(fields, separators=(",", ":"))
-    facts_line = b"\n" + text.encode().ljust(_FACTS_BYTES - 2) + b"\n"
+    line = _facts_line(name, facts)
     whole_hash = image_hash.copy()
-    whole_hash.update(facts_line)
-    return facts_line + whole_hash.hexdigest().encode()
+    whole_hash.update(line)
+    return line + whole_hash.hexdigest().encode()
 
 
 def read_facts(fd: int, name: str) -> Facts:
     """Read the footer of an open file, without reading the image.
 
-    Raises
-    ------
-    DamagedStoreError
-        No footer, or one of another name or length.
+    Raises DamagedStoreError if there is none, or one of another name or length.
     """
     length = os.fstat(fd).st_size
     try:
         line = os.pread(fd, _FACTS_BYTES, max(0, length - FOOTER_BYTES))
         fields = json.loads(line)
+        size_bytes, sha256 = int(fields["size"]), str(fields["sha256"])
         times_ns = int(fields["modified_ns"]), int(fields["fetched_ns"])
-        facts = Facts(int(fields["size"]), str(fields["sha256"]), *times_ns)
-        is_right = (
-            fields["allenfs"] == _FORMAT
-            and fields["name"] == _digest_of_name(name)
-            and facts.size_bytes == length - FOOTER_BYTES
-            and _DIGEST.fullmatch(facts.sha256) is not None
-        )
+        facts = Facts(size_bytes, sha256, *times_ns)
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         msg = f"stored file has no footer: {name}"
         raise DamagedStoreError(msg) from error
-    if not is_right:
+    if line != _facts_line(name, facts) or size_bytes != length - FOOTER_BYTES:
         msg = f"stored file has the footer of another file: {name}"
         raise DamagedStoreError(msg)
     return facts
@@ -154,10 +120,7 @@ def read_facts(fd: int, name: str) -> Facts:
 def verify(fd: int, name: str) -> Facts:
     """Read an open file to its end and compare it with its footer.
 
-    Raises
-    ------
-    DamagedStoreError
-        It is not what was stored.
+    Raises DamagedStoreError if it is not what was stored.
     """
     facts = read_facts(fd, name)
     file_hash, hashed_bytes = hashlib.sha256(), facts.size_bytes + _FACTS_BYTES
@@ -176,5 +139,14 @@ def verify(fd: int, name: str) -> Facts:
     return facts
 
 
-def _digest_of_name(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()[:32]
+def _facts_line(name: str, facts: Facts) -> bytes:
+    fields = {
+        "allenfs": _FORMAT,
+        "name": hashlib.sha256(name.encode()).hexdigest()[:32],
+        "size": facts.size_bytes,
+        "sha256": facts.sha256,
+        "modified_ns": facts.modified_ns,
+        "fetched_ns": facts.fetched_ns,
+    }
+    text = json.dumps(fields, separators=(",", ":"))
+    return b"\n" + text.encode().ljust(_FACTS_BYTES - 2) + b"\n"

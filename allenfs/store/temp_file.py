@@ -1,4 +1,4 @@
-"""Where the bytes of a download are until they are stored: a file, otherwise memory."""
+"""Where the bytes of a download are until they are stored: a file, else memory."""
 
 from __future__ import annotations
 
@@ -24,17 +24,8 @@ class FileView:
     Not a memory map, whose pages count as memory of the process: 100 MB after a check
     of a file of that size.
 
-    Parameters
-    ----------
-    fd : int
-        Stays open as long as this is used.
-    size_bytes : int
-        Length of the view; bytes of the file after it are not seen.
-
-    Raises
-    ------
-    DamagedStoreError
-        By a slice: the file cannot be read back.
+    A slice raises DamagedStoreError if the file cannot be read back. Bytes of the file
+    after `size_bytes` are not seen.
     """
 
     def __init__(self, fd: int, size_bytes: int) -> None:
@@ -71,8 +62,6 @@ class TempFile:
 
     Attributes
     ----------
-    file : OpenFile
-        Where the bytes are.
     path : Path or None
         The file; None while the bytes are in memory. It is locked (``flock``) while it
         is open: an unlocked one was left behind by a killed process.
@@ -135,7 +124,7 @@ class TempFile:
         return modified_ns
 
     def view(self) -> FileView:
-        """Return everything that was written, without reading it into memory."""
+        """Return what was written, without reading it into memory."""
         return FileView(self.file.fd, self.size_bytes)
 
     def close(self) -> None:
@@ -163,14 +152,12 @@ class TempFile:
         self.discard()
         written, old = self.view(), self.file  # which stays open until the end
         self.file = self._open_memory()
-        copied_bytes = 0
-        while copied_bytes < self.size_bytes:
-            chunk = written[copied_bytes : copied_bytes + _WINDOW_BYTES]
-            if not chunk:
-                msg = f"was cut at byte {copied_bytes}"
-                raise DamagedStoreError(msg)
-            self._write_to_memory(chunk, copied_bytes)
-            copied_bytes += len(chunk)
+        for start in range(0, self.size_bytes, _WINDOW_BYTES):
+            self._write_to_memory(written[start : start + _WINDOW_BYTES], start)
+        copied_bytes = os.fstat(self.file.fd).st_size
+        if copied_bytes < self.size_bytes:
+            msg = f"was cut at byte {copied_bytes}"
+            raise DamagedStoreError(msg)
         del old
 
     def _write_to_memory(self, chunk: bytes, offset: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from allenfs.config import StoreSettings, service_name
 from allenfs.model.images import ImageRequest, ImageService
@@ -13,6 +13,9 @@ from allenfs.store.directory import StoreDirectory
 from allenfs.store.image_files import ImageFiles
 from allenfs.store.lru_index import disk_bytes
 from allenfs.store.stored_file import Facts, footer
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # a frame header of 64 x 64 grey pixels, and the head of a scan
 _HEAD = bytes.fromhex("ffd8 ffc0000b 08 00400040 01 011100 ffda0008 01 0100 003f00")
@@ -42,7 +45,7 @@ def fill(directory: Path, api_url: str, count: int, data: bytes) -> int:
     facts = Facts(len(data), image_hash.hexdigest(), now_ns, now_ns)
     for image_id in range(1, count + 1):
         request = _request(image_id)
-        path = Path(images.path(request))
+        path = directory / "images" / images.name(request)
         path.parent.mkdir(parents=True)
         stored = data + footer(images.name(request), facts, image_hash)
         path.write_bytes(stored)

@@ -122,8 +122,8 @@ def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
     ]
 
 
-def verify_all(directory: Path) -> tuple[int, int]:
-    """Read every stored image with a store of its own: checked, damaged."""
+def verify_all(directory: Path) -> tuple[int, int, int]:
+    """Read every stored image with a store of its own: checked, damaged, removed."""
     return store_at(directory).verify()
 
 

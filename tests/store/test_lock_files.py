@@ -8,7 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +21,6 @@ from allenfs.store.lock_files import LockFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 PATIENCE_S = 30
 IMAGE, SLOT = "image-0123", "slot-0"
@@ -157,6 +158,31 @@ def test_a_stopped_process_holds_nobody_up_and_disturbs_nobody_later(
     holder.stdin.close()
     holder.wait(PATIENCE_S)
     assert not any(other.try_lock(name) for name in (IMAGE, SLOT))
+
+
+def test_of_two_that_find_a_stopped_process_only_one_gets_its_lock(
+    tmp_path: Path,
+    holder: subprocess.Popen[bytes],
+    locks_in: Callable[[Path], Locks],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    holder.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, holder.pid, os.WSTOPPED)
+    first, second = locks_in(tmp_path), locks_in(tmp_path)
+    results = []
+    thread = threading.Thread(target=lambda: results.append(second.try_lock(IMAGE)))
+    unlink = Path.unlink
+
+    def unlink_late(path: Path) -> None:
+        monkeypatch.undo()
+        thread.start()
+        thread.join(0.3)  # long enough to do the same, if nothing prevents it
+        unlink(path)
+
+    monkeypatch.setattr(Path, "unlink", unlink_late)
+    results.append(first.try_lock(IMAGE))
+    thread.join(PATIENCE_S)
+    assert sorted(results) == [False, True]
 
 
 def test_a_forked_child_keeps_no_lock(

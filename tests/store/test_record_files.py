@@ -559,4 +559,4 @@ def test_a_stranger_in_an_answers_place_is_replaced(
     assert len(warnings_in(caplog)) == 1
     records.put(KEY, KEPT)
     assert records.get(KEY) == KEPT
-    assert records.verify() == (1, 0)
+    assert records.verify() == (1, 0, 0)

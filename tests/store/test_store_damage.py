@@ -208,12 +208,12 @@ def test_verify_reads_every_service_and_removes_only_what_is_damaged(
         store = store_at(tmp_path, service=service)
         for number in (1, 2, 3):
             put(store, number, image_bytes(number, 5000))
-    assert verify_all(tmp_path) == (6, 0)
+    assert verify_all(tmp_path) == (6, 0, 0)
     for service, number in (("live", 2), ("sample", 3)):
         with stored_file(tmp_path, number, service).open("r+b") as file:
             file.write(b"\0")
-    assert verify_all(tmp_path) == (6, 2)
-    assert verify_all(tmp_path) == (4, 0)
+    assert verify_all(tmp_path) == (6, 2, 2)
+    assert verify_all(tmp_path) == (4, 0, 0)
     assert found(store_at(tmp_path, service="live"), 2) is None
     assert found(store_at(tmp_path, service="live"), 3) == image_bytes(3, 5000)
 

@@ -23,11 +23,12 @@ from store_helpers import (
     section,
     store_at,
     stored_files,
+    verify_all,
     warnings_in,
 )
 
 from allenfs.config import StoreSettings
-from allenfs.store import lock
+from allenfs.store import lock_files
 from allenfs.store.directory import StoreDirectory
 from allenfs.store.image_files import ImageFiles
 
@@ -176,6 +177,19 @@ def test_a_disk_that_becomes_read_only_still_gives_what_it_has(
     put(store, 2, image_bytes(2, 9_999))
     assert found(store, 2) == image_bytes(2, 9_999)
     assert found(store_at(tmp_path), 1) == DATA
+
+
+def test_verify_says_what_it_could_not_remove(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in (1, 2):
+        put(store_at(tmp_path), number, DATA)
+    os.truncate(stored_files(tmp_path)[0], 10)
+    with read_only(tmp_path):
+        assert verify_all(tmp_path) == (2, 1, 0)
+    assert warnings_in(caplog)[-1].endswith("section/1/image.jpg: not removed")
+    assert verify_all(tmp_path) == (2, 1, 1)
+    assert warnings_in(caplog)[-1].endswith("section/1/image.jpg: removed")
 
 
 def test_a_directory_that_cannot_be_made_costs_a_warning(
@@ -358,9 +372,9 @@ def test_whoever_comes_after_one_that_waited_in_vain_for_the_lock_waits_little(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now_s = [0.0]
-    monkeypatch.setattr(lock.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(lock_files.time, "monotonic", lambda: now_s[0])
     monkeypatch.setattr(
-        lock.time, "sleep", lambda seconds: now_s.append(now_s.pop() + seconds)
+        lock_files.time, "sleep", lambda seconds: now_s.append(now_s.pop() + seconds)
     )
     store = store_at(tmp_path)
     put(store, 20, DATA)
