@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 from allenfs.config import StoreSettings
@@ -129,3 +130,31 @@ def verify_all(directory: Path) -> tuple[int, int, int]:
 
 def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+def as_root(*command: str) -> None:
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    subprocess.run([*sudo, *command], check=True)
+
+
+@contextlib.contextmanager
+def read_only(place: Path) -> Iterator[None]:
+    """A mount over the same files that nobody can write through."""
+    as_root("mount", "--bind", str(place), str(place))
+    try:
+        as_root("mount", "-o", "remount,bind,ro", str(place))
+        yield
+    finally:
+        as_root("umount", "-l", str(place))
+
+
+def free_pages(place: Path) -> int:
+    stat = os.statvfs(place)
+    return stat.f_bavail * stat.f_frsize // PAGE
+
+
+def fill(place: Path, *, leave_pages: int) -> Path:
+    ballast = place / "ballast"
+    ballast.write_bytes(b"x" * PAGE * (free_pages(place) - leave_pages))
+    assert free_pages(place) == leave_pages
+    return ballast

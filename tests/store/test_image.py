@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from store_helpers import (
     STARTED_NS,
     content,
-    found,
     image_bytes,
     open_files,
     put,
@@ -130,19 +129,6 @@ def test_times_are_the_same_before_and_after_a_restart(tmp_path: Path) -> None:
         assert again.peek(section(number)).modified_ns == expected
 
 
-def test_the_directory_and_the_files_are_for_their_owner_only(tmp_path: Path) -> None:
-    old_mask = os.umask(0)
-    try:
-        put(store_at(tmp_path / "new" / "store"), 1, DATA)
-    finally:
-        os.umask(old_mask)
-    root = tmp_path / "new" / "store"
-    for path in (root, root / "images", root / "incoming"):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o700, path
-    for path in (stored_file(root, 1), root / "journal", root / "lock"):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
-
-
 def test_an_empty_directory_becomes_0700_and_a_foreign_one_keeps_its_mode(
     tmp_path: Path,
 ) -> None:
@@ -158,18 +144,6 @@ def test_an_empty_directory_becomes_0700_and_a_foreign_one_keeps_its_mode(
     assert stat.S_IMODE((foreign / "images").stat().st_mode) == 0o700
     store_at(foreign).clear()
     assert (foreign / "letter.txt").read_text() == "not yours"
-
-
-def test_services_are_kept_apart(tmp_path: Path) -> None:
-    stores = {name: store_at(tmp_path, service=name) for name in ("a", "b", "h:80")}
-    for number, store in enumerate(stores.values()):
-        put(store, 1, image_bytes(number, 500))
-    for number, name in enumerate(stores):
-        again = store_at(tmp_path, service=name)
-        assert found(again, 1) == image_bytes(number, 500)
-        assert again.used_ids(ImageService.SECTION) == [1]
-        assert again.used_ids(ImageService.ATLAS) == []
-    assert found(store_at(tmp_path, service="c"), 1) is None
 
 
 def test_the_longest_name_of_the_grammar_can_be_stored(tmp_path: Path) -> None:

@@ -12,9 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_helpers import (
     FOOTER_BYTES,
-    KIB,
-    content,
-    disk_usage,
     found,
     image_bytes,
     put,
@@ -22,7 +19,6 @@ from store_helpers import (
     store_at,
     stored_file,
     verify_all,
-    warnings_in,
 )
 
 from allenfs.errors import DamagedStoreError
@@ -150,16 +146,6 @@ def test_a_file_of_another_service_is_not_taken_for_this_ones(tmp_path: Path) ->
     assert found(store_at(tmp_path, service="live"), 1) == DATA
 
 
-def test_a_damaged_file_is_one_warning_that_names_it(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    put(store_at(tmp_path), 1, DATA)
-    os.truncate(stored_file(tmp_path, 1), 10)
-    assert found(store_at(tmp_path), 1) is None
-    (line,) = warnings_in(caplog)
-    assert "section/1/image.jpg" in line
-
-
 def test_a_file_cut_under_a_running_store_is_not_served(tmp_path: Path) -> None:
     store = store_at(tmp_path)
     put(store, 1, DATA)
@@ -168,37 +154,6 @@ def test_a_file_cut_under_a_running_store_is_not_served(tmp_path: Path) -> None:
     assert found(store, 1) is None
     put(store, 1, DATA)
     assert found(store, 1) == DATA
-
-
-def test_a_removed_file_is_a_miss_without_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    store = store_at(tmp_path)
-    put(store, 1, DATA)
-    stored_file(tmp_path, 1).unlink()
-    assert found(store, 1) is None
-    put(store, 1, DATA)
-    assert found(store, 1) == DATA
-    assert warnings_in(caplog) == []
-
-
-def test_a_link_or_a_directory_in_its_place_is_not_read(tmp_path: Path) -> None:
-    secret = tmp_path.with_name("secret")
-    secret.write_bytes(b"secret")
-    store = store_at(tmp_path)
-    put(store, 1, DATA)
-    path = stored_file(tmp_path, 1)
-    path.unlink()
-    path.symlink_to(secret)
-    assert found(store_at(tmp_path), 1) is None
-    put(store_at(tmp_path), 1, DATA)
-    assert found(store_at(tmp_path), 1) == DATA
-    path.unlink()
-    path.mkdir()
-    store = store_at(tmp_path)
-    assert found(store, 1) is None
-    put(store, 1, DATA)  # kept or not, the reader has it
-    assert secret.read_bytes() == b"secret"
 
 
 def test_verify_reads_every_service_and_removes_only_what_is_damaged(
@@ -216,17 +171,6 @@ def test_verify_reads_every_service_and_removes_only_what_is_damaged(
     assert verify_all(tmp_path) == (4, 0, 0)
     assert found(store_at(tmp_path, service="live"), 2) is None
     assert found(store_at(tmp_path, service="live"), 3) == image_bytes(3, 5000)
-
-
-def test_the_room_of_a_damaged_file_is_free_again(tmp_path: Path) -> None:
-    store = store_at(tmp_path, 128 * KIB)
-    for number in range(1, 4):
-        put(store, number, image_bytes(number, 16 * KIB))
-    before = store.used_bytes
-    os.truncate(stored_file(tmp_path, 2), 5)
-    assert content(store.find(section(2))) is None
-    assert store.used_bytes == before * 2 // 3
-    assert disk_usage(tmp_path)[0] < 128 * KIB
 
 
 def test_a_file_that_was_forgotten_is_verified_again(

@@ -114,56 +114,6 @@ TestStoreLaws.settings = settings(
 )
 
 
-def test_the_least_recently_used_image_goes_first(tmp_path: Path) -> None:
-    store = store_at(tmp_path, 20 * PAGE, clock=Clock())
-    room = store.capacity_bytes // PAGE
-    for number in range(1, room + 1):
-        put(store, number, b"x" * 100)
-    found(store, 1)
-    put(store, 100, b"y" * 100)
-    assert found(store, 1) == b"x" * 100
-    assert found(store, 2) is None
-    assert store.used_bytes == room * PAGE
-
-
-def test_what_was_used_last_is_remembered_over_a_restart(tmp_path: Path) -> None:
-    clock = Clock()
-    store = store_at(tmp_path, 20 * PAGE, clock=clock)
-    room = store.capacity_bytes // PAGE
-    for number in range(1, room + 1):
-        put(store, number, b"x" * 100)
-    for number in (3, 1, 2):
-        found(store, number)
-    again = store_at(tmp_path, 20 * PAGE, clock=clock)
-    for number in range(100, 100 + room - 2):
-        put(again, number, b"y" * 100)
-    left = {number for number in range(1, room + 1) if found(again, number)}
-    assert left == {1, 2}
-
-
-def test_an_image_that_another_mount_uses_is_not_evicted(tmp_path: Path) -> None:
-    clock = Clock()
-    mine, other = (store_at(tmp_path, 20 * PAGE, clock=clock) for _ in range(2))
-    room = mine.capacity_bytes // PAGE
-    for number in range(1, room + 1):
-        put(mine, number, b"x" * 100)
-    assert found(other, 1) == b"x" * 100
-    put(mine, 100, b"y" * 100)
-    assert found(mine, 1) == b"x" * 100
-    assert found(mine, 2) is None
-
-
-def test_a_smaller_limit_holds_from_the_start_of_the_next_mount(tmp_path: Path) -> None:
-    store = store_at(tmp_path, 60 * PAGE, clock=Clock())
-    for number in range(1, 40):
-        put(store, number, b"x" * 100)
-    store_at(tmp_path, 10 * PAGE).load()
-    assert disk_usage(tmp_path)[0] <= 10 * PAGE
-    assert {int(path.parent.name) for path in stored_files(tmp_path)} <= set(
-        range(30, 40)
-    )
-
-
 def test_everything_below_the_directory_counts_within_the_limit(tmp_path: Path) -> None:
     """Files at their length and in whole blocks, the store's own files too."""
     store = store_at(tmp_path, 16 * PAGE)
@@ -176,12 +126,3 @@ def test_everything_below_the_directory_counts_within_the_limit(tmp_path: Path) 
     assert worst_bytes <= 16 * PAGE
     assert worst_blocks <= 16 * PAGE
     assert worst_blocks >= 13 * PAGE  # and the room is used
-
-
-def test_two_stores_of_one_directory_stay_within_the_limit(tmp_path: Path) -> None:
-    mounts = [store_at(tmp_path, 64 * KIB) for _ in range(2)]
-    for number in range(1, 200):
-        data = image_bytes(number, 1 + number * 7919 % 20_000)
-        put(mounts[number % 2], number, data)
-        assert disk_usage(tmp_path)[0] <= 64 * KIB
-        assert found(mounts[1 - number % 2], number) == data

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -19,10 +18,12 @@ from store_helpers import (
     put,
     section,
     store_at,
-    stored_files,
     verify_all,
 )
-from store_process import image_of
+from store_process import check_record, image_of
+
+from allenfs.config import StoreSettings
+from allenfs.store.record_files import RecordFiles
 
 PROGRAM = Path(__file__).with_name("store_process.py")
 CAPACITY = 256 * KIB
@@ -51,6 +52,9 @@ def assert_right_or_nothing(directory: Path) -> int:
     there = [number for number in range(300) if found(store, number) is not None]
     for number in there:
         assert found(store, number) == image_of(number)
+    records = RecordFiles(StoreSettings(directory, CAPACITY, "test"))
+    for number in range(8):
+        check_record(records, number)
     return len(there)
 
 
@@ -68,6 +72,8 @@ def test_two_processes_share_a_directory_within_the_limit(tmp_path: Path) -> Non
         assert len(said.split()) == left
     assert disk_usage(tmp_path)[0] <= CAPACITY
     assert assert_right_or_nothing(tmp_path) > 5
+    records = RecordFiles(StoreSettings(tmp_path, CAPACITY, "test"))
+    assert records.sizes()["test"][0] > 0
     assert downloads(tmp_path) == []
 
 
@@ -117,21 +123,6 @@ def test_a_download_under_way_is_no_litter_to_a_second_mount(tmp_path: Path) -> 
     assert found(store_at(tmp_path), 1) == b"first half second half"
 
 
-def test_clear_under_a_loaded_store_leaves_it_working(tmp_path: Path) -> None:
-    store = store_at(tmp_path, 64 * KIB)
-    for number in range(1, 4):
-        put(store, number, image_bytes(number, 10_000))
-    assert store_at(tmp_path).clear() == 3
-    assert stored_files(tmp_path) == []
-    assert [found(store, number) for number in (1, 2, 3)] == [None] * 3
-    for number in range(1, 30):
-        put(store, number, image_bytes(number, 10_000))
-        assert disk_usage(tmp_path)[0] <= 64 * KIB
-    assert found(store, 29) == image_bytes(29, 10_000)
-    assert store.used_bytes <= 64 * KIB
-    assert len(stored_files(tmp_path)) == store.used_bytes // (3 * 4 * KIB)
-
-
 def test_clear_under_a_download_does_not_lose_it(tmp_path: Path) -> None:
     store = store_at(tmp_path)
     temp_file = store.temp_file()
@@ -151,42 +142,6 @@ def test_a_lost_file_of_the_stores_own_is_made_anew(tmp_path: Path, lost: str) -
     assert path.exists()
     assert found(store, 1) == b"one"
     assert found(store_at(tmp_path), 2) == b"two"
-
-
-def test_the_whole_directory_may_go_and_come_back(tmp_path: Path) -> None:
-    directory = tmp_path / "store"
-    store = store_at(directory, 64 * KIB)
-    put(store, 1, b"one")
-    directory.rename(tmp_path / "aside")
-    assert found(store, 1) is None
-    put(store, 2, b"two")
-    assert found(store, 2) == b"two"
-    assert store.used_bytes == 4 * KIB
-
-
-def test_many_threads_of_one_store_keep_the_limit_and_the_bytes(tmp_path: Path) -> None:
-    store, wrong = store_at(tmp_path, 128 * KIB), []
-    barrier = threading.Barrier(6)
-
-    def work(first: int) -> None:
-        barrier.wait()
-        for number in range(first, first + 40):
-            put(store, number % 50, image_of(number % 50))
-            data = found(store, (number + 7) % 50)
-            if data not in (None, image_of((number + 7) % 50)):
-                wrong.append(number)
-
-    threads = [threading.Thread(target=work, args=(7 * n,)) for n in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
-    assert disk_usage(tmp_path)[0] <= 128 * KIB
-    files = stored_files(tmp_path)
-    assert store.used_bytes == sum(
-        -(-path.stat().st_size // 4096) * 4096 for path in files
-    )
 
 
 # Prints every directory that is listed between the start and the first answers.

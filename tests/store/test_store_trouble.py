@@ -16,10 +16,12 @@ from store_helpers import (
     PAGE,
     content,
     downloads,
+    fill,
     found,
     held_still,
     image_bytes,
     put,
+    read_only,
     section,
     store_at,
     stored_files,
@@ -33,74 +35,10 @@ from allenfs.store.directory import StoreDirectory
 from allenfs.store.image_files import ImageFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 DATA = image_bytes(1, 30_001)
-
-
-def as_root(*command: str) -> None:
-    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    subprocess.run([*sudo, *command], check=True)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Mounts real file systems of so many pages."""
-    with contextlib.ExitStack() as stack:
-
-        def mounted(pages: int) -> Path:
-            place = tmp_path / f"disk{len(os.listdir(tmp_path))}"
-            place.mkdir()
-            options = f"size={pages * PAGE},uid={os.getuid()},mode=700"
-            as_root("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place))
-            stack.callback(as_root, "umount", "-l", str(place))
-            return place
-
-        yield mounted
-
-
-@contextlib.contextmanager
-def read_only(place: Path) -> Iterator[None]:
-    """A mount over the same files that nobody can write through."""
-    as_root("mount", "--bind", str(place), str(place))
-    try:
-        as_root("mount", "-o", "remount,bind,ro", str(place))
-        yield
-    finally:
-        as_root("umount", "-l", str(place))
-
-
-def free_pages(place: Path) -> int:
-    stat = os.statvfs(place)
-    return stat.f_bavail * stat.f_frsize // PAGE
-
-
-def fill(place: Path, *, leave_pages: int) -> Path:
-    ballast = place / "ballast"
-    ballast.write_bytes(b"x" * PAGE * (free_pages(place) - leave_pages))
-    assert free_pages(place) == leave_pages
-    return ballast
-
-
-def test_a_full_disk_costs_a_warning_and_recovers(
-    small_disk: Callable[[int], Path], caplog: pytest.LogCaptureFixture
-) -> None:
-    place = small_disk(64)
-    store = store_at(place / "store")
-    put(store, 1, b"before")
-    ballast = fill(place, leave_pages=3)
-    image = put(store, 2, DATA)
-    assert len(warnings_in(caplog)) == 1
-    assert found(store, 2) is None
-    assert found(store, 1) == b"before"
-    assert downloads(place / "store") == []
-    assert free_pages(place) == 3
-    ballast.unlink()
-    put(store, 2, DATA)
-    assert content(image) == DATA
-    assert found(store_at(place / "store"), 2) == DATA
-    assert len(warnings_in(caplog)) == 1
 
 
 def test_a_disk_that_fills_up_anywhere_in_an_image_costs_no_read(
@@ -133,19 +71,6 @@ def test_a_disk_that_fills_up_anywhere_in_an_image_costs_no_read(
             assert found(store_at(directory), number) == data
 
 
-def test_a_disk_without_one_free_byte_costs_no_read(
-    small_disk: Callable[[int], Path], caplog: pytest.LogCaptureFixture
-) -> None:
-    place = small_disk(16)
-    ballast = fill(place, leave_pages=0)
-    store = store_at(place / "store")
-    put(store, 1, DATA)
-    assert len(warnings_in(caplog)) == 1
-    ballast.unlink()
-    put(store, 1, DATA)
-    assert found(store_at(place / "store"), 1) == DATA
-
-
 def test_small_writes_do_not_clear_disk_full(
     small_disk: Callable[[int], Path],
 ) -> None:
@@ -163,22 +88,6 @@ def test_small_writes_do_not_clear_disk_full(
     assert store_directory.check() is None
 
 
-def test_a_disk_that_becomes_read_only_still_gives_what_it_has(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    put(store_at(tmp_path), 1, DATA)
-    store = store_at(tmp_path)
-    with read_only(tmp_path):
-        store.load()
-        assert found(store, 1) == DATA
-        put(store, 2, image_bytes(2, 9_999))
-        assert found(store, 2) is None
-        assert len(warnings_in(caplog)) == 1
-    put(store, 2, image_bytes(2, 9_999))
-    assert found(store, 2) == image_bytes(2, 9_999)
-    assert found(store_at(tmp_path), 1) == DATA
-
-
 def test_verify_says_what_it_could_not_remove(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -192,28 +101,6 @@ def test_verify_says_what_it_could_not_remove(
     assert warnings_in(caplog)[-1].endswith("section/1/image.jpg: removed")
 
 
-def test_a_directory_that_cannot_be_made_costs_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "file").write_bytes(b"mine")
-    for place in (tmp_path / "file", tmp_path / "file" / "below"):
-        caplog.clear()
-        store = store_at(place)
-        store.load()
-        for number in (1, 2, 3):
-            put(store, number, DATA)
-            assert found(store, number) is None
-        assert len(warnings_in(caplog)) == 1
-        assert str(place) in warnings_in(caplog)[0]
-        assert store.peek(section(1)) is None
-        assert store.used_ids(section(1).service) == []
-        assert store.used_bytes == 0
-    assert (tmp_path / "file").read_bytes() == b"mine"
-    (tmp_path / "file").unlink()
-    put(store, 1, DATA)
-    assert found(store, 1) == DATA
-
-
 def test_a_directory_of_the_kernel_costs_a_warning(
     caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
@@ -222,27 +109,6 @@ def test_a_directory_of_the_kernel_costs_a_warning(
     store.load()
     put(store, 1, DATA)
     assert len(warnings_in(caplog)) == 1
-
-
-@pytest.mark.parametrize("name", ["images", "incoming", "journal", "lock"])
-def test_a_foreign_thing_in_place_of_the_stores_own_costs_no_read(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
-) -> None:
-    if name in ("images", "incoming"):
-        (tmp_path / name).write_bytes(b"")
-    else:
-        (tmp_path / name).mkdir()
-    store = store_at(tmp_path)
-    store.load()
-    put(store, 1, DATA)
-    put(store, 2, DATA)
-    assert len(warnings_in(caplog)) == 1
-    (tmp_path / name).unlink() if (tmp_path / name).is_file() else (
-        tmp_path / name
-    ).rmdir()
-    put(store, 1, DATA)
-    assert found(store, 1) == DATA
-    assert found(store_at(tmp_path), 1) == DATA
 
 
 @pytest.mark.parametrize("name", ["images", "images/test", "journal", "lock"])
@@ -272,23 +138,6 @@ def snapshot(place: Path) -> dict[Path, bytes]:
     return {
         path: path.read_bytes() for path in (place, *place.rglob("*")) if path.is_file()
     }
-
-
-def test_an_image_larger_than_the_store_is_given_and_not_kept(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    store = store_at(tmp_path, 32 * KIB)
-    put(store, 1, b"small")
-    large = image_bytes(2, 40_001)
-    image = put(store, 2, large)
-    assert found(store, 1) == b"small"  # nothing was evicted in vain
-    assert found(store, 2) is None
-    assert downloads(tmp_path) == []
-    assert store.used_bytes <= 32 * KIB
-    put(store, 3, b"next")
-    assert found(store_at(tmp_path), 3) == b"next"
-    assert content(image) == large
-    assert warnings_in(caplog) == []
 
 
 def test_an_image_that_just_fits_is_kept_and_one_byte_more_is_not(
