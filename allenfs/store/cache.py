@@ -125,7 +125,7 @@ class DiskCache(ABC):
     def verify(self) -> tuple[int, int, int]:
         """Remove damaged files; return how many were read, damaged, and removed."""
         checked = damaged = removed = 0
-        for name, _ in self._files():
+        for name in self._files():
             with contextlib.suppress(FileNotFoundError):  # evicted meanwhile
                 damage = self._damage(name)
                 checked += 1
@@ -141,12 +141,13 @@ class DiskCache(ABC):
         """Remove every file; return how many there were. Raises OSError."""
         count = 0
         with self._exclusive():
-            for _, entry in self._files():
+            for name in self._files():
+                path = self._root / name
                 with contextlib.suppress(FileNotFoundError):
-                    os.unlink(entry.path)
+                    path.unlink()
                     count += 1
                 with contextlib.suppress(OSError):
-                    os.rmdir(os.path.dirname(entry.path))
+                    path.parent.rmdir()
             self._journal.replace()
             self._index.replace([])
         return count
@@ -317,19 +318,17 @@ class DiskCache(ABC):
                     self._index.add(name, Use(cost_bytes, self._clock_ns() // 1000))
 
     def _usage(self) -> Iterator[tuple[str, Use]]:
-        for name, entry in self._files():
+        for name in self._files():
             with contextlib.suppress(FileNotFoundError):  # evicted meanwhile
-                yield name, Use.of(entry.stat(follow_symlinks=False))
+                yield name, Use.of(os.lstat(self._prefix + name))
 
-    def _files(
-        self, directory: Path | os.DirEntry[str] | None = None
-    ) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    def _files(self, directory: Path | os.DirEntry[str] | None = None) -> Iterator[str]:
         for entry in entries(directory or self._root):
             name = entry.path[len(self._prefix) :]
             if entry.is_dir(follow_symlinks=False):
                 yield from self._files(entry)
             elif entry.is_file(follow_symlinks=False) and self.NAME.fullmatch(name):
-                yield name, entry
+                yield name
 
     def _parents(self, name: str) -> Iterator[Path]:
         """Go down from the root to the directory of a file.

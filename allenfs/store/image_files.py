@@ -128,7 +128,7 @@ class ImageFiles(DiskCache):
 
         A mount does not say which images are on it, from which its name is made.
         """
-        for name, _ in self._files(self._root / self._service_name / "sheet"):
+        for name in self._files(self._root / self._service_name / "sheet"):
             facts = self._footer(name)
             if facts is not None and facts.sha256 == sha256:
                 return self._evict(name)

@@ -23,17 +23,12 @@ _SHARE, _MIN_BYTES, _MAX_BYTES = 64, 4096, 2**20
 
 
 class Journal:
-    """One reader and writer of a store's journal. Call it while holding the lock.
-
-    Attributes
-    ----------
-    max_bytes : int
-        A longer journal is replaced by an empty one. Part of the store's capacity.
-    """
+    """One reader and writer of a store's journal. Call it while holding the lock."""
 
     def __init__(self, directory: Path, capacity_bytes: int) -> None:
         self._path = directory / "journal"
         share_bytes = capacity_bytes // _SHARE
+        # A longer journal is replaced by an empty one.
         self.max_bytes = min(max(share_bytes, _MIN_BYTES), _MAX_BYTES)
         self._file: OpenFile | None = None
         self._offset = 0

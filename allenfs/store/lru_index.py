@@ -41,18 +41,13 @@ class LruIndex:
 
     One integer per file: 100 000 files take 34 MB; with a tuple of two and cachetools'
     own count of sizes they took 49 MB.
-
-    Attributes
-    ----------
-    used_bytes : int
-        Of disk, by all files.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         # Without a limit of its own: `DiskCache` removes the files, and their entries.
         self._order: LRUCache[str, int] = LRUCache(math.inf)
-        self.used_bytes = 0
+        self.used_bytes = 0  # of disk, by all files
 
     def __contains__(self, name: str) -> bool:
         return name in self._order
@@ -63,7 +58,7 @@ class LruIndex:
     def add(self, name: str, use: Use) -> None:
         """Add a file, or replace the one of that name, as most recently used."""
         with self._lock:
-            self._pop(name)
+            self.remove(name)
             self._order[name] = _packed(use)
             self.used_bytes += use.cost_bytes
 
@@ -77,7 +72,7 @@ class LruIndex:
     def remove(self, name: str) -> None:
         """Forget a file."""
         with self._lock:
-            self._pop(name)
+            self.used_bytes -= _unpacked(self._order.pop(name, 0)).cost_bytes
 
     def pop_oldest(self) -> tuple[str, Use] | None:
         """Forget the least recently used file and return it; None if there is none."""
@@ -96,11 +91,6 @@ class LruIndex:
             self._order.clear()
             self._order.update((name, number) for number, name in packed)
             self.used_bytes = sum(_unpacked(number).cost_bytes for number, _ in packed)
-
-    def _pop(self, name: str) -> None:
-        packed = self._order.pop(name, None)
-        if packed is not None:
-            self.used_bytes -= _unpacked(packed).cost_bytes
 
 
 def _packed(use: Use) -> int:

@@ -12,7 +12,7 @@ from allenfs.errors import DamagedStoreError, ExhaustedError
 from allenfs.store.stored_file import OpenFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _WINDOW_BYTES = 2**20
@@ -109,7 +109,8 @@ class TempFile:
             _write_all(self.file.fd, chunk, self.size_bytes)
         except OSError as error:
             self._move_to_memory(error)
-            self._write_to_memory(chunk, self.size_bytes)
+            with _last_resort():
+                _write_all(self.file.fd, chunk, self.size_bytes)
 
     def stamp(self, used_ns: int, modified_ns: int) -> int:
         """Set the file's times; return the modification time that it then has.
@@ -141,11 +142,8 @@ class TempFile:
 
     def _open_memory(self) -> OpenFile:
         self.path = None
-        try:
+        with _last_resort():
             return OpenFile(os.memfd_create("allenfs-image"))
-        except OSError as error:
-            msg = f"no place for a download: {error}"
-            raise ExhaustedError(msg) from error
 
     def _move_to_memory(self, error: OSError) -> None:
         self._report(error)
@@ -153,19 +151,23 @@ class TempFile:
         written, old = self.view(), self.file  # which stays open until the end
         self.file = self._open_memory()
         for start in range(0, self.size_bytes, _WINDOW_BYTES):
-            self._write_to_memory(written[start : start + _WINDOW_BYTES], start)
+            chunk = written[start : start + _WINDOW_BYTES]
+            with _last_resort():
+                _write_all(self.file.fd, chunk, start)
         copied_bytes = os.fstat(self.file.fd).st_size
         if copied_bytes < self.size_bytes:
             msg = f"was cut at byte {copied_bytes}"
             raise DamagedStoreError(msg)
         del old
 
-    def _write_to_memory(self, chunk: bytes, offset: int) -> None:
-        try:
-            _write_all(self.file.fd, chunk, offset)
-        except OSError as error:
-            msg = f"no place for a download: {error}"
-            raise ExhaustedError(msg) from error
+
+@contextlib.contextmanager
+def _last_resort() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        msg = f"no place for a download: {error}"
+        raise ExhaustedError(msg) from error
 
 
 def _open_locked(path: Path) -> OpenFile:
