@@ -65,14 +65,18 @@ def image_bytes(number: int, size: int) -> bytes:
 
 
 def put(
-    store: ImageFiles, number: int, data: bytes, modified_ns: int | None = None
+    store: ImageFiles,
+    image: int | ImageRequest,
+    data: bytes,
+    modified_ns: int | None = None,
 ) -> Image:
     temp_file = store.temp_file()
     for at in range(0, len(data), 10_000):
         temp_file.write(data[at : at + 10_000])
-    image = store.add(section(number), temp_file, modified_ns)
-    assert content(image) == data
-    return image
+    request = section(image) if isinstance(image, int) else image
+    added = store.add(request, temp_file, modified_ns)
+    assert content(added) == data
+    return added
 
 
 def content(image: Image | None) -> bytes | None:

@@ -15,19 +15,25 @@ from store_helpers import (
     downloads,
     image_bytes,
     open_files,
+    put,
     section,
     store_at,
+    stored_files,
     warnings_in,
 )
 
+from allenfs.config import ServiceSettings
 from allenfs.errors import (
     BusyError,
     CutAnswerError,
     ExhaustedError,
     ImageNotFoundError,
+    ProxyLoginError,
     ServiceError,
     ServiceTimeoutError,
+    WrongAnswerError,
 )
+from allenfs.fetch.failures import Failures
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +85,7 @@ def test_a_failure_is_remembered_so_long_and_no_longer(
     for _ in range(5):
         again = bench.fails(1, ServiceError)
         assert (type(again), str(again)) == (type(error), str(error))
+        assert again is not bench.fails(1, ServiceError)  # each reader's own
     bench.now_s += memory_s - 0.001
     bench.fails(1, type(error))
     assert bench.service.fetches == {1: 1}
@@ -92,19 +99,10 @@ def test_a_failure_is_remembered_so_long_and_no_longer(
     assert bench.service.fetches == {1: 3}
 
 
-def test_a_failure_of_one_image_is_none_of_another(bench: Bench) -> None:
-    bench.service.failures[1] = ImageNotFoundError("404")
-    bench.fails(1, ImageNotFoundError)
-    assert content(bench.get(2)) == image_bytes(2, 5000)
-
-
 def test_a_stored_image_is_given_though_its_last_download_failed(bench: Bench) -> None:
     bench.service.failures[1] = CutAnswerError("cut")
     bench.fails(1, CutAnswerError)
-    other_mount = store_at(bench.directory)
-    temp_file = other_mount.temp_file()
-    temp_file.write(b"from there")
-    other_mount.add(section(1), temp_file, None)
+    put(store_at(bench.directory), 1, b"from there")
     assert content(bench.get(1)) == b"from there"
     assert bench.fetcher.last_failure(section(1)) is None
 
@@ -129,19 +127,19 @@ def test_the_last_failure_can_be_read_until_it_is_over(bench: Bench) -> None:
     bench.fails(1, CutAnswerError)
     bench.now_s += 30
     assert "17 of 33 bytes" in bench.fetcher.last_failure(section(1))
+    bench.now_s += 3600
+    assert bench.fetcher.last_failure(section(1)) is None
+    bench.fails(1, CutAnswerError)
+    bench.service.failures[2] = CutAnswerError("another")
+    bench.fails(2, CutAnswerError)
+    bench.now_s += 30
     del bench.service.failures[1]
     bench.get(1)
     assert bench.fetcher.last_failure(section(1)) is None
+    assert bench.fetcher.last_failure(section(2)) is not None
 
 
-def test_a_failed_download_leaves_nothing_in_the_store(bench: Bench) -> None:
-    bench.service.failures[1] = CutAnswerError("cut")
-    bench.fails(1, CutAnswerError)
-    assert list((bench.directory / "incoming").iterdir()) == []
-    assert list((bench.directory / "images").rglob("*.jpg")) == []
-
-
-def test_a_remembered_failure_holds_no_file_of_its_download(bench: Bench) -> None:
+def test_a_failed_download_leaves_no_file_stored_or_open(bench: Bench) -> None:
     """A crawler over a service that is down must not run out of descriptors."""
     gc.collect()
     before = open_files()
@@ -150,6 +148,7 @@ def test_a_remembered_failure_holds_no_file_of_its_download(bench: Bench) -> Non
         bench.fails(number, CutAnswerError)
     bench.service.failures.clear()
     assert open_files() <= before + 5
+    assert downloads(bench.directory) == stored_files(bench.directory) == []
 
 
 def test_no_descriptor_for_a_download_is_one_warning_and_forgotten(
@@ -224,3 +223,51 @@ def test_a_download_whose_file_cannot_be_locked_leaves_none_behind(
     assert temp_file.path is None
     assert downloads(bench.directory) == []
     temp_file.close()
+
+
+@pytest.fixture
+def now_s() -> list[float]:
+    return [100.0]
+
+
+@pytest.fixture
+def failures(now_s: list[float]) -> Failures:
+    return Failures(ServiceSettings("http://h"), clock=lambda: now_s[0])
+
+
+def test_ten_thousand_failing_images_are_asked_for_once_a_minute(
+    failures: Failures, now_s: list[float]
+) -> None:
+    """More than four connections bring in that time from a service of 25 ms."""
+    for _ in range(2):
+        for number in range(1, 10_001):
+            if failures.remembered(section(number)) is None:
+                assert now_s[0] == 100
+                failures.remember(section(number), ImageNotFoundError("none"))
+        now_s[0] += 59
+
+
+def test_trouble_is_the_services_not_an_images(
+    failures: Failures, now_s: list[float]
+) -> None:
+    for error in (
+        CutAnswerError("cut"),
+        WrongAnswerError("wrong"),
+        ImageNotFoundError("none"),
+    ):
+        failures.note(error)
+        assert failures.is_calm
+    failures.note(BusyError("busy"))
+    assert not failures.is_calm
+    now_s[0] += 10
+    assert failures.is_calm
+    failures.note(ProxyLoginError("407"))
+    assert not failures.is_calm
+    now_s[0] += 10
+    assert failures.is_calm
+    failures.note(BusyError("busy", retry_after_s=60))
+    failures.note(BusyError("busy", retry_after_s=1))  # the longer one counts
+    now_s[0] += 59
+    assert not failures.is_calm
+    now_s[0] += 1
+    assert failures.is_calm

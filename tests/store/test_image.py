@@ -85,24 +85,17 @@ def test_a_file_cut_while_open_is_an_error_not_a_short_read(tmp_path: Path) -> N
     assert image.read(len(DATA), 100) == b""
 
 
-def test_an_image_closes_its_file_when_nobody_holds_it(tmp_path: Path) -> None:
-    store = store_at(tmp_path)
-    put(store, 1, DATA)
-    gc.collect()
-    before = open_files()
-    images = [store.find(section(1)) for _ in range(20)]
-    assert open_files() == before + 20
-    del images
-    gc.collect()
-    assert open_files() == before
-
-
-def test_a_store_that_nobody_holds_holds_no_files(tmp_path: Path) -> None:
+def test_images_and_stores_that_nobody_refers_to_have_no_files_open(
+    tmp_path: Path,
+) -> None:
     put(store_at(tmp_path), 1, DATA)
     gc.collect()
     before = open_files()
+    images = [store_at(tmp_path).find(section(1)) for _ in range(20)]
+    assert open_files() == before + 20
     for _ in range(20):
         put(store_at(tmp_path), 1, DATA)
+    del images
     gc.collect()
     assert open_files() == before
 
@@ -159,10 +152,7 @@ def test_the_longest_name_of_the_grammar_can_be_stored(tmp_path: Path) -> None:
         colormap=("99999.123456",) * 5,
         view="tumor_feature_annotation",
     )
-    store = store_at(tmp_path)
-    temp_file = store.temp_file()
-    temp_file.write(DATA)
-    store.add(request, temp_file, None)
+    put(store_at(tmp_path), request, DATA)
     assert content(store_at(tmp_path).find(request)) == DATA
 
 
@@ -187,9 +177,7 @@ def test_requests_that_differ_have_different_files(tmp_path: Path) -> None:
     ]
     store = store_at(tmp_path)
     for number, request in enumerate(requests):
-        temp_file = store.temp_file()
-        temp_file.write(image_bytes(number, 100))
-        store.add(request, temp_file, None)
+        put(store, request, image_bytes(number, 100))
     for number, request in enumerate(requests):
         assert content(store.find(request)) == image_bytes(number, 100)
 

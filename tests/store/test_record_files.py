@@ -22,22 +22,12 @@ from allenfs.store.record_files import Kept, RecordFiles
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PROGRAM = Path(__file__).with_name("record_process.py")
-PAGE = 4096
 KEY = ("dataset", "70813257")
 KEPT = Kept({"record": {"id": 70813257, "name": "µ"}, "images": [None]}, 1700 * 10**9)
 
 
-def settings_at(
-    directory: Path, records_bytes: int = 2**20, service: str = "test"
-) -> StoreSettings:
-    return StoreSettings(directory, 16 * records_bytes, service)
-
-
-def records_at(
-    directory: Path, records_bytes: int = 2**20, service: str = "test"
-) -> RecordFiles:
-    return RecordFiles(settings_at(directory, records_bytes, service))
+def records_at(directory: Path, service: str = "test") -> RecordFiles:
+    return RecordFiles(StoreSettings(directory, 2**24, service))
 
 
 def files(directory: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -23,10 +24,13 @@ from store_helpers import (
 
 from allenfs.errors import DamagedStoreError
 from allenfs.store import image_files
-from allenfs.store.stored_file import verify
+from allenfs.store.stored_file import Facts, footer, verify
 
 DATA = image_bytes(1, 777)
 LENGTH = len(DATA) + FOOTER_BYTES
+NAME = "test/section/1/image.jpg"
+HASH = hashlib.sha256(DATA)
+WHOLE = DATA + footer(NAME, Facts(len(DATA), HASH.hexdigest(), 0, 0), HASH)
 
 
 @pytest.fixture(scope="module")
@@ -48,64 +52,49 @@ def assert_noticed_and_recovered(directory: Path, path: Path) -> None:
     assert found(store_at(directory), 1) == DATA
 
 
-@settings(max_examples=150, deadline=None)
-@given(position=st.integers(0, LENGTH - 1), bit=st.integers(0, 7))
-def test_one_flipped_bit_anywhere_is_noticed(
-    directory: Path, position: int, bit: int
+def flipped(position: int, bit: int) -> bytes:
+    return (
+        WHOLE[:position] + bytes([WHOLE[position] ^ 1 << bit]) + WHOLE[position + 1 :]
+    )
+
+
+PLACES = st.integers(0, LENGTH - 1)
+DAMAGED = st.one_of(
+    st.builds(flipped, PLACES, st.integers(0, 7)),
+    PLACES.map(lambda length: WHOLE[:length]),
+    st.builds(
+        lambda position, junk: WHOLE[:position] + junk + WHOLE[position:],
+        st.integers(0, LENGTH),
+        st.binary(min_size=1, max_size=400),
+    ),
+    st.binary(max_size=700),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(damaged=DAMAGED)
+def test_a_flipped_bit_a_cut_an_insertion_or_any_other_file_is_noticed(
+    directory: Path, damaged: bytes
 ) -> None:
     put(store_at(directory), 1, DATA)
     path = stored_file(directory, 1)
-    with path.open("r+b") as file:
-        byte = os.pread(file.fileno(), 1, position)[0]
-        os.pwrite(file.fileno(), bytes([byte ^ 1 << bit]), position)
+    path.write_bytes(damaged)
     assert_noticed_and_recovered(directory, path)
 
 
 def test_every_bit_of_the_footer_counts(tmp_path: Path) -> None:
-    put(store_at(tmp_path), 1, DATA)
-    path = stored_file(tmp_path, 1)
-    name = str(path.relative_to(tmp_path / "images"))
-    whole = path.read_bytes()
-    assert len(whole) == LENGTH
+    path = tmp_path / "file"
+    path.write_bytes(WHOLE)
+    assert len(WHOLE) == LENGTH
     with path.open("r+b") as file:
         fd = file.fileno()
         for position in range(len(DATA) - 2, LENGTH):
             for bit in range(8):
-                os.pwrite(fd, bytes([whole[position] ^ 1 << bit]), position)
+                os.pwrite(fd, bytes([WHOLE[position] ^ 1 << bit]), position)
                 with pytest.raises(DamagedStoreError):
-                    verify(fd, name)
-            os.pwrite(fd, whole[position : position + 1], position)
-        assert verify(fd, name).size_bytes == len(DATA)
-
-
-@settings(max_examples=80, deadline=None)
-@given(length=st.integers(0, LENGTH - 1))
-def test_a_file_cut_anywhere_is_noticed(directory: Path, length: int) -> None:
-    put(store_at(directory), 1, DATA)
-    path = stored_file(directory, 1)
-    os.truncate(path, length)
-    assert_noticed_and_recovered(directory, path)
-
-
-@settings(max_examples=80, deadline=None)
-@given(position=st.integers(0, LENGTH), junk=st.binary(min_size=1, max_size=400))
-def test_bytes_put_into_a_file_are_noticed(
-    directory: Path, position: int, junk: bytes
-) -> None:
-    put(store_at(directory), 1, DATA)
-    path = stored_file(directory, 1)
-    whole = path.read_bytes()
-    path.write_bytes(whole[:position] + junk + whole[position:])
-    assert_noticed_and_recovered(directory, path)
-
-
-@settings(max_examples=100, deadline=None)
-@given(data=st.binary(max_size=700))
-def test_any_file_in_its_place_is_noticed(directory: Path, data: bytes) -> None:
-    put(store_at(directory), 1, DATA)
-    path = stored_file(directory, 1)
-    path.write_bytes(data)
-    assert_noticed_and_recovered(directory, path)
+                    verify(fd, NAME)
+            os.pwrite(fd, WHOLE[position : position + 1], position)
+        assert verify(fd, NAME).size_bytes == len(DATA)
 
 
 NO_NUMBERS = b'"sha256":"","modified_ns":0,"fetched_ns":0,"allenfs":1,"name":""}'
