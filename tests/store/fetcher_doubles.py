@@ -15,6 +15,7 @@ from store_helpers import image_bytes, section
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import ServiceError
 from allenfs.fetch.fetcher import Fetcher
+from allenfs.fetch.readahead import ReadAhead
 from allenfs.service.client import Answer
 from allenfs.service.slots import Slots
 from allenfs.store.directory import StoreDirectory
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from allenfs.service.client import Sink
     from allenfs.store.stored_file import Image
     from allenfs.store.temp_file import TempFile
+
 MIB = 2**20
 READERS = 16
+FIRST_ID = 1000
 # A waiter that nobody wakes fails its test, and does not hang the run.
 PATIENCE_S = 60
 
@@ -168,3 +171,62 @@ class Bench:
             assert waiters.all_wait.wait(PATIENCE_S)
             self.service.gate.set()
         return futures
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Return once something has happened that tells nobody of it."""
+    pause = threading.Event()
+    for _ in range(PATIENCE_S * 200):
+        if condition():
+            return
+        pause.wait(0.005)
+    pytest.fail(f"never: {what}")
+
+
+class AheadBench(Bench):
+    """Opens images by their place in a listing of forty, as a filesystem does."""
+
+    def __init__(
+        self, directory: Path, *, max_window: int = 8, length: int = 40, **options: int
+    ) -> None:
+        super().__init__(directory, **options)
+        self.is_out_of_reach = False
+        self.ahead = ReadAhead(
+            self.fetcher,
+            lambda _: tuple(map(section, range(FIRST_ID, FIRST_ID + length))),
+            self.slots,
+            max_window=max_window,
+            capacity_bytes=self.store.capacity_bytes,
+            is_out_of_reach=lambda: self.is_out_of_reach,
+        )
+
+    def request(self, place: int) -> ImageRequest:
+        return section(FIRST_ID + place)
+
+    def path(self, place: int, directory: str = "/dataset/1") -> str:
+        return f"{directory}/{place:04d}_{FIRST_ID + place}.jpg"
+
+    def open(self, place: int, directory: str = "/dataset/1") -> Image:
+        path = self.path(place, directory)
+        self.ahead.opened(path)
+        try:
+            return self.get(FIRST_ID + place)
+        except Exception:
+            self.ahead.failed(path)
+            raise
+
+    def read(self, *places: int) -> None:
+        """Open one after the other, each when all that is fetched ahead is here."""
+        for place in places:
+            self.open(place)
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait until nothing is fetched ahead any more."""
+        until(lambda: self.ahead._workers == 0, "all is fetched that was guessed")
+
+    @property
+    def fetched(self) -> dict[int, int]:
+        """How often each place was asked of the service."""
+        counts = self.service.fetches
+        return {number - FIRST_ID: counts[number] for number in sorted(counts)}

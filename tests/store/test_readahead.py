@@ -9,10 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from fetcher_doubles import PATIENCE_S
+from fetcher_doubles import FIRST_ID, PATIENCE_S, AheadBench, until
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from readahead_bench import FIRST_ID, AheadBench, until
 from store_helpers import image_bytes, put, store_at
 
 from allenfs.errors import (
@@ -95,8 +94,12 @@ def test_two_listings_are_read_at_once(bench: AheadBench) -> None:
     assert set(bench.fetched.values()) == {1}
 
 
-@pytest.mark.parametrize("options", [{"max_window": 0}, {"connections": 1}])
-def test_reading_ahead_is_off(tmp_path: Path, options: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "options", [{"max_window": 0}, {"connections": 1}, {"capacity_bytes": 32 * 1024}]
+)
+def test_without_window_or_connections_or_room_nothing_is_read_ahead(
+    tmp_path: Path, options: dict[str, int]
+) -> None:
     bench = AheadBench(tmp_path, **options)
     bench.read(*range(5))
     assert bench.fetched == dict.fromkeys(range(5), 1)
@@ -358,12 +361,6 @@ def test_what_is_fetched_ahead_is_not_evicted_before_it_is_opened(
     assert len(bench.ahead._listings["/dataset/1"].run.guesses) == 0
 
 
-def test_a_store_of_two_images_is_left_to_who_reads(tmp_path: Path) -> None:
-    bench = AheadBench(tmp_path, capacity_bytes=32 * 1024)
-    bench.read(*range(6))
-    assert set(bench.fetched) == set(range(6))
-
-
 def test_where_the_store_keeps_nothing_nothing_is_fetched_ahead(
     bench: AheadBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -375,31 +372,24 @@ def test_where_the_store_keeps_nothing_nothing_is_fetched_ahead(
     assert {23, 24} <= set(bench.fetched)
 
 
-def test_stored_images_in_order_wake_no_thread(
-    bench: AheadBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for place in range(40):
-        bench.get(FIRST_ID + place)
-    bench.service.fetches.clear()
-    monkeypatch.setattr(threading.Thread, "start", lambda _: pytest.fail("a thread"))
-    for place in [*range(40), *range(39, -1, -1)]:
-        bench.open(place)
-    assert bench.fetched == {}
-
-
-def test_images_that_another_mount_has_stored_wake_no_thread(
-    bench: AheadBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("stored_by", ["this mount", "another"])
+def test_stored_images_wake_no_thread(
+    bench: AheadBench, monkeypatch: pytest.MonkeyPatch, stored_by: str
 ) -> None:
     bench.store.load()
-    other = store_at(tmp_path, 2**33)  # the bench's directory and service
-    for place in range(40):
-        data = image_bytes(FIRST_ID + place, 5000)
-        put(other, FIRST_ID + place, data)
-    for place in (*range(0, 40, 2), *range(1, 40, 2)):
-        bench.open(place)  # its checksum is compared, in a thread
-    bench.settle()
+    if stored_by == "this mount":
+        for place in range(40):
+            bench.get(FIRST_ID + place)
+        bench.service.fetches.clear()
+    else:
+        other = store_at(bench.directory, 2**33)
+        for place in range(40):
+            put(other, FIRST_ID + place, image_bytes(FIRST_ID + place, 5000))
+        for place in (*range(0, 40, 2), *range(1, 40, 2)):
+            bench.open(place)  # its checksum is compared, in a thread
+        bench.settle()
     monkeypatch.setattr(threading.Thread, "start", lambda _: pytest.fail("a thread"))
-    for place in range(40):
+    for place in [*range(40), *range(39, -1, -1)]:
         bench.open(place)
     assert bench.fetched == {}
 
@@ -445,15 +435,6 @@ def test_only_so_many_listings_are_remembered(bench: AheadBench) -> None:
     assert "/dataset/100" in bench.ahead._listings
 
 
-def test_no_thread_and_no_slot_is_left(bench: AheadBench) -> None:
-    for place in [*range(12), 30, 5, 6, 7, 39, 38, 37]:
-        bench.open(place)
-    bench.settle()
-    assert bench.slots.in_use == 0
-    assert bench.fetcher._flights._flights == {}
-    assert bench.fetcher._flights._unasked == set()
-
-
 @settings(
     max_examples=25,
     deadline=None,
@@ -472,3 +453,6 @@ def test_whatever_the_order_bytes_are_right_and_none_is_fetched_twice(
     if not neighbours:
         assert set(bench.fetched) == set(places)
     assert bench.service.most_under_way <= 4
+    assert bench.slots.in_use == 0
+    assert bench.fetcher._flights._flights == {}
+    assert bench.fetcher._flights._unasked == set()
