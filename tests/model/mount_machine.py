@@ -209,7 +209,8 @@ class MountMachine(RuleBasedStateMachine):
     def evict_one(self, which: int, then: str | None) -> None:
         stored = sorted(self.stored, key=lambda request: request.path)
         request = stored[which % len(stored)]
-        Path(ImageFiles(self.store_settings).path(request)).unlink()
+        name = ImageFiles(self.store_settings).name(request)
+        (self.store_settings.directory / "images" / name).unlink()
         self.stored.remove(request)
         self.emptied.add(request)
         if request in self.used:

@@ -282,7 +282,7 @@ def forged(store: Path, path: str, service: SampleService) -> None:
     data = b"forged"
     digest = hashlib.sha256(data)
     facts = Facts(len(data), digest.hexdigest(), 1, 1)
-    file = Path(images.path(request))
+    file = store / "images" / images.name(request)
     file.parent.mkdir(parents=True)
     file.write_bytes(data + footer(images.name(request), facts, digest))
     (store / "CACHEDIR.TAG").symlink_to(store.parent / "made by following it")
