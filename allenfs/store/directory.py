@@ -115,8 +115,7 @@ class StoreDirectory:
     def report(self, error: OSError) -> None:
         """Note a failure.
 
-        It is a warning if the last attempt to write succeeded, and the same error was
-        not reported within the last minute.
+        Warn if the last write succeeded, and the same error is not less than 1 min old.
         """
         now_s = self._clock()
         last_s = self._reported_s.get(error.errno)

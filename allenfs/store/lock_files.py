@@ -15,6 +15,7 @@ import time
 import zlib
 from typing import TYPE_CHECKING
 
+from allenfs.store.stored_file import OpenFile
 from allenfs.store.trust import is_at, make_private, open_own
 
 if TYPE_CHECKING:
@@ -57,15 +58,13 @@ class FileLock:
         with contextlib.ExitStack() as stack:
             stack.callback(self._thread_lock.release)
             fd = open_own(self._path)
+            stack.callback(os.close, fd)
             stack.callback(_unlock, fd)
-            ends_s = time.monotonic() + (
-                _STUCK_TIMEOUT_S if self._is_stuck else _TIMEOUT_S
-            )
+            wait_s = _STUCK_TIMEOUT_S if self._is_stuck else _TIMEOUT_S
+            ends_s = time.monotonic() + wait_s
             while not _is_locked(fd):
-                if at_once:
-                    raise not_free
-                if time.monotonic() > ends_s:
-                    self._is_stuck = True
+                if at_once or time.monotonic() > ends_s:
+                    self._is_stuck |= not at_once
                     raise not_free
                 time.sleep(_POLL_S)
             self._is_stuck = False
@@ -112,25 +111,22 @@ class LockFiles:
         make_private(self._directory.parent)
         make_private(self._directory)
         while True:
-            with contextlib.ExitStack() as stack:
-                fd = open_own(path)
-                stack.callback(os.close, fd)
-                if _is_locked(fd):
-                    if not is_at(fd, path):
-                        continue
-                    with contextlib.suppress(OSError):  # a full disk
-                        os.pwrite(fd, f"{os.getpid()} {name}\n".encode(), 0)
-                    stack.pop_all()
-                    return functools.partial(_release, fd)
-                process_id, held_name = _holder(fd)
-                if held_name not in ("", name):
-                    return lambda: None
-                if not _is_stopped(process_id):
-                    return None
-                # one process at a time: another one may have replaced the file
-                with self._store.lock.hold():
-                    if is_at(fd, path) and _holder(fd) == (process_id, held_name):
-                        path.unlink()
+            file = OpenFile(open_own(path))
+            if _is_locked(file.fd):
+                if not is_at(file.fd, path):
+                    continue
+                with contextlib.suppress(OSError):  # a full disk
+                    os.pwrite(file.fd, f"{os.getpid()} {name}\n".encode(), 0)
+                return functools.partial(_release, file)
+            holder = process_id, held_name = _holder(file.fd)
+            if held_name not in ("", name):
+                return lambda: None
+            if not _is_stopped(process_id):
+                return None
+            # one process at a time: another one may have replaced the file
+            with self._store.lock.hold():
+                if is_at(file.fd, path) and _holder(file.fd) == holder:
+                    path.unlink()
 
 
 def _is_locked(fd: int) -> bool:
@@ -159,13 +155,12 @@ def _is_stopped(process_id: int) -> bool:
         return False
 
 
-def _release(fd: int) -> None:
+def _release(file: OpenFile) -> None:
     with contextlib.suppress(OSError):
-        os.truncate(fd, 0)
-    _unlock(fd)
+        os.truncate(file.fd, 0)
+    _unlock(file.fd)
 
 
 def _unlock(fd: int) -> None:
     with contextlib.suppress(OSError):
         fcntl.flock(fd, fcntl.LOCK_UN)  # a forked child has the file open, too
-    os.close(fd)

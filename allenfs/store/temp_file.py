@@ -59,22 +59,14 @@ class TempFile:
 
     Every method except `close` and `discard` may raise DamagedStoreError, if the file
     cannot be read back, and ExhaustedError, if there is no memory either.
-
-    Attributes
-    ----------
-    path : Path or None
-        The file; None while the bytes are in memory. It is locked (``flock``) while it
-        is open: an unlocked one was left behind by a killed process.
-    size_bytes : int
-        Bytes written so far.
-    promised_bytes : int or None
-        Length announced by the service.
     """
 
     def __init__(self, path: Path | None, report: Callable[[OSError], None]) -> None:
+        # None while the bytes are in memory. The file is locked (``flock``) while it is
+        # open: an unlocked one was left behind by a killed process.
         self.path = path
-        self.size_bytes = 0
-        self.promised_bytes: int | None = None
+        self.size_bytes = 0  # written so far
+        self.promised_bytes: int | None = None  # announced by the service
         self.sha256 = hashlib.sha256()
         self._report = report
         try:
