@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from store_helpers import held_still
 
 from allenfs.config import StoreSettings
 from allenfs.model.images import ImageRequest, ImageService
@@ -285,6 +286,11 @@ def test_cache_verify_removes_the_damaged_image_and_then_ends_with_0(
     data = bytearray(victim.read_bytes())
     data[1234] ^= 0x10
     victim.write_bytes(data)
+    with held_still(filled):
+        code, out, said = allenfs("cache", "verify", "--cache-dir", str(filled))
+    assert code == 1
+    assert "4 images checked, 1 damaged, 1 of them could not be removed" in out
+    assert victim.exists()
     code, out, said = allenfs("cache", "verify", "--cache-dir", str(filled))
     assert code == 1
     assert out.splitlines() == [
