@@ -36,16 +36,12 @@ def world(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> World:
     return World(tmp_path, caplog)
 
 
-def test_one_trouble_is_said_once_whatever_it_looks_like(world: World) -> None:
+def test_one_trouble_is_said_once_until_something_was_kept(world: World) -> None:
     assert world.said(errno.ENOSPC) == 1
     assert world.said(errno.ENOSPC) == 0
     assert world.said(errno.ENOTDIR) == 0
     world.now_s = 1e6
     assert world.said(errno.ENOSPC) == 0
-
-
-def test_another_trouble_after_something_was_kept_is_said(world: World) -> None:
-    assert world.said(errno.ENOSPC) == 1
     world.directory.recovered()
     assert world.said(errno.EROFS) == 1
 
