@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 def worked(finding: Finding) -> str:
     assert finding.verdict is Verdict.OK, finding
     assert finding.advice == ""
-    return finding.said
+    return finding.message
 
 
 def warned(finding: Finding) -> str:
     assert finding.verdict is Verdict.WARN, finding
-    return f"{finding.said} -> {finding.advice}"
+    return f"{finding.message} -> {finding.advice}"
 
 
 def failed(finding: Finding) -> str:
     assert finding.verdict is Verdict.FAIL, finding
-    return f"{finding.said} -> {finding.advice}"
+    return f"{finding.message} -> {finding.advice}"
 
 
 def only(find: Check, **environ: str) -> Finding:
@@ -105,7 +105,7 @@ def test_what_needs_a_failed_check_is_skipped() -> None:
     ]
     found = dict(run(checks))
     assert found["room"].verdict is found["bed"].verdict is Verdict.SKIP
-    assert "door" in found["room"].said
+    assert "door" in found["room"].message
     assert worked(found["view"]) == "well"
     assert tried == ["tried"]
 
@@ -116,7 +116,7 @@ def test_nothing_is_tried_after_the_total_time(
     monkeypatch.setattr("allenfs.cli.doctor.findings.BUDGET_S", 0)
     finding = only(Check("one", lambda: ok("well")))
     assert finding.verdict is Verdict.SKIP
-    assert "took too long" in finding.said
+    assert "took too long" in finding.message
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_no_password_of_a_proxy_is_printed(proxy: str) -> None:
     check = Check("one", lambda: fail(f"{proxy} is broken", f"correct {proxy}"))
     finding = only(check, HTTPS_PROXY=proxy)
     assert "s3cret" not in failed(finding)
-    assert "host" in finding.said
+    assert "host" in finding.message
 
 
 def test_output_is_one_line_and_words_survive_a_short_password() -> None:
@@ -310,8 +310,8 @@ def test_a_store_that_cannot_be_is_a_failed_check_with_advice(
     checks = {one["check"]: one for one in json.loads(done.stdout)["checks"]}
     bad = [checks[name] for name in ("store", "store files")]
     bad = [one for one in bad if one["verdict"] == "FAIL"]
-    assert words in bad[0]["said"]
-    assert "crashed" not in bad[0]["said"]
+    assert words in bad[0]["message"]
+    assert "crashed" not in bad[0]["message"]
     assert "--cache-dir" in bad[0]["advice"]
 
 

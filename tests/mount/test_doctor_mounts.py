@@ -34,12 +34,12 @@ IMAGE = "section/69750516/ds6/image.jpg"
 
 def worked(finding: Finding) -> str:
     assert finding.verdict is Verdict.OK, finding
-    return finding.said
+    return finding.message
 
 
 def failed(finding: Finding) -> str:
     assert finding.verdict is Verdict.FAIL, finding
-    return f"{finding.said} -> {finding.advice}"
+    return f"{finding.message} -> {finding.advice}"
 
 
 def of(store: Path, capacity_bytes: int = 2**20) -> StoreChecks:
@@ -169,7 +169,7 @@ def test_less_room_than_the_limit_is_warned_of(tmp_path: Path) -> None:
     with disk(tmp_path / "disk", "size=1m,mode=700") as store:
         finding = of(store, capacity_bytes=2**30).room()
         assert finding.verdict is Verdict.WARN
-        assert finding.said.startswith("1.0 MiB free, but the limit of 1.0 GiB")
+        assert finding.message.startswith("1.0 MiB free, but the limit of 1.0 GiB")
         assert "--cache-size" in finding.advice
 
 

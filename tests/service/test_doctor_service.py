@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 def worked(finding: Finding) -> str:
     assert finding.verdict is Verdict.OK, finding
-    return finding.said
+    return finding.message
 
 
 def failed(finding: Finding) -> str:
     assert finding.verdict is Verdict.FAIL, finding
-    return f"{finding.said} -> {finding.advice}"
+    return f"{finding.message} -> {finding.advice}"
 
 
 def checks_of(api_url: str) -> ServiceChecks:
@@ -236,7 +236,7 @@ def test_the_command_checks_the_sample_from_end_to_end() -> None:
 def test_the_command_fails_where_one_check_fails() -> None:
     code, checks = doctor("--api-url", f"http://127.0.0.1:{refused_port()}")
     assert code == 1
-    assert checks["query"]["said"] == "Connection refused"
+    assert checks["query"]["message"] == "Connection refused"
     assert checks["query"]["verdict"] == "FAIL"
     assert checks["image"]["verdict"] == "skip"
 

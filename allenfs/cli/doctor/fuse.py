@@ -34,7 +34,7 @@ _INSTALL = (
     "fuse2)"
 )
 _INSTALL_HELPER = "install it: apt install fuse3, dnf install fuse3, pacman -S fuse3"
-_ASK_VERSION = """
+_PRINT_VERSION = """
 import ctypes, sys
 digits = str(ctypes.CDLL(sys.argv[1]).fuse_version())  # 29 is 2.9, and 314 is 3.14
 print(f"{digits[0]}.{digits[1:]}")
@@ -88,10 +88,7 @@ def loadable(names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     refused: list[str] = []
     for name in [chosen] if chosen else names:
         try:
-            done = _ask([sys.executable, "-I", "-c", _ASK_VERSION, name])
-        except subprocess.TimeoutExpired:
-            refused.append(f"{name}: loading does not finish")
-            continue
+            done = _run(sys.executable, "-I", "-c", _PRINT_VERSION, name)
         except OSError as error:
             refused.append(f"{name}: {error}")
             continue
@@ -107,17 +104,13 @@ def loadable(names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 def bindings(names: Sequence[str] = LIBRARIES) -> Finding:
     """Check that a Python binding is installed for the installed libfuse."""
-    installed = {
-        package: version
-        for package in _BINDINGS
-        if (version := _installed(package)) is not None
-    }
-    listed = ", ".join(f"{name} {version}" for name, version in installed.items())
+    installed = {name: found for name in _BINDINGS if (found := _installed(name))}
     if not installed:
         return fail(
             "neither fusepy nor mfusepy is installed",
             f"{sys.executable} -m pip install fusepy",
         )
+    listed = ", ".join(f"{name} {version}" for name, version in installed.items())
     majors = {version.partition(".")[0] for version in loadable(names)[0].values()}
     if majors and not any(majors & {*_BINDINGS[package]} for package in installed):
         wanted = "fusepy" if "2" in majors else "mfusepy"
@@ -132,11 +125,11 @@ def helper(
     search: str | None = None, status: Path = Path("/proc/self/status")
 ) -> Finding:
     """Check that this user can mount: other than root, with setuid fusermount."""
-    said = status.read_text()
     found = {name: shutil.which(name, path=search) for name in _HELPERS}
     places = [place for place in found.values() if place]
+    process = dict(re.findall(r"^(\w+):\s*(\w+)$", status.read_text(), re.MULTILINE))
     if os.geteuid() == 0:
-        if not _has_capability(said):
+        if not int(process["CapEff"], 16) >> _CAP_SYS_ADMIN & 1:
             return fail(
                 "root cannot mount here (no CAP_SYS_ADMIN)",
                 "start the container with --cap-add SYS_ADMIN --device /dev/fuse "
@@ -146,14 +139,13 @@ def helper(
         return ok(f"not needed by root ({there})")
     if not places:
         return fail("neither fusermount3 nor fusermount in PATH", _INSTALL_HELPER)
-    if re.search(r"^NoNewPrivs:\s*1$", said, re.MULTILINE):
+    if process.get("NoNewPrivs") == "1":
         return fail(
             f"{places[0]} cannot become root here (no_new_privs)",
             "mount from a session outside of this container or sandbox",
         )
     for place in places:
-        problem = _setuid_problem(Path(place))
-        if problem:
+        if problem := _setuid_problem(Path(place)):
             return fail(
                 f"{place} {problem}", f"sudo chmod u+s {place}, or reinstall it"
             )
@@ -198,11 +190,6 @@ def _installed(package: str) -> str | None:
         return None
 
 
-def _has_capability(status: str) -> bool:
-    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
-    return found is None or bool(int(found[1], 16) >> _CAP_SYS_ADMIN & 1)
-
-
 def _setuid_problem(place: Path) -> str:
     """Return why the program would not run as root, or an empty text."""
     found = place.stat()
@@ -220,20 +207,25 @@ def _setuid_problem(place: Path) -> str:
 
 def _version(place: str) -> str:
     try:
-        done = _ask([place, "--version"])
-    except (OSError, subprocess.TimeoutExpired):
+        done = _run(place, "--version")
+    except OSError:
         return place
     number = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
-    return f"{place} {number[0] if number else ''}".rstrip()
+    return f"{place} {number[0]}" if number else place
 
 
-def _ask(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - no shell
-        command,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        timeout=_CHILD_S,
-        stdin=subprocess.DEVNULL,
-    )
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a program; raises OSError, also if it does not end in time."""
+    try:
+        return subprocess.run(  # noqa: S603 - no shell
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=_CHILD_S,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired as error:
+        msg = f"not finished after {error.timeout:.0f} s"
+        raise TimeoutError(msg) from error

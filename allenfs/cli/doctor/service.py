@@ -87,6 +87,26 @@ _ADVICE: tuple[tuple[type[ServiceError], str], ...] = (
         "open the address in a web browser",
     ),
 )
+# By OpenSSL's message.
+_CLOCK = (
+    "check this machine's clock (timedatectl); if it is right, the certificate has "
+    "expired: tell the operator of the service or proxy"
+)
+_CERTIFICATE_ADVICE = (
+    ("expired", _CLOCK),
+    ("not yet valid", _CLOCK),
+    (
+        "not valid for",
+        "the certificate is for another host: on a guest network, log in with a web "
+        "browser; otherwise check --api-url and the proxy",
+    ),
+    (
+        "",
+        "if a proxy inspects TLS, get its CA certificate and pass it with --ca-bundle "
+        "(or REQUESTS_CA_BUNDLE), or add it to the system's store; on a guest network, "
+        "log in with a web browser first",
+    ),
+)
 _UNEXPECTED = "the service has changed: please report this output"
 
 
@@ -106,15 +126,15 @@ class _Memory(bytearray):
 class ServiceChecks:
     """The checks of one service: one request each.
 
-    Raises
-    ------
-    NetworkSettingError
-        An unusable proxy, CA bundle or ``.netrc``.
-
     Attributes
     ----------
     proxy : str or None
         The proxy in use, without a password.
+
+    Raises
+    ------
+    NetworkSettingError
+        An unusable proxy, CA bundle or ``.netrc``.
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
@@ -139,9 +159,9 @@ class ServiceChecks:
             self._is_reachable = not isinstance(_reason(error), _NO_WAY)
             return _failure(error)
         self._is_reachable = True
-        took_s = time.monotonic() - started_s
         if not any(row and row.get("id") == _IMAGE_ID for row in rows):
             return fail(f"no record of section {_IMAGE_ID}", _UNEXPECTED)
+        took_s = time.monotonic() - started_s
         return ok(f"the record of section {_IMAGE_ID} in {took_s:.2f} s")
 
     def image(self) -> Finding:
@@ -163,34 +183,15 @@ class ServiceChecks:
 
 def _failure(error: ServiceError) -> Finding:
     reason = _reason(error)
-    if isinstance(reason, CertificateError):
-        return fail(error.cause, _certificate_advice(error.cause))
     if type(reason) is UnreachableError and reason.cause.startswith("proxy: "):
         return fail(error.cause, _PROXY_DOWN)
-    advice = (text for kind, text in _ADVICE if isinstance(reason, kind))
+    if isinstance(reason, CertificateError):
+        advice = (text for words, text in _CERTIFICATE_ADVICE if words in error.cause)
+    else:
+        advice = (text for kind, text in _ADVICE if isinstance(reason, kind))
     return fail(error.cause, next(advice, _UNEXPECTED))
 
 
 def _reason(error: ServiceError) -> BaseException:
     """Return the status error that a QueryError hides, else `error`."""
-    is_query = isinstance(error, QueryError)
-    return error.__cause__ if is_query and error.__cause__ else error
-
-
-def _certificate_advice(cause: str) -> str:
-    """Return advice for OpenSSL's message about a certificate."""
-    if "expired" in cause or "not yet valid" in cause:
-        return (
-            "check this machine's clock (timedatectl); if it is right, the certificate "
-            "has expired: tell the operator of the service or proxy"
-        )
-    if "not valid for" in cause:
-        return (
-            "the certificate is for another host: on a guest network, log in with a "
-            "web browser; otherwise check --api-url and the proxy"
-        )
-    return (
-        "if a proxy inspects TLS, get its CA certificate and pass it with --ca-bundle "
-        "(or REQUESTS_CA_BUNDLE), or add it to the system's store; on a guest network, "
-        "log in with a web browser first"
-    )
+    return (isinstance(error, QueryError) and error.__cause__) or error
