@@ -167,68 +167,48 @@ def test_a_device_that_cannot_be_opened_fails_and_says_why(
     assert "chmod 666" in said
 
 
-def test_libraries_are_loaded_elsewhere_and_a_missing_one_tells_what_to_install() -> (
-    None
-):
-    assert "libfuse" in worked(fuse.libraries())
-    said = failed(fuse.libraries(["libfuse.so.99", "libfuse3.so.99"]))
-    assert "libfuse.so.99: cannot open shared object file" in said
-    for package in ("libfuse2", "libfuse2t64", "fuse3", "libfuse3-3"):
-        assert package in said
-
-
-def test_a_library_that_crashes_or_is_none_ends_a_child_not_the_doctor(
+def test_libfuse_is_loaded_by_a_child_and_its_failure_names_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert "libfuse" in worked(fuse.libfuse())
     text = tmp_path / "libfuse.so.2"
     text.write_text("no library")
-    said = failed(fuse.libraries([str(text)]))
-    assert "invalid ELF header" in said or "too short" in said
+    for path, reasons in (
+        ("/nowhere/libfuse.so", ("cannot open shared object file",)),
+        (str(text), ("invalid ELF header", "too short")),
+    ):
+        monkeypatch.setenv("FUSE_LIBRARY_PATH", path)
+        said = failed(fuse.libfuse())
+        assert path in said
+        assert any(reason in said for reason in reasons)
+        for package in ("libfuse2", "libfuse2t64", "fuse3", "libfuse3-3"):
+            assert package in said
+    monkeypatch.delenv("FUSE_LIBRARY_PATH")
     dies = script(tmp_path / "dies", "kill -SEGV $$")
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", str(dies))
-        assert "signal 11" in failed(fuse.libraries(["libfuse.so.2"]))
+        assert "signal 11" in failed(fuse.libfuse())
         patch.setattr(sys, "executable", str(tmp_path / "missing"))
-        assert "No such file" in failed(fuse.libraries(["libfuse.so.2"]))
-    worked(fuse.libraries())
-
-
-def test_a_library_that_the_user_chose_is_the_one_that_counts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("FUSE_LIBRARY_PATH", "/nowhere/libfuse.so")
-    assert "/nowhere/libfuse.so" in failed(fuse.libraries())
-    monkeypatch.delenv("FUSE_LIBRARY_PATH")
-    worked(fuse.libraries())
+        assert "No such file" in failed(fuse.libfuse())
+    worked(fuse.libfuse())
 
 
 @pytest.mark.parametrize(
-    ("installed", "loaded", "works"),
+    ("module", "reason"),
     [
-        ({"fusepy"}, {"libfuse.so.2": "2.9"}, True),
-        ({"mfusepy"}, {"libfuse3.so.3": "3.14.0"}, True),
-        ({"mfusepy"}, {"libfuse.so.2": "2.9"}, True),
-        ({"fusepy", "mfusepy"}, {"libfuse3.so.4": "3.17.1"}, True),
-        ({"fusepy"}, {"libfuse3.so.3": "3.14.0"}, False),
-        (set(), {"libfuse.so.2": "2.9"}, False),
+        ("raise ImportError('not here')", "not here"),
+        ("class Fuse: pass", "has no attribute"),  # as that of python-fuse
     ],
 )
-def test_a_binding_must_fit_the_library(
-    installed: set[str],
-    loaded: dict[str, str],
-    works: bool,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_missing_or_foreign_binding_fails_with_advice(
+    module: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fuse, "loadable", lambda _: (loaded, []))
-    monkeypatch.setattr(
-        fuse, "_installed", lambda name: "1.2.3" if name in installed else None
-    )
-    finding = fuse.bindings()
-    if works:
-        assert "1.2.3" in worked(finding)
-    else:
-        wanted = "mfusepy" if installed else "fusepy"
-        assert f"pip install {wanted}" in failed(finding)
+    for name in ("fuse.py", "mfusepy.py"):
+        (tmp_path / name).write_text(f"{module}\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    said = failed(fuse.libfuse())
+    assert reason in said
+    assert "pip install --force-reinstall fusepy mfusepy" in said
 
 
 def status(folder: Path, capabilities: str = "3fffffffff", privs: int = 0) -> Path:

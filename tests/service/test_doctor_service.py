@@ -226,7 +226,7 @@ def doctor(*arguments: str, **environ: str) -> tuple[int, dict[str, dict[str, st
 
 def test_the_command_checks_the_sample_from_end_to_end() -> None:
     _, checks = doctor("--sample")
-    assert len(checks) == 16
+    assert len(checks) == 15
     # other mounts of this machine are not this test's
     bad = {name for name, check in checks.items() if check["verdict"] == "FAIL"}
     assert bad <= {"mounts"}
