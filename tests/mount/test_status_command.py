@@ -106,7 +106,7 @@ def test_a_dead_mount_is_said_to_be(tmp_path: Path, service: SampleService) -> N
 def as_nobody(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a command as another user, who may have no access to this Python."""
     program = (
-        "import os, sys; from allenfs.cli import main, status_page; "
+        "import os, sys; from allenfs.cli import main; "
         "from allenfs.mount import probe; "
         "main.parser().format_help(); "  # argparse imports late
         f"os.setgid({NOBODY}); os.setuid({NOBODY}); sys.exit(main.main(sys.argv[1:]))"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from allenfs.cli import main, status_page
+from allenfs.cli import main
+from allenfs.cli.status import page as page_of
 from allenfs.filesystem.status import MountStatus
 from allenfs.mount import mount_table
 
@@ -123,7 +124,7 @@ def changed(**changes: Any) -> dict[str, Any]:
 
 
 def page(status: dict[str, Any]) -> list[str]:
-    return status_page.page(MountStatus.from_json(json.dumps(status).encode("ascii")))
+    return page_of(MountStatus.from_json(json.dumps(status).encode("ascii")))
 
 
 def test_a_page_is_aligned_and_has_units() -> None:
