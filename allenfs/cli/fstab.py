@@ -52,8 +52,6 @@ _DROPPED = frozenset(
     }
 )
 _DROPPED_PREFIXES = ("x-", "X-")
-# Flags of the command line that are not options of a mount.
-NO_OPTIONS = frozenset({"help", "foreground"})
 # Commas within double quotes are part of a value: mount(8), "COMMAND-LINE OPTIONS"
 _OPTION = re.compile(r'(?:[^,"]|"[^"]*"?)+')
 
@@ -94,8 +92,17 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def mount_parser() -> argparse.ArgumentParser:
-    """Return the parser of ``allenfs mount``: each of its flags is an option."""
+def mount_flags() -> dict[str, argparse.Action]:
+    """Return the flags of ``allenfs mount`` that are options here, without dashes."""
+    return {
+        name.removeprefix("--"): action
+        for action in _mount_parser()._actions  # noqa: SLF001 - argparse has no other way
+        for name in action.option_strings
+        if name.startswith("--") and name != "--foreground"
+    }
+
+
+def _mount_parser() -> argparse.ArgumentParser:
     flags = _Parser(prog=PROGRAM, allow_abbrev=False, add_help=False)
     mount.add_arguments(flags)
     return flags
@@ -131,7 +138,7 @@ def _run(parsed: argparse.Namespace) -> None:
     texts = [found[0] for text in parsed.options for found in _OPTION.finditer(text)]
     options = [text.replace('"', "") for text in texts]
     users = [text for text in options if text.partition("=")[0] == SETUID]
-    mounting = mount_parser().parse_args(
+    mounting = _mount_parser().parse_args(
         command_line(
             parsed.source,
             parsed.mountpoint,
@@ -176,12 +183,7 @@ def command_line(
     ConfigError
         An unknown option, or one with a wrong value.
     """
-    flags = {
-        name[2:]: action
-        for action in mount_parser()._actions  # noqa: SLF001 - argparse has no other way
-        for name in action.option_strings
-        if name.startswith("--") and name[2:] not in NO_OPTIONS
-    }
+    flags = mount_flags()
     translated = _source_arguments(source)
     for option in options:
         name, equals, value = option.partition("=")

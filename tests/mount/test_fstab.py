@@ -283,11 +283,7 @@ def test_a_source_is_a_service(
 
 
 def test_every_flag_of_the_mount_command_is_an_option(tmp_path: Path) -> None:
-    for action in fstab.mount_parser()._actions:
-        flag = action.option_strings[-1] if action.option_strings else ""
-        if not flag.startswith("--") or flag == "--foreground":
-            continue
-        name = flag.removeprefix("--")
+    for name, action in fstab.mount_flags().items():
         option = name if action.nargs == 0 else f"{name}=1"
         for spelling in (option, option.replace("-", "_")):
             said = fstab.command_line("none", tmp_path, [spelling])
