@@ -6,7 +6,7 @@ import argparse
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from allenfs import __version__
 from allenfs.cli import cache, fstab, mount, path, sample_service, status, umount, url
@@ -17,29 +17,14 @@ from allenfs.errors import AllenFSError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import ModuleType
 
 _EXIT_FAILED, _EXIT_INTERRUPTED = 1, 130
 
 
-class Command(Protocol):
-    """A module in ``allenfs.cli``.
-
-    Attributes
-    ----------
-    SUMMARY : str
-        What it does, in a few words.
-    """
-
-    SUMMARY: str
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Add the arguments of the command."""
-
-    def run(self, parsed: argparse.Namespace) -> int | None:
-        """Run it; return the exit code, None for 0."""
-
-
-COMMANDS: dict[str, Command] = {
+# Each has SUMMARY, `add_arguments(parser)` and `run(parsed)`, which returns the exit
+# code, or None for 0.
+COMMANDS: dict[str, ModuleType] = {
     "mount": mount,
     "umount": umount,
     "status": status,
@@ -88,9 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         try:
             parsed = parser().parse_args(given)
-            return COMMANDS[parsed.command].run(parsed) or 0
+            exit_code: int = COMMANDS[parsed.command].run(parsed) or 0
         finally:
             sys.stdout.flush()  # Python would report a failure at exit, as a traceback
+        return exit_code
     except AllenFSError as error:
         print(f"allenfs: {error}", file=sys.stderr)
         return error.exit_code
