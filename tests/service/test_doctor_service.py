@@ -14,9 +14,10 @@ from campus import CERTIFICATES, HOST, Campus
 from command import allenfs
 from hostile_service import HostileService, head, rows, whole
 from mounted import STRICT_PYTHON
+from verdicts import failed, worked
 
 from allenfs.cli.doctor import service
-from allenfs.cli.doctor.findings import Finding, Verdict
+from allenfs.cli.doctor.findings import Verdict
 from allenfs.cli.doctor.service import ServiceChecks
 from allenfs.config import ServiceSettings
 from allenfs.sample.server import Fault, SampleService
@@ -24,16 +25,6 @@ from allenfs.sample.server import Fault, SampleService
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-def worked(finding: Finding) -> str:
-    assert finding.verdict is Verdict.OK, finding
-    return finding.message
-
-
-def failed(finding: Finding) -> str:
-    assert finding.verdict is Verdict.FAIL, finding
-    return f"{finding.message} -> {finding.advice}"
 
 
 def checks_of(api_url: str) -> ServiceChecks:
