@@ -61,7 +61,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _checks(parsed: argparse.Namespace, stack: contextlib.ExitStack) -> Iterator[Check]:
-    """Yield the checks in order; some need earlier ones."""
+    """Yield the checks in order; a sample service runs until `stack` is closed."""
     from allenfs.cli.doctor import fuse, host, service, storage  # noqa: PLC0415
     from allenfs.cli.doctor.findings import Check, fail, ok  # noqa: PLC0415
 
@@ -83,7 +83,13 @@ def _checks(parsed: argparse.Namespace, stack: contextlib.ExitStack) -> Iterator
 
     def find_service() -> Finding:
         try:
-            settings = _service(parsed, stack)
+            if parsed.sample:
+                from allenfs.assembly import sample_service  # noqa: PLC0415 - an extra
+
+                url = stack.enter_context(sample_service()).url
+                settings = ServiceSettings(url, proxy="")  # none reaches loopback
+            else:
+                settings = arguments.service_address(parsed)
             services.append(service.ServiceChecks(settings))
         except AllenFSError as error:
             return fail(str(error), _advice(error))
@@ -94,18 +100,6 @@ def _checks(parsed: argparse.Namespace, stack: contextlib.ExitStack) -> Iterator
     for one in services:
         yield Check("query", one.query, deadline_s=10)
         yield Check("image", one.image, deadline_s=10)
-
-
-def _service(
-    parsed: argparse.Namespace, stack: contextlib.ExitStack
-) -> ServiceSettings:
-    """Return the settings of the service; the sample runs until `stack` is closed."""
-    if not parsed.sample:
-        return arguments.service_address(parsed)
-    from allenfs.assembly import sample_service  # noqa: PLC0415 - an extra
-
-    url = stack.enter_context(sample_service()).url
-    return ServiceSettings(url, proxy="")  # no proxy reaches loopback
 
 
 def _advice(error: AllenFSError) -> str:
