@@ -6,7 +6,7 @@ import argparse
 import io
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from allenfs import __version__
 from allenfs.cli import cache, fstab, mount, path, sample_service, status, umount, url
@@ -17,14 +17,23 @@ from allenfs.errors import AllenFSError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import ModuleType
 
 _EXIT_FAILED, _EXIT_INTERRUPTED = 1, 130
 
 
-# Each has SUMMARY, `add_arguments(parser)` and `run(parsed)`, which returns the exit
-# code, or None for 0.
-COMMANDS: dict[str, ModuleType] = {
+class Command(Protocol):
+    """A module in ``allenfs.cli``; `SUMMARY` says in a few words what it does."""
+
+    SUMMARY: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the arguments of the command."""
+
+    def run(self, parsed: argparse.Namespace) -> int | None:
+        """Run it; return the exit code, None for 0."""
+
+
+COMMANDS: dict[str, Command] = {
     "mount": mount,
     "umount": umount,
     "status": status,
@@ -73,10 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         try:
             parsed = parser().parse_args(given)
-            exit_code: int = COMMANDS[parsed.command].run(parsed) or 0
+            return COMMANDS[parsed.command].run(parsed) or 0
         finally:
             sys.stdout.flush()  # Python would report a failure at exit, as a traceback
-        return exit_code
     except AllenFSError as error:
         print(f"allenfs: {error}", file=sys.stderr)
         return error.exit_code
