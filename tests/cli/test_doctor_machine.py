@@ -166,7 +166,7 @@ def test_libfuse_is_loaded_by_a_child_and_its_failure_names_what_to_install(
         patch.setattr(sys, "executable", str(dies))
         assert "signal 11" in failed(fuse.libfuse())
         patch.setattr(sys, "executable", str(tmp_path / "missing"))
-        assert "No such file" in failed(fuse.libfuse())
+        assert "No such file" in failed(only(Check("libfuse", fuse.libfuse)))
     worked(fuse.libfuse())
 
 

@@ -87,7 +87,7 @@ def _checks(parsed: argparse.Namespace, stack: contextlib.ExitStack) -> Iterator
                 from allenfs.assembly import sample_service  # noqa: PLC0415 - an extra
 
                 url = stack.enter_context(sample_service()).url
-                settings = ServiceSettings(url, proxy="")  # none reaches loopback
+                settings = ServiceSettings(url, proxy="")  # a proxy cannot reach it
             else:
                 settings = arguments.service_address(parsed)
             services.append(service.ServiceChecks(settings))

@@ -67,10 +67,7 @@ def libfuse() -> Finding:
 
     A child process does it, as loading a broken library may crash.
     """
-    try:
-        done = _run(sys.executable, "-c", _LOAD)
-    except OSError as error:
-        return fail(f"cannot run {sys.executable}: {error}", _INSTALL)
+    done = _run(sys.executable, "-c", _LOAD)
     if done.returncode == 0:
         return ok(done.stdout.strip())
     if done.returncode < 0:

@@ -53,7 +53,7 @@ _HELPER_TEXT = (
     "after -o. Options that only mount(8), fstab(5) or systemd.mount(5) use are "
     "accepted and ignored. The mount is read-only, even with rw. Put a value that "
     "contains a comma in double quotes.",
-    "At boot the mount runs as root, who keeps the images in /root/.cache unless "
+    "At boot the mount runs as root, and stores the images in /root/.cache unless "
     "cache-dir= is set.",
 )
 _SETUID_TEXT = "mount as this user, who owns the mount, the images and the log"
