@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_MAX_CONNECTIONS = 999
-
 _Value = TypeVar("_Value")
 
 
@@ -69,7 +67,7 @@ def add_mountpoint(parser: argparse.ArgumentParser) -> None:
 
 
 def add_service(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that select the service: `service_settings` reads them."""
+    """Add the arguments that select the service."""
     service = parser.add_mutually_exclusive_group()
     service.add_argument(
         "--sample", action="store_true", help="use the embedded sample service"
@@ -96,11 +94,11 @@ def add_service(parser: argparse.ArgumentParser) -> None:
 
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
-    """Add the limits of requests: `service_settings` reads them."""
+    """Add the limits of requests."""
     defaults = ServiceSettings(config.DEFAULT_API_URL)
     parser.add_argument(
         "--connections",
-        type=whole_number(1, _MAX_CONNECTIONS),
+        type=whole_number(1, 999),
         default=defaults.connections,
         metavar="N",
         help="simultaneous requests (default %(default)s)",
@@ -135,7 +133,7 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the store: `store_settings` reads them."""
+    """Add the arguments of the store."""
     parser.add_argument(
         "--cache-dir",
         metavar="DIR",
@@ -170,18 +168,19 @@ def service_address(parsed: argparse.Namespace) -> ServiceSettings:
     ConfigError
         The bundle's path is relative, and the current directory no longer exists.
     """
-    api_url = parsed.api_url
-    if api_url is None:
-        api_url = os.environ.get(config.API_URL_VARIABLE) or config.DEFAULT_API_URL
+    api_url = config.DEFAULT_API_URL
+    if not parsed.sample:
+        chosen = parsed.api_url
+        if chosen is None:
+            chosen = os.environ.get(config.API_URL_VARIABLE) or api_url
+        api_url = config.parse_api_url(chosen)
     proxy, source = parsed.proxy, "--proxy"
     if proxy is None:
-        proxy, source = (
-            os.environ.get(network.PROXY_VARIABLE) or None,
-            network.PROXY_VARIABLE,
-        )
+        source = network.PROXY_VARIABLE
+        proxy = os.environ.get(source) or None
     ca_bundle = parsed.ca_bundle
     return ServiceSettings(
-        config.parse_api_url(config.DEFAULT_API_URL if parsed.sample else api_url),
+        api_url,
         proxy=network.checked_proxy(proxy, source) if proxy else proxy,
         ca_bundle=config.absolute(os.path.expanduser(ca_bundle)) if ca_bundle else None,
     )
@@ -190,9 +189,7 @@ def service_address(parsed: argparse.Namespace) -> ServiceSettings:
 def service_settings(parsed: argparse.Namespace) -> ServiceSettings:
     """Read the arguments of `add_service` and `add_limits`, and the environment.
 
-    Raises
-    ------
-    ConfigError, UrlError
+    Raises as `service_address` does.
     """
     return replace(
         service_address(parsed),
@@ -206,14 +203,7 @@ def service_settings(parsed: argparse.Namespace) -> ServiceSettings:
 
 
 def store_settings(parsed: argparse.Namespace, service_name: str) -> StoreSettings:
-    """Read the arguments of `add_store`, and the environment; check the directory.
-
-    Raises
-    ------
-    ConfigError
-    UnsafeStoreError
-        Other users can write to the directory.
-    """
+    """Return the `chosen_store` as a `checked_store`; raises as both do."""
     return checked_store(chosen_store(parsed, service_name))
 
 
@@ -223,6 +213,7 @@ def chosen_store(parsed: argparse.Namespace, service_name: str) -> StoreSettings
     Raises
     ------
     ConfigError
+        The environment has an invalid size, or the directory cannot be determined.
     """
     capacity_bytes = parsed.cache_size or config.parse_size(
         os.environ.get(config.CACHE_SIZE_VARIABLE) or config.DEFAULT_CACHE_SIZE
@@ -232,9 +223,14 @@ def chosen_store(parsed: argparse.Namespace, service_name: str) -> StoreSettings
 
 
 def checked_store(chosen: StoreSettings) -> StoreSettings:
-    """Resolve and check the directory; raises as `store_settings` does.
+    """Resolve and check the directory; may block on a file system that hangs.
 
-    May block forever on a file system that hangs.
+    Raises
+    ------
+    ConfigError
+        A loop of symbolic links.
+    UnsafeStoreError
+        Other users can write to the directory.
     """
     # resolved once: a link that is replaced later has no effect
     try:

@@ -37,8 +37,7 @@ SOURCES = (
 SETUID = "setuid"
 
 # The exit codes that mount(8) documents.
-_EXIT_USAGE, _EXIT_SYSTEM, _EXIT_FAILED = 1, 2, 32
-_EXIT_INTERRUPTED = 8
+_EXIT_USAGE, _EXIT_SYSTEM, _EXIT_INTERRUPTED, _EXIT_FAILED = 1, 2, 8, 32
 
 # Options that only mount(8) and systemd use, or that mean nothing on a read-only file
 # system. mount(8) passes rw by default; the mount is ro,nosuid,nodev regardless.
@@ -53,8 +52,6 @@ _DROPPED = frozenset(
     }
 )
 _DROPPED_PREFIXES = ("x-", "X-")
-# Flags of the command line that are not options of a mount.
-NO_OPTIONS = frozenset({"help", "foreground"})
 # Commas within double quotes are part of a value: mount(8), "COMMAND-LINE OPTIONS"
 _OPTION = re.compile(r'(?:[^,"]|"[^"]*"?)+')
 
@@ -84,25 +81,28 @@ def parser() -> argparse.ArgumentParser:
         metavar="OPTIONS",
         help="options, separated by commas",
     )
-    top.add_argument(
-        "-s", dest="sloppy", action="store_true", help="ignore unknown options"
-    )
-    top.add_argument(
-        "-f",
-        dest="fake",
-        action="store_true",
-        help="check everything, but do not mount",
-    )
-    top.add_argument("-n", action="store_true", help="ignored")
-    top.add_argument(
-        "-v", dest="verbose", action="store_true", help="print what was mounted"
-    )
+    for flag, name, text in (
+        ("-s", "sloppy", "ignore unknown options"),
+        ("-f", "fake", "check everything, but do not mount"),
+        ("-n", "no_mtab", "ignored"),
+        ("-v", "verbose", "print what was mounted"),
+    ):
+        top.add_argument(flag, dest=name, action="store_true", help=text)
     top.add_argument("-t", dest="kind", metavar="TYPE", help="ignored")
     return top
 
 
-def mount_parser() -> argparse.ArgumentParser:
-    """Return the parser of ``allenfs mount``: each of its flags is an option."""
+def mount_flags() -> dict[str, argparse.Action]:
+    """Return the flags of ``allenfs mount`` that are options here, without dashes."""
+    return {
+        name.removeprefix("--"): action
+        for action in _mount_parser()._actions  # noqa: SLF001 - argparse has no other way
+        for name in action.option_strings
+        if name.startswith("--") and name != "--foreground"
+    }
+
+
+def _mount_parser() -> argparse.ArgumentParser:
     flags = _Parser(prog=PROGRAM, allow_abbrev=False, add_help=False)
     mount.add_arguments(flags)
     return flags
@@ -124,15 +124,48 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         _run(parser().parse_args(argv))
-    except ConfigError as error:
-        return _say(error, _EXIT_USAGE)
-    except AllenFSError as error:
-        return _say(error, _EXIT_FAILED)
-    except OSError as error:
-        return _say(error, _EXIT_SYSTEM)
+    except (AllenFSError, OSError) as error:
+        print(f"{PROGRAM}: {printable(str(error))}", file=sys.stderr)
+        if isinstance(error, ConfigError):
+            return _EXIT_USAGE
+        return _EXIT_SYSTEM if isinstance(error, OSError) else _EXIT_FAILED
     except KeyboardInterrupt:
         return _EXIT_INTERRUPTED
     return 0
+
+
+def _run(parsed: argparse.Namespace) -> None:
+    texts = [found[0] for text in parsed.options for found in _OPTION.finditer(text)]
+    options = [text.replace('"', "") for text in texts]
+    users = [text for text in options if text.partition("=")[0] == SETUID]
+    mounting = _mount_parser().parse_args(
+        command_line(
+            parsed.source,
+            parsed.mountpoint,
+            [text for text in options if text not in users],
+            sloppy=parsed.sloppy,
+        )
+    )
+    if users:
+        _become(users[-1].partition("=")[2])
+    settings = mount.settings_of(mounting)
+    place = settings.mountpoint
+    # a repeated `mount -a`: mount(8) itself compares the source with that of fstab
+    is_mounted = _is_mounted(place, settings.source)
+    if not (is_mounted or parsed.fake):
+        try:
+            mount.run(mounting)
+        except MountError:
+            # another process has just mounted it, perhaps by the automount
+            if not _is_mounted(place, settings.source):
+                raise
+    if parsed.verbose:
+        already = " already" if is_mounted else ""
+        print(f"{PROGRAM}: {settings.source} on {place}{already}")
+
+
+def _is_mounted(place: Path, source: str) -> bool:
+    return mount_table.source(place) == source and liveness(place) is not Liveness.DEAD
 
 
 def command_line(
@@ -150,12 +183,7 @@ def command_line(
     ConfigError
         An unknown option, or one with a wrong value.
     """
-    flags = {
-        name[2:]: action
-        for action in mount_parser()._actions  # noqa: SLF001 - argparse has no other way
-        for name in action.option_strings
-        if name.startswith("--") and name[2:] not in NO_OPTIONS
-    }
+    flags = mount_flags()
     translated = _source_arguments(source)
     for option in options:
         name, equals, value = option.partition("=")
@@ -177,39 +205,6 @@ def command_line(
     return [*translated, "--", str(place)]
 
 
-def _run(parsed: argparse.Namespace) -> None:
-    options = _split(parsed.options)
-    user = _taken(options, SETUID)
-    mounting = mount_parser().parse_args(
-        command_line(parsed.source, parsed.mountpoint, options, sloppy=parsed.sloppy)
-    )
-    if user is not None:
-        _become(user)
-    settings = mount.settings_of(mounting)
-    place = settings.mountpoint
-    # a repeated `mount -a`: mount(8) itself compares the source with that of fstab
-    is_mounted = _is_mounted(place, settings.source)
-    if not (is_mounted or parsed.fake):
-        try:
-            mount.run(mounting)
-        except MountError:
-            # another process has just mounted it, perhaps by the automount
-            if not _is_mounted(place, settings.source):
-                raise
-    if parsed.verbose:
-        already = " already" if is_mounted else ""
-        print(f"{PROGRAM}: {settings.source} on {place}{already}")
-
-
-def _is_mounted(place: Path, source: str) -> bool:
-    return mount_table.source(place) == source and liveness(place) is not Liveness.DEAD
-
-
-def _say(error: Exception, exit_code: int) -> int:
-    print(f"{PROGRAM}: {printable(str(error))}", file=sys.stderr)
-    return exit_code
-
-
 def _source_arguments(source: str) -> list[str]:
     name = source.removeprefix(config.SOURCE_PREFIX)
     if name == SAMPLE:
@@ -220,21 +215,6 @@ def _source_arguments(source: str) -> list[str]:
         msg = f"not a source: {without_user(source)!r} (use {SOURCES})"
         raise ConfigError(msg)
     return ["--api-url", name if "://" in name else f"https://{name}"]
-
-
-def _split(texts: Sequence[str]) -> list[str]:
-    return [
-        found[0].replace('"', "") for text in texts for found in _OPTION.finditer(text)
-    ]
-
-
-def _taken(options: list[str], name: str) -> str | None:
-    """Remove all ``name=value`` from the options; return the last value."""
-    value = None
-    for option in [one for one in options if one.partition("=")[0] == name]:
-        options.remove(option)
-        value = option.partition("=")[2]
-    return value
 
 
 def _is_fuse_option(option: str) -> bool:

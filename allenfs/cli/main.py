@@ -22,13 +22,7 @@ _EXIT_FAILED, _EXIT_INTERRUPTED = 1, 130
 
 
 class Command(Protocol):
-    """A module in ``allenfs.cli``.
-
-    Attributes
-    ----------
-    SUMMARY : str
-        What it does, in a few words.
-    """
+    """A module in ``allenfs.cli``; `SUMMARY` says in a few words what it does."""
 
     SUMMARY: str
 

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 SUMMARY = "mount the image services on a directory"
 
-_MAX_READAHEAD = 999
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
@@ -40,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_limits(parser)
     parser.add_argument(
         "--readahead",
-        type=arguments.whole_number(0, _MAX_READAHEAD),
+        type=arguments.whole_number(0, 999),
         default=config.DEFAULT_READAHEAD_IMAGES,
         metavar="N",
         help="images to download ahead of sequential reads, 0 for none "
@@ -73,8 +71,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> None:
     """Mount; return when the mountpoint answers, or in the foreground when it ends."""
-    from allenfs.mount import daemon  # noqa: PLC0415 - only this command needs it
-
     if parsed.foreground:
         verbosity.block()
     # the serving process changes its directory
@@ -86,24 +82,32 @@ def run(parsed: argparse.Namespace) -> None:
     try:
         if parsed.foreground:
             _serve(parsed, settings)
-            return
-        log_file = parsed.log_file or _default_log_file()
-        daemon_arguments = _daemon_arguments(parsed, settings, log_file)
-        warnings = daemon.start(settings.mountpoint, daemon_arguments)
-    except (OSError, ProcessLimitError) as error:
+        else:
+            _start(parsed, settings)
+    except (OSError, ProcessLimitError, UnsafeStoreError) as error:
         raise MountError(str(error)) from error
-    for warning in warnings:
-        print(warning, file=sys.stderr)
 
 
 def _serve(parsed: argparse.Namespace, settings: MountSettings) -> None:
-    from allenfs.mount import daemon  # noqa: PLC0415 - as above
+    from allenfs.mount import daemon  # noqa: PLC0415 - only this command needs it
 
-    settings = _with_store(settings)
+    def warn(text: str) -> None:
+        print(f"{daemon.WARNING}{printable(text)}", file=sys.stderr)
+
+    settings = replace(settings, store=arguments.checked_store(settings.store))
     log_output = _set_up_log(parsed.log_file, verbose=parsed.verbose)
     os.chdir("/")  # a mount must not keep the current directory busy
     # without a log file, the log goes to stderr and already has the warning
-    daemon.run(settings, log_output, warn=_warn if parsed.log_file else None)
+    daemon.run(settings, log_output, warn=warn if parsed.log_file else None)
+
+
+def _start(parsed: argparse.Namespace, settings: MountSettings) -> None:
+    from allenfs.mount import daemon  # noqa: PLC0415 - as above
+
+    log_file = parsed.log_file or _default_log_file()
+    daemon_arguments = _daemon_arguments(parsed, settings, log_file)
+    for warning in daemon.start(settings.mountpoint, daemon_arguments):
+        print(warning, file=sys.stderr)
 
 
 def settings_of(parsed: argparse.Namespace) -> MountSettings:
@@ -114,7 +118,10 @@ def settings_of(parsed: argparse.Namespace) -> MountSettings:
 
     Raises
     ------
-    ConfigError, MountError
+    ConfigError
+        An invalid setting.
+    MountError
+        The address of the service or proxy is invalid.
     """
     try:
         service = arguments.service_settings(parsed)
@@ -132,19 +139,6 @@ def settings_of(parsed: argparse.Namespace) -> MountSettings:
         fuse_options=options,
         readahead_images=parsed.readahead,
     )
-
-
-def _with_store(settings: MountSettings) -> MountSettings:
-    try:
-        return replace(settings, store=arguments.checked_store(settings.store))
-    except UnsafeStoreError as error:
-        raise MountError(str(error)) from error
-
-
-def _warn(text: str) -> None:
-    from allenfs.mount.daemon import WARNING  # noqa: PLC0415 - as above
-
-    print(f"{WARNING}{printable(text)}", file=sys.stderr)
 
 
 def _daemon_arguments(

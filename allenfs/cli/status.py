@@ -1,4 +1,4 @@
-"""``allenfs status``: the status of mounts."""
+"""``allenfs status``: the status of mounts, for people or as JSON."""
 
 from __future__ import annotations
 
@@ -11,16 +11,34 @@ from typing import TYPE_CHECKING
 from allenfs import config
 from allenfs.cli import arguments
 from allenfs.errors import StatusError
+from allenfs.text import duration, printable, size
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    import datetime as dt
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from allenfs.filesystem.status import (
+        DownloadStatus,
+        MountStatus,
+        ServiceStatus,
+        StoreStatus,
+    )
 
 SUMMARY = "show the status of mounts: service, store, downloads, failures"
 
 _EXIT_FAILED = 1
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
+_SHOWN_DOWNLOADS = 10
+_SHOWN_FAILURES = 5
+_STATES = {
+    "waiting": "waiting for a connection",
+    "pausing": "waiting to retry",
+    "storing": "being stored",
+}
+_INDENT = "  "
+_MAX_CHARS = 500
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,12 +67,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Print the status; return 1 if one is not available."""
-    return _watch(parsed) if parsed.watch else _print_once(parsed)
-
-
-def _print_once(parsed: argparse.Namespace) -> int:
-    shown, errors = _collected(parsed)
-    _print(shown)
+    if parsed.watch:
+        return _watch(parsed)
+    lines, errors = _collected(parsed)
+    _print(lines)
     for error in errors:
         print(f"allenfs: {error}", file=sys.stderr)
     return _EXIT_FAILED if errors else 0
@@ -94,14 +110,14 @@ def _collected(parsed: argparse.Namespace) -> tuple[list[str], list[StatusError]
     if not places:
         msg = "this user has no mounts: see allenfs mount"
         raise StatusError(msg)
-    found = {place: _or_error(lines_of, place) for place in places}
-    pages = [page for page in found.values() if isinstance(page, list)]
-    errors = [
-        error
-        for place, error in found.items()
-        # else it was unmounted just now
-        if isinstance(error, StatusError) and mount_table.is_mounted(place)
-    ]
+    pages: list[list[str]] = []
+    errors: list[StatusError] = []
+    for place in places:
+        try:
+            pages.append(lines_of(place))
+        except StatusError as error:  # noqa: PERF203 - each waits for a mount
+            if mount_table.is_mounted(place):  # else it was unmounted just now
+                errors.append(error)
     if not pages and len(errors) == 1:
         raise errors[0]
     if parsed.json:
@@ -110,25 +126,15 @@ def _collected(parsed: argparse.Namespace) -> tuple[list[str], list[StatusError]
     return [line for page in pages for line in ("", *page)][1:], errors
 
 
-def _or_error(
-    lines_of: Callable[[Path], list[str]], place: Path
-) -> list[str] | StatusError:
-    try:
-        return lines_of(place)
-    except StatusError as error:
-        return error
-
-
 def _page_lines(place: Path) -> list[str]:
-    from allenfs.cli import status_page  # noqa: PLC0415
-    from allenfs.mount import probe  # noqa: PLC0415
+    from allenfs.mount import probe  # noqa: PLC0415 - as above
 
-    return status_page.page(probe.status(place))
+    return page(probe.status(place))
 
 
 def _json_lines(place: Path) -> list[str]:
     """Return any JSON object as it is: it may come from a newer version."""
-    from allenfs.filesystem.status import json_object  # noqa: PLC0415
+    from allenfs.filesystem.status import json_object  # noqa: PLC0415 - as above
     from allenfs.mount import probe  # noqa: PLC0415
 
     data = probe.status_json(place)
@@ -147,9 +153,120 @@ def _redraw(lines: list[str], *, is_first: bool) -> None:
     columns, rows = shutil.get_terminal_size()
     if is_first:
         sys.stdout.write(_HOME + _CLEAR_BELOW)
-    # keep the last row free for a final message
-    shown = [f"{line[: columns - 1]}{_CLEAR_LINE}" for line in lines[: rows - 1]]
     sys.stdout.write(_HOME)
-    _print(shown)
+    # keep the last row free for a final message
+    _print([f"{line[: columns - 1]}{_CLEAR_LINE}" for line in lines[: rows - 1]])
     sys.stdout.write(_CLEAR_BELOW)
     sys.stdout.flush()
+
+
+def page(status: MountStatus) -> list[str]:
+    """Return the lines for people; escaped, as the mount may be hostile."""
+    source = "the sample service" if status.service.is_sample else status.service.url
+    lines = [f"{_plain(status.mountpoint)}: {_plain(source)}", *_table(_rows(status))]
+    if status.downloads:
+        shown = status.downloads[:_SHOWN_DOWNLOADS]
+        lines += ["", "downloading", *_table(map(_download, shown))]
+        lines += _more(len(status.downloads) - _SHOWN_DOWNLOADS)
+    if status.failures:
+        failures = [
+            (_ago(one.time, status.time), one.path, f"{one.cause} ({one.errno})")
+            for one in status.failures
+        ]
+        lines += ["", "last failures", *_table(failures[:_SHOWN_FAILURES])]
+        lines += _more(len(failures) - _SHOWN_FAILURES)
+    return lines
+
+
+def _rows(status: MountStatus) -> Iterator[tuple[str, str]]:
+    service, images, ahead = status.service, status.images, status.readahead
+    yield "service", _reachable(service, status.time)
+    if service.proxy:
+        yield "proxy", service.proxy
+    text = f"{service.connections_in_use} of {service.connections} in use"
+    if service.waiting:
+        text += f", {_count(service.waiting, 'request')} waiting"
+    yield "connections", text
+    yield "store", _usage(status.store)
+    yield "", status.store.directory
+    text = f"{_count(images.hits + images.misses, 'image')}: {images.hits} from the "
+    text += f"store, {images.misses} after a download"
+    yield "opened", f"{text}; {images.failed} failed" if images.failed else text
+    yield (
+        "downloaded",
+        f"{_count(images.downloads, 'image')}, {size(images.downloaded_bytes)}",
+    )
+    text = f"{_count(ahead.downloaded, 'image')}, {ahead.used} used"
+    if ahead.under_way:
+        text += f", {ahead.under_way} running"
+    yield "read ahead", text if ahead.images else "off"
+    if status.log:
+        failure = status.log.failure
+        problem = "" if failure is None else f" CANNOT BE WRITTEN: {failure}"
+        yield "log", f"{status.log.file or 'stderr'}{problem}"
+    for_s = (status.time - status.started).total_seconds()
+    text = f"for {duration(for_s)}: process {status.pid}, allenfs {status.version}"
+    yield "running", text
+
+
+def _reachable(service: ServiceStatus, now: dt.datetime) -> str:
+    if service.reachable is None:
+        return "no request yet"
+    if service.reachable:
+        text = f"reachable, last answer {_ago(service.last_answer, now)}"
+    else:
+        text = f"NOT reachable, {_ago(service.last_failure, now)}: "
+        text += str(service.last_failure_cause)
+    failed = f", {service.failed_requests} failed" if service.failed_requests else ""
+    return f"{text}; {_count(service.requests, 'request')}{failed}"
+
+
+def _usage(store: StoreStatus) -> str:
+    used, capacity = store.used_bytes, store.capacity_bytes
+    text = f"{size(used)} of {size(capacity)} used ({_percent(used, capacity)}): "
+    text += f"{_count(store.images, 'image')}, {_count(store.records, 'record')}"
+    return f"CANNOT BE WRITTEN: {store.failure}; {text}" if store.failure else text
+
+
+def _download(one: DownloadStatus) -> tuple[str, ...]:
+    progress = size(one.bytes)
+    if one.total_bytes:
+        percent = _percent(one.bytes, one.total_bytes)
+        progress += f" of {size(one.total_bytes)} ({percent})"
+    notes = [
+        _STATES.get(one.state, ""),
+        f"attempt {one.attempt}" if one.attempt > 1 else "",
+        "read ahead" if one.ahead else "",
+    ]
+    return one.path, progress, duration(one.seconds), ", ".join(filter(None, notes))
+
+
+def _more(count: int) -> list[str]:
+    return [f"{_INDENT}and {count} more, see --json"] if count > 0 else []
+
+
+def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Align all columns but the last."""
+    cells = [list(map(_plain, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        _INDENT + _INDENT.join(map(str.ljust, row, widths)).rstrip() for row in cells
+    ]
+
+
+def _ago(time: dt.datetime | None, now: dt.datetime) -> str:
+    if time is None:
+        return "at an unknown time"
+    return f"{duration((now - time).total_seconds())} ago"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole if whole else 100:.0f} %"
+
+
+def _plain(text: str) -> str:
+    return printable(text[:_MAX_CHARS])

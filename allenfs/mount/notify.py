@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 import time
@@ -19,7 +20,6 @@ log = safe_logger(__name__)
 
 SOCKET_VARIABLE = "NOTIFY_SOCKET"
 
-_STOPPING = "STOPPING=1\nSTATUS=Unmounted"
 # A manager that does not read must not block the mount.
 _SEND_S = 2.0
 # The first answer takes a few milliseconds, and longer on a loaded machine.
@@ -31,14 +31,10 @@ def ready(mountpoint: Path, source: str) -> None:
 
     Call it in the daemon when the kernel has accepted the mount.
 
-    Parameters
-    ----------
-    source : str
-        The source in the mount table.
-
     Raises
     ------
     ProcessLimitError
+        The thread that waits for the answer cannot be started.
     """
 
     def notify() -> None:
@@ -56,7 +52,7 @@ def ready(mountpoint: Path, source: str) -> None:
 
 def stopping() -> None:
     """Notify that the mount is gone and the process is about to end."""
-    send(_STOPPING)
+    send("STOPPING=1\nSTATUS=Unmounted")
 
 
 def send(state: str) -> None:
@@ -68,11 +64,9 @@ def send(state: str) -> None:
     address = os.environ.get(SOCKET_VARIABLE, "")
     if not address.startswith(("/", "@")):
         return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.settimeout(_SEND_S)
-            manager.sendto(os.fsencode(state), os.fsencode(address))
+            manager.sendto(os.fsencode(state), os.fsencode(re.sub("^@", "\0", address)))
     except OSError as error:
         log.warning("cannot notify the service manager: %s", error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from store_helpers import held_still
@@ -34,35 +34,31 @@ class Shell:
             "LANG": "C.UTF-8",
         }
 
-    def __call__(self, *arguments: str, **environ: str) -> tuple[int, str, str]:
+    def run(
+        self, *arguments: str, environ: dict[str, str] | None = None, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "-W", "error", "-m", "allenfs", *arguments],
-            env={**self.environ, **environ},
+            env={**self.environ, **(environ or {})},
             cwd=self.home,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stderr=subprocess.PIPE,
             text=True,
             errors="surrogateescape",
             check=False,
+            **options,
         )
         assert "Traceback" not in done.stderr
+        return done
+
+    def __call__(self, *arguments: str, **environ: str) -> tuple[int, str, str]:
+        done = self.run(*arguments, environ=environ, stdout=subprocess.PIPE)
         return done.returncode, done.stdout, done.stderr
 
-    def into(self, stdout: int, *arguments: str) -> tuple[int, str]:
-        """Run it with `stdout`, which is then closed; return exit code and stderr."""
-        try:
-            done = subprocess.run(
-                [sys.executable, "-W", "error", "-m", "allenfs", *arguments],
-                env=self.environ,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=subprocess.PIPE,
-                text=True,
-                check=False,
-            )
-        finally:
-            os.close(stdout)
-        return done.returncode, done.stderr
+    def cache(self, action: str, directory: Path) -> tuple[int, list[str]]:
+        """Run `allenfs cache`; return exit code and lines."""
+        code, out, _ = self("cache", action, "--cache-dir", str(directory))
+        return code, out.splitlines()
 
     def fails(self, *arguments: str, **environ: str) -> tuple[int, str]:
         """Run it; return exit code and the one line that it says."""
@@ -81,24 +77,37 @@ def allenfs(tmp_path: Path) -> Shell:
     return Shell(tmp_path)
 
 
-def test_url_prints_the_download_url_of_a_path(allenfs: Shell) -> None:
-    for spelling in (
-        "section/69750516/ds4/expression.jpg",
-        "/section/69750516/ds4/expression.jpg",
-    ):
-        code, out, said = allenfs("url", spelling)
-        assert (code, said) == (0, "")
-        assert out == (
-            "https://api.brain-map.org/api/v2/image_download/69750516"
-            "?downsample=4&view=expression\n"
-        )
+API = "https://api.brain-map.org"
 
 
-def test_url_goes_by_the_service_of_the_environment(allenfs: Shell) -> None:
-    code, out, _ = allenfs(
-        "url", "/atlas/1/image.jpg", ALLENFS_API_URL="http://127.0.0.1:80/"
-    )
-    assert (code, out) == (0, "http://127.0.0.1:80/api/v2/atlas_image_download/1\n")
+@pytest.mark.parametrize(
+    ("path", "api_url", "url"),
+    [
+        (
+            "section/69750516/ds4/expression.jpg",
+            API,
+            "image_download/69750516?downsample=4&view=expression",
+        ),
+        ("/section/1/ds4/image.jpg", API, "image_download/1?downsample=4"),
+        ("atlas/1/image.jpg", "http://127.0.0.1:80/", "atlas_image_download/1"),
+        (
+            "dataset/70813257/ds4/expression/0061_70679088.jpg",
+            API,
+            "image_download/70679088?downsample=4&view=expression",
+        ),
+        (
+            "browse/atlas/2/annotated/ds4/0020_100883869.jpg",
+            API,
+            "atlas_image_download/100883869?downsample=4&annotation=true&atlas=2",
+        ),
+    ],
+)
+def test_url_prints_the_download_url_of_a_path(
+    allenfs: Shell, path: str, api_url: str, url: str
+) -> None:
+    environ = {} if api_url == API else {"ALLENFS_API_URL": api_url}
+    expected = f"{api_url.rstrip('/')}/api/v2/{url}\n"
+    assert allenfs("url", path, **environ) == (0, expected, "")
 
 
 def test_path_prints_the_path_of_a_download_url(allenfs: Shell) -> None:
@@ -183,16 +192,15 @@ def test_a_mount_of_a_malformed_service_url_ends_with_3(
     assert url in by_flag[1]
 
 
-def test_a_mount_on_nothing_ends_with_3_and_names_it(allenfs: Shell) -> None:
-    code, line = allenfs.fails("mount", str(allenfs.home / "missing"))
-    assert code == 3
-    assert "missing" in line
-
-
-def test_an_unmount_of_no_mount_ends_with_1(allenfs: Shell) -> None:
-    code, line = allenfs.fails("umount", str(allenfs.home))
-    assert code == 1
-    assert str(allenfs.home) in line
+@pytest.mark.parametrize(
+    ("arguments", "expected"), [(("mount", "missing"), 3), (("umount", "."), 1)]
+)
+def test_what_is_not_there_ends_with_its_code_and_is_named(
+    allenfs: Shell, arguments: tuple[str, str], expected: int
+) -> None:
+    code, line = allenfs.fails(*arguments)
+    assert code == expected
+    assert str(allenfs.home / arguments[1]) in line
 
 
 def test_help_and_version_end_with_0(allenfs: Shell) -> None:
@@ -202,6 +210,12 @@ def test_help_and_version_end_with_0(allenfs: Shell) -> None:
         assert out
 
 
+def put(store: ImageFiles, image_id: int, data: bytes) -> None:
+    temp_file = store.temp_file()
+    temp_file.write(data)
+    store.add(ImageRequest(ImageService.SECTION, image_id), temp_file, None)
+
+
 @pytest.fixture
 def filled(allenfs: Shell) -> Path:
     """A store of 3 images of one service and 1 of another."""
@@ -209,9 +223,7 @@ def filled(allenfs: Shell) -> Path:
     for service, ids in (("api.brain-map.org", (1, 2, 3)), ("sample", (1,))):
         store = ImageFiles(StoreSettings(directory, MIB, service))
         for image_id in ids:
-            temp_file = store.temp_file()
-            temp_file.write(bytes([image_id]) * 5000)
-            store.add(ImageRequest(ImageService.SECTION, image_id), temp_file, None)
+            put(store, image_id, bytes([image_id]) * 5000)
     return directory
 
 
@@ -223,21 +235,17 @@ STREAMS = (["url", "section/5/image.jpg"], ["doctor", "--api-url", "x"], ["--hel
 
 
 @pytest.mark.parametrize("arguments", STREAMS, ids=" ".join)
-def test_a_closed_pipe_ends_with_1_and_says_nothing(
+def test_output_that_nothing_takes_ends_with_1_and_at_most_one_line(
     allenfs: Shell, arguments: list[str]
 ) -> None:
-    reader, writer = os.pipe()
+    reader, closed_pipe = os.pipe()
     os.close(reader)
-    assert allenfs.into(writer, *arguments) == (1, "")
-
-
-@pytest.mark.parametrize("arguments", STREAMS, ids=" ".join)
-def test_a_full_disk_ends_with_1_and_one_line(
-    allenfs: Shell, arguments: list[str]
-) -> None:
-    full = os.open("/dev/full", os.O_WRONLY)
-    said = "allenfs: [Errno 28] No space left on device\n"
-    assert allenfs.into(full, *arguments) == (1, said)
+    full_disk = os.open("/dev/full", os.O_WRONLY)
+    no_space = "allenfs: [Errno 28] No space left on device\n"
+    for stdout, said in ((closed_pipe, ""), (full_disk, no_space)):
+        done = allenfs.run(*arguments, stdout=stdout)
+        os.close(stdout)
+        assert (done.returncode, done.stderr) == (1, said)
 
 
 def test_closed_streams_are_no_error(allenfs: Shell) -> None:
@@ -252,23 +260,35 @@ def test_closed_streams_are_no_error(allenfs: Shell) -> None:
         assert (done.returncode, done.stderr) == (code, b"")
 
 
-def test_a_name_that_the_output_cannot_encode_is_escaped(allenfs: Shell) -> None:
-    store = allenfs.home / "d\u00e9"
-    arguments = ("cache", "info", "--cache-dir", str(store))
-    code, out, said = allenfs(*arguments, PYTHONIOENCODING="ascii")
+@pytest.mark.parametrize(
+    ("name", "encoding", "shown"),
+    [
+        ("d\u00e9", "ascii", r"d\xe9"),
+        ("\udcff", "utf-8:strict", r"\udcff"),  # as under most locales
+    ],
+)
+def test_a_name_that_the_output_cannot_encode_is_escaped(
+    allenfs: Shell, name: str, encoding: str, shown: str
+) -> None:
+    arguments = ("cache", "info", "--cache-dir", f"/nowhere/{name}")
+    code, out, said = allenfs(*arguments, PYTHONIOENCODING=encoding)
     assert (code, said) == (0, "")
-    assert f"directory  {allenfs.home}/d\\xe9\n" in out
+    assert out.startswith(f"directory  /nowhere/{shown}\n")
 
 
 def test_cache_info_counts_the_images_of_each_service(
     allenfs: Shell, filled: Path
 ) -> None:
-    code, out, said = allenfs("cache", "info", "--cache-dir", str(filled))
-    assert (code, said) == (0, "")
-    assert str(filled) in out
-    assert "api.brain-map.org  3 images, 24576 bytes" in out
-    assert "sample  1 images, 8192 bytes" in out
-    assert "32768 of 10737418240 bytes" in out
+    assert allenfs.cache("info", filled) == (
+        0,
+        [
+            f"directory  {filled}",
+            "used       32768 of 10737418240 bytes",
+            "api.brain-map.org  3 images, 24576 bytes",
+            "sample  1 images, 8192 bytes",
+            "catalog    0 records, 0 bytes",
+        ],
+    )
     assert len(stored_files(filled)) == 4
 
 
@@ -292,33 +312,22 @@ def test_cache_verify_removes_the_damaged_image_and_then_ends_with_0(
     assert "4 images checked, 1 damaged, 1 of them could not be removed" in out
     assert victim.exists()
     code, out, said = allenfs("cache", "verify", "--cache-dir", str(filled))
-    assert code == 1
-    assert out.splitlines() == [
-        "4 images checked, 1 damaged and removed",
-        "0 records checked, 0 damaged and removed",
-    ]
     assert len(said.splitlines()) == 1
+    records = "0 records checked, 0 damaged and removed"
+    found = (code, out.splitlines())
+    assert found == (1, ["4 images checked, 1 damaged and removed", records])
     assert not victim.exists()
-    code, out, said = allenfs("cache", "verify", "--cache-dir", str(filled))
-    assert (code, said) == (0, "")
-    assert out.splitlines() == [
-        "3 images checked, 0 damaged and removed",
-        "0 records checked, 0 damaged and removed",
-    ]
+    intact = (0, ["3 images checked, 0 damaged and removed", records])
+    assert allenfs.cache("verify", filled) == intact
 
 
 def test_cache_clear_removes_every_image_of_every_service(
     allenfs: Shell, filled: Path
 ) -> None:
-    code, out, said = allenfs("cache", "clear", "--cache-dir", str(filled))
-    assert (code, out, said) == (
-        0,
-        "4 images removed\n0 records removed\n",
-        "",
-    )
-    assert stored_files(filled) == []
-    _, out, _ = allenfs("cache", "clear", "--cache-dir", str(filled))
-    assert out == "0 images removed\n0 records removed\n"
+    for count in (4, 0):
+        removed = [f"{count} images removed", "0 records removed"]
+        assert allenfs.cache("clear", filled) == (0, removed)
+        assert stored_files(filled) == []
 
 
 def test_cache_info_of_a_store_that_is_not_there_makes_none(allenfs: Shell) -> None:
@@ -328,65 +337,26 @@ def test_cache_info_of_a_store_that_is_not_there_makes_none(allenfs: Shell) -> N
     assert not (allenfs.home / ".cache").exists()
 
 
-def test_a_directory_name_that_is_no_text_does_not_break_cache_info(
-    allenfs: Shell,
-) -> None:
-    code, out, _ = allenfs(
-        "cache",
-        "info",
-        "--cache-dir",
-        "/nowhere/\udcff",
-        PYTHONIOENCODING="utf-8:strict",  # as under most locales
-    )
-    assert code == 0
-    assert "/nowhere/" in out
-
-
 def test_cache_looks_after_the_records_of_the_catalog(
     allenfs: Shell, tmp_path: Path
 ) -> None:
     settings = StoreSettings(tmp_path / "store", MIB, "h")
     for number in range(3):
         RecordFiles(settings).put(("dataset", str(number)), Kept({"id": number}, 1))
-    command = "cache", "info", "--cache-dir", str(settings.directory)
-    assert allenfs(*command)[1].splitlines()[1:] == [
+    directory = settings.directory
+    assert allenfs.cache("info", directory)[1][1:] == [
         "used       12288 of 10737418240 bytes",
         "catalog    3 records, 12288 bytes",
     ]
-    damaged = sorted(settings.directory.glob("records/h/dataset/*"))[0]
+    damaged = sorted(directory.glob("records/h/dataset/*"))[0]
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    command = "cache", "verify", "--cache-dir", str(settings.directory)
-    code, out, _ = allenfs(*command)
-    assert (code, out.splitlines()[1]) == (
-        1,
-        "3 records checked, 1 damaged and removed",
-    )
-    code, out, _ = allenfs(*command)
-    assert (code, out.splitlines()[1]) == (
-        0,
-        "2 records checked, 0 damaged and removed",
-    )
-    command = "cache", "clear", "--cache-dir", str(settings.directory)
-    assert allenfs(*command)[1] == "0 images removed\n2 records removed\n"
+    for code, count, bad in ((1, 3, 1), (0, 2, 0)):
+        found, (_, line) = allenfs.cache("verify", directory)
+        assert found == code
+        assert line == f"{count} records checked, {bad} damaged and removed"
+    removed = ["0 images removed", "2 records removed"]
+    assert allenfs.cache("clear", directory)[1] == removed
     assert list(settings.directory.glob("records/*/*/*")) == []
-
-
-@pytest.mark.parametrize(
-    ("path", "url"),
-    [
-        (
-            "dataset/70813257/ds4/expression/0061_70679088.jpg",
-            "image_download/70679088?downsample=4&view=expression",
-        ),
-        (
-            "browse/atlas/2/annotated/ds4/0020_100883869.jpg",
-            "atlas_image_download/100883869?downsample=4&annotation=true&atlas=2",
-        ),
-    ],
-)
-def test_url_of_a_path_of_the_catalog(allenfs: Shell, path: str, url: str) -> None:
-    expected = f"https://api.brain-map.org/api/v2/{url}\n"
-    assert allenfs("url", path) == (0, expected, "")
 
 
 @pytest.mark.parametrize(
@@ -425,17 +395,11 @@ def test_a_directory_with_something_else_in_it_is_left_alone(
     own = own_directory(folder)
     assert own == folder / "allenfs-store"
     store = ImageFiles(StoreSettings(own, MIB, "h"))
-    put(store, ImageRequest(ImageService.SECTION, 1))
-    assert allenfs("cache", "verify", "--cache-dir", str(folder))[0] == 0
-    code, said, _ = allenfs("cache", "clear", "--cache-dir", str(folder))
-    assert (code, said) == (0, "1 images removed\n0 records removed\n")
+    put(store, 1, b"image")
+    assert allenfs.cache("verify", folder)[0] == 0
+    removed = ["1 images removed", "0 records removed"]
+    assert allenfs.cache("clear", folder) == (0, removed)
     assert [path.read_text() for path in theirs] == ["theirs"] * 4
     assert folder.stat().st_mode & 0o777 == 0o755
     assert own.stat().st_mode & 0o777 == 0o700
     assert own_directory(own) == own
-
-
-def put(store: ImageFiles, request: ImageRequest) -> None:
-    temp_file = store.temp_file()
-    temp_file.write(b"image")
-    store.add(request, temp_file, None)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 from command import allenfs
 from mounted import Mounted
+from verdicts import failed, warned, worked
 
 from allenfs.cli.doctor import host
-from allenfs.cli.doctor.findings import Check, Finding, Verdict, run
+from allenfs.cli.doctor.findings import Check, Verdict, run
 from allenfs.cli.doctor.storage import StoreChecks, kind_of
 from allenfs.config import StoreSettings
 from allenfs.errors import UnsafeStoreError
@@ -30,16 +31,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.one_libfuse
 
 IMAGE = "section/69750516/ds6/image.jpg"
-
-
-def worked(finding: Finding) -> str:
-    assert finding.verdict is Verdict.OK, finding
-    return finding.said
-
-
-def failed(finding: Finding) -> str:
-    assert finding.verdict is Verdict.FAIL, finding
-    return f"{finding.said} -> {finding.advice}"
 
 
 def of(store: Path, capacity_bytes: int = 2**20) -> StoreChecks:
@@ -69,33 +60,23 @@ def disk(place: Path, options: str) -> Iterator[Path]:
 def test_a_mount_that_answers_is_well_a_dead_one_is_not_and_the_advice_mends_it(
     tmp_path: Path, service: SampleService
 ) -> None:
+    assert worked(host.mounts(list)) == "none"
     with Mounted(tmp_path / "a b", service.url) as mount:
-        places = [mount.root]
-        assert worked(host.mounts(lambda: places)) == "1 mounted, all answer"
+        assert worked(host.mounts(lambda: [mount.root])) == "1 mounted, all answer"
+        with mount.stopped(0):
+            said = failed(host.mounts(lambda: [mount.root]))
+            assert f"{mount.root} (silent)" in said
+        worked(host.mounts(lambda: [mount.root]))
         assert mount.process is not None
         mount.process.kill()
         mount.process.communicate()
-        finding = host.mounts(lambda: places)
+        finding = host.mounts(lambda: [mount.root])
         assert f"{mount.root} (dead)" in failed(finding)
         command = finding.advice.replace("allenfs", f"{sys.executable} -m allenfs", 1)
         subprocess.run(["sh", "-c", command], check=True)
         assert not os.path.ismount(mount.root)
         mount.start()
-        worked(host.mounts(lambda: places))
-
-
-def test_a_mount_whose_daemon_is_stopped_is_named_and_holds_nobody_up(
-    tmp_path: Path, service: SampleService
-) -> None:
-    with Mounted(tmp_path, service.url) as mount:
-        with mount.stopped(0):
-            said = failed(host.mounts(lambda: [mount.root]))
-            assert f"{mount.root} (silent)" in said
         worked(host.mounts(lambda: [mount.root]))
-
-
-def test_where_nothing_is_mounted_there_is_nothing_to_answer() -> None:
-    assert worked(host.mounts(list)) == "none"
 
 
 def test_the_doctor_looks_at_the_store_of_a_mount_and_changes_nothing(
@@ -103,8 +84,7 @@ def test_the_doctor_looks_at_the_store_of_a_mount_and_changes_nothing(
 ) -> None:
     with Mounted(tmp_path, service.url) as mount:
         (mount / IMAGE).read_bytes()
-        before = sorted((path, path.stat()) for path in mount.cache_dir.rglob("*"))
-        names = [path for path, _ in before]
+        names = sorted(mount.cache_dir.rglob("*"))
         done = allenfs(
             "doctor", "--api-url", service.url, "--cache-dir", mount.cache_dir
         )
@@ -167,10 +147,9 @@ def test_a_full_disk_fails_and_recovers(tmp_path: Path) -> None:
 
 def test_less_room_than_the_limit_is_warned_of(tmp_path: Path) -> None:
     with disk(tmp_path / "disk", "size=1m,mode=700") as store:
-        finding = of(store, capacity_bytes=2**30).room()
-        assert finding.verdict is Verdict.WARN
-        assert finding.said.startswith("1.0 MiB free, but the limit of 1.0 GiB")
-        assert "--cache-size" in finding.advice
+        said = warned(of(store, capacity_bytes=2**30).room())
+        assert said.startswith("1.0 MiB free, but the limit of 1.0 GiB")
+        assert "--cache-size" in said
 
 
 @pytest.mark.parametrize("below", ["", "not/there"])

@@ -48,6 +48,15 @@ class Machine:
     ) -> subprocess.CompletedProcess[str]:
         return self.namespace.run("mount", *arguments, environ=environ or None)
 
+    def mounts(self, *arguments: str | Path, **environ: str) -> None:
+        """Mount without a word."""
+        done = self.mount(*arguments, **environ)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+    def arguments(self, source: str, options: str = "") -> tuple[str | Path, ...]:
+        own = f"{self.own},{options}" if options else self.own
+        return ("-t", "allenfs", source, self.place, "-o", own)
+
     def fails(self, code: int, *arguments: str | Path) -> str:
         """Mount what shall not be; return the one line."""
         done = self.mount(*arguments)
@@ -87,16 +96,10 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
                 machine.umount(place)
 
 
-def mounts(done: subprocess.CompletedProcess[str]) -> bool:
-    assert done.stderr == ""
-    return (done.returncode, done.stdout) == (0, "")
-
-
 def test_mount_mounts_and_umount_ends_the_process(
     machine: Machine, service: SampleService
 ) -> None:
-    arguments = ("-t", "allenfs", service.url, machine.place, "-o", machine.own)
-    assert mounts(machine.mount(*arguments))
+    machine.mounts(*machine.arguments(service.url))
     image = machine.namespace / machine.place / IMAGE
     assert image.read_bytes() == image_bytes(service.url, IMAGE)
     assert machine.source(machine.place).startswith("allenfs:127.0.0.1:")
@@ -117,7 +120,7 @@ def test_every_way_of_mount_to_its_helper_mounts(
     machine: Machine, kind: str, link: str, program: str, source: str
 ) -> None:
     machine.namespace.link(link, program)
-    assert mounts(machine.mount("-t", kind, source, machine.place, "-o", machine.own))
+    machine.mounts("-t", kind, source, machine.place, "-o", machine.own)
     assert machine.source(machine.place) == "allenfs:sample"
     assert "section" in os.listdir(machine.namespace / machine.place)
 
@@ -140,9 +143,9 @@ def test_fstab_may_say_what_it_says_of_others_and_every_flag(machine: Machine) -
         f"sample {machine.place} allenfs {GENERIC},{flags},{log},cache-dir={escaped}",
         f'sample {machine.other} allenfs nofail,{log},cache-dir="{machine.folder}/a,b"',
     )
-    assert mounts(machine.mount("-T", table, machine.place))
+    machine.mounts("-T", table, machine.place)
     for _ in range(3):
-        assert mounts(machine.mount("-T", table, "-a"))
+        machine.mounts("-T", table, "-a")
     assert spaced.is_dir()
     assert (machine.folder / "a,b").is_dir()
     line = machine.namespace / machine.place / "section"
@@ -160,9 +163,9 @@ def test_mount_all_again_leaves_the_process_that_serves(
     machine: Machine, source: str
 ) -> None:
     table = machine.fstab(f"{source} {machine.place} allenfs {machine.own}")
-    assert mounts(machine.mount("-T", table, "-a"))
+    machine.mounts("-T", table, "-a")
     pid = machine.pid(machine.place)
-    assert mounts(machine.mount("-T", table, "-a"))
+    machine.mounts("-T", table, "-a")
     assert machine.pid(machine.place) == pid
     # as it is written there, but for what would end a field
     shown = f"allenfs:{source.removeprefix('allenfs:')}".replace(",", "%2C")
@@ -173,37 +176,32 @@ def test_mount_all_again_leaves_the_process_that_serves(
 def test_another_source_is_not_mounted_above_the_first(
     machine: Machine, service: SampleService
 ) -> None:
-    arguments = ("-t", "allenfs", "-o", machine.own)
-    assert mounts(machine.mount(*arguments, "sample", machine.place))
-    done = machine.mount(*arguments, service.url, machine.place)
+    machine.mounts(*machine.arguments("sample"))
+    done = machine.mount(*machine.arguments(service.url))
     assert done.returncode == FAILED
     assert done.stderr == f"mount.allenfs: {machine.place} is already mounted\n"
 
 
 def test_a_killed_mount_is_mounted_again(machine: Machine) -> None:
-    arguments = ("-t", "allenfs", "-o", machine.own, "sample", machine.place)
-    assert mounts(machine.mount(*arguments))
+    machine.mounts(*machine.arguments("sample"))
     pid = machine.pid(machine.place)
     os.kill(pid, 9)
     until_gone(pid)
-    assert mounts(machine.mount(*arguments))
+    machine.mounts(*machine.arguments("sample"))
     assert machine.pid(machine.place) != pid
 
 
 def test_at_boot_there_is_no_home_and_no_path(machine: Machine) -> None:
-    done = machine.mount(
-        "-t", "allenfs", "-o", machine.own, "sample", machine.place, LANG="C"
-    )
-    assert mounts(done)
+    machine.mounts(*machine.arguments("sample"), LANG="C")
 
 
 def test_an_automount_mounts_for_who_looks_first(machine: Machine) -> None:
-    mounting = ("mount", "-t", "allenfs", "-o", machine.own, "sample", machine.place)
+    mounting = machine.arguments("sample")
     program = Path(__file__).with_name("automount.py")
     with subprocess.Popen(
         [
             *("nsenter", f"--mount={machine.namespace.file}", sys.executable, program),
-            *(machine.place, *mounting),
+            *(machine.place, "mount", *mounting),
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -213,7 +211,7 @@ def test_an_automount_mounts_for_who_looks_first(machine: Machine) -> None:
         found = machine.namespace.run("ls", machine.place)
         assert "section" in found.stdout.split(), found.stderr
         # by hand, once more
-        assert mounts(machine.mount(*mounting[1:]))
+        machine.mounts(*mounting)
         machine.umount(machine.place)
         machine.namespace.run("umount", "-l", machine.place)
         automount.communicate()
@@ -221,41 +219,38 @@ def test_an_automount_mounts_for_who_looks_first(machine: Machine) -> None:
 
 
 def test_the_codes_of_mount_and_one_line(machine: Machine) -> None:
-    place, missing = machine.place, machine.folder / "missing"
-
-    def fails(code: int, source: str, place: Path, options: str) -> str:
-        own = f"{machine.own},{options}" if options else machine.own
-        return machine.fails(code, "-t", "allenfs", source, place, "-o", own)
-
-    assert "does not exist" in fails(FAILED, "sample", missing, "")
-    strange = machine.folder / "a\x1b[31mb"
-    assert "a\\x1b[31mb does not exist" in fails(FAILED, "sample", strange, "")
-    assert "not an option" in fails(USAGE, "sample", place, "colour=red")
-    assert "not an option" in fails(USAGE, "sample", place, "direct_io")
-    assert "not a size" in fails(USAGE, "sample", place, "cache-size=much")
-    assert "not an option" in fails(USAGE, "sample", place, "foreground")
-    assert "while it is mounted" in fails(USAGE, "sample", place, "remount")
-    assert "takes no value" in fails(USAGE, "sample", place, "verbose=1")
-    assert "not allowed with" in fails(USAGE, "sample", place, "api-url=http://a")
-    assert "address" in fails(FAILED, "ftp://example.org", place, "")
-    assert "not a source: 'smaple'" in fails(USAGE, "smaple", place, "")
-    assert "address" in fails(FAILED, "allenfs:a b", place, "")
-    assert "\\x1b" in fails(USAGE, "\x1b[31m", place, "")
-    assert "no such user" in fails(USAGE, "sample", place, "setuid=nobody-of-all")
-    namespace = machine.namespace.file
-    said = machine.fails(USAGE, "-N", namespace, "-t", "allenfs", "sample", place)
+    for code, source, options, words in (
+        (USAGE, "sample", "colour=red", "not an option"),
+        (USAGE, "sample", "direct_io", "not an option"),
+        (USAGE, "sample", "foreground", "not an option"),
+        (USAGE, "sample", "cache-size=much", "not a size"),
+        (USAGE, "sample", "remount", "while it is mounted"),
+        (USAGE, "sample", "verbose=1", "takes no value"),
+        (USAGE, "sample", "api-url=http://a", "not allowed with"),
+        (USAGE, "sample", "setuid=nobody-of-all", "no such user"),
+        (USAGE, "smaple", "", "not a source: 'smaple'"),
+        (USAGE, "\x1b[31m", "", "\\x1b"),
+        (FAILED, "ftp://example.org", "", "address"),
+        (FAILED, "allenfs:a b", "", "address"),
+    ):
+        assert words in machine.fails(code, *machine.arguments(source, options))
+    own = ("-t", "allenfs", "-o", machine.own, "sample")
+    for name, shown in (("missing", "missing"), ("a\x1b[31mb", "a\\x1b[31mb")):
+        said = machine.fails(FAILED, *own, machine.folder / name)
+        assert f"{shown} does not exist" in said
+    said = machine.fails(USAGE, "-N", machine.namespace.file, *own, machine.place)
     assert "unrecognized arguments: -N" in said
 
 
 def test_fake_mounts_nothing_sloppy_drops_the_unknown_and_verbose_says_it(
     machine: Machine,
 ) -> None:
-    arguments = ("-t", "allenfs", "-o", machine.own, "sample", machine.place)
+    arguments = machine.arguments("sample")
     done = machine.mount("-f", "-v", *arguments)
     said = f"mount.allenfs: allenfs:sample on {machine.place}\n"
     assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
     assert machine.source(machine.place) == ""
-    assert mounts(machine.mount("-n", "-s", *arguments, "-o", "colour=red,noatime"))
+    machine.mounts("-n", "-s", *arguments, "-o", "colour=red,noatime")
     done = machine.mount("-v", *arguments)
     assert done.stdout == f"{said.rstrip()} already\n"
 
@@ -283,11 +278,7 @@ def test_a_source_is_a_service(
 
 
 def test_every_flag_of_the_mount_command_is_an_option(tmp_path: Path) -> None:
-    for action in fstab.mount_parser()._actions:
-        flag = action.option_strings[-1] if action.option_strings else ""
-        if not flag.startswith("--") or flag == "--foreground":
-            continue
-        name = flag.removeprefix("--")
+    for name, action in fstab.mount_flags().items():
         option = name if action.nargs == 0 else f"{name}=1"
         for spelling in (option, option.replace("-", "_")):
             said = fstab.command_line("none", tmp_path, [spelling])

@@ -106,7 +106,7 @@ def test_a_dead_mount_is_said_to_be(tmp_path: Path, service: SampleService) -> N
 def as_nobody(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a command as another user, who may have no access to this Python."""
     program = (
-        "import os, sys; from allenfs.cli import main, status_page; "
+        "import os, sys; from allenfs.cli import main; "
         "from allenfs.mount import probe; "
         "main.parser().format_help(); "  # argparse imports late
         f"os.setgid({NOBODY}); os.setuid({NOBODY}); sys.exit(main.main(sys.argv[1:]))"
@@ -144,7 +144,10 @@ def test_a_closed_pipe_is_no_trouble(mounted: Mounted) -> None:
         assert len(done.stdout.splitlines()) == 1
 
 
-def test_watching_goes_on_until_ctrl_c(mounted: Mounted) -> None:
+@pytest.mark.parametrize("ends_by", ["Ctrl-C", "umount"])
+def test_watching_goes_on_until_ctrl_c_or_the_mount_goes_away(
+    mounted: Mounted, ends_by: str
+) -> None:
     with subprocess.Popen(
         [*STATUS, "--watch", "--interval", "0.01", str(mounted.root)],
         stdout=subprocess.PIPE,
@@ -155,24 +158,14 @@ def test_watching_goes_on_until_ctrl_c(mounted: Mounted) -> None:
         heads = 0
         while heads < 3:
             heads += watching.stdout.readline().startswith(f"{mounted.root}: ")
-        watching.send_signal(signal.SIGINT)
+        if ends_by == "Ctrl-C":
+            watching.send_signal(signal.SIGINT)
+            ended = 0, ""
+        else:
+            mounted.stop()
+            ended = 1, f"allenfs: no allenfs is mounted on {mounted.root}\n"
         _, said = watching.communicate()
-    assert (watching.returncode, said) == (0, "")
-
-
-def test_watching_ends_with_a_line_when_the_mount_goes_away(mounted: Mounted) -> None:
-    with subprocess.Popen(
-        [*STATUS, "--watch", "--interval", "0.01", str(mounted.root)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as watching:
-        assert watching.stdout is not None
-        assert watching.stdout.readline().startswith(f"{mounted.root}: ")
-        mounted.stop()
-        _, said = watching.communicate()
-    assert watching.returncode == 1
-    assert said.splitlines() == [f"allenfs: no allenfs is mounted on {mounted.root}"]
+    assert (watching.returncode, said) == ended
 
 
 def test_on_a_terminal_the_page_is_drawn_in_place(mounted: Mounted) -> None:

@@ -14,9 +14,10 @@ from campus import CERTIFICATES, HOST, Campus
 from command import allenfs
 from hostile_service import HostileService, head, rows, whole
 from mounted import STRICT_PYTHON
+from verdicts import failed, worked
 
 from allenfs.cli.doctor import service
-from allenfs.cli.doctor.findings import Finding, Verdict
+from allenfs.cli.doctor.findings import Verdict
 from allenfs.cli.doctor.service import ServiceChecks
 from allenfs.config import ServiceSettings
 from allenfs.sample.server import Fault, SampleService
@@ -24,16 +25,6 @@ from allenfs.sample.server import Fault, SampleService
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-def worked(finding: Finding) -> str:
-    assert finding.verdict is Verdict.OK, finding
-    return finding.said
-
-
-def failed(finding: Finding) -> str:
-    assert finding.verdict is Verdict.FAIL, finding
-    return f"{finding.said} -> {finding.advice}"
 
 
 def checks_of(api_url: str) -> ServiceChecks:
@@ -206,7 +197,7 @@ def doctor(*arguments: str, **environ: str) -> tuple[int, dict[str, dict[str, st
 
 def test_the_command_checks_the_sample_from_end_to_end() -> None:
     _, checks = doctor("--sample")
-    assert len(checks) == 16
+    assert len(checks) == 15
     # other mounts of this machine are not this test's
     bad = {name for name, check in checks.items() if check["verdict"] == "FAIL"}
     assert bad <= {"mounts"}
@@ -216,7 +207,7 @@ def test_the_command_checks_the_sample_from_end_to_end() -> None:
 def test_the_command_fails_where_one_check_fails() -> None:
     code, checks = doctor("--api-url", f"http://127.0.0.1:{refused_port()}")
     assert code == 1
-    assert checks["query"]["said"] == "Connection refused"
+    assert checks["query"]["message"] == "Connection refused"
     assert checks["query"]["verdict"] == "FAIL"
     assert checks["image"]["verdict"] == "skip"
 

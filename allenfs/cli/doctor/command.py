@@ -7,15 +7,12 @@ import json
 import os
 import platform
 import sys
+from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from allenfs import __version__, config
-from allenfs.cli.arguments import (
-    add_service,
-    add_store,
-    service_address,
-    store_settings,
-)
+from allenfs.cli import arguments
 from allenfs.config import ServiceSettings
 from allenfs.errors import AllenFSError, ConfigError, UrlError
 
@@ -30,12 +27,13 @@ SUMMARY = "check this machine and the service; say what to do"
 _EXIT_FAILED = 1
 _COLOURS = {"ok": "32", "warn": "33", "FAIL": "1;31", "skip": "2"}
 _NAME_WIDTH, _VERDICT_WIDTH = 12, 4
+_print = partial(print, sep="\n", flush=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    add_service(parser)
-    add_store(parser)
+    arguments.add_service(parser)
+    arguments.add_store(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -44,7 +42,7 @@ def run(parsed: argparse.Namespace) -> int:
     from allenfs.cli.doctor import findings  # noqa: PLC0415 - only this command needs it
 
     about = _about()
-    found = []
+    found: list[tuple[str, Finding]] = []
     if not parsed.json:
         _print(*(f"{name:<{_NAME_WIDTH}}{value}" for name, value in about.items()), "")
     with contextlib.ExitStack() as stack:
@@ -53,24 +51,22 @@ def run(parsed: argparse.Namespace) -> int:
             if not parsed.json:
                 _print(*_lines(name, finding))
     failed = [name for name, one in found if one.verdict is findings.Verdict.FAIL]
-    warned = [name for name, one in found if one.verdict is findings.Verdict.WARN]
     if parsed.json:
-        _print(_json(about, found, failed))
+        checks = [{"check": name, **asdict(finding)} for name, finding in found]
+        _print(json.dumps({**about, "checks": checks, "failed": failed}, indent=2))
     else:
+        warned = [name for name, one in found if one.verdict is findings.Verdict.WARN]
         _print("", _summary(failed, warned))
     return _EXIT_FAILED if failed else 0
 
 
 def _checks(parsed: argparse.Namespace, stack: contextlib.ExitStack) -> Iterator[Check]:
-    """Yield the checks in order; some need earlier ones."""
-    from allenfs.cli.doctor import fuse, host  # noqa: PLC0415 - as above
+    """Yield the checks in order; a sample service runs until `stack` is closed."""
+    from allenfs.cli.doctor import fuse, host, service, storage  # noqa: PLC0415
     from allenfs.cli.doctor.findings import Check, fail, ok  # noqa: PLC0415
-    from allenfs.cli.doctor.service import ServiceChecks  # noqa: PLC0415
-    from allenfs.cli.doctor.storage import StoreChecks  # noqa: PLC0415
 
     yield Check("device", fuse.device)
-    yield Check("libfuse", fuse.libraries, deadline_s=15)
-    yield Check("binding", fuse.bindings, deadline_s=15)
+    yield Check("libfuse", fuse.libfuse)
     yield Check("fusermount", fuse.helper)
     yield Check("allow-other", fuse.allow_other)
     yield Check("mounts", host.mounts)
@@ -79,37 +75,31 @@ def _checks(parsed: argparse.Namespace, stack: contextlib.ExitStack) -> Iterator
     yield Check("crawlers", host.crawlers)
     yield Check("log", host.log_file)
     name = config.service_name(config.DEFAULT_API_URL)
-    store = StoreChecks(lambda: store_settings(parsed, name))
+    store = storage.StoreChecks(lambda: arguments.store_settings(parsed, name))
     yield Check("store", store.owner)
     yield Check("room", store.room, ("store",))
     yield Check("store files", store.files, ("store",))
-    services: list[ServiceChecks] = []
+    services: list[service.ServiceChecks] = []
 
     def find_service() -> Finding:
         try:
-            settings = _service(parsed, stack)
-            services.append(ServiceChecks(settings))
+            if parsed.sample:
+                from allenfs.assembly import sample_service  # noqa: PLC0415 - an extra
+
+                url = stack.enter_context(sample_service()).url
+                settings = ServiceSettings(url, proxy="")  # a proxy cannot reach it
+            else:
+                settings = arguments.service_address(parsed)
+            services.append(service.ServiceChecks(settings))
         except AllenFSError as error:
             return fail(str(error), _advice(error))
         proxy = services[0].proxy
         return ok(f"{settings.api_url}{f' through the proxy {proxy}' if proxy else ''}")
 
     yield Check("service", find_service)
-    for service in services:
-        yield Check("query", service.query, deadline_s=10)
-        yield Check("image", service.image, deadline_s=10)
-
-
-def _service(
-    parsed: argparse.Namespace, stack: contextlib.ExitStack
-) -> ServiceSettings:
-    """Return the settings of the service; the sample runs until `stack` is closed."""
-    if parsed.sample:
-        from allenfs.assembly import sample_service  # noqa: PLC0415 - an extra
-
-        url = stack.enter_context(sample_service()).url
-        return ServiceSettings(url, proxy="")  # no proxy reaches loopback
-    return service_address(parsed)
+    for one in services:
+        yield Check("query", one.query, deadline_s=10)
+        yield Check("image", one.image, deadline_s=10)
 
 
 def _advice(error: AllenFSError) -> str:
@@ -140,7 +130,7 @@ def _lines(name: str, finding: Finding) -> Iterator[str]:
     shown = f"{verdict:<{_VERDICT_WIDTH}}"
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         shown = f"\033[{_COLOURS[verdict]}m{shown}\033[0m"
-    yield f"{shown}  {name:<{_NAME_WIDTH}}{finding.said}"
+    yield f"{shown}  {name:<{_NAME_WIDTH}}{finding.message}"
     if finding.advice:
         yield f"{'':<{_VERDICT_WIDTH + 2 + _NAME_WIDTH}}-> {finding.advice}"
 
@@ -151,23 +141,3 @@ def _summary(failed: list[str], warned: list[str]) -> str:
         noun = "warning" if len(warned) == 1 else "warnings"
         parts.append(f"{len(warned)} {noun} ({', '.join(warned)})")
     return f"{'; '.join(parts)}." if parts else "No problems found."
-
-
-def _json(
-    about: dict[str, str], found: list[tuple[str, Finding]], failed: list[str]
-) -> str:
-    checks = [
-        {
-            "check": name,
-            "verdict": finding.verdict.value,
-            "said": finding.said,
-            "advice": finding.advice,
-        }
-        for name, finding in found
-    ]
-    return json.dumps({**about, "checks": checks, "failed": failed}, indent=2)
-
-
-def _print(*lines: str) -> None:
-    for line in lines:
-        print(line, flush=True)

@@ -7,8 +7,9 @@ import os
 import re
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from allenfs.errors import AllenFSError
@@ -17,8 +18,6 @@ from allenfs.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-
-_Result = TypeVar("_Result")
 
 # All checks take about 1 s where nothing is wrong. A name server, disk or service that
 # never answers costs that check's deadline; this limits the total.
@@ -30,8 +29,8 @@ _HIDDEN = "***"
 _SHORTEST_SECRET = 4
 
 
-class Verdict(enum.Enum):
-    """The result of a check; the value is printed."""
+class Verdict(str, enum.Enum):
+    """The result of a check, as it is printed."""
 
     OK = "ok"
     WARN = "warn"
@@ -41,90 +40,27 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check.
-
-    Attributes
-    ----------
-    said : str
-        What was found, in one line.
-    advice : str
-        What to do about it; empty if nothing is wrong.
-    """
+    """What a check found, in one line, and what to do if something is wrong."""
 
     verdict: Verdict
-    said: str
+    message: str
     advice: str = ""
 
 
-def ok(said: str) -> Finding:
-    """Return that nothing is wrong."""
-    return Finding(Verdict.OK, said)
-
-
-def warn(said: str, advice: str) -> Finding:
-    """Return a problem that a mount works with."""
-    return Finding(Verdict.WARN, said, advice)
-
-
-def fail(said: str, advice: str) -> Finding:
-    """Return a problem that keeps allenfs from working."""
-    return Finding(Verdict.FAIL, said, advice)
-
-
-def skip(said: str) -> Finding:
-    """Return why there was nothing to check."""
-    return Finding(Verdict.SKIP, said)
+ok = partial(Finding, Verdict.OK)
+warn = partial(Finding, Verdict.WARN)  # a mount works with this problem
+fail = partial(Finding, Verdict.FAIL)
+skip = partial(Finding, Verdict.SKIP)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check.
-
-    Attributes
-    ----------
-    needs : tuple of str
-        Names of earlier checks that must not have failed.
-    """
+    """One check; it is skipped if a check that it needs has failed."""
 
     name: str
     find: Callable[[], Finding]
     needs: tuple[str, ...] = ()
     deadline_s: float = _DEADLINE_S
-
-
-class LateError(Exception):
-    """A check did not finish before its deadline."""
-
-
-def within(deadline_s: float, function: Callable[[], _Result]) -> _Result:
-    """Return what `function` returns, or raise what it raises.
-
-    It runs in a thread that is abandoned at the deadline: neither a name lookup nor a
-    disk access has a timeout.
-
-    Raises
-    ------
-    LateError
-        It did not finish within `deadline_s`.
-    """
-    returned: list[_Result] = []
-    raised: list[Exception] = []
-
-    def call() -> None:
-        try:
-            returned.append(function())
-        except Exception as error:  # noqa: BLE001 - raised again below
-            raised.append(error)
-
-    thread = threading.Thread(target=call, daemon=True)
-    threads.start(thread)
-    thread.join(deadline_s)
-    if raised:
-        raise raised[0]
-    if not returned:
-        msg = f"not finished after {deadline_s:.0f} s"
-        raise LateError(msg)
-    return returned[0]
 
 
 def run(
@@ -146,32 +82,45 @@ def run(
         elif left_s <= 0:
             finding = skip("not tried: the earlier checks took too long")
         else:
-            finding = _found(check, min(check.deadline_s, left_s))
+            deadline_s = min(check.deadline_s, left_s)
+            finding = _caught(partial(_in_time, check.find, deadline_s))
         if missing or finding.verdict is Verdict.FAIL:
             failed.add(check.name)
         yield (
             check.name,
-            Finding(
-                finding.verdict,
-                printable(_without(passwords, finding.said)),
-                printable(_without(passwords, finding.advice)),
+            replace(
+                finding,
+                message=printable(_without(passwords, finding.message)),
+                advice=printable(_without(passwords, finding.advice)),
             ),
         )
 
 
-def _found(check: Check, deadline_s: float) -> Finding:
+def _in_time(find: Callable[[], Finding], deadline_s: float) -> Finding:
+    """Run a check in a thread that is abandoned at the deadline.
+
+    Neither a name lookup nor a disk access has a timeout.
+    """
+    found: list[Finding] = []
+    thread = threading.Thread(target=lambda: found.append(_caught(find)), daemon=True)
+    threads.start(thread)
+    thread.join(deadline_s)
+    if found:
+        return found[0]
+    return fail(
+        f"not finished after {deadline_s:.0f} s",
+        "a name server, disk or server that this check uses does not respond",
+    )
+
+
+def _caught(find: Callable[[], Finding]) -> Finding:
     try:
-        return within(deadline_s, check.find)
-    except LateError as error:
-        return fail(
-            str(error),
-            "a name server, disk or server that this check uses does not respond",
-        )
+        return find()
     except (AllenFSError, OSError) as error:
         return fail(str(error), "if the cause is not clear, please report this output")
     except Exception as error:  # noqa: BLE001 - a check that crashes is a finding
-        said = f"the check crashed: {type(error).__name__}: {error}"
-        return fail(said, "this is a bug in allenfs: please report this output")
+        message = f"the check crashed: {type(error).__name__}: {error}"
+        return fail(message, "this is a bug in allenfs: please report this output")
 
 
 def _without(passwords: list[str], text: str) -> str:

@@ -1,11 +1,7 @@
-"""FUSE on this machine: device, libraries, bindings, and the helper for users.
-
-Each library is loaded in a child process, as loading a broken one may crash.
-"""
+"""FUSE on this machine: device, libfuse, and the helper for users."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import pwd
 import re
@@ -14,19 +10,13 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from allenfs.cli.doctor.findings import Finding, fail, ok, warn
+from allenfs.errors import MountError
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-LIBRARIES = ("libfuse.so.2", "libfuse3.so.3", "libfuse3.so.4")
-# Which libfuse each binding takes, by its major version.
-_BINDINGS = {"fusepy": ("2",), "mfusepy": ("2", "3")}
 _HELPERS = ("fusermount3", "fusermount")
 _CAP_SYS_ADMIN = 21
-_CHILD_S = 4.0
+_CHILD_S = 6.0
 _INSTALL = (
     "install libfuse 3 (apt install fuse3, which pulls in libfuse3-3 or libfuse3-4; "
     "dnf install fuse3; pacman -S fuse3) or libfuse 2 (apt install libfuse2t64, or "
@@ -34,10 +24,9 @@ _INSTALL = (
     "fuse2)"
 )
 _INSTALL_HELPER = "install it: apt install fuse3, dnf install fuse3, pacman -S fuse3"
-_ASK_VERSION = """
-import ctypes, sys
-digits = str(ctypes.CDLL(sys.argv[1]).fuse_version())  # 29 is 2.9, and 314 is 3.14
-print(f"{digits[0]}.{digits[1:]}")
+_LOAD = """
+from allenfs.adapters import fuse_operations
+print(fuse_operations.versions())
 """
 
 
@@ -73,70 +62,36 @@ def device(
     return ok(f"{path} can be opened")
 
 
-def libraries(names: Sequence[str] = LIBRARIES) -> Finding:
-    """Check which libfuse can be loaded, and report the versions."""
-    loaded, refused = loadable(names)
-    if not loaded:
-        return fail(f"no libfuse can be loaded ({'; '.join(refused)})", _INSTALL)
-    return ok(", ".join(f"{version} ({name})" for name, version in loaded.items()))
+def libfuse() -> Finding:
+    """Check that libfuse and its Python binding can be loaded, as a mount loads them.
 
-
-def loadable(names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Load each in a child process; return versions by name, and errors."""
-    chosen = os.environ.get("FUSE_LIBRARY_PATH")  # the bindings load this one
-    loaded: dict[str, str] = {}
-    refused: list[str] = []
-    for name in [chosen] if chosen else names:
-        try:
-            done = _ask([sys.executable, "-I", "-c", _ASK_VERSION, name])
-        except subprocess.TimeoutExpired:
-            refused.append(f"{name}: loading does not finish")
-            continue
-        except OSError as error:
-            refused.append(f"{name}: {error}")
-            continue
-        if done.returncode == 0:
-            loaded[name] = done.stdout.strip()
-        elif done.returncode < 0:
-            refused.append(f"{name}: signal {-done.returncode} while loading")
-        else:
-            last = (done.stderr.strip().splitlines() or ["?"])[-1]
-            refused.append(last.removeprefix("OSError: "))
-    return loaded, refused
-
-
-def bindings(names: Sequence[str] = LIBRARIES) -> Finding:
-    """Check that a Python binding is installed for the installed libfuse."""
-    installed = {
-        package: version
-        for package in _BINDINGS
-        if (version := _installed(package)) is not None
-    }
-    listed = ", ".join(f"{name} {version}" for name, version in installed.items())
-    if not installed:
-        return fail(
-            "neither fusepy nor mfusepy is installed",
-            f"{sys.executable} -m pip install fusepy",
-        )
-    majors = {version.partition(".")[0] for version in loadable(names)[0].values()}
-    if majors and not any(majors & {*_BINDINGS[package]} for package in installed):
-        wanted = "fusepy" if "2" in majors else "mfusepy"
-        return fail(
-            f"{listed}, which cannot use libfuse {', '.join(sorted(majors))}",
-            f"{sys.executable} -m pip install {wanted}; or {_INSTALL}",
-        )
-    return ok(listed)
+    A child process does it, as loading a broken library may crash.
+    """
+    done = _run(sys.executable, "-c", _LOAD)
+    if done.returncode == 0:
+        return ok(done.stdout.strip())
+    if done.returncode < 0:
+        return fail(f"signal {-done.returncode} while loading libfuse", _INSTALL)
+    lines = done.stderr.strip().splitlines() or ["?"]
+    kind, _, message = lines[-1].partition(": ")
+    if kind.endswith(MountError.__name__):
+        return fail(message, _INSTALL)
+    return fail(
+        f"a Python binding cannot be loaded ({lines[-1]})",
+        f"{sys.executable} -m pip install --force-reinstall fusepy mfusepy, in an "
+        "environment without python-fuse",
+    )
 
 
 def helper(
     search: str | None = None, status: Path = Path("/proc/self/status")
 ) -> Finding:
     """Check that this user can mount: other than root, with setuid fusermount."""
-    said = status.read_text()
     found = {name: shutil.which(name, path=search) for name in _HELPERS}
     places = [place for place in found.values() if place]
+    process = dict(re.findall(r"^(\w+):\s*(\w+)$", status.read_text(), re.MULTILINE))
     if os.geteuid() == 0:
-        if not _has_capability(said):
+        if not int(process["CapEff"], 16) >> _CAP_SYS_ADMIN & 1:
             return fail(
                 "root cannot mount here (no CAP_SYS_ADMIN)",
                 "start the container with --cap-add SYS_ADMIN --device /dev/fuse "
@@ -146,14 +101,13 @@ def helper(
         return ok(f"not needed by root ({there})")
     if not places:
         return fail("neither fusermount3 nor fusermount in PATH", _INSTALL_HELPER)
-    if re.search(r"^NoNewPrivs:\s*1$", said, re.MULTILINE):
+    if process.get("NoNewPrivs") == "1":
         return fail(
             f"{places[0]} cannot become root here (no_new_privs)",
             "mount from a session outside of this container or sandbox",
         )
     for place in places:
-        problem = _setuid_problem(Path(place))
-        if problem:
+        if problem := _setuid_problem(Path(place)):
             return fail(
                 f"{place} {problem}", f"sudo chmod u+s {place}, or reinstall it"
             )
@@ -191,18 +145,6 @@ def allow_other(path: Path = Path("/etc/fuse.conf")) -> Finding:
     return ok(f"for root only: user_allow_other is not in {path}")
 
 
-def _installed(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _has_capability(status: str) -> bool:
-    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
-    return found is None or bool(int(found[1], 16) >> _CAP_SYS_ADMIN & 1)
-
-
 def _setuid_problem(place: Path) -> str:
     """Return why the program would not run as root, or an empty text."""
     found = place.stat()
@@ -220,20 +162,25 @@ def _setuid_problem(place: Path) -> str:
 
 def _version(place: str) -> str:
     try:
-        done = _ask([place, "--version"])
-    except (OSError, subprocess.TimeoutExpired):
+        done = _run(place, "--version")
+    except OSError:
         return place
     number = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
-    return f"{place} {number[0] if number else ''}".rstrip()
+    return f"{place} {number[0]}" if number else place
 
 
-def _ask(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - no shell
-        command,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-        timeout=_CHILD_S,
-        stdin=subprocess.DEVNULL,
-    )
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a program; raises OSError, also if it does not end in time."""
+    try:
+        return subprocess.run(  # noqa: S603 - no shell
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=_CHILD_S,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired as error:
+        msg = f"not finished after {error.timeout:.0f} s"
+        raise TimeoutError(msg) from error

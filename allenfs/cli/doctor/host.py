@@ -40,7 +40,7 @@ def mounts(places: Callable[[], list[Path]] = mounted) -> Finding:
         raise ProcessLimitError(str(error)) from error
     bad = [place for place in found if states[place] in _BAD]
     if not bad:
-        foreign = sum(state is Liveness.FOREIGN for state in states.values())
+        foreign = list(states.values()).count(Liveness.FOREIGN)
         others = f", {foreign} owned by other users" if foreign else ""
         return ok(f"{len(found)} mounted, all answer{others}")
     shown = ", ".join(f"{place} ({_BAD[states[place]]})" for place in bad[:_SHOWN])
@@ -70,13 +70,7 @@ def log_file() -> Finding:
 
 
 def existing(path: Path) -> Path:
-    """Return `path`, or its nearest parent that exists.
-
-    Raises
-    ------
-    OSError
-        A parent directory cannot be read, or its file system does not respond.
-    """
+    """Return `path`, or its nearest parent that exists; raises other OSErrors."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -103,24 +97,28 @@ def crawlers(path: Path = Path("/etc/updatedb.conf")) -> Finding:
 def open_files() -> Finding:
     """Check how many images can be open at once: each takes a file descriptor."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most == resource.RLIM_INFINITY:
-        return ok("no limit")
-    if most < _FEW_FILES:
-        return warn(
-            f"at most {most:,}; each open image takes one",
-            "raise it: ulimit -Hn 4096, or nofile in /etc/security/limits.conf",
-        )
-    return ok(f"at most {most:,}")
+    return _limit(
+        most,
+        _FEW_FILES,
+        "open files; each open image takes one",
+        "raise it: ulimit -Hn 4096, or nofile in /etc/security/limits.conf",
+    )
 
 
 def processes() -> Finding:
     """Check how many processes and threads this user may have."""
     most, _ = resource.getrlimit(resource.RLIMIT_NPROC)
-    if most == resource.RLIM_INFINITY or os.geteuid() == 0:
+    return _limit(
+        resource.RLIM_INFINITY if os.geteuid() == 0 else most,
+        _FEW_PROCESSES,
+        "processes and threads: opening files may fail",
+        "raise it: ulimit -u 1000, or nproc in /etc/security/limits.conf",
+    )
+
+
+def _limit(most: int, few: int, meaning: str, advice: str) -> Finding:
+    if most == resource.RLIM_INFINITY:
         return ok("no limit")
-    if most < _FEW_PROCESSES:
-        return warn(
-            f"limit of {most:,} processes and threads: opening files may fail",
-            "raise it: ulimit -u 1000, or nproc in /etc/security/limits.conf",
-        )
+    if most < few:
+        return warn(f"limit of {most:,} {meaning}", advice)
     return ok(f"at most {most:,}")

@@ -6,22 +6,9 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from allenfs import errors
 from allenfs.cli.doctor.findings import Finding, fail, ok, skip
-from allenfs.errors import (
-    BusyError,
-    CertificateError,
-    CutAnswerError,
-    ForbiddenError,
-    ImageNotFoundError,
-    PortalError,
-    ProxyLoginError,
-    ProxyRefusalError,
-    QueryError,
-    ServiceError,
-    ServiceTimeoutError,
-    UnreachableError,
-    WrongAnswerError,
-)
+from allenfs.errors import ServiceError
 from allenfs.model.images import request_of_url
 from allenfs.service.client import AllenService
 from allenfs.service.rma import Query
@@ -36,57 +23,52 @@ _SMALL = f"/api/v2/image_download/{_IMAGE_ID}?downsample=5"
 _QUERY = Query("SectionImage", criteria=f"[id$eq{_IMAGE_ID}]")
 TIMEOUT_S = 7.0  # to connect, without a byte, and in total
 # No other request can succeed either; another attempt may lock a proxy account.
-_NO_WAY = (UnreachableError, ServiceTimeoutError, PortalError)
+_NO_WAY = (errors.UnreachableError, errors.ServiceTimeoutError, errors.PortalError)
 _PROXY_DOWN = (
     "correct or unset --proxy, ALLENFS_PROXY, HTTPS_PROXY, HTTP_PROXY or ALL_PROXY; "
     "list hosts that need no proxy in NO_PROXY"
 )
-# The first match wins: subclasses come first.
-_ADVICE: tuple[tuple[type[ServiceError], str], ...] = (
-    (
-        ProxyLoginError,
-        # a whole URL would be masked as if it had a real password
-        "the proxy requires a valid username and password: put USER:PASSWORD@ in front "
-        "of its host in ALLENFS_PROXY or HTTPS_PROXY, with special characters "
-        "percent-encoded; repeated failures may lock the account",
-    ),
-    (
-        ProxyRefusalError,
-        "the proxy blocks this host: ask its administrator to allow it, or use "
-        "another proxy",
-    ),
-    (
-        UnreachableError,
-        "check the network connection, the firewall and --api-url; behind a proxy, use "
-        "--proxy http://HOST:PORT. Images already in the store remain readable",
-    ),
-    (
-        ServiceTimeoutError,
-        "the service, or a proxy or firewall in between, does not respond: try again "
-        "later, or mount with a longer --stall-timeout and --deadline",
-    ),
-    (BusyError, "the service has a problem: try again later"),
-    (
-        ForbiddenError,
-        "the service, or a proxy or firewall of this network, denies access: open the "
-        "address in a web browser",
-    ),
-    (ImageNotFoundError, "check the address: --api-url or $ALLENFS_API_URL"),
-    (
-        CutAnswerError,
-        "the service or a firewall closed the connection: try again",
-    ),
-    (
-        PortalError,
-        "another server answered instead of the service: on a guest network, log in "
-        "with a web browser; otherwise check --proxy and --api-url",
-    ),
-    (
-        WrongAnswerError,
-        "another server may have answered (a login page, a proxy, a wrong address): "
-        "open the address in a web browser",
-    ),
+_CLOCK = (
+    "check this machine's clock (timedatectl); if it is right, the certificate has "
+    "expired: tell the operator of the service or proxy"
 )
+_OTHER_HOST = (
+    "the certificate is for another host: on a guest network, log in with a web "
+    "browser; otherwise check --api-url and the proxy"
+)
+# By OpenSSL's message; else the advice of `CertificateError`.
+_CERTIFICATES = {
+    "expired": _CLOCK,
+    "not yet valid": _CLOCK,
+    "not valid for": _OTHER_HOST,
+}
+# The advice of the nearest base class.
+_ADVICE: dict[type, str] = {
+    errors.CertificateError: "if a proxy inspects TLS, get its CA certificate and pass "
+    "it with --ca-bundle (or REQUESTS_CA_BUNDLE), or add it to the system's store; on "
+    "a guest network, log in with a web browser first",
+    # a whole URL would be masked as if it had a real password
+    errors.ProxyLoginError: "the proxy requires a valid username and password: put "
+    "USER:PASSWORD@ in front of its host in ALLENFS_PROXY or HTTPS_PROXY, with special "
+    "characters percent-encoded; repeated failures may lock the account",
+    errors.ProxyRefusalError: "the proxy blocks this host: ask its administrator to "
+    "allow it, or use another proxy",
+    errors.UnreachableError: "check the network connection, the firewall and "
+    "--api-url; behind a proxy, use --proxy http://HOST:PORT. Images already in the "
+    "store remain readable",
+    errors.ServiceTimeoutError: "the service, or a proxy or firewall in between, does "
+    "not respond: try again later, or mount with a longer --stall-timeout and "
+    "--deadline",
+    errors.BusyError: "the service has a problem: try again later",
+    errors.ForbiddenError: "the service, or a proxy or firewall of this network, "
+    "denies access: open the address in a web browser",
+    errors.ImageNotFoundError: "check the address: --api-url or $ALLENFS_API_URL",
+    errors.CutAnswerError: "the service or a firewall closed the connection: try again",
+    errors.PortalError: "another server answered instead of the service: on a guest "
+    "network, log in with a web browser; otherwise check --proxy and --api-url",
+    errors.WrongAnswerError: "another server may have answered (a login page, a proxy, "
+    "a wrong address): open the address in a web browser",
+}
 _UNEXPECTED = "the service has changed: please report this output"
 
 
@@ -106,15 +88,15 @@ class _Memory(bytearray):
 class ServiceChecks:
     """The checks of one service: one request each.
 
-    Raises
-    ------
-    NetworkSettingError
-        An unusable proxy, CA bundle or ``.netrc``.
-
     Attributes
     ----------
     proxy : str or None
         The proxy in use, without a password.
+
+    Raises
+    ------
+    NetworkSettingError
+        An unusable proxy, CA bundle or ``.netrc``.
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
@@ -139,9 +121,9 @@ class ServiceChecks:
             self._is_reachable = not isinstance(_reason(error), _NO_WAY)
             return _failure(error)
         self._is_reachable = True
-        took_s = time.monotonic() - started_s
         if not any(row and row.get("id") == _IMAGE_ID for row in rows):
             return fail(f"no record of section {_IMAGE_ID}", _UNEXPECTED)
+        took_s = time.monotonic() - started_s
         return ok(f"the record of section {_IMAGE_ID} in {took_s:.2f} s")
 
     def image(self) -> Finding:
@@ -162,35 +144,16 @@ class ServiceChecks:
 
 
 def _failure(error: ServiceError) -> Finding:
-    reason = _reason(error)
-    if isinstance(reason, CertificateError):
-        return fail(error.cause, _certificate_advice(error.cause))
-    if type(reason) is UnreachableError and reason.cause.startswith("proxy: "):
-        return fail(error.cause, _PROXY_DOWN)
-    advice = (text for kind, text in _ADVICE if isinstance(reason, kind))
-    return fail(error.cause, next(advice, _UNEXPECTED))
+    reason, cause = _reason(error), error.cause
+    if type(reason) is errors.UnreachableError and reason.cause.startswith("proxy: "):
+        return fail(cause, _PROXY_DOWN)
+    advice = next(filter(None, map(_ADVICE.get, type(reason).__mro__)), _UNEXPECTED)
+    if isinstance(reason, errors.CertificateError):
+        found = (text for words, text in _CERTIFICATES.items() if words in cause)
+        advice = next(found, advice)
+    return fail(cause, advice)
 
 
 def _reason(error: ServiceError) -> BaseException:
     """Return the status error that a QueryError hides, else `error`."""
-    is_query = isinstance(error, QueryError)
-    return error.__cause__ if is_query and error.__cause__ else error
-
-
-def _certificate_advice(cause: str) -> str:
-    """Return advice for OpenSSL's message about a certificate."""
-    if "expired" in cause or "not yet valid" in cause:
-        return (
-            "check this machine's clock (timedatectl); if it is right, the certificate "
-            "has expired: tell the operator of the service or proxy"
-        )
-    if "not valid for" in cause:
-        return (
-            "the certificate is for another host: on a guest network, log in with a "
-            "web browser; otherwise check --api-url and the proxy"
-        )
-    return (
-        "if a proxy inspects TLS, get its CA certificate and pass it with --ca-bundle "
-        "(or REQUESTS_CA_BUNDLE), or add it to the system's store; on a guest network, "
-        "log in with a web browser first"
-    )
+    return (isinstance(error, errors.QueryError) and error.__cause__) or error

@@ -6,12 +6,12 @@ import errno
 import os
 import re
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from allenfs.cli.doctor.findings import Finding, fail, ok, warn
 from allenfs.cli.doctor.host import existing
 from allenfs.errors import ConfigError, UnsafeStoreError
+from allenfs.mount import mount_table
 from allenfs.store.directory import (
     NO_ROOM,
     TEST_BYTES,
@@ -26,10 +26,10 @@ from allenfs.text import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from allenfs.config import StoreSettings
 
-_MOUNT_TABLE = Path("/proc/self/mountinfo")
 # FUSE file systems have a dot, as in fuse.sshfs.
 _REMOTE = re.compile(
     r"nfs\d?|cifs|smb3|smbfs|9p|afs|ceph|lustre|gpfs|beegfs|pvfs2|orangefs|glusterfs"
@@ -61,12 +61,11 @@ class StoreChecks:
     def owner(self) -> Finding:
         """Check that nobody else can access it, and report its size."""
         try:
-            settings = self._settings
+            directory = self._settings.directory
         except UnsafeStoreError as error:
             return fail(str(error), f"fix it as described, or {_ELSEWHERE}")
         except ConfigError as error:
             return fail(str(error), _CORRECT)
-        directory = settings.directory
         try:
             place = existing(directory)
             if not place.is_dir():
@@ -76,22 +75,19 @@ class StoreChecks:
             for part in (directory / "images", directory / "incoming"):
                 if os.path.lexists(part):
                     require_private(part)
-            sizes = ImageFiles(settings).sizes()
-            used = size(self._used_bytes(sizes))
+            images, used_bytes = self._usage()
         except OSError as error:
             advice = _REPAIR if error.errno == errno.EACCES else _ELSEWHERE
             return fail(f"the store cannot be read: {reason_of(error)}", advice)
-        count = sum(number for number, _ in sizes.values())
-        return ok(f"{directory}, {count:,} images, {used}")
+        return ok(f"{directory}, {images:,} images, {size(used_bytes)}")
 
     def room(self) -> Finding:
         """Check the free space against the size limit."""
         settings = self._settings
-        place = existing(settings.directory)
-        room = os.statvfs(place)
+        room = os.statvfs(existing(settings.directory))
         free_bytes = room.f_bavail * room.f_frsize
-        sizes = ImageFiles(settings).sizes()
-        wanted_bytes = max(0, settings.capacity_bytes - self._used_bytes(sizes))
+        _, used_bytes = self._usage()
+        wanted_bytes = max(0, settings.capacity_bytes - used_bytes)
         limit = size(settings.capacity_bytes)
         if free_bytes < TEST_BYTES:
             return fail(
@@ -115,7 +111,8 @@ class StoreChecks:
         try:
             if place in (incoming, directory):
                 try_file(place, TEST_BYTES)
-            elif is_read_only(place):
+            # root may write everywhere, says os.access
+            elif os.statvfs(place).f_flag & os.ST_RDONLY:
                 raise OSError(errno.EROFS, os.strerror(errno.EROFS))
             elif not os.access(place, os.W_OK | os.X_OK):
                 raise OSError(errno.EACCES, os.strerror(errno.EACCES))
@@ -136,22 +133,19 @@ class StoreChecks:
             )
         return ok(f"writable and lockable ({kind})")
 
-    def _used_bytes(self, sizes: dict[str, tuple[int, int]]) -> int:
-        records = RecordFiles(self._settings).sizes()
-        return sum(used for _, used in (*records.values(), *sizes.values()))
+    def _usage(self) -> tuple[int, int]:
+        """Return the number of images, and the bytes of images and records."""
+        images = ImageFiles(self._settings).sizes().values()
+        records = RecordFiles(self._settings).sizes().values()
+        used_bytes = sum(size_bytes for _, size_bytes in (*images, *records))
+        return sum(count for count, _ in images), used_bytes
 
 
-def kind_of(path: Path, table: Path = _MOUNT_TABLE) -> str:
+def kind_of(path: Path) -> str:
     """Return the file system type of `path`, such as ``ext4``."""
     number = os.stat(path).st_dev
-    wanted = f"{os.major(number)}:{os.minor(number)}"
-    for line in reversed(table.read_text(errors="replace").splitlines()):
-        fields, _, rest = line.partition(" - ")
-        if fields.split()[2] == wanted:
-            return rest.split()[0]
+    device = f"{os.major(number)}:{os.minor(number)}"
+    for mount in reversed(mount_table.mounts()):
+        if mount.device == device:
+            return mount.kind
     return "unknown"
-
-
-def is_read_only(path: Path) -> bool:
-    """Whether its file system is read-only, which `os.access` does not tell root."""
-    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)

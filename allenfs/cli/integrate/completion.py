@@ -6,24 +6,17 @@ import argparse
 
 import shtab
 
-SHELLS = ("bash", "zsh", "fish")
-
 # The metavar of an argument tells what to complete.
-_DIRECTORIES = {"DIR", "MOUNTPOINT"}
-_FILES = {"FILE", "PATH"}
-_COMPLETES = "complete"  # the attribute that shtab reads
+_COMPLETED = {
+    "DIR": shtab.DIRECTORY,
+    "MOUNTPOINT": shtab.DIRECTORY,
+    "FILE": shtab.FILE,
+    "PATH": shtab.FILE,
+}
 
 
 def script(top: argparse.ArgumentParser, shell: str) -> str:
-    """Return the completion script of a shell.
-
-    Parameters
-    ----------
-    top
-        The parser of the whole command line.
-    shell : str
-        One of `SHELLS`.
-    """
+    """Return the completion script of bash, zsh or fish for a whole command line."""
     _mark_paths(top)
     return shtab.complete(top, shell)
 
@@ -33,7 +26,6 @@ def _mark_paths(parser: argparse.ArgumentParser) -> None:
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             for command in action.choices.values():
                 _mark_paths(command)
-        elif action.metavar in _DIRECTORIES:
-            setattr(action, _COMPLETES, shtab.DIRECTORY)
-        elif action.metavar in _FILES:
-            setattr(action, _COMPLETES, shtab.FILE)
+        elif action.metavar in _COMPLETED:
+            # the attribute that shtab reads
+            setattr(action, "complete", _COMPLETED[action.metavar])  # noqa: B010

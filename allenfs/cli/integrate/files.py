@@ -41,19 +41,16 @@ class Places:
         Completions and manual pages: a ``share`` directory as in XDG and man(1).
     units : Path
         Units of the user service manager.
-    helpers : Path or None
-        Helpers of mount(8); None to install none.
-    destination : Path
-        The root directory: that of a package build, or ``/``.
     programs : Path
         The programs, once they are installed.
+    helpers : Path or None
+        Helpers of mount(8); None to install none.
     """
 
     share: Path
     units: Path
-    helpers: Path | None
-    destination: Path
     programs: Path
+    helpers: Path | None = None
 
 
 def of_system(prefix: Path, destination: Path | None) -> Places:
@@ -65,21 +62,20 @@ def of_system(prefix: Path, destination: Path | None) -> Places:
         The root of a package build, whose programs will be in `prefix`; None for
         this machine and the installed programs.
     """
-    helpers = Path("/usr/sbin" if os.path.islink("/sbin") else "/sbin")
+    below = (destination or Path("/")) / prefix.relative_to("/")
+    helpers = "usr/sbin" if os.path.islink("/sbin") else "sbin"
     return Places(
-        prefix / "share",
-        prefix / "lib/systemd/user",
-        helpers,
-        destination or Path("/"),
+        below / "share",
+        below / "lib/systemd/user",
         prefix / "bin" if destination else own_programs(),
+        (destination or Path("/")) / helpers,
     )
 
 
 def of_user(environ: Mapping[str, str]) -> Places:
     """Return the directories in the user's home."""
     share = config.data_home(environ)
-    units = share / "systemd/user"
-    return Places(share, units, None, Path("/"), own_programs())
+    return Places(share, share / "systemd/user", own_programs())
 
 
 def own_programs() -> Path:
@@ -107,35 +103,25 @@ def install(places: Places, top: argparse.ArgumentParser) -> list[Path]:
     Raises
     ------
     IntegrationError
-        A directory is not writable, or a path belongs to something else.
+        A path belongs to something else.
+    OSError
+        A directory is not writable.
     """
     contents = dict(_contents(places, top))
     for path in contents:
         _require_ours(path)
-    try:
-        for path, content in contents.items():
-            _put(path, content)
-    except OSError as error:
-        raise IntegrationError(str(error)) from error
+    for path, content in contents.items():
+        _put(path, content)
     return list(contents)
 
 
 def remove(places: Places, top: argparse.ArgumentParser) -> list[Path]:
-    """Remove the files that `install` wrote; return their paths.
-
-    Raises
-    ------
-    IntegrationError
-        A file belongs to something else, or cannot be removed.
-    """
+    """Remove the installed files; return their paths. Raises as `install` does."""
     found = [path for path, _ in _contents(places, top) if os.path.lexists(path)]
     for path in found:
         _require_ours(path)
-    try:
-        for path in found:
-            path.unlink()
-    except OSError as error:
-        raise IntegrationError(str(error)) from error
+    for path in found:
+        path.unlink()
     return found
 
 
@@ -143,21 +129,17 @@ def _contents(
     places: Places, top: argparse.ArgumentParser
 ) -> Iterator[tuple[Path, str | Path]]:
     """Yield each file with its text, and each link with its target."""
-    share = _below(places.destination, places.share)
+    share = places.share
     for shell, name in _COMPLETIONS.items():
         yield share / name, _marked(completion.script(top, shell), "#")
     yield share / "man/man1/allenfs.1", _marked(manual.allenfs_page(top), _ROFF_COMMENT)
-    yield (
-        share / "man/man8/mount.allenfs.8",
-        _marked(manual.helper_page(), _ROFF_COMMENT),
-    )
+    helper_page = share / "man/man8/mount.allenfs.8"
+    yield helper_page, _marked(manual.helper_page(), _ROFF_COMMENT)
     unit = service_unit.text(places.programs / _PROGRAM)
-    units = _below(places.destination, places.units)
-    yield units / service_unit.NAME, _marked(unit, "#")
+    yield places.units / service_unit.NAME, _marked(unit, "#")
     if places.helpers is not None:
         for name in _HELPERS:
-            link = _below(places.destination, places.helpers) / name
-            yield link, places.programs / fstab.PROGRAM
+            yield places.helpers / name, places.programs / fstab.PROGRAM
 
 
 def _put(path: Path, content: str | Path) -> None:
@@ -172,10 +154,6 @@ def _put(path: Path, content: str | Path) -> None:
     new.replace(path)
 
 
-def _below(destination: Path, place: Path) -> Path:
-    return destination / place.relative_to("/")
-
-
 def _marked(text: str, comment: str) -> str:
     # at the end: zsh reads what a file completes from its first line
     return f"{text.rstrip()}\n{comment} {_MARK}\n"
@@ -186,10 +164,8 @@ def _require_ours(path: Path) -> None:
     if path.is_symlink():
         is_ours = Path(os.readlink(path)).name == fstab.PROGRAM
     elif path.exists():
-        try:  # reading a special file may block
-            is_ours = path.is_file() and _MARK in path.read_text(errors="replace")
-        except OSError as error:
-            raise IntegrationError(str(error)) from error
+        # reading a special file may block
+        is_ours = path.is_file() and _MARK in path.read_text(errors="replace")
     else:
         is_ours = True
     if not is_ours:

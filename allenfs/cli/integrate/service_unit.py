@@ -44,13 +44,7 @@ WantedBy=default.target
 
 
 def text(program: Path) -> str:
-    """Return the unit.
-
-    Parameters
-    ----------
-    program
-        The absolute path of ``allenfs``.
-    """
+    """Return the unit for the ``allenfs`` with this absolute path."""
     return _UNIT.format(program=_quoted(str(program)))
 
 

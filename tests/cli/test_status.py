@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from allenfs.cli import main, status_page
+from allenfs.cli import main
+from allenfs.cli.status import page as page_of
 from allenfs.filesystem.status import MountStatus
 from allenfs.mount import mount_table
 
@@ -123,46 +124,55 @@ def changed(**changes: Any) -> dict[str, Any]:
 
 
 def page(status: dict[str, Any]) -> list[str]:
-    return status_page.page(MountStatus.from_json(json.dumps(status).encode("ascii")))
+    return page_of(MountStatus.from_json(json.dumps(status).encode("ascii")))
 
 
 def test_a_page_is_aligned_and_has_units() -> None:
     assert page(STATUS) == PAGE.splitlines()
 
 
-def test_a_store_that_cannot_be_written_says_so_first() -> None:
-    lines = page(changed(store={"failure": "Read-only file system: /x"}))
-    begin = "  store        CANNOT BE WRITTEN: Read-only file system: /x; 3.0 GiB of "
-    assert sum(line.startswith(begin) for line in lines) == 1
-    assert page(changed(store={"failure": None})) == page(STATUS)
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"store": {"failure": "Read-only file system: /x"}},
+            "store        CANNOT BE WRITTEN: Read-only file system: /x; 3.0 GiB of "
+            "10.0 GiB used (30 %): 812 images, 1 record",
+        ),
+        (
+            {"store": {"capacity_bytes": 0}},
+            "store        3.0 GiB of 0 bytes used (100 %): 812 images, 1 record",
+        ),
+        ({"service": {"reachable": None}}, "service      no request yet"),
+        (
+            {"service": {"reachable": False, "last_failure": TIME}},
+            "service      NOT reachable, 0 s ago: HTTP 503; 120 requests, 2 failed",
+        ),
+        (
+            {"service": {"waiting": 0, "connections_in_use": 0}},
+            "connections  0 of 4 in use",
+        ),
+        ({"readahead": {"images": 0}}, "read ahead   off"),
+        (
+            {"log": {"file": "/log", "failure": "No space left on device"}},
+            "log          /log CANNOT BE WRITTEN: No space left on device",
+        ),
+        (
+            {"log": {"file": None, "failure": "Broken pipe"}},
+            "log          stderr CANNOT BE WRITTEN: Broken pipe",
+        ),
+    ],
+)
+def test_a_line_of_the_page_tells_what_is_different(
+    changes: dict[str, Any], line: str
+) -> None:
+    lines = page(changed(**changes))
+    assert lines.count(f"  {line}") == 1
+    assert len(set(lines) - set(page(STATUS))) == 1
 
 
 def test_a_mount_that_has_done_nothing_has_a_short_page() -> None:
-    quiet = changed(
-        downloads=[],
-        failures=[],
-        service={"reachable": None, "waiting": 0, "connections_in_use": 0},
-        readahead={"images": 0},
-    )
-    lines = page(quiet)
-    assert len(lines) == 10
-    assert "  service      no request yet" in lines
-    assert "  connections  0 of 4 in use" in lines
-    assert "  read ahead   off" in lines
-
-
-def test_a_service_that_is_away_is_said_so_with_the_cause() -> None:
-    away = changed(service={"reachable": False, "last_failure": TIME})
-    said = page(away)[1]
-    assert said.startswith("  service      NOT reachable, 0 s ago: HTTP 503; ")
-
-
-def test_a_log_that_cannot_be_written_is_shown_with_the_cause() -> None:
-    full = changed(log={"file": "/log", "failure": "No space left on device"})
-    said = "  log          /log CANNOT BE WRITTEN: No space left on device"
-    assert said in page(full)
-    closed = changed(log={"file": None, "failure": "Broken pipe"})
-    assert "  log          stderr CANNOT BE WRITTEN: Broken pipe" in page(closed)
+    assert len(page(changed(downloads=[], failures=[]))) == 10
 
 
 def test_the_sample_goes_by_its_name() -> None:
@@ -196,88 +206,81 @@ def test_words_of_others_stay_in_their_line_and_move_no_cursor(text: str) -> Non
         line.encode()
 
 
-def mounts(folder: Path, *places: Path, user: int | None = None) -> Path:
-    """Write a table in which allenfs is mounted on `places`; nothing of it is true."""
-    user = os.geteuid() if user is None else user
-    table = folder / "mountinfo"
-    table.write_text(
-        "".join(
-            f"36 35 0:41 / {place} ro - fuse.allenfs allenfs:x ro,user_id={user}\n"
-            for place in places
-        )
-    )
-    return table
+class Command:
+    """`allenfs status`, where plain directories are taken for mounts."""
+
+    def __init__(
+        self,
+        folder: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        self._folder = folder
+        self._table = folder / "mountinfo"
+        self._capsys = capsys
+        monkeypatch.setattr(mount_table, "_OWN_TABLE", self._table)
+
+    def mounts(self, *pages: str | None, user: int | None = None) -> list[Path]:
+        """Have a mount of `user` for each page, its `status.json`."""
+        user = os.geteuid() if user is None else user
+        places = [self._folder / f"mnt{number}" for number in range(len(pages))]
+        for place, text in zip(places, pages, strict=True):
+            place.mkdir()
+            if text is not None:
+                (place / ".allenfs").mkdir()
+                (place / ".allenfs" / "status.json").write_text(text)
+        kind = f"ro - fuse.allenfs allenfs:x ro,user_id={user}"
+        lines = [f"36 35 0:41 / {place} {kind}\n" for place in places]
+        self._table.write_text("".join(lines))
+        return places
+
+    def __call__(self, *arguments: str | Path) -> tuple[int, str, list[str]]:
+        """Run it; return the exit code, its output, and the lines of stderr."""
+        code = main.main(["status", *map(str, arguments)])
+        out, err = self._capsys.readouterr()
+        return code, out, err.splitlines()
 
 
-def told(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, *pages: str | None
-) -> list[Path]:
-    """Let plain directories be taken for mounts that tell `pages`."""
-    places = []
-    for number, text in enumerate(pages):
-        place = folder / f"mnt{number}"
-        place.mkdir()
-        places.append(place)
-        if text is not None:
-            (place / ".allenfs").mkdir()
-            (place / ".allenfs" / "status.json").write_text(text)
-    monkeypatch.setattr(mount_table, "_OWN_TABLE", mounts(folder, *places))
-    return places
-
-
-def test_without_a_mountpoint_all_mounts_of_this_user_are_told(
+@pytest.fixture
+def status(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:
-    told(tmp_path, monkeypatch, *[json.dumps(STATUS)] * 2)
-    assert main.main(["status"]) == 0
-    assert capsys.readouterr() == (f"{PAGE}\n{PAGE}", "")
-    assert main.main(["status", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == [STATUS, STATUS]
+) -> Command:
+    return Command(tmp_path, monkeypatch, capsys)
 
 
-def test_one_mount_is_a_list_of_one_unless_it_is_named(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    (place,) = told(tmp_path, monkeypatch, json.dumps(STATUS, indent=1))
-    assert main.main(["status", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == [STATUS]
-    assert main.main(["status", "--json", str(place)]) == 0
-    assert capsys.readouterr().out == json.dumps(STATUS, indent=1) + "\n"
+def test_without_a_mountpoint_all_mounts_of_this_user_are_told(status: Command) -> None:
+    status.mounts(*[json.dumps(STATUS)] * 2)
+    assert status() == (0, f"{PAGE}\n{PAGE}", [])
+    code, out, _ = status("--json")
+    assert (code, json.loads(out)) == (0, [STATUS, STATUS])
 
 
+def test_one_mount_is_a_list_of_one_unless_it_is_named(status: Command) -> None:
+    (place,) = status.mounts(json.dumps(STATUS, indent=1))
+    code, out, _ = status("--json")
+    assert (code, json.loads(out)) == (0, [STATUS])
+    assert status("--json", place) == (0, json.dumps(STATUS, indent=1) + "\n", [])
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",), ("--watch",)])
 def test_with_no_mount_of_this_user_there_is_one_line(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    status: Command, arguments: tuple[str, ...]
 ) -> None:
-    strange = mounts(tmp_path, tmp_path, user=os.geteuid() + 1)
-    monkeypatch.setattr(mount_table, "_OWN_TABLE", strange)
-    for arguments in (["status"], ["status", "--json"], ["status", "--watch"]):
-        assert main.main(arguments) == 1
-        said = capsys.readouterr()
-        assert said.out == ""
-        assert said.err.splitlines() == [
-            "allenfs: this user has no mounts: see allenfs mount"
-        ]
+    status.mounts(None, user=os.geteuid() + 1)
+    line = "allenfs: this user has no mounts: see allenfs mount"
+    assert status(*arguments) == (1, "", [line])
 
 
-def test_one_mount_that_does_not_tell_hides_no_other(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    places = told(tmp_path, monkeypatch, None, json.dumps(STATUS), "{}", None)
-    assert main.main(["status"]) == 1
-    said = capsys.readouterr()
-    assert said.out == PAGE
-    for line, number in zip(said.err.splitlines(), (0, 2, 3), strict=True):
+def test_one_mount_that_does_not_tell_hides_no_other(status: Command) -> None:
+    places = status.mounts(None, json.dumps(STATUS), "{}", None)
+    code, out, errors = status()
+    assert (code, out) == (1, PAGE)
+    for line, number in zip(errors, (0, 2, 3), strict=True):
         assert str(places[number]) in line.split()
-    assert main.main(["status", "--json"]) == 1
-    assert json.loads(capsys.readouterr().out) == [STATUS, {}]
+    code, out, _ = status("--json")
+    assert (code, json.loads(out)) == (1, [STATUS, {}])
 
 
 @pytest.mark.parametrize(
@@ -294,18 +297,10 @@ def test_one_mount_that_does_not_tell_hides_no_other(
         json.dumps(STATUS | {"downloads": [DOWNLOAD | {"seconds": float("nan")}]}),
     ],
 )
-def test_what_is_no_status_is_one_line(
-    text: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    (place,) = told(tmp_path, monkeypatch, text)
-    assert main.main(["status", str(place)]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    (line,) = said.err.splitlines()
-    assert line == f"allenfs: this version of allenfs cannot read the status of {place}"
+def test_what_is_no_status_is_one_line(status: Command, text: str) -> None:
+    (place,) = status.mounts(text)
+    line = f"allenfs: this version of allenfs cannot read the status of {place}"
+    assert status(place) == (1, "", [line])
 
 
 def test_the_json_is_read_back_and_may_be_of_another_version() -> None:
@@ -322,16 +317,9 @@ def test_the_json_is_read_back_and_may_be_of_another_version() -> None:
     ]
 
 
-def test_a_store_of_no_capacity_has_a_page() -> None:
-    assert "(100 %)" in page(changed(store={"capacity_bytes": 0}))[3]
-
-
-def test_an_endless_status_is_not_read_to_its_end(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    (place,) = told(tmp_path, monkeypatch, "")
+def test_an_endless_status_is_not_read_to_its_end(status: Command) -> None:
+    (place,) = status.mounts("")
     os.truncate(place / ".allenfs" / "status.json", 2**40)
-    assert main.main(["status", str(place)]) == 1
-    assert "File too large" in capsys.readouterr().err
+    code, _, (line,) = status(place)
+    assert code == 1
+    assert "File too large" in line
