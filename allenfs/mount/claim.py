@@ -44,34 +44,36 @@ def claimed(mountpoint: Path, *, allow_nonempty: bool) -> Iterator[Callable[[], 
     """
     clear_dead(mountpoint)
     _require_unmounted(mountpoint)
-    try:
-        directory = os.open(mountpoint, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError as error:
-        msg = f"mountpoint {mountpoint} does not exist: create it with mkdir"
-        raise MountError(msg) from error
-    except NotADirectoryError as error:
-        msg = f"mountpoint {mountpoint} is not a directory"
-        raise MountError(msg) from error
-    except OSError as error:
-        msg = f"mountpoint {mountpoint}: {error.strerror}"
-        raise MountError(msg) from error
-    with contextlib.ExitStack() as held:
-        held.callback(os.close, directory)
-        if os.listdir(directory) and not allow_nonempty:
-            msg = f"mountpoint {mountpoint} is not empty"
-            raise MountError(msg)
-        _lock(directory, mountpoint)
-        _require_unmounted(mountpoint)  # by the previous holder of the lock
-        yield held.close
+    with contextlib.ExitStack() as stack:
+        try:
+            directory = os.open(mountpoint, os.O_RDONLY | os.O_DIRECTORY)
+            stack.callback(os.close, directory)
+            if os.listdir(directory) and not allow_nonempty:
+                msg = f"mountpoint {mountpoint} is not empty"
+                raise MountError(msg)
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError as error:
+            msg = f"mountpoint {mountpoint} does not exist: create it with mkdir"
+            raise MountError(msg) from error
+        except NotADirectoryError as error:
+            msg = f"mountpoint {mountpoint} is not a directory"
+            raise MountError(msg) from error
+        except BlockingIOError as error:
+            msg = f"another allenfs is mounting on {mountpoint}"
+            raise MountError(msg) from error
+        except OSError as error:
+            msg = f"mountpoint {mountpoint}: {error.strerror}"
+            raise MountError(msg) from error
+        _require_unmounted(mountpoint)  # another process may have mounted and unlocked
+        yield stack.close
 
 
 def _require_unmounted(mountpoint: Path) -> None:
-    if not is_mounted(mountpoint):
-        return
-    msg = f"{mountpoint} is already mounted"
-    if serving_pid(mountpoint) is None:
-        msg += f" and does not answer: run allenfs umount {mountpoint}"
-    raise MountError(msg)
+    if is_mounted(mountpoint):
+        msg = f"{mountpoint} is already mounted"
+        if serving_pid(mountpoint) is None:
+            msg += f" and does not answer: run allenfs umount {mountpoint}"
+        raise MountError(msg)
 
 
 def clear_dead(mountpoint: Path) -> None:
@@ -125,12 +127,3 @@ def _locked_parent(mountpoint: Path) -> Iterator[None]:
         yield
     finally:
         os.close(parent)
-
-
-def _lock(directory: int, mountpoint: Path) -> None:
-    """Lock the directory below the mount until its descriptor is closed."""
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        msg = f"another allenfs is mounting on {mountpoint}"
-        raise MountError(msg) from error

@@ -38,12 +38,7 @@ class Liveness(enum.Enum):
 
 
 def liveness(mountpoint: Path) -> Liveness:
-    """Ask a mount for its process; takes at most 2 s.
-
-    Raises
-    ------
-    ProcessLimitError
-    """
+    """Ask a mount for its process; takes at most 2 s, and raises ProcessLimitError."""
     return liveness_of(_ask_pid(mountpoint))
 
 
@@ -68,12 +63,13 @@ def liveness_of(reply: object) -> Liveness:
     """Tell from what `ask` returned whether the mount is alive."""
     if reply is None:
         return Liveness.SILENT
-    number = reply.errno if isinstance(reply, OSError) else None
-    if number == errno.ENOTCONN:
-        return Liveness.DEAD
-    if number in (errno.EACCES, errno.EPERM):
-        return Liveness.FOREIGN
-    return Liveness.ALIVE
+    match reply.errno if isinstance(reply, OSError) else None:
+        case errno.ENOTCONN:
+            return Liveness.DEAD
+        case errno.EACCES | errno.EPERM:
+            return Liveness.FOREIGN
+        case _:
+            return Liveness.ALIVE
 
 
 def ask(question: Callable[[], _Answer]) -> _Answer | Exception | None:
@@ -118,13 +114,13 @@ def status_json(mountpoint: Path) -> bytes:
     if isinstance(reply, bytes):
         return reply
     found = liveness_of(reply)
-    if found is Liveness.ALIVE:
+    msg = f"{shown} {found.value}"
+    if found is Liveness.DEAD:
+        msg += f"; run allenfs umount {shown}"
+    elif isinstance(reply, FileNotFoundError):
+        msg = f"{shown} has no status: it is served by another version of allenfs"
+    elif found is Liveness.ALIVE:
         msg = f"{shown} has no readable status: {reply}"
-        if isinstance(reply, FileNotFoundError):
-            msg = f"{shown} has no status: it is served by another version of allenfs"
-        raise StatusError(msg)
-    advice = f"; run allenfs umount {shown}" if found is Liveness.DEAD else ""
-    msg = f"{shown} {found.value}{advice}"
     raise StatusError(msg)
 
 
@@ -149,10 +145,8 @@ def unreadable(mountpoint: Path) -> StatusError:
 
 
 def _read(file: Path) -> bytes:
-    with open(file, "rb", buffering=0) as opened:
-        data = bytearray()
-        while chunk := opened.read(_MAX_STATUS_BYTES - len(data)):
-            data += chunk
+    with open(file, "rb") as opened:
+        data = opened.read(_MAX_STATUS_BYTES)
     if len(data) == _MAX_STATUS_BYTES:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-    return bytes(data)
+    return data
