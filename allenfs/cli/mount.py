@@ -20,8 +20,7 @@ from allenfs.errors import (
     UnsafeStoreError,
     UrlError,
 )
-from allenfs.mount import verbosity
-from allenfs.mount.log_output import LogOutput
+from allenfs.mount.log_output import LogOutput, block_switch
 from allenfs.service import network
 from allenfs.text import printable
 
@@ -76,7 +75,7 @@ def run(parsed: argparse.Namespace) -> None:
     from allenfs.mount import daemon  # noqa: PLC0415 - only this command needs it
 
     if parsed.foreground:
-        verbosity.block()
+        block_switch()
     # the serving process changes its directory
     os.environ.update(network.absolute_variables(os.environ))
     settings = settings_of(parsed)

@@ -38,7 +38,7 @@ class Liveness(enum.Enum):
 
 
 def liveness(mountpoint: Path) -> Liveness:
-    """Ask a mount for its process; takes at most 2 s, and raises ProcessLimitError."""
+    """Ask a mount for its process; takes at most 2 s."""
     return liveness_of(_ask_pid(mountpoint))
 
 
@@ -46,10 +46,6 @@ def serving_pid(mountpoint: Path) -> int | None:
     """Return the process that serves a mount, or None if it does not answer.
 
     The PID belongs to the PID namespace of that process; here, it may be another one.
-
-    Raises
-    ------
-    ProcessLimitError
     """
     reply = _ask_pid(mountpoint)
     return reply if isinstance(reply, int) else None
@@ -75,13 +71,7 @@ def liveness_of(reply: object) -> Liveness:
 def ask(question: Callable[[], _Answer]) -> _Answer | Exception | None:
     """Call a function that uses a mount; None if it takes longer than 2 s.
 
-    Returns
-    -------
-    What `question` returned, or the OSError or ValueError that it raised.
-
-    Raises
-    ------
-    ProcessLimitError
+    Returns what `question` returned, or the OSError or ValueError that it raised.
     """
     replies: list[_Answer | Exception] = []
 
@@ -125,13 +115,7 @@ def status_json(mountpoint: Path) -> bytes:
 
 
 def status(mountpoint: Path) -> MountStatus:
-    """Return the status of a mount.
-
-    Raises
-    ------
-    StatusError
-        As `status_json`; or this version cannot read it.
-    """
+    """Return the status of a mount; raises StatusError also if it is unreadable."""
     try:
         return MountStatus.from_json(status_json(mountpoint))
     except ValueError as error:
