@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from mounted import STRICT_PYTHON, until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -31,6 +33,33 @@ def fails(code: int, *arguments: str | Path, **environ: str) -> str:
     assert lines[0].startswith("allenfs: ")
     assert done.stdout == ""
     return lines[0]
+
+
+def succeeds(*arguments: str | Path, **environ: str) -> None:
+    """Run a command that must print nothing."""
+    done = allenfs(*arguments, **environ)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@contextlib.contextmanager
+def mounted_by_command(
+    root: Path, *options: str | Path, **environ: str
+) -> Iterator[int]:
+    """Run `allenfs mount` before the block, and `umount` after it; yield the PID."""
+    succeeds("mount", *options, root, **environ)
+    yield serving_pid(root)
+    succeeds("umount", root)
+
+
+@contextlib.contextmanager
+def busy(place: Path) -> Iterator[None]:
+    """Have a process with its current directory there."""
+    process = subprocess.Popen(["sleep", "60"], cwd=place)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def serving_pid(root: Path) -> int:

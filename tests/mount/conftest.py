@@ -7,12 +7,14 @@ or never reach it.
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 from mounted import is_bad
 
 from allenfs.adapters.libfuse import chosen
+from allenfs.mount.mount_table import is_mounted
 from allenfs.sample.server import SampleService
 
 if TYPE_CHECKING:
@@ -60,6 +62,16 @@ def log_of_the_background(
         for line in log.read_text().splitlines():
             is_declared = any(text in line for text in declared)
             assert is_declared or not is_bad(line), line
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """A mountpoint for `allenfs mount`; nothing stays mounted on it."""
+    root = tmp_path / "mnt"
+    root.mkdir()
+    yield root
+    while is_mounted(root):
+        subprocess.run(["umount", "-l", root], check=True)
 
 
 @pytest.fixture

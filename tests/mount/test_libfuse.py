@@ -51,15 +51,6 @@ OTHERS = ["allow_root", "sync_read", "exec", "auto_unmount", "debug"]
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    root = tmp_path / "mnt"
-    root.mkdir()
-    yield root
-    if is_mounted(root):
-        subprocess.run(["umount", "-l", root], check=True)
-
-
-@pytest.fixture
 def connections(tmp_path: Path) -> Iterator[Path]:
     """What the kernel has of each mount; it may be mounted at its place or not."""
     place = tmp_path / "connections"
@@ -135,7 +126,7 @@ def test_a_signal_unmounts_and_is_no_failure(
         [*command, "--api-url", service.url, root], stderr=subprocess.PIPE, text=True
     ) as process:
         until(lambda: is_mounted(root))
-        os.listdir(root)
+        assert (root / WARM).read_bytes()
         process.send_signal(number)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 0
@@ -297,6 +288,7 @@ def test_missing_libfuse_is_exit_3_and_names_packages(
         ("4", "", "ALLENFS_FUSE must be 2 or 3"),
         ("libfuse3", "", "ALLENFS_FUSE must be 2 or 3"),
         ("", "libc.so.6", "FUSE_LIBRARY_PATH is not a libfuse"),
+        ("", "/no/libfuse.so.2", "install the package libfuse2"),
         ("", "no\nlibrary\x1b[1m", "FUSE_LIBRARY_PATH is not a libfuse"),
         ("3", "libfuse.so.2", "ALLENFS_FUSE is 3, but"),
         ("2", LIBFUSE_3, "ALLENFS_FUSE is 2, but"),
