@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from mounted import STRICT_PYTHON, until
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def allenfs(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:

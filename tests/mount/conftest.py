@@ -7,17 +7,16 @@ or never reach it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from mounted import is_bad
+from mounted import Mounted, is_bad
 
 from allenfs.adapters.libfuse import chosen
+from allenfs.mount.mount_table import is_mounted
 from allenfs.sample.server import SampleService
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 def default_libfuse() -> str:
@@ -66,3 +65,23 @@ def log_of_the_background(
 def service() -> Iterator[SampleService]:
     with SampleService() as running:
         yield running
+
+
+@pytest.fixture
+def mounted(
+    request: pytest.FixtureRequest, tmp_path: Path, service: SampleService
+) -> Iterator[Mounted]:
+    """A mount of the service, with the settings of ``@pytest.mark.mounted(...)``."""
+    mark = request.node.get_closest_marker("mounted")
+    with Mounted(tmp_path, service.url, **(mark.kwargs if mark else {})) as mounted:
+        yield mounted
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """A mountpoint, free again after the test."""
+    root = tmp_path / "mnt"
+    root.mkdir()
+    yield root
+    while is_mounted(root):
+        subprocess.run(["umount", "-l", root], check=True)

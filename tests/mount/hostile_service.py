@@ -9,12 +9,10 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-if TYPE_CHECKING:
-    from mounted import Mounted
-    from typing_extensions import Self
+from mounted import Mounted
+from typing_extensions import Self
 
 MB = 10**6
 # Frame header of 65 535 x 65 535, one scan, end.

@@ -11,18 +11,15 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from typing_extensions import Self
 
 from allenfs.adapters.serving import PID_ATTRIBUTE
 from allenfs.model import tree
 from allenfs.model.nodes import ImageFile
 from allenfs.mount.mount_table import is_mounted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from typing_extensions import Self
 
 # Whatever Python itself would only warn of ends the daemon.
 STRICT_PYTHON = [sys.executable, "-X", "dev", "-W", "error", "-bb"]

@@ -8,9 +8,9 @@ import hashlib
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from mounted import Mounted, errno_of_open, until
@@ -19,9 +19,6 @@ from allenfs.sample.content import sample_database
 from allenfs.sample.inventing import add_data_set
 from allenfs.sample.server import SampleService
 from allenfs.store.stored_file import FOOTER_BYTES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 PATH = "section/69750516/ds6/image.jpg"
 URL = "/api/v2/image_download/69750516?downsample=6"
@@ -51,58 +48,55 @@ def dumped(*files: Path) -> str:
 
 
 def test_an_image_that_was_never_opened_has_its_url_and_no_exact_size(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        assert attributes(mounted / PATH) == {
-            "url": service.url + URL,
-            "size_known": "false",
-        }
-        assert service.image_requests == service.query_requests == 0
+    assert attributes(mounted / PATH) == {
+        "url": service.url + URL,
+        "size_known": "false",
+    }
+    assert service.image_requests == service.query_requests == 0
 
 
 @pytest.mark.both_libfuses
 def test_a_local_image_has_its_checksum_and_the_time_of_its_download(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
     before = datetime.now(timezone.utc).replace(microsecond=0)
-    with Mounted(tmp_path, service.url) as mounted:
-        data = (mounted / PATH).read_bytes()
-        found = attributes(mounted / PATH)
-        fetched = datetime.fromisoformat(found.pop("fetched").replace("Z", "+00:00"))
-        assert before <= fetched <= datetime.now(timezone.utc)
-        assert found == {
-            "url": service.url + URL,
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "size_known": "true",
-        }
-        said = dumped(mounted / PATH)
-        for name in ("url", "sha256", "fetched", "size_known"):
-            assert f'\nuser.allenfs.{name}="' in said
+    data = (mounted / PATH).read_bytes()
+    found = attributes(mounted / PATH)
+    fetched = datetime.fromisoformat(found.pop("fetched").replace("Z", "+00:00"))
+    assert before <= fetched <= datetime.now(timezone.utc)
+    assert found == {
+        "url": service.url + URL,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "size_known": "true",
+    }
+    said = dumped(mounted / PATH)
+    for name in ("url", "sha256", "fetched", "size_known"):
+        assert f'\nuser.allenfs.{name}="' in said
 
 
 def test_what_is_told_is_the_same_after_a_restart_and_reads_no_image(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        (mounted / PATH).read_bytes()
-        before = attributes(mounted / PATH)
-        mounted.stop()
-        mounted.start()
-        service.close()
-        assert attributes(mounted / PATH) == before
+    (mounted / PATH).read_bytes()
+    before = attributes(mounted / PATH)
+    mounted.stop()
+    mounted.start()
+    service.close()
+    assert attributes(mounted / PATH) == before
 
 
+@pytest.mark.mounted(capacity_bytes=4096)
 def test_what_the_store_does_not_keep_is_told_as_long_as_it_is_open(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted,
 ) -> None:
-    with Mounted(tmp_path, service.url, capacity_bytes=4096) as mounted:
-        with open(mounted / PATH, "rb") as file:
-            sha256 = hashlib.sha256(file.read()).hexdigest()
-            assert attributes(mounted / PATH)["sha256"] == sha256
-        until(lambda: "sha256" not in attributes(mounted / PATH))
-        # the kernel was told the exact size, and is told it again
-        assert attributes(mounted / PATH)["size_known"] == "true"
+    with open(mounted / PATH, "rb") as file:
+        sha256 = hashlib.sha256(file.read()).hexdigest()
+        assert attributes(mounted / PATH)["sha256"] == sha256
+    until(lambda: "sha256" not in attributes(mounted / PATH))
+    # the kernel was told the exact size, and is told it again
+    assert attributes(mounted / PATH)["size_known"] == "true"
 
 
 def _cut(file: Path) -> None:
@@ -153,22 +147,22 @@ def _somebody_elses(file: Path) -> None:
     "damage",
     [_cut, _of_another_name, _no_checksum, _no_footer, _link, _pipe, _somebody_elses],
 )
+@pytest.mark.mounted(warnings=["downloaded again"])
 def test_a_footer_of_another_file_says_nothing(
-    damage: Callable[[Path], None], tmp_path: Path, service: SampleService
+    mounted: Mounted, damage: Callable[[Path], None], service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url, warnings=["downloaded again"]) as mounted:
-        data = (mounted / PATH).read_bytes()
-        until(lambda: _open_files(mounted) == 0)
-        (stored,) = mounted.stored
-        damage(stored)
-        found = attributes(mounted / PATH)
-        assert not {"sha256", "fetched"} & found.keys()
-        assert found["url"] == service.url + URL
-        with contextlib.suppress(FileNotFoundError):
-            stored.unlink()
-        assert (mounted / PATH).read_bytes() == data
-        digest = hashlib.sha256(data).hexdigest()
-        assert attributes(mounted / PATH)["sha256"] == digest
+    data = (mounted / PATH).read_bytes()
+    until(lambda: _open_files(mounted) == 0)
+    (stored,) = mounted.stored
+    damage(stored)
+    found = attributes(mounted / PATH)
+    assert not {"sha256", "fetched"} & found.keys()
+    assert found["url"] == service.url + URL
+    with contextlib.suppress(FileNotFoundError):
+        stored.unlink()
+    assert (mounted / PATH).read_bytes() == data
+    digest = hashlib.sha256(data).hexdigest()
+    assert attributes(mounted / PATH)["sha256"] == digest
 
 
 def _open_files(mounted: Mounted) -> int:
@@ -176,20 +170,16 @@ def _open_files(mounted: Mounted) -> int:
     return int(page["open_files"])
 
 
-def test_an_image_that_failed_says_why_until_it_is_there(
-    tmp_path: Path, service: SampleService
-) -> None:
-    with Mounted(tmp_path, service.url, warnings=["HTTP 404"]) as mounted:
-        assert errno_of_open(mounted / UNKNOWN) == errno.ENOENT
-        found = attributes(mounted / UNKNOWN)
-        assert found.keys() == {"url", "size_known", "error"}
-        assert "HTTP 404 Not Found" in found["error"]
-        assert 'user.allenfs.error="HTTP 404' in dumped(mounted / UNKNOWN)
+@pytest.mark.mounted(warnings=["HTTP 404"])
+def test_an_image_that_failed_says_why_until_it_is_there(mounted: Mounted) -> None:
+    assert errno_of_open(mounted / UNKNOWN) == errno.ENOENT
+    found = attributes(mounted / UNKNOWN)
+    assert found.keys() == {"url", "size_known", "error"}
+    assert "HTTP 404 Not Found" in found["error"]
+    assert 'user.allenfs.error="HTTP 404' in dumped(mounted / UNKNOWN)
 
 
-def test_a_dump_of_a_whole_listing_asks_the_service_for_nothing(
-    tmp_path: Path,
-) -> None:
+def test_a_dump_of_a_whole_listing_asks_the_service_for_nothing(tmp_path: Path) -> None:
     database = sample_database()
     add_data_set(database, 4711, range(5_000_000_000, 5_000_002_600))
     with (
@@ -207,13 +197,10 @@ def test_a_dump_of_a_whole_listing_asks_the_service_for_nothing(
 
 
 @pytest.mark.both_libfuses
-def test_directories_documents_and_the_own_files_have_none(
-    tmp_path: Path, service: SampleService
-) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        for path in ("section", DATA_SET, ".allenfs", ".allenfs/status.json"):
-            assert attributes(mounted / path) == {}
-        assert attributes(mounted / "dataset/72109410/info.json") == {}
-        with pytest.raises(OSError) as raised:
-            os.getxattr(mounted / ".allenfs/log", "user.allenfs.url")
-        assert raised.value.errno == errno.ENODATA
+def test_directories_documents_and_the_own_files_have_none(mounted: Mounted) -> None:
+    for path in ("section", DATA_SET, ".allenfs", ".allenfs/status.json"):
+        assert attributes(mounted / path) == {}
+    assert attributes(mounted / "dataset/72109410/info.json") == {}
+    with pytest.raises(OSError) as raised:
+        os.getxattr(mounted / ".allenfs/log", "user.allenfs.url")
+    assert raised.value.errno == errno.ENODATA

@@ -7,17 +7,13 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from allenfs.mount.mount_table import is_mounted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 LISTING = "dataset/71670687/ds6"
 _OPCODE = re.compile(r"opcode: ([A-Z]+)")

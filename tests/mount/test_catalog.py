@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from mounted import Mounted
@@ -14,9 +14,6 @@ from allenfs.sample.content import sample_database
 from allenfs.sample.faults import Fault
 from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DATA_SET = "dataset/72109410"
 WAYS_TO_A_DATA_SET = [
@@ -31,84 +28,80 @@ WAYS_TO_A_DATA_SET = [
 
 @pytest.mark.parametrize("way", WAYS_TO_A_DATA_SET)
 def test_data_set_costs_three_requests_at_most(
-    tmp_path: Path, service: SampleService, way: str
+    mounted: Mounted, service: SampleService, way: str
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        for path in (way, way, *WAYS_TO_A_DATA_SET[:4], way):
-            subprocess.run(
-                ["ls", "-l", mounted / path], check=True, stdout=subprocess.DEVNULL
-            )
-        assert service.query_requests <= 3
-        assert service.image_requests == 0
-        mounted.stop()
-        mounted.start()
-        assert os.listdir(mounted / way)
-        assert service.query_requests <= 3
+    for path in (way, way, *WAYS_TO_A_DATA_SET[:4], way):
+        subprocess.run(
+            ["ls", "-l", mounted / path], check=True, stdout=subprocess.DEVNULL
+        )
+    assert service.query_requests <= 3
+    assert service.image_requests == 0
+    mounted.stop()
+    mounted.start()
+    assert os.listdir(mounted / way)
+    assert service.query_requests <= 3
 
 
 def test_bound_of_an_unknown_size_is_the_records(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        file = mounted / "dataset/69782969/ds4/0078_69750516.jpg"
-        # 14065 x 7297 after 4 halvings
-        assert file.stat().st_size == 879 * 456 * 3 + 64 * 1024
-        assert file.stat().st_blocks == 0
-        data = file.read_bytes()
-        assert file.stat().st_size == len(data)
-        assert (mounted / "section/69750516/ds4/image.jpg").stat().st_size == len(data)
-        assert service.image_requests == 1
+    file = mounted / "dataset/69782969/ds4/0078_69750516.jpg"
+    # 14065 x 7297 after 4 halvings
+    assert file.stat().st_size == 879 * 456 * 3 + 64 * 1024
+    assert file.stat().st_blocks == 0
+    data = file.read_bytes()
+    assert file.stat().st_size == len(data)
+    assert (mounted / "section/69750516/ds4/image.jpg").stat().st_size == len(data)
+    assert service.image_requests == 1
 
 
 def test_one_image_is_one_entry_whichever_path_opened_it(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        sagittal = "browse/product/Mouse/gene/Adora2a/sagittal"
-        datas = {
-            (mounted / path).read_bytes()
-            for path in (
-                "section/70679088/ds4/image.jpg",
-                "dataset/70813257/ds4/0061_70679088.jpg",
-                f"{sagittal}/70813257/ds4/0061_70679088.jpg",
-                "section/70679080/dataset/ds4/0061_70679088.jpg",
-            )
-        }
-        assert len(datas) == 1
-        assert service.image_requests == 1
-        assert len(mounted.stored) == 1
+    sagittal = "browse/product/Mouse/gene/Adora2a/sagittal"
+    datas = {
+        (mounted / path).read_bytes()
+        for path in (
+            "section/70679088/ds4/image.jpg",
+            "dataset/70813257/ds4/0061_70679088.jpg",
+            f"{sagittal}/70813257/ds4/0061_70679088.jpg",
+            "section/70679080/dataset/ds4/0061_70679088.jpg",
+        )
+    }
+    assert len(datas) == 1
+    assert service.image_requests == 1
+    assert len(mounted.stored) == 1
 
 
 def test_the_same_region_of_sections_on_one_slide_differs_per_section(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, tmp_path: Path, service: SampleService
 ) -> None:
     sections = ["0045_101082286.jpg", "0053_101082287.jpg", "0061_101082288.jpg"]
     place = "at600x400+4000+3000"
-    with Mounted(tmp_path, service.url) as mounted:
-        directory = mounted / f"dataset/100055044/{place}"
-        whole = sorted(os.listdir(directory))
-        assert set(sections) < set(whole)
-        assert len(whole) == 10
-        copy = tmp_path / "copy"
-        subprocess.run(["cp", "-r", directory, copy], check=True)
-        assert service.image_requests == 10
-        datas = [(copy / name).read_bytes() for name in sections]
-        assert len(set(datas)) == 3
-        # every other spelling of it is the same stored image
-        for path in (
-            f"section/101082286/{place}/image.jpg",
-            "section/101082286/roi600x400+7248+23688/image.jpg",
-            "dataset/100055044/roi600x400+7248+23688/0045_101082286.jpg",
-        ):
-            assert (mounted / path).read_bytes() == datas[0]
-            url = os.getxattr(mounted / path, "user.allenfs.url").decode()
-            assert url.endswith(
-                "/image_download/101082286?left=7248&top=23688&width=600&height=400"
-            )
-        plate = mounted / "atlas/100883869/at600x400+7000+3000/annotated/atlas2.jpg"
-        same = mounted / "browse/atlas/2/annotated/at600x400+7000+3000"
-        assert plate.read_bytes() == (same / "0020_100883869.jpg").read_bytes()
-        assert service.image_requests == 11
+    directory = mounted / f"dataset/100055044/{place}"
+    whole = sorted(os.listdir(directory))
+    assert set(sections) < set(whole)
+    assert len(whole) == 10
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-r", directory, copy], check=True)
+    assert service.image_requests == 10
+    datas = [(copy / name).read_bytes() for name in sections]
+    assert len(set(datas)) == 3
+    # every other spelling of it is the same stored image
+    for path in (
+        f"section/101082286/{place}/image.jpg",
+        "section/101082286/roi600x400+7248+23688/image.jpg",
+        "dataset/100055044/roi600x400+7248+23688/0045_101082286.jpg",
+    ):
+        assert (mounted / path).read_bytes() == datas[0]
+        url = os.getxattr(mounted / path, "user.allenfs.url").decode()
+        assert url.endswith(
+            "/image_download/101082286?left=7248&top=23688&width=600&height=400"
+        )
+    plate = mounted / "atlas/100883869/at600x400+7000+3000/annotated/atlas2.jpg"
+    same = mounted / "browse/atlas/2/annotated/at600x400+7000+3000"
+    assert plate.read_bytes() == (same / "0020_100883869.jpg").read_bytes()
+    assert service.image_requests == 11
 
 
 def test_a_region_from_the_corner_of_an_unknown_image_fails_as_its_record_does(
@@ -252,15 +245,13 @@ def test_queries_count_among_the_connections(tmp_path: Path, connections: int) -
         assert 1 <= service.peak_all_requests <= connections
 
 
-def test_crawlers_of_the_catalog_end(tmp_path: Path, service: SampleService) -> None:
-    with Mounted(tmp_path, service.url, not_found_memory_s=60) as mounted:
-        for command in (["ls", "-lR"], ["find", "."], ["du", "-s"]):
-            subprocess.run(
-                command, cwd=mounted.root, check=True, stdout=subprocess.DEVNULL
-            )
-        asked = service.query_requests
-        subprocess.run(
-            ["find", "."], cwd=mounted.root, check=True, stdout=subprocess.DEVNULL
-        )
-        assert service.query_requests == asked
-        assert service.image_requests == 0
+@pytest.mark.mounted(not_found_memory_s=60)
+def test_crawlers_of_the_catalog_end(mounted: Mounted, service: SampleService) -> None:
+    for command in (["ls", "-lR"], ["find", "."], ["du", "-s"]):
+        subprocess.run(command, cwd=mounted.root, check=True, stdout=subprocess.DEVNULL)
+    asked = service.query_requests
+    subprocess.run(
+        ["find", "."], cwd=mounted.root, check=True, stdout=subprocess.DEVNULL
+    )
+    assert service.query_requests == asked
+    assert service.image_requests == 0

@@ -6,7 +6,8 @@ import errno
 import os
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from mounted import Mounted, until
@@ -15,10 +16,6 @@ from allenfs.sample.content import sample_database
 from allenfs.sample.faults import Fault
 from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 DATA_SET = "dataset/72109410"
 OF_A_QUERY = "allenfs.catalog.repository"
@@ -86,61 +83,57 @@ def test_failed_query_is_an_errno_and_then_the_directory(
                 assert look(mounted / path), path
 
 
+@pytest.mark.mounted(warnings=[OF_A_QUERY])
 def test_refused_query_is_ehostunreach_and_no_name_is_lost(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url, warnings=[OF_A_QUERY]) as mounted:
-        service.close()
-        for path in (*DIRECTORIES, *FILES):
-            with pytest.raises(OSError) as caught:
-                os.stat(mounted / path)
-                os.listdir(mounted / path)
-            assert caught.value.errno == errno.EHOSTUNREACH, path
-        # without the catalog a section is still what the grammar says
-        assert "image.jpg" in os.listdir(mounted / "section/69750516")
+    service.close()
+    for path in (*DIRECTORIES, *FILES):
+        with pytest.raises(OSError) as caught:
+            os.stat(mounted / path)
+            os.listdir(mounted / path)
+        assert caught.value.errno == errno.EHOSTUNREACH, path
+    # without the catalog a section is still what the grammar says
+    assert "image.jpg" in os.listdir(mounted / "section/69750516")
 
 
+@pytest.mark.mounted(warnings=["told so"])
 def test_refusal_of_a_query_is_in_the_log_and_readable(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url, warnings=["told so"]) as mounted:
-        service.fail_queries(Fault.SUCCESS_FALSE)
-        with pytest.raises(OSError):
-            os.listdir(mounted / DATA_SET)
-        (line,) = [line for line in mounted.log.splitlines() if "WARNING" in line]
-        assert "dataset/72109410" in line
-        assert "line 1, column" in line
-        assert "/api/v2/data/query.json" in line
-        said = os.getxattr(mounted / "dataset", "user.allenfs.error").decode()
-        assert said in line
-        service.heal()
-        assert os.listdir(mounted / DATA_SET)
-        with pytest.raises(OSError):
-            os.getxattr(mounted / "dataset", "user.allenfs.error")
+    service.fail_queries(Fault.SUCCESS_FALSE)
+    with pytest.raises(OSError):
+        os.listdir(mounted / DATA_SET)
+    (line,) = [line for line in mounted.log.splitlines() if "WARNING" in line]
+    assert "dataset/72109410" in line
+    assert "line 1, column" in line
+    assert "/api/v2/data/query.json" in line
+    said = os.getxattr(mounted / "dataset", "user.allenfs.error").decode()
+    assert said in line
+    service.heal()
+    assert os.listdir(mounted / DATA_SET)
+    with pytest.raises(OSError):
+        os.getxattr(mounted / "dataset", "user.allenfs.error")
 
 
+@pytest.mark.mounted(catalog_ttl_s=0.001, warnings=[OF_A_QUERY])
 def test_what_was_listed_lists_after_a_restart_without_the_service(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(
-        tmp_path, service.url, catalog_ttl_s=0.001, warnings=[OF_A_QUERY]
-    ) as mounted:
-        before = {path: sorted(os.listdir(mounted / path)) for path in DIRECTORIES}
-        read = {path: (mounted / path).read_bytes() for path in FILES}
-        image = f"{DATA_SET}/ds5/{before[DATA_SET][0]}"
-        read[image] = (mounted / image).read_bytes()
-        mounted.stop()
-        service.close()
-        mounted.start()
-        assert {path: sorted(os.listdir(mounted / path)) for path in before} == before
-        assert {path: (mounted / path).read_bytes() for path in read} == read
-        assert "72109410" in os.listdir(mounted / "dataset")
-        assert os.readlink(mounted / "section/71592261/nissl") == "../71592412"
+    before = {path: sorted(os.listdir(mounted / path)) for path in DIRECTORIES}
+    read = {path: (mounted / path).read_bytes() for path in FILES}
+    image = f"{DATA_SET}/ds5/{before[DATA_SET][0]}"
+    read[image] = (mounted / image).read_bytes()
+    mounted.stop()
+    service.close()
+    mounted.start()
+    assert {path: sorted(os.listdir(mounted / path)) for path in before} == before
+    assert {path: (mounted / path).read_bytes() for path in read} == read
+    assert "72109410" in os.listdir(mounted / "dataset")
+    assert os.readlink(mounted / "section/71592261/nissl") == "../71592412"
 
 
-def test_old_records_are_asked_again_when_the_service_is_back(
-    tmp_path: Path,
-) -> None:
+def test_old_records_are_asked_again_when_the_service_is_back(tmp_path: Path) -> None:
     database = sample_database()
     add_data_set(database, 4711, [5_000_000_000])
     with (
@@ -202,67 +195,66 @@ def test_data_set_that_was_withdrawn_is_no_empty_directory(tmp_path: Path) -> No
         assert "info.json" in os.listdir(mounted / "dataset/4711")
 
 
+@pytest.mark.mounted(warnings=["plate"])
 def test_drawings_of_a_plate_are_listed_in_full_or_not_at_all(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url, warnings=["plate"]) as mounted:
-        service.fail_queries(Fault.SUCCESS_FALSE)
-        with pytest.raises(OSError) as caught:
-            os.listdir(mounted / "atlas/100883869/annotated")
-        assert caught.value.errno == errno.EIO
-        service.heal()
-        assert "atlas2.jpg" in os.listdir(mounted / "atlas/100883869/annotated")
+    service.fail_queries(Fault.SUCCESS_FALSE)
+    with pytest.raises(OSError) as caught:
+        os.listdir(mounted / "atlas/100883869/annotated")
+    assert caught.value.errno == errno.EIO
+    service.heal()
+    assert "atlas2.jpg" in os.listdir(mounted / "atlas/100883869/annotated")
 
 
 def test_listing_that_waits_for_the_service_dies_of_a_signal(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        service.fail_queries(Fault.SILENT)
-        listing = subprocess.Popen(["ls", mounted / DATA_SET], stderr=subprocess.PIPE)
-        while not service.query_requests:
-            assert listing.poll() is None
-        listing.send_signal(signal.SIGINT)
-        assert listing.communicate(timeout=10)[1] == b""
-        assert listing.returncode == -signal.SIGINT
-        service.heal()
-        assert os.listdir(mounted / DATA_SET)
+    service.fail_queries(Fault.SILENT)
+    listing = subprocess.Popen(["ls", mounted / DATA_SET], stderr=subprocess.PIPE)
+    while not service.query_requests:
+        assert listing.poll() is None
+    listing.send_signal(signal.SIGINT)
+    assert listing.communicate(timeout=10)[1] == b""
+    assert listing.returncode == -signal.SIGINT
+    service.heal()
+    assert os.listdir(mounted / DATA_SET)
 
 
+@pytest.mark.mounted(connections=2)
 def test_stalled_downloads_do_not_hold_up_a_section_s_listing(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url, connections=2) as mounted:
-        service.pause()
-        cats = [
-            subprocess.Popen(
-                ["cat", mounted / f"section/69750516/ds6/q{n}/image.jpg"],
-                stdout=subprocess.DEVNULL,
-            )
-            for n in range(4)
-        ]
-        while service.image_requests < 2:
-            assert all(cat.poll() is None for cat in cats)
-        assert "image.jpg" in os.listdir(mounted / "section/71592261")
-        assert service.query_requests == 0
-        service.resume()
-        assert [cat.wait(60) for cat in cats] == [0] * 4
-        assert "nissl" in os.listdir(mounted / "section/71592261")
+    service.pause()
+    cats = [
+        subprocess.Popen(
+            ["cat", mounted / f"section/69750516/ds6/q{n}/image.jpg"],
+            stdout=subprocess.DEVNULL,
+        )
+        for n in range(4)
+    ]
+    while service.image_requests < 2:
+        assert all(cat.poll() is None for cat in cats)
+    assert "image.jpg" in os.listdir(mounted / "section/71592261")
+    assert service.query_requests == 0
+    service.resume()
+    assert [cat.wait(60) for cat in cats] == [0] * 4
+    assert "nissl" in os.listdir(mounted / "section/71592261")
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
+@pytest.mark.mounted(warnings=["damaged"])
 def test_damaged_record_is_asked_again(
-    tmp_path: Path, service: SampleService, damage: str
+    mounted: Mounted, service: SampleService, damage: str
 ) -> None:
-    with Mounted(tmp_path, service.url, warnings=["damaged"]) as mounted:
-        before = sorted(os.listdir(mounted / DATA_SET))
-        mounted.stop()
-        (record,) = mounted.cache_dir.glob("records/*/dataset/*")
-        data = bytearray(record.read_bytes())
-        if damage == "flip":
-            data[len(data) // 2] ^= 1
-        record.write_bytes(data[: {"cut": 100, "flip": None, "empty": 0}[damage]])
-        asked = service.query_requests
-        mounted.start()
-        assert sorted(os.listdir(mounted / DATA_SET)) == before
-        assert service.query_requests == asked + 2
+    before = sorted(os.listdir(mounted / DATA_SET))
+    mounted.stop()
+    (record,) = mounted.cache_dir.glob("records/*/dataset/*")
+    data = bytearray(record.read_bytes())
+    if damage == "flip":
+        data[len(data) // 2] ^= 1
+    record.write_bytes(data[: {"cut": 100, "flip": None, "empty": 0}[damage]])
+    asked = service.query_requests
+    mounted.start()
+    assert sorted(os.listdir(mounted / DATA_SET)) == before
+    assert service.query_requests == asked + 2

@@ -6,9 +6,9 @@ import errno
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from importlib import util
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from command import allenfs, fails
@@ -17,11 +17,7 @@ from mounted import STRICT_PYTHON, Mounted, errno_of_open, image_bytes
 from networks import Authority, TlsFront
 
 from allenfs.mount.mount_table import is_mounted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 pytestmark = pytest.mark.one_libfuse
 
@@ -178,9 +174,7 @@ def test_a_bundle_that_cannot_be_used_is_exit_3_and_named(
         assert refused("text.pem").startswith("contains no valid PEM certificate")
 
 
-def test_the_sample_ignores_a_broken_bundle_in_the_environment(
-    root: Path,
-) -> None:
+def test_the_sample_ignores_a_broken_bundle_in_the_environment(root: Path) -> None:
     flags = ["--sample"]
     assert read_through_a_mount(root, *flags, REQUESTS_CA_BUNDLE="/missing")
 

@@ -6,17 +6,14 @@ import contextlib
 import os
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 from mounted import Mounted, image_bytes
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-    from pathlib import Path
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 DISK_BYTES = 256 * 1024
 # of 8 to 20 kB
@@ -135,23 +132,22 @@ def test_a_disk_smaller_than_the_limit_costs_one_warning(
 
 @pytest.mark.parametrize("lost", ["*", "images", "images/*/*/*", "*/../../store"])
 def test_what_is_removed_under_a_mount_is_downloaded_again(
-    tmp_path: Path, service: SampleService, lost: str
+    mounted: Mounted, service: SampleService, lost: str
 ) -> None:
     right = {path: image_bytes(service.url, path) for path in PATHS}
     service.reset_counters()
-    with Mounted(tmp_path, service.url) as mounted:
-        for _ in range(2):
-            for path in PATHS[:8]:
-                assert (mounted / path).read_bytes() == right[path]
-        assert service.image_requests == 8
-        with (mounted / PATHS[0]).open("rb") as held:
-            for path in mounted.cache_dir.glob(lost):
-                shutil.rmtree(path, ignore_errors=True)
-                path.unlink(missing_ok=True) if path.is_file() else None
-            assert mounted.stored == []
-            assert held.read() == right[PATHS[0]]
-        for _ in range(2):
-            for path in PATHS[:8]:
-                assert (mounted / path).read_bytes() == right[path]
-        assert service.image_requests == 16
-        assert len(mounted.stored) == 8
+    for _ in range(2):
+        for path in PATHS[:8]:
+            assert (mounted / path).read_bytes() == right[path]
+    assert service.image_requests == 8
+    with (mounted / PATHS[0]).open("rb") as held:
+        for path in mounted.cache_dir.glob(lost):
+            shutil.rmtree(path, ignore_errors=True)
+            path.unlink(missing_ok=True) if path.is_file() else None
+        assert mounted.stored == []
+        assert held.read() == right[PATHS[0]]
+    for _ in range(2):
+        for path in PATHS[:8]:
+            assert (mounted / path).read_bytes() == right[path]
+    assert service.image_requests == 16
+    assert len(mounted.stored) == 8

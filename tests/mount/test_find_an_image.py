@@ -6,16 +6,13 @@ import csv
 import json
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from mounted import Mounted, image_bytes
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 SAGITTAL = ["70813257", "71670687"]
 FAILED_SAGITTAL = 70634395

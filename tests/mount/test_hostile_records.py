@@ -8,14 +8,12 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hostile_service import MB, Elsewhere, HostileService, Suspect, envelope, head, rows
 from mounted import Mounted
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # The heaviest answer that is read takes 190 MB, what is kept of answers up to 64 MiB,
 # and what the allocator keeps of many threads the rest.

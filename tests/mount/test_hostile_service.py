@@ -9,14 +9,10 @@ import itertools
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
 
 import pytest
 from hostile_service import JPEG, MB, Elsewhere, HostileService, Suspect, head, whole
 from mounted import Mounted, errno_of_open
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # What one answer may cost in memory: its window of 1 MiB, a head of 100 lines of
 # 64 KiB twice, and what the allocator keeps.
@@ -258,8 +254,7 @@ HARMS: dict[str, tuple[Callable[[str], Iterable[bytes]], int]] = {
     ),
     "gzip head, endless": (
         _endless(
-            b"a",
-            _image("Content-Encoding: gzip") + b"\x1f\x8b\x08\x08\0\0\0\0\0\xff",
+            b"a", _image("Content-Encoding: gzip") + b"\x1f\x8b\x08\x08\0\0\0\0\0\xff"
         ),
         ETIMEDOUT,
     ),
@@ -384,10 +379,10 @@ def test_codings_in_layers_are_refused_and_not_unpacked_for_hours(
         suspect.begin()
 
 
+@pytest.mark.mounted(warnings=["two", "Content-Length"])
 def test_an_answer_of_two_lengths_leaves_no_socket_open(
-    service: HostileService, tmp_path: Path
+    mounted: Mounted, service: HostileService
 ) -> None:
     service.image = _once(whole(JPEG, "Content-Length: 5"))
-    with Mounted(tmp_path, service.url, warnings=["two", "Content-Length"]) as mounted:
-        assert errno_of_open(mounted / PATH.format(1)) == errno.EIO
+    assert errno_of_open(mounted / PATH.format(1)) == errno.EIO
     # at its end the daemon would have said on stderr what it left open

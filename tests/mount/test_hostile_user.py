@@ -7,8 +7,8 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from command import allenfs, fails
@@ -17,13 +17,9 @@ from mounted import image_bytes, until
 from allenfs.config import StoreSettings, service_name
 from allenfs.model.images import request_of_url
 from allenfs.mount.mount_table import is_mounted
+from allenfs.sample.server import SampleService
 from allenfs.store.image_files import ImageFiles
 from allenfs.store.stored_file import Facts, footer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from allenfs.sample.server import SampleService
 
 PATH = "section/69750516/ds6/image.jpg"
 OTHER = "section/69750516/ds7/image.jpg"

@@ -7,8 +7,8 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from command import allenfs, fails, serving_pid, until_gone
@@ -18,11 +18,7 @@ from allenfs import config
 from allenfs.adapters import libfuse
 from allenfs.mount.mount_table import is_mounted
 from allenfs.sample.faults import Fault
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 WARM = "section/69750516/ds6/image.jpg"
 STALLED = 40
@@ -77,52 +73,50 @@ def loaded_by(pid: int) -> set[str]:
 
 @pytest.mark.both_libfuses
 def test_forty_stalled_opens_stop_nothing_else(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        expected = (mounted / WARM).read_bytes()
-        service.fail(Fault.SILENT)
-        cats = [
-            subprocess.Popen(
-                ["cat", mounted / f"section/69750516/ds5/q{number}/image.jpg"],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-            for number in range(STALLED)
-        ]
-        assert mounted.process is not None
-        tasks = f"/proc/{mounted.process.pid}/task"
-        # one thread of the daemon waits for each of them
-        until(lambda: len(os.listdir(tasks)) > STALLED)
-        listed = subprocess.run(
-            ["ls", "-l", mounted / "section/69750516"],
-            check=True,
+    expected = (mounted / WARM).read_bytes()
+    service.fail(Fault.SILENT)
+    cats = [
+        subprocess.Popen(
+            ["cat", mounted / f"section/69750516/ds5/q{number}/image.jpg"],
             stdout=subprocess.PIPE,
-            timeout=30,
+            stderr=subprocess.PIPE,
         )
-        assert b"image.jpg" in listed.stdout
-        assert (mounted / "section/69750516/ds5/image.jpg").stat().st_size > 0
-        assert (mounted / WARM).read_bytes() == expected
-        assert all(cat.poll() is None for cat in cats)
-        for cat in cats:
-            cat.send_signal(signal.SIGINT)
-        for cat in cats:
-            output, _ = cat.communicate(timeout=30)
-            assert (cat.returncode, output) == (-signal.SIGINT, b"")
-        # ... and they are followed by others
-        service.heal()
-        path = "section/69750516/ds4/image.jpg"
-        assert (mounted / path).read_bytes() == image_bytes(service.url, path)
+        for number in range(STALLED)
+    ]
+    assert mounted.process is not None
+    tasks = f"/proc/{mounted.process.pid}/task"
+    # one thread of the daemon waits for each of them
+    until(lambda: len(os.listdir(tasks)) > STALLED)
+    listed = subprocess.run(
+        ["ls", "-l", mounted / "section/69750516"],
+        check=True,
+        stdout=subprocess.PIPE,
+        timeout=30,
+    )
+    assert b"image.jpg" in listed.stdout
+    assert (mounted / "section/69750516/ds5/image.jpg").stat().st_size > 0
+    assert (mounted / WARM).read_bytes() == expected
+    assert all(cat.poll() is None for cat in cats)
+    for cat in cats:
+        cat.send_signal(signal.SIGINT)
+    for cat in cats:
+        output, _ = cat.communicate(timeout=30)
+        assert (cat.returncode, output) == (-signal.SIGINT, b"")
+    # ... and they are followed by others
+    service.heal()
+    path = "section/69750516/ds4/image.jpg"
+    assert (mounted / path).read_bytes() == image_bytes(service.url, path)
 
 
 @pytest.mark.both_libfuses
 def test_the_log_says_what_mounts_and_libfuse_says_nothing(
-    tmp_path: Path, service: SampleService, libfuse: str
+    mounted: Mounted, service: SampleService, libfuse: str
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:  # ... which fails if it does
-        assert loaded_by(mounted.pid) == {libfuse}
-        line = rf"mounted {service.url} on {mounted.root} \({BINDINGS[libfuse]}\)"
-        until(lambda: re.search(line, mounted.log))
+    assert loaded_by(mounted.pid) == {libfuse}
+    line = rf"mounted {service.url} on {mounted.root} \({BINDINGS[libfuse]}\)"
+    until(lambda: re.search(line, mounted.log))
 
 
 @pytest.mark.both_libfuses

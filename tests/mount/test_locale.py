@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from command import allenfs
@@ -13,10 +14,6 @@ from allenfs.mount import mount_table
 from allenfs.sample.content import sample_database
 from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 GENES = "browse/product/Mouse/gene"
 NAMES = ["Zürich", "βCamk", "日本"]

@@ -8,7 +8,8 @@ import os
 import shutil
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import raising_log
@@ -17,10 +18,6 @@ from mounted import STRICT_PYTHON, Mounted, errno_of_open, image_bytes, until
 
 from allenfs.mount.mount_table import is_mounted
 from allenfs.sample.server import Fault, SampleService
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 NOWHERE = "http://127.0.0.1:9"
 PATH = "section/69750516/ds6/image.jpg"

@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +17,6 @@ from mounted import Mounted, image_bytes, until
 from PIL import Image
 
 from allenfs.sample.server import Fault, SampleService
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.one_libfuse
 
@@ -120,29 +117,28 @@ def copy(tmp_path: Path, service: SampleService) -> Path:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_program_makes_of_a_mount_s_image_what_it_makes_of_a_copy(
-    tmp_path: Path, service: SampleService, copy: Path, program: str
+    mounted: Mounted, tmp_path: Path, service: SampleService, copy: Path, program: str
 ) -> None:
     run = PROGRAMS[program]
     expected = run(copy, tmp_path)
-    with Mounted(tmp_path, service.url) as mounted:
-        for _ in ("cold", "warm"):
-            assert run(mounted / PATH, tmp_path) == expected
-            assert service.image_requests == 1
+    for _ in ("cold", "warm"):
+        assert run(mounted / PATH, tmp_path) == expected
+        assert service.image_requests == 1
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.mounted(warnings=["HTTP 503"])
 def test_a_program_says_that_an_image_failed_and_then_gets_it(
-    tmp_path: Path, service: SampleService, copy: Path, program: str
+    mounted: Mounted, tmp_path: Path, service: SampleService, copy: Path, program: str
 ) -> None:
     run = PROGRAMS[program]
     out = tmp_path / "out"
     out.mkdir()
-    with Mounted(tmp_path, service.url, warnings=["HTTP 503"]) as mounted:
-        service.fail(Fault.STATUS_503)
-        with pytest.raises(ProgramError):
-            run(mounted / PATH, out)
-        service.heal()
-        assert run(mounted / PATH, out) == run(copy, tmp_path)
+    service.fail(Fault.STATUS_503)
+    with pytest.raises(ProgramError):
+        run(mounted / PATH, out)
+    service.heal()
+    assert run(mounted / PATH, out) == run(copy, tmp_path)
 
 
 class Screen:
@@ -262,23 +258,23 @@ def test_feh_shows_a_section_and_pages_to_the_next(
             print(f"\nscreenshot: {file}")
 
 
+@pytest.mark.mounted(warnings=["HTTP 503"])
 def test_feh_leaves_out_a_section_that_failed_and_shows_it_later(
-    tmp_path: Path, service: SampleService, screen: Screen
+    mounted: Mounted, service: SampleService, screen: Screen
 ) -> None:
-    with Mounted(tmp_path, service.url, warnings=["HTTP 503"]) as mounted:
-        folder = mounted / "dataset/69782969/ds5"
-        first, second = (folder / name for name in sorted(os.listdir(folder))[:2])
-        pictures = []
-        for file in (first, second):
-            number = file.stem.partition("_")[2]
-            data = image_bytes(service.url, f"section/{number}/ds5/image.jpg")
-            pictures.append(Image.open(io.BytesIO(data)).convert("RGB"))
-        service.fail(Fault.STATUS_503, image_id=int(first.stem.partition("_")[2]))
-        with viewer(screen, first, second):
-            shown(screen, pictures[1])
-        service.heal()
-        with viewer(screen, first, second):
-            shown(screen, pictures[0])
+    folder = mounted / "dataset/69782969/ds5"
+    first, second = (folder / name for name in sorted(os.listdir(folder))[:2])
+    pictures = []
+    for file in (first, second):
+        number = file.stem.partition("_")[2]
+        data = image_bytes(service.url, f"section/{number}/ds5/image.jpg")
+        pictures.append(Image.open(io.BytesIO(data)).convert("RGB"))
+    service.fail(Fault.STATUS_503, image_id=int(first.stem.partition("_")[2]))
+    with viewer(screen, first, second):
+        shown(screen, pictures[1])
+    service.heal()
+    with viewer(screen, first, second):
+        shown(screen, pictures[0])
 
 
 def test_a_contact_sheet_is_shown(

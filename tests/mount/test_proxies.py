@@ -7,8 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from command import allenfs, fails, serving_pid
@@ -17,11 +17,7 @@ from mounted import STRICT_PYTHON, Mounted, errno_of_open, image_bytes
 from networks import Authority, LogIn, Proxy, SocksProxy, TlsFront, basic
 
 from allenfs.mount.mount_table import is_mounted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 pytestmark = pytest.mark.one_libfuse
 

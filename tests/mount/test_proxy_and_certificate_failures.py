@@ -9,18 +9,16 @@ import errno
 import json
 import os
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from campus import CERTIFICATES, HOST, TUNNEL, Campus
 from command import allenfs
 from hostile_service import JPEG, head, whole
 from mounted import Mounted, errno_of_open, until
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.one_libfuse
 

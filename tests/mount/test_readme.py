@@ -7,15 +7,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pytest
 from mounted import Mounted
 from PIL import Image
 
-if TYPE_CHECKING:
-    import pytest
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -11,9 +11,9 @@ import struct
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from hostile_service import black_hole
@@ -21,9 +21,6 @@ from mounted import Mounted, errno_of_open, image_bytes, until
 
 from allenfs.sample.faults import Fault
 from allenfs.sample.server import SampleService
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 IMAGE, DATA_SET, NUMBERED = 70679088, "dataset/70813257", "0061_70679088.jpg"
 OTHER = "section/69750516/ds5/image.jpg"
@@ -77,64 +74,53 @@ def warnings_in(mounted: Mounted) -> list[str]:
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
+@pytest.mark.mounted(warnings=[str(IMAGE)], first_backoff_s=0.01, **DEFAULT_MEMORY)
 def test_a_storm_of_opens_of_a_failing_image_is_one_download(
-    tmp_path: Path,
+    mounted: Mounted,
     service: SampleService,
     fault: Fault,
     number: int,
     attempts: int,
     memory_s: float,
 ) -> None:
-    with Mounted(
-        tmp_path,
-        service.url,
-        warnings=[str(IMAGE)],
-        first_backoff_s=0.01,
-        **DEFAULT_MEMORY,
-    ) as mounted:
-        assert NUMBERED in os.listdir(mounted / DATA_SET)
-        service.fail(fault, image_id=IMAGE)
-        paths = [
-            mounted / f"section/{IMAGE}/image.jpg",
-            mounted / f"section/{IMAGE}/ds0/image.jpg",
-            mounted / f"{DATA_SET}/{NUMBERED}",
-        ]
-        found, took_s = storm(opened, paths)
-        print(f"{THREADS * OPENS * len(paths) / took_s:.0f} opens a second")
-        downloads = 1 + took_s // memory_s
-        assert found == {number}
-        assert attempts <= len(service.requested) <= attempts * downloads
-        assert 1 <= len(warnings_in(mounted)) <= downloads
-        # the service is well otherwise
-        assert (mounted / OTHER).read_bytes()
+    assert NUMBERED in os.listdir(mounted / DATA_SET)
+    service.fail(fault, image_id=IMAGE)
+    paths = [
+        mounted / f"section/{IMAGE}/image.jpg",
+        mounted / f"section/{IMAGE}/ds0/image.jpg",
+        mounted / f"{DATA_SET}/{NUMBERED}",
+    ]
+    found, took_s = storm(opened, paths)
+    print(f"{THREADS * OPENS * len(paths) / took_s:.0f} opens a second")
+    downloads = 1 + took_s // memory_s
+    assert found == {number}
+    assert attempts <= len(service.requested) <= attempts * downloads
+    assert 1 <= len(warnings_in(mounted)) <= downloads
+    # the service is well otherwise
+    assert (mounted / OTHER).read_bytes()
 
 
 def test_a_storm_of_names_outside_the_grammar_asks_nobody(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
     names = [".Trash", "section/007", f"section/{IMAGE}/ds11/image.jpg", "dataset/x"]
-    with Mounted(tmp_path, service.url) as mounted:
-        found, _ = storm(opened, [mounted / name for name in names])
-        assert found == {errno.ENOENT}
-        assert service.connections == 0
+    found, _ = storm(opened, [mounted / name for name in names])
+    assert found == {errno.ENOENT}
+    assert service.connections == 0
 
 
+@pytest.mark.mounted(
+    warnings=["dataset/70813257"], first_backoff_s=0.01, **DEFAULT_MEMORY
+)
 def test_a_storm_of_listings_that_fail_is_one_query(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(
-        tmp_path,
-        service.url,
-        warnings=["dataset/70813257"],
-        first_backoff_s=0.01,
-        **DEFAULT_MEMORY,
-    ) as mounted:
-        service.fail_queries(Fault.STATUS_503)
-        found, took_s = storm(os.listdir, [mounted / DATA_SET])
-        assert found == {errno.EIO}
-        downloads = 1 + took_s // DEFAULT_MEMORY["failure_memory_s"]
-        assert ATTEMPTS <= service.query_requests <= ATTEMPTS * downloads
-        assert len(warnings_in(mounted)) <= downloads
+    service.fail_queries(Fault.STATUS_503)
+    found, took_s = storm(os.listdir, [mounted / DATA_SET])
+    assert found == {errno.EIO}
+    downloads = 1 + took_s // DEFAULT_MEMORY["failure_memory_s"]
+    assert ATTEMPTS <= service.query_requests <= ATTEMPTS * downloads
+    assert len(warnings_in(mounted)) <= downloads
 
 
 def test_a_failure_is_asked_again_after_its_time_and_no_sooner(
@@ -277,10 +263,7 @@ def test_connections_that_died_meanwhile_cost_no_attempt(tmp_path: Path) -> None
         def read(path: str) -> None:
             assert (mounted / path).read_bytes() == expected[path]
 
-        with (
-            Mounted(tmp_path, service.url) as mounted,
-            ThreadPoolExecutor(4) as pool,
-        ):
+        with Mounted(tmp_path, service.url) as mounted, ThreadPoolExecutor(4) as pool:
             list(pool.map(read, paths[:4]))
             service.close()
             with SampleService(port=port) as back:
@@ -331,28 +314,28 @@ def assert_read(
 
 
 @pytest.mark.parametrize("answers", ["while it is stopped", "when it goes on"])
+@pytest.mark.mounted(stall_timeout_s=STOPPED_STALL_S)
 def test_a_stopped_daemon_loses_nothing(
-    tmp_path: Path, service: SampleService, answers: str
+    mounted: Mounted, service: SampleService, answers: str
 ) -> None:
     expected = {path: image_bytes(service.url, path) for path in STOPPED_PATHS}
     service.reset_counters()
-    with Mounted(tmp_path, service.url, stall_timeout_s=STOPPED_STALL_S) as mounted:
-        service.pause()
-        cats = readers(mounted)
-        until(lambda: service.image_requests == len(cats))
-        with mounted.stopped(STOPPED_S):
-            if answers == "while it is stopped":
-                service.resume()
-            assert all(cat.poll() is None for cat in cats)
-        service.resume()
-        assert_read(cats, expected)
+    service.pause()
+    cats = readers(mounted)
+    until(lambda: service.image_requests == len(cats))
+    with mounted.stopped(STOPPED_S):
         if answers == "while it is stopped":
-            # the answers lay in the sockets: no stall
-            assert service.image_requests == len(cats)
-            assert "trying again" not in mounted.log
-        assert service.image_requests <= 2 * len(cats)
-        # and all is as before
-        assert (mounted / OTHER).read_bytes() == image_bytes(service.url, OTHER)
+            service.resume()
+        assert all(cat.poll() is None for cat in cats)
+    service.resume()
+    assert_read(cats, expected)
+    if answers == "while it is stopped":
+        # the answers lay in the sockets: no stall
+        assert service.image_requests == len(cats)
+        assert "trying again" not in mounted.log
+    assert service.image_requests <= 2 * len(cats)
+    # and all is as before
+    assert (mounted / OTHER).read_bytes() == image_bytes(service.url, OTHER)
 
 
 def test_downloads_that_were_cut_while_the_daemon_was_stopped_are_tried_again(

@@ -6,17 +6,14 @@ import os
 import signal
 import socket
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from command import allenfs, serving_pid
 from mounted import STRICT_PYTHON, until
 
 from allenfs.mount import notify
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.one_libfuse
 

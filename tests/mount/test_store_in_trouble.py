@@ -9,16 +9,13 @@ import os
 import resource
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from mounted import Mounted, image_bytes
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 PATH = "section/69750516/ds4/image.jpg"
 
@@ -36,20 +33,20 @@ def _flip_one_bit(data: bytearray) -> None:
 
 
 @pytest.mark.parametrize("damage", [_cut, _empty, _flip_one_bit])
+@pytest.mark.mounted(warnings=["downloaded again"])
 def test_damaged_stored_file_is_noticed_and_downloaded_again(
-    tmp_path: Path, service: SampleService, damage: object
+    mounted: Mounted, service: SampleService, damage: object
 ) -> None:
-    with Mounted(tmp_path, service.url, warnings=["downloaded again"]) as mounted:
-        expected = (mounted / PATH).read_bytes()
-        mounted.stop()
-        (stored,) = mounted.stored
-        data = bytearray(stored.read_bytes())
-        damage(data)  # type: ignore[operator]
-        stored.write_bytes(data)
-        mounted.start()
-        assert (mounted / PATH).read_bytes() == expected
-        assert service.image_requests == 2
-        assert mounted.log.count("downloaded again") == 1
+    expected = (mounted / PATH).read_bytes()
+    mounted.stop()
+    (stored,) = mounted.stored
+    data = bytearray(stored.read_bytes())
+    damage(data)  # type: ignore[operator]
+    stored.write_bytes(data)
+    mounted.start()
+    assert (mounted / PATH).read_bytes() == expected
+    assert service.image_requests == 2
+    assert mounted.log.count("downloaded again") == 1
 
 
 def _fifo(stored: Path) -> None:
@@ -65,23 +62,21 @@ def _symlink(stored: Path) -> None:
 
 
 @pytest.mark.parametrize("stranger", [_fifo, _directory, _symlink])
+@pytest.mark.mounted(warnings=["downloaded again", "trouble with the store"])
 def test_stranger_in_a_stored_files_place_is_replaced(
-    tmp_path: Path, service: SampleService, stranger: object
+    mounted: Mounted, service: SampleService, stranger: object
 ) -> None:
-    with Mounted(
-        tmp_path, service.url, warnings=["downloaded again", "trouble with the store"]
-    ) as mounted:
-        expected = (mounted / PATH).read_bytes()
-        mounted.stop()
-        (stored,) = mounted.stored
-        stored.unlink()
-        stranger(stored)  # type: ignore[operator]
-        os.mkfifo(mounted.cache_dir / "incoming" / ("0" * 32))
-        mounted.start()
-        assert (mounted / PATH).read_bytes() == expected
-        assert (mounted / PATH).read_bytes() == expected
-        assert service.image_requests == 2
-        assert stored.is_file()
+    expected = (mounted / PATH).read_bytes()
+    mounted.stop()
+    (stored,) = mounted.stored
+    stored.unlink()
+    stranger(stored)  # type: ignore[operator]
+    os.mkfifo(mounted.cache_dir / "incoming" / ("0" * 32))
+    mounted.start()
+    assert (mounted / PATH).read_bytes() == expected
+    assert (mounted / PATH).read_bytes() == expected
+    assert service.image_requests == 2
+    assert stored.is_file()
 
 
 def test_locked_store_still_gives_the_image(
@@ -125,15 +120,15 @@ def test_locked_store_and_a_damaged_file_do_not_hold_ctrl_c(
         assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
 
 
+@pytest.mark.mounted(capacity_bytes=8192)
 def test_image_larger_than_the_store_is_read_whole(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
     expected = image_bytes(service.url, PATH)
     service.reset_counters()
-    with Mounted(tmp_path, service.url, capacity_bytes=8192) as mounted:
-        assert (mounted / PATH).read_bytes() == expected
-        assert mounted.stored == []
-        assert (mounted / PATH).stat().st_size == len(expected)
+    assert (mounted / PATH).read_bytes() == expected
+    assert mounted.stored == []
+    assert (mounted / PATH).stat().st_size == len(expected)
 
 
 @pytest.fixture
@@ -170,37 +165,33 @@ def test_full_disk_still_gives_the_image(
         assert len(mounted.stored) == 2  # and it is kept again
 
 
+@pytest.mark.mounted(warnings=["trouble with the store", "Too many open files"])
 def test_out_of_descriptors_is_enfile_and_recovers(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
     paths = [f"section/69750516/ds7/q{number}/image.jpg" for number in range(30, 90)]
     right = {path: image_bytes(service.url, path) for path in paths}
-    with Mounted(
-        tmp_path,
-        service.url,
-        warnings=["trouble with the store", "Too many open files"],
-    ) as mounted:
-        (mounted / paths[0]).read_bytes()
-        in_use = len(os.listdir(f"/proc/{mounted.pid}/fd"))
-        _, most = resource.prlimit(mounted.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(mounted.pid, resource.RLIMIT_NOFILE, (in_use + 20, most))
-        with contextlib.ExitStack() as stack:
+    (mounted / paths[0]).read_bytes()
+    in_use = len(os.listdir(f"/proc/{mounted.pid}/fd"))
+    _, most = resource.prlimit(mounted.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(mounted.pid, resource.RLIMIT_NOFILE, (in_use + 20, most))
+    with contextlib.ExitStack() as stack:
 
-            def errno_of(path: str) -> int | None:
-                try:
-                    file = stack.enter_context((mounted / path).open("rb"))
-                except OSError as error:
-                    return error.errno
-                assert file.read() == right[path]
-                return None
+        def errno_of(path: str) -> int | None:
+            try:
+                file = stack.enter_context((mounted / path).open("rb"))
+            except OSError as error:
+                return error.errno
+            assert file.read() == right[path]
+            return None
 
-            errnos = {errno_of(path) for path in paths} - {None}
-            assert errnos
-            # that no connection can be opened is what the network cannot do
-            assert errnos <= {errno.ENFILE, errno.EHOSTUNREACH}
-            assert os.listdir(mounted / "section") == ["69750516"]
-        for path in paths:
-            assert (mounted / path).read_bytes() == right[path]
+        errnos = {errno_of(path) for path in paths} - {None}
+        assert errnos
+        # that no connection can be opened is what the network cannot do
+        assert errnos <= {errno.ENFILE, errno.EHOSTUNREACH}
+        assert os.listdir(mounted / "section") == ["69750516"]
+    for path in paths:
+        assert (mounted / path).read_bytes() == right[path]
 
 
 def test_unwritable_store_still_gives_the_image(

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hostile_service import HostileService
@@ -20,9 +20,6 @@ from allenfs import config
 from allenfs.sample.faults import Fault
 from allenfs.sample.server import SampleService
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 PATH = "section/69750516/ds4/image.jpg"
 
 
@@ -30,15 +27,15 @@ def _paths(count: int) -> list[str]:
     return [f"section/69750516/ds4/q{n}/image.jpg" for n in range(count)]
 
 
+@pytest.mark.mounted(warnings=["unused"])
 def test_stored_images_open_after_a_restart_without_the_service(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url, warnings=["unused"]) as mounted:
-        expected = (mounted / PATH).read_bytes()
-        mounted.stop()
-        service.close()
-        mounted.start()
-        assert (mounted / PATH).read_bytes() == expected
+    expected = (mounted / PATH).read_bytes()
+    mounted.stop()
+    service.close()
+    mounted.start()
+    assert (mounted / PATH).read_bytes() == expected
 
 
 def test_two_services_in_one_store_are_kept_apart(
@@ -126,24 +123,23 @@ def test_requests_are_polite(tmp_path: Path, service: SampleService) -> None:
 
 
 def test_kill_9_during_a_download_leaves_only_whole_images(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
     expected = image_bytes(service.url, PATH)
-    with Mounted(tmp_path, service.url) as mounted:
-        for fault in (Fault.SILENT, Fault.DRIP_BODY, Fault.ENDLESS_BODY):
-            service.reset_counters()
-            service.fail(fault)
-            cat = subprocess.Popen(["cat", mounted / PATH], stderr=subprocess.DEVNULL)
-            while not service.image_requests:
-                assert cat.poll() is None
-            mounted.kill()
-            cat.wait()
-            service.heal()
-            mounted.start()
-            assert mounted.stored == []
-            assert (mounted / PATH).read_bytes() == expected
-            assert list((mounted.cache_dir / "incoming").iterdir()) == []
-            mounted.stored[0].unlink()
+    for fault in (Fault.SILENT, Fault.DRIP_BODY, Fault.ENDLESS_BODY):
+        service.reset_counters()
+        service.fail(fault)
+        cat = subprocess.Popen(["cat", mounted / PATH], stderr=subprocess.DEVNULL)
+        while not service.image_requests:
+            assert cat.poll() is None
+        mounted.kill()
+        cat.wait()
+        service.heal()
+        mounted.start()
+        assert mounted.stored == []
+        assert (mounted / PATH).read_bytes() == expected
+        assert list((mounted.cache_dir / "incoming").iterdir()) == []
+        mounted.stored[0].unlink()
 
 
 def test_two_mounts_on_one_store_stay_within_the_limit(

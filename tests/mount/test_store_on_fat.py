@@ -6,8 +6,8 @@ import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from command import allenfs
@@ -17,9 +17,6 @@ from allenfs.sample.content import sample_database
 from allenfs.sample.faults import Fault
 from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.one_libfuse
 

@@ -8,8 +8,10 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from command import allenfs
@@ -17,12 +19,7 @@ from mounted import STRICT_PYTHON, image_bytes, until
 from test_store_on_fat import on_fat
 
 from allenfs.mount.mount_table import is_mounted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 HANGING = Path(__file__).with_name("hanging.py")
 PATH = "section/69750516/ds6/image.jpg"

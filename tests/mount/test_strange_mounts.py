@@ -8,19 +8,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from command import allenfs, fails
 from mounted import until
 
 from allenfs.mount.mount_table import is_mounted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 NAMING = Path(__file__).with_name("naming.py")
 AS_STRANGER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
