@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mounted import STRICT_PYTHON, until
 
@@ -28,6 +31,30 @@ def fails(code: int, *arguments: str | Path, **environ: str) -> str:
     assert lines[0].startswith("allenfs: ")
     assert done.stdout == ""
     return lines[0]
+
+
+@contextlib.contextmanager
+def mounting(root: Path, *flags: str | Path, **environ: str) -> Iterator[None]:
+    """A mount by `allenfs mount`, which has nothing to say, until `allenfs umount`."""
+    done = allenfs("mount", *flags, root, **environ)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    yield
+    assert allenfs("umount", root).returncode == 0
+
+
+def run(*command: str | Path, **options: Any) -> bytes:
+    """Run a program that shall succeed; return its output."""
+    output: bytes = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, **options
+    ).stdout
+    return output
+
+
+def cat(*files: Path) -> subprocess.Popen[bytes]:
+    """Start a reader."""
+    return subprocess.Popen(
+        ["cat", *files], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 def serving_pid(root: Path) -> int:

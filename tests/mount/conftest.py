@@ -10,12 +10,15 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mounted import Mounted, is_bad
 
 from allenfs.adapters.libfuse import chosen
 from allenfs.mount.mount_table import is_mounted
+from allenfs.sample.content import sample_database
+from allenfs.sample.database import Database
 from allenfs.sample.server import SampleService
 
 
@@ -61,9 +64,24 @@ def log_of_the_background(
             assert is_declared or not is_bad(line), line
 
 
+def _settings(request: pytest.FixtureRequest, mark: str) -> dict[str, Any]:
+    found = request.node.get_closest_marker(mark)
+    return dict(found.kwargs) if found else {}
+
+
 @pytest.fixture
-def service() -> Iterator[SampleService]:
-    with SampleService() as running:
+def database() -> Database:
+    """The records of the service, for a test that changes them."""
+    return sample_database()
+
+
+@pytest.fixture
+def service(request: pytest.FixtureRequest) -> Iterator[SampleService]:
+    """A sample service, with the settings of ``@pytest.mark.service(...)``."""
+    settings = _settings(request, "service")
+    if "database" in request.fixturenames:
+        settings["database"] = request.getfixturevalue("database")
+    with SampleService(**settings) as running:
         yield running
 
 
@@ -72,8 +90,8 @@ def mounted(
     request: pytest.FixtureRequest, tmp_path: Path, service: SampleService
 ) -> Iterator[Mounted]:
     """A mount of the service, with the settings of ``@pytest.mark.mounted(...)``."""
-    mark = request.node.get_closest_marker("mounted")
-    with Mounted(tmp_path, service.url, **(mark.kwargs if mark else {})) as mounted:
+    settings = _settings(request, "mounted")
+    with Mounted(tmp_path, service.url, **settings) as mounted:
         yield mounted
 
 

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from command import run
 from mounted import Mounted
 
 DATA_SET = "dataset/71670687/ds6"
@@ -48,11 +49,15 @@ def test_inode_numbers_survive_dropped_caches_and_a_remount(mounted: Mounted) ->
 
 def archived(mounted: Mounted, archive: Path, record: Path) -> list[str]:
     """Back up a data set incrementally; return the files that were read for it."""
-    subprocess.run(
-        # the device number is of the mount, and may be another one after a remount
-        [*("tar", "--no-check-device", "-g", record, "-cf", archive), DATA_SET],
+    run(
+        "tar",
+        "--no-check-device",
+        "-g",
+        record,
+        "-cf",
+        archive,
+        DATA_SET,
         cwd=mounted.root,
-        check=True,
     )
     names = subprocess.check_output(["tar", "-tf", archive], text=True).splitlines()
     return [name for name in names if not name.endswith("/")]
@@ -77,6 +82,6 @@ def test_cp_copies_a_listing_in_its_order_and_so_reads_ahead(
         in_listing_order = [entry for entry in entries if "_" in entry.name]
     in_inode_order = sorted(in_listing_order, key=os.DirEntry.inode)
     assert in_inode_order == in_listing_order
-    subprocess.run(["cp", "-r", mounted / DATA_SET, tmp_path / "out"], check=True)
+    run("cp", "-r", mounted / DATA_SET, tmp_path / "out")
     page = json.loads((mounted / ".allenfs/status.json").read_bytes())
     assert page["readahead"]["used"] > 0

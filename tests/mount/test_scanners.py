@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from command import run
 from mounted import Mounted, errno_of_open
 
 from allenfs.sample.faults import Fault
@@ -63,29 +64,20 @@ def test_cold_files_open_at_the_first_try_under_a_scanner(
         Mounted(tmp_path / "b", service.url) as other,
     ):
         with scanner(mounted.root, *options) as found:
-            copied = subprocess.run(
-                ["cp", "-r", mounted / DATA_SET / "ds6", tmp_path], check=False
-            )
+            run("cp", "-r", mounted / DATA_SET / "ds6", tmp_path)
             names = sorted(path.name for path in (tmp_path / "ds6").iterdir())
             paths = [
                 f"{DATA_SET}/{view}/{name}" for view in ("ds6", "ds7") for name in names
             ]
             paths += [f"{DATA_SET}/{name}" for name in DOCUMENTS]
-            summed = subprocess.run(
-                ["sha256sum", *(mounted / path for path in paths)],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-        assert (copied.returncode, summed.stderr, found.lost) == (0, "", 0)
+            summed = run("sha256sum", *(mounted / path for path in paths)).decode()
+        assert found.lost == 0
         assert len(names) == 12
         right = {path: sha256((other / path).read_bytes()) for path in paths}
         for name in names:
             copy = (tmp_path / "ds6" / name).read_bytes()
             assert sha256(copy) == right[f"{DATA_SET}/ds6/{name}"]
-        assert [line.split()[0] for line in summed.stdout.splitlines()] == [
-            *right.values()
-        ]
+        assert [line.split()[0] for line in summed.splitlines()] == [*right.values()]
         # and it has not allowed what it has not read
         assert found.read == {str(mounted / path): right[path] for path in paths}
 

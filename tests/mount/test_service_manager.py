@@ -33,13 +33,10 @@ class Manager:
         self._socket.settimeout(RECEIVE_S)
 
     def start(self) -> subprocess.Popen[bytes]:
-        folder = self._folder
+        flags = ["--foreground", "--sample", "--cache-dir", self._folder / "store"]
+        flags += ["--log-file", self._folder / "log"]
         return subprocess.Popen(
-            [
-                *(*STRICT_PYTHON, "-m", "allenfs", "mount", "--foreground", "--sample"),
-                *("--cache-dir", folder / "store", "--log-file", folder / "log"),
-                self.place,
-            ],
+            [*STRICT_PYTHON, "-m", "allenfs", "mount", *flags, self.place],
             env={**os.environ, notify.SOCKET_VARIABLE: self._address},
         )
 

@@ -23,15 +23,6 @@ NAMING = Path(__file__).with_name("naming.py")
 AS_STRANGER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    root = tmp_path / "mnt"
-    root.mkdir()
-    yield root
-    while is_mounted(root):
-        subprocess.run(["umount", "-l", root], check=True)
-
-
 def mounts(root: Path) -> int:
     return Path("/proc/self/mountinfo").read_text().count(f" {root} ")
 
