@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from mounted import STRICT_PYTHON, until
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 def allenfs(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -36,19 +34,17 @@ def fails(code: int, *arguments: str | Path, **environ: str) -> str:
 
 
 def succeeds(*arguments: str | Path, **environ: str) -> None:
-    """Run a command that must print nothing."""
+    """Run a command that shall succeed and print nothing."""
     done = allenfs(*arguments, **environ)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @contextlib.contextmanager
-def mounted_by_command(
-    root: Path, *options: str | Path, **environ: str
-) -> Iterator[int]:
-    """Run `allenfs mount` before the block, and `umount` after it; yield the PID."""
-    succeeds("mount", *options, root, **environ)
+def mounting(root: Path, *flags: str | Path, **environ: str) -> Iterator[int]:
+    """A mount by `allenfs mount`, until `allenfs umount`; yields the PID."""
+    succeeds("mount", *flags, root, **environ)
     yield serving_pid(root)
-    succeeds("umount", root)
+    assert allenfs("umount", root).returncode == 0
 
 
 @contextlib.contextmanager
@@ -60,6 +56,21 @@ def busy(place: Path) -> Iterator[None]:
     finally:
         process.kill()
         process.wait()
+
+
+def run(*command: str | Path, **options: Any) -> bytes:
+    """Run a program that shall succeed; return its output."""
+    output: bytes = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, **options
+    ).stdout
+    return output
+
+
+def cat(*files: Path) -> subprocess.Popen[bytes]:
+    """Start a reader."""
+    return subprocess.Popen(
+        ["cat", *files], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 def serving_pid(root: Path) -> int:

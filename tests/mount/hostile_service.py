@@ -9,12 +9,10 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-if TYPE_CHECKING:
-    from mounted import Mounted
-    from typing_extensions import Self
+from mounted import Mounted
+from typing_extensions import Self
 
 MB = 10**6
 # Frame header of 65 535 x 65 535, one scan, end.
@@ -22,7 +20,7 @@ JPEG = (
     b"\xff\xd8\xff\xc0\x00\x0b\x08\xff\xff\xff\xff\x01\x01\x11\x00"
     b"\xff\xda\x00\x02picture\xff\xd9"
 )
-Says = Callable[[], Iterable[bytes]]
+Says = Callable[[str], Iterable[bytes]]  # what is said to a target
 _GREATEST_BYTES = 400 * MB
 _REQUEST_BYTES = 65_536
 
@@ -45,6 +43,23 @@ def rows(text: str | bytes) -> bytes:
 
 def envelope(body: bytes) -> bytes:
     return whole(body, kind="application/json")
+
+
+def start_row(target: str) -> int:
+    return int(target.partition("start_row$eq")[2].partition("]")[0])
+
+
+def id_of(target: str) -> str:
+    return target.partition("id$eq")[2].partition("]")[0]
+
+
+def one_page(text: str | bytes) -> Says:
+    """Say one page of rows, and then that there is no more."""
+    return lambda target: [rows("[]" if start_row(target) else text)]
+
+
+def once(*pieces: bytes) -> Says:
+    return lambda _: pieces
 
 
 class HostileService:
@@ -72,8 +87,8 @@ class HostileService:
         self._threads[0].start()
 
     def heal(self) -> None:
-        self.image: Callable[[str], Iterable[bytes]] = lambda _: [whole(JPEG)]
-        self.query: Callable[[str], Iterable[bytes]] = lambda _: [rows("[]")]
+        self.image: Says = lambda _: [whole(JPEG)]
+        self.query: Says = lambda _: [rows("[]")]
 
     def __enter__(self) -> Self:
         return self
@@ -204,19 +219,20 @@ class Suspect:
         assert len(lines) == failures, lines
         assert sorted(os.listdir(self._folder)) == ["daemon.log", "mnt", "store"]
         strangers = {path.name for path in self.mounted.cache_dir.iterdir()}
-        own = {
-            "CACHEDIR.TAG",
-            "images",
-            "incoming",
-            "journal",
-            "lock",
-            "locks",
-            "records",
-        }
-        assert strangers <= own
+        own = {"images", "incoming", "journal", "lock", "locks", "records"}
+        assert strangers <= own | {"CACHEDIR.TAG"}
         incoming = self.mounted.cache_dir / "incoming"
         assert list(incoming.iterdir()) == []
         return lines[0] if lines else ""
+
+    def check_failure(self, path: Path) -> str:
+        """Return the one line of the log, which says what the attribute does."""
+        line = self.check()
+        said = os.getxattr(path, "user.allenfs.error").decode()
+        assert said in line
+        assert said.isprintable()
+        assert said.isascii()
+        return line
 
     def _status(self, name: str) -> int:
         text = self._process.joinpath("status").read_text()

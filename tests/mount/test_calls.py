@@ -7,17 +7,14 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from command import run
 
 from allenfs.mount.mount_table import is_mounted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 LISTING = "dataset/71670687/ds6"
 _OPCODE = re.compile(r"opcode: ([A-Z]+)")
@@ -71,7 +68,7 @@ def watched(tmp_path: Path, service: SampleService) -> Iterator[Watched]:
         try:
             yield Watched(root, said)
         finally:
-            subprocess.run(["umount", root], check=True)
+            run("umount", root)
             assert process.wait(30) == 0
 
 
@@ -119,12 +116,10 @@ def test_a_cold_file_is_opened_twice_at_the_most_and_read_once(
 @pytest.mark.both_libfuses
 def test_ls_costs_at_most_four_calls_a_file(watched: Watched) -> None:
     files = files_of(watched)
-    subprocess.run(["ls", "-l", files[0].parent], check=True, stdout=subprocess.PIPE)
+    run("ls", "-l", files[0].parent)
 
     def ls() -> None:
-        subprocess.run(
-            ["ls", "-l", files[0].parent], check=True, stdout=subprocess.PIPE
-        )
+        run("ls", "-l", files[0].parent)
 
     calls = watched.calls(ls)
     count, above = len(files), len(LISTING.split("/"))

@@ -5,17 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
-from mounted import Mounted
+from command import run
+from mounted import Mounted, errno_of
 
+from allenfs.sample.server import SampleService
 from allenfs.text import path_name, text_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from allenfs.sample.server import SampleService
 
 PROBED = (
     *(".Trash", ".Trash-1000", ".hidden", ".DS_Store", "._x", "._.DS_Store", ".git"),
@@ -23,14 +20,7 @@ PROBED = (
     *(".nomedia", ".svn", ".metadata_never_index", ".Spotlight-V100", ".trackerignore"),
     *(".autorun", ".ignore", ".gitignore", ".editorconfig", ".thumbnails", ".sh_thumb"),
     *("autorun.inf", "autorun.sh", "desktop.ini", "Desktop.ini", "Thumbs.db"),
-    *(
-        "ehthumbs.db",
-        "lost+found",
-        "Folder.jpg",
-        "folder.jpg",
-        "cover.jpg",
-        "Cover.png",
-    ),
+    *("ehthumbs.db", "lost+found", "Folder.jpg", "folder.jpg", "cover.jpg"),
     *("AlbumArtSmall.jpg", "front.jpg", "System Volume Information", "$RECYCLE.BIN"),
     *("Cover.png", "Icon\r"),
 )
@@ -49,71 +39,43 @@ DIRECTORIES = (
 )
 
 
-def errno_of_look(path: Path) -> int | None:
-    try:
-        path.lstat()
-    except OSError as error:
-        return error.errno
-    raise AssertionError(path)
-
-
 def test_names_that_desktops_look_for_are_not_there_and_nobody_is_asked(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        for directory in DIRECTORIES:
-            (mounted / directory).stat()  # may ask what it is
-        before = len(service.requested) + service.query_requests
-        for directory in DIRECTORIES:
-            for name in (*PROBED, *(() if directory else PROBED_IN_ROOT)):
-                assert errno_of_look(mounted / directory / name) == errno.ENOENT
-        assert len(service.requested) + service.query_requests == before
-        assert service.image_requests == 0
+    for directory in DIRECTORIES:
+        (mounted / directory).stat()  # may ask what it is
+    before = service.query_requests
+    for directory in DIRECTORIES:
+        for name in (*PROBED, *(() if directory else PROBED_IN_ROOT)):
+            assert errno_of(os.lstat, mounted / directory / name) == errno.ENOENT
+    assert (service.image_requests, service.query_requests) == (0, before)
 
 
-@pytest.mark.parametrize("name", PROBED)
-def test_what_the_service_calls_so_has_another_name_in_a_path(name: str) -> None:
-    spelt = path_name(name)
-    assert spelt is not None
-    assert spelt != name
-    assert text_of(spelt) == name
+def test_what_the_service_calls_so_has_another_name_in_a_path() -> None:
+    for name in PROBED:
+        spelled = path_name(name)
+        assert spelled not in (None, name)
+        assert text_of(spelled) == name
 
 
-def test_df_of_local_file_systems_leaves_it_out(
-    tmp_path: Path, service: SampleService
-) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        everything = subprocess.run(["df"], capture_output=True, text=True, check=False)
-        local = subprocess.run(
-            ["df", "-l"], capture_output=True, text=True, check=False
-        )
-        assert str(mounted.root) in everything.stdout
-        assert str(mounted.root) not in local.stdout
+def test_df_of_local_file_systems_leaves_it_out(mounted: Mounted) -> None:
+    for flags, is_shown in (([], True), (["-l"], False)):
+        done = subprocess.run(["df", *flags], capture_output=True, check=False)
+        assert (str(mounted.root).encode() in done.stdout) is is_shown
 
 
 @pytest.mark.parametrize("prunes", [True, False])
 def test_updatedb_downloads_no_image(
-    tmp_path: Path, service: SampleService, *, prunes: bool
+    mounted: Mounted, tmp_path: Path, service: SampleService, *, prunes: bool
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        sections = mounted / "dataset" / "70813257"
-        assert os.listdir(sections)
-        database = tmp_path / "names.db"
-        kinds = "fuse.allenfs" if prunes else ""
-        before = service.query_requests
-        updatedb = ["updatedb", "--prunefs", kinds, "--prunepaths", ""]
-        subprocess.run(
-            [*updatedb, "-l", "no", "-U", str(tmp_path), "-o", str(database)],
-            check=True,
-        )
-        found = subprocess.run(
-            ["plocate", "-d", str(database), "info.json"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert service.image_requests == 0
-        print(f"{service.query_requests - before} queries")
-        assert bool(found.stdout) is not prunes
-        if prunes:
-            assert service.query_requests == before
+    assert os.listdir(mounted / "dataset" / "70813257")
+    database = tmp_path / "names.db"
+    before = service.query_requests
+    kinds = ["--prunefs", "fuse.allenfs" if prunes else "", "--prunepaths", ""]
+    run("updatedb", *kinds, "-l", "no", "-U", tmp_path, "-o", database)
+    found = subprocess.run(
+        ["plocate", "-d", database, "info.json"], stdout=subprocess.PIPE, check=False
+    )
+    assert service.image_requests == 0
+    assert bool(found.stdout) is not prunes
+    assert not prunes or service.query_requests == before

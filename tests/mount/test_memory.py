@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from mounted import Mounted
 
 from allenfs.mount.probe import serving_pid
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MB = 10**6
 SIZE_BYTES = 100 * MB

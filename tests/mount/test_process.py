@@ -18,7 +18,7 @@ from command import (
     allenfs,
     busy,
     fails,
-    mounted_by_command,
+    mounting,
     serving_pid,
     succeeds,
     until_gone,
@@ -62,19 +62,21 @@ def root(root: Path) -> Iterator[Path]:
 def test_mount_returns_when_the_mountpoint_answers_and_umount_when_it_is_gone(
     root: Path, service: SampleService
 ) -> None:
-    with mounted_by_command(root, "--api-url", service.url) as pid:
-        images = ["section", "projection", "atlas"]
-        assert os.listdir(root) == [*images, "dataset", "browse"]
-        assert (root / PATH).stat().st_size > 0
+    succeeds("mount", "--api-url", service.url, root)
+    images = ["section", "projection", "atlas"]
+    assert os.listdir(root) == [*images, "dataset", "browse"]
+    pid = serving_pid(root)
+    assert (root / PATH).stat().st_size > 0
+    succeeds("umount", root)
     assert not is_mounted(root)
     until_gone(pid)
 
 
 def test_sample_needs_no_service(root: Path) -> None:
-    with mounted_by_command(root, "--sample"):
+    with mounting(root, "--sample"):
         first = (root / PATH).read_bytes()
     # another port, the same name in the store
-    with mounted_by_command(root, "--sample"):
+    with mounting(root, "--sample"):
         assert os.listdir(root / "section") == ["69750516"]
         assert (root / PATH).read_bytes() == first
 
@@ -88,7 +90,7 @@ def test_sample_service_serves_until_it_is_told_to_end(
         assert process.stdout is not None
         url = re.search(r"http://127\.0\.0\.1:[0-9]+", process.stdout.readline())
         assert url is not None
-        with mounted_by_command(root, "--api-url", url[0]):
+        with mounting(root, "--api-url", url[0]):
             assert (root / PATH).read_bytes()
         process.send_signal(number)
         assert process.wait(30) == 0
@@ -99,7 +101,7 @@ def test_settings_come_from_the_environment(
 ) -> None:
     store = tmp_path / "store"
     environ = {"ALLENFS_CACHE_DIR": str(store), "ALLENFS_CACHE_SIZE": "64MiB"}
-    with mounted_by_command(root, ALLENFS_API_URL=service.url, **environ):
+    with mounting(root, ALLENFS_API_URL=service.url, **environ):
         (root / PATH).read_bytes()
         assert service.image_requests == 1
         assert store.stat().st_mode & 0o777 == 0o700
@@ -137,7 +139,7 @@ def test_daemon_unmounts_on_a_signal(
 def test_readahead_of_the_command_line_reaches_the_mount(
     root: Path, service: SampleService, images: str, ahead: int
 ) -> None:
-    with mounted_by_command(root, "--api-url", service.url, "--readahead", images):
+    with mounting(root, "--api-url", service.url, "--readahead", images):
         folder = root / "dataset/72109410/ds7"
         for name in sorted(os.listdir(folder))[:3]:
             (folder / name).read_bytes()
@@ -217,7 +219,7 @@ def test_unusable_mountpoint_is_exit_3(root: Path, name: str, reason: str) -> No
 def test_second_mount_is_exit_3_and_leaves_the_first(
     root: Path, service: SampleService
 ) -> None:
-    with mounted_by_command(root, "--api-url", service.url):
+    with mounting(root, "--api-url", service.url):
         assert "already mounted" in fails(3, "mount", "--sample", root)
         assert (root / PATH).read_bytes()
 
@@ -287,7 +289,7 @@ def _stopped(pid: int) -> Iterator[None]:
 def test_mount_over_a_stopped_daemon_is_exit_3(
     root: Path, service: SampleService
 ) -> None:
-    with mounted_by_command(root, "--api-url", service.url) as pid:
+    with mounting(root, "--api-url", service.url) as pid:
         with _stopped(pid):
             line = fails(3, "mount", "--api-url", service.url, root)
             assert "already mounted and does not answer: run allenfs umount" in line
@@ -332,7 +334,7 @@ def test_umount_of_a_stopped_daemon_ends(root: Path, service: SampleService) -> 
 
 
 def test_path_in_a_mount_is_a_url(root: Path, service: SampleService) -> None:
-    with mounted_by_command(root, "--api-url", service.url):
+    with mounting(root, "--api-url", service.url):
         done = allenfs("url", root / PATH, ALLENFS_API_URL=service.url)
     url = f"{service.url}/api/v2/image_download/69750516?downsample=6"
     assert done.stdout == f"{url}\n"

@@ -8,21 +8,18 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from command import allenfs
+from command import allenfs, run
 from mounted import STRICT_PYTHON, image_bytes, until
 from test_store_on_fat import on_fat
 
 from allenfs.mount.mount_table import is_mounted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 HANGING = Path(__file__).with_name("hanging.py")
 PATH = "section/69750516/ds6/image.jpg"
@@ -54,12 +51,12 @@ def unreadable(folder: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def read_only(folder: Path) -> Iterator[str]:
-    subprocess.run(["mount", "--bind", folder, folder], check=True)
-    subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+    run("mount", "--bind", folder, folder)
+    run("mount", "-o", "remount,bind,ro", folder)
     try:
         yield f"Read-only file system: {folder / 'store'}"
     finally:
-        subprocess.run(["umount", "-l", folder], check=True)
+        run("umount", "-l", folder)
 
 
 @contextlib.contextmanager
@@ -75,7 +72,7 @@ def below_a_file(folder: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def full(folder: Path) -> Iterator[str]:
     options = "size=32m,mode=700"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
+    run("mount", "-t", "tmpfs", "-o", options, "tmpfs", folder)
     with (folder / "filler").open("wb", buffering=0) as file:
         with contextlib.suppress(OSError):
             while file.write(bytes(4096)):
@@ -107,13 +104,11 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     yield folder
     table = Path("/proc/self/mountinfo")
     while f" {folder} " in table.read_text():
-        subprocess.run(["umount", "-l", folder], check=True)
+        run("umount", "-l", folder)
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    root = tmp_path / "mnt"
-    root.mkdir()
+def root(root: Path) -> Iterator[Path]:
     yield root
     if is_mounted(root):
         allenfs("umount", root)

@@ -8,19 +8,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from command import allenfs, busy, fails, mounted_by_command, serving_pid, succeeds
+from command import allenfs, busy, fails, mounting, serving_pid, succeeds
 from mounted import until
 
 from allenfs.mount.mount_table import is_mounted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 NAMING = Path(__file__).with_name("naming.py")
 AS_STRANGER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -141,7 +138,7 @@ def test_dead_mounts_one_below_another_are_all_cleared_away(
         kill(above)
         kill(below)
         assert mounts(root) == 2
-        with mounted_by_command(root, "--api-url", service.url):
+        with mounting(root, "--api-url", service.url):
             assert mounts(root) == 1
             assert "section" in os.listdir(root)
 

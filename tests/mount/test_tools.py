@@ -8,17 +8,14 @@ import shutil
 import subprocess
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from mounted import Mounted, image_bytes
 from PIL import Image
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 # Above 128 KiB, the largest read of the kernel, so that each takes several.
 PATH = "section/69750516/ds3/q98/image.jpg"
@@ -132,16 +129,13 @@ def test_tool_copies_a_cold_file_byte_exact(
     assert service.image_requests == 1
 
 
-def test_file_and_pillow_recognise_a_cold_file(
-    tmp_path: Path, service: SampleService
-) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        assert b"JPEG image data" in _run("file", mounted / PATH)
-        other = mounted / "section/69750516/ds4/image.jpg"
-        with Image.open(other) as picture:
-            picture.load()
-            # recorded: 14065 x 7297 at full resolution, floor of a sixteenth
-            assert picture.size == (879, 456)
+def test_file_and_pillow_recognise_a_cold_file(mounted: Mounted) -> None:
+    assert b"JPEG image data" in _run("file", mounted / PATH)
+    other = mounted / "section/69750516/ds4/image.jpg"
+    with Image.open(other) as picture:
+        picture.load()
+        # recorded: 14065 x 7297 at full resolution, floor of a sixteenth
+        assert picture.size == (879, 456)
 
 
 @pytest.mark.both_libfuses
@@ -167,13 +161,10 @@ def test_size_is_a_bound_before_the_first_read_and_exact_after_it(
     assert service.image_requests == 1
 
 
-def test_times_are_the_services_last_modified(
-    tmp_path: Path, service: SampleService
-) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        first = (mounted / PATH).stat()
-        assert (mounted / PATH).stat().st_mtime_ns == first.st_mtime_ns
-        (mounted / PATH).read_bytes()
-        read = (mounted / PATH).stat()
-        assert read.st_mtime < first.st_mtime  # a date of some years ago
-        assert (mounted / PATH).stat().st_mtime_ns == read.st_mtime_ns
+def test_times_are_the_services_last_modified(mounted: Mounted) -> None:
+    first = (mounted / PATH).stat()
+    assert (mounted / PATH).stat().st_mtime_ns == first.st_mtime_ns
+    (mounted / PATH).read_bytes()
+    read = (mounted / PATH).stat()
+    assert read.st_mtime < first.st_mtime  # a date of some years ago
+    assert (mounted / PATH).stat().st_mtime_ns == read.st_mtime_ns

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from command import allenfs, busy, mounted_by_command, serving_pid, succeeds, until_gone
+from command import allenfs, busy, mounting, serving_pid, succeeds, until_gone
 from mounted import STRICT_PYTHON
 
 from allenfs.mount.mount_table import is_mounted
@@ -131,7 +131,7 @@ def test_umount_keeps_copy_in_another_users_namespace(root: Path, use: Use) -> N
         there = f"/proc/{inside}/root{root}"
         assert os.listdir(f"{there}/section/12/ds4")
         # and does not prevent another mount
-        with mounted_by_command(root, "--sample"):
+        with mounting(root, "--sample"):
             pass
     until_gone(pid)
 

@@ -5,19 +5,15 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from mounted import image_bytes, until
 from plain_user import PlainUser
 
 from allenfs.adapters.serving import PID_ATTRIBUTE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 PATH = "section/69750516/ds6/image.jpg"
 
