@@ -9,9 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from command import (
@@ -28,11 +28,7 @@ from mounted import STRICT_PYTHON, until
 from allenfs import __file__ as package_file
 from allenfs import __version__
 from allenfs.mount.mount_table import is_mounted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 PATH = "section/69750516/ds6/image.jpg"
 # As the installed script starts: the current directory is not on its path.
