@@ -7,7 +7,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,15 +28,12 @@ AS_STRANGER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder that everybody can enter, as /home/somebody often is."""
-    place = Path(tempfile.mkdtemp(prefix="allenfs-place-"))
-    place.chmod(0o755)
+def place(place: Path) -> Iterator[Path]:
+    """As /home/somebody often is; with a mountpoint."""
     (place / "mnt").mkdir()
     yield place
     if is_mounted(place / "mnt"):
         run("umount", "-l", place / "mnt")
-    shutil.rmtree(place)
 
 
 def stranger(*command: str | Path) -> subprocess.CompletedProcess[bytes]:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -40,32 +41,33 @@ def strange(root: Path, *names: str) -> Iterator[subprocess.Popen[bytes]]:
         serving.wait()
 
 
-def kill(serving: subprocess.Popen[bytes]) -> None:
-    serving.kill()
-    serving.wait()
+def kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 @contextlib.contextmanager
-def busy(root: Path) -> Iterator[None]:
-    """As long as somebody is in it, umount asks whom to end."""
-    somebody = subprocess.Popen(["sleep", "60"], cwd=root)
+def running(*command: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command, **options)
     try:
-        yield
+        yield process
     finally:
-        kill(somebody)
+        kill(process)
+
+
+def busy(root: Path) -> AbstractContextManager[object]:
+    """As long as somebody is in it, umount asks whom to end."""
+    return running("sleep", "60", cwd=root)
 
 
 def test_umount_ends_no_process_that_a_strange_mount_names(root: Path) -> None:
-    victim = subprocess.Popen([*AS_STRANGER, "sleep", "60"])
-    try:
+    with running(*AS_STRANGER, "sleep", "60") as victim:
         with strange(root, str(victim.pid)), busy(root):
             named = os.getxattr(root, "user.allenfs.pid")
             assert named == str(victim.pid).encode()
             assert allenfs("umount", root).returncode == 0
             assert not is_mounted(root)
             assert victim.poll() is None
-    finally:
-        kill(victim)
 
 
 def told_of(pid: int, *, ticks: int = 0, namespace: str | None = None) -> str:
@@ -76,46 +78,26 @@ def told_of(pid: int, *, ticks: int = 0, namespace: str | None = None) -> str:
     return f"{pid} {int(fields[19]) + ticks} {namespace}"
 
 
-@contextlib.contextmanager
-def sleeping(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process with these arguments, of the user who unmounts."""
-    script = "print(flush=True); import time; time.sleep(60)"
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+SLEEP = "import time; time.sleep(60)"
+STRANGE: dict[str, tuple[str, dict[str, Any]]] = {
+    "allenfs mount": ("mount", {}),
+    "another command": ("prefetch", {}),
+    "an older process": ("mount", {"ticks": -1}),
+    "another PID namespace": ("mount", {"namespace": "pid:[4026531000]"}),
+}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told", "is_ended"),
-    [
-        pytest.param(["allenfs", "mount"], {}, True, id="allenfs mount"),
-        pytest.param(["allenfs", "prefetch"], {}, False, id="another command"),
-        pytest.param(["allenfs", "mount"], {"ticks": -1}, False, id="an older process"),
-        pytest.param(
-            ["allenfs", "mount"],
-            {"namespace": "pid:[4026531000]"},
-            False,
-            id="another PID namespace",
-        ),
-    ],
-)
-def test_umount_kills_only_the_serving_process(
-    root: Path, arguments: list[str], told: dict[str, Any], is_ended: bool
-) -> None:
-    with sleeping(*arguments) as process:
+@pytest.mark.parametrize("process_of", STRANGE)
+def test_umount_kills_only_the_serving_process(root: Path, process_of: str) -> None:
+    """A process of the user who unmounts, with these arguments."""
+    command, told = STRANGE[process_of]
+    with running(sys.executable, "-c", SLEEP, "allenfs", command) as process:
         pid = str(process.pid)
         with strange(root, pid, told_of(process.pid, **told)), busy(root):
             done = allenfs("umount", root)
         assert done.returncode == 0
         assert not is_mounted(root)
-        if is_ended:
+        if process_of == "allenfs mount":
             assert process.wait(30) == -signal.SIGTERM
             assert done.stderr == ""
         else:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,15 +14,6 @@ from allenfs.adapters.serving import PID_ATTRIBUTE
 from allenfs.sample.server import SampleService
 
 PATH = "section/69750516/ds6/image.jpg"
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder that everybody can enter; pytest's own are closed to others."""
-    place = Path(tempfile.mkdtemp(prefix="allenfs-place-"))
-    place.chmod(0o755)
-    yield place
-    shutil.rmtree(place)
 
 
 @pytest.fixture
