@@ -35,7 +35,7 @@ def fails(code: int, *arguments: str | Path, **environ: str) -> str:
 
 @contextlib.contextmanager
 def mounting(root: Path, *flags: str | Path, **environ: str) -> Iterator[None]:
-    """A mount by `allenfs mount`, which has nothing to say, until `allenfs umount`."""
+    """Mount with the command, which prints nothing, and unmount afterwards."""
     done = allenfs("mount", *flags, root, **environ)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     yield
@@ -43,7 +43,7 @@ def mounting(root: Path, *flags: str | Path, **environ: str) -> Iterator[None]:
 
 
 def run(*command: str | Path, **options: Any) -> bytes:
-    """Run a program that shall succeed; return its output."""
+    """Run a program that must succeed; return its output."""
     output: bytes = subprocess.run(
         command, check=True, stdout=subprocess.PIPE, **options
     ).stdout

@@ -67,7 +67,7 @@ def healed(service: HostileService, suspect: Suspect) -> None:
 def fails_then_recovers(
     service: HostileService, suspect: Suspect, says: Says, path: str = "dataset/{}"
 ) -> str:
-    """Look at a directory that is EIO, and then is there; return what the log said."""
+    """List a directory that fails with EIO, and then works; return the log line."""
     number = next(_ids)
     directory = suspect.mounted / path.format(number)
     service.query = says
@@ -176,10 +176,8 @@ def test_a_list_without_end_is_an_errno_and_costs_320_mb_at_most(
     service: HostileService, tmp_path: Path, row: str, most: int
 ) -> None:
     folder, is_slow = tmp_path / "hostile", most == 1
-    deadline_s = 3 if is_slow else 60
-    with Mounted(
-        folder, service.url, deadline_s=deadline_s, warnings=["list/"]
-    ) as mounted:
+    settings = {"deadline_s": 3 if is_slow else 60, "warnings": ["list/"]}
+    with Mounted(folder, service.url, **settings) as mounted:
         suspect = Suspect(mounted, folder, MOST_BYTES)
         service.query = _pages_of(row, most=most)
         found = errno_of(os.listdir, mounted / "browse/product")

@@ -29,7 +29,7 @@ AS_STRANGER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 @pytest.fixture
 def place(place: Path) -> Iterator[Path]:
-    """As /home/somebody often is; with a mountpoint."""
+    """Like an open home directory, with a mountpoint."""
     (place / "mnt").mkdir()
     yield place
     if is_mounted(place / "mnt"):
@@ -127,7 +127,7 @@ def given_away(path: Path) -> None:
 
 
 def moved(path: Path, put_back: Callable[[Path, Path], None] = os.symlink) -> Path:
-    """A way to somebody else's takes its place; return where that is."""
+    """Replace it by a link to a file of somebody else; return that file."""
     target = path.parent.with_name("elsewhere")
     path.rename(target)
     if target.is_file():
