@@ -59,7 +59,7 @@ def busy(place: Path) -> Iterator[None]:
 
 
 def run(*command: str | Path, **options: Any) -> bytes:
-    """Run a program that shall succeed; return its output."""
+    """Run a program that must succeed; return its output."""
     output: bytes = subprocess.run(
         command, check=True, stdout=subprocess.PIPE, **options
     ).stdout

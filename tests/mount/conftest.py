@@ -8,6 +8,7 @@ or never reach it.
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,3 +104,11 @@ def root(tmp_path: Path) -> Iterator[Path]:
     yield root
     while is_mounted(root):
         subprocess.run(["umount", "-l", root], check=True)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that everybody can enter; pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory(prefix="allenfs-place-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)

@@ -6,11 +6,11 @@ import contextlib
 import os
 import re
 import socket
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+from listener import Listener
 from mounted import Mounted
 from typing_extensions import Self
 
@@ -62,13 +62,8 @@ def once(*pieces: bytes) -> Says:
     return lambda _: pieces
 
 
-class HostileService:
+class HostileService(Listener):
     """Says `image` to what asks for an image, `query` to a query; one a connection.
-
-    Parameters
-    ----------
-    listener : socket, optional
-        Where it listens; any free port of 127.0.0.1 without one.
 
     Attributes
     ----------
@@ -76,60 +71,31 @@ class HostileService:
         The targets that were asked for.
     """
 
-    def __init__(self, listener: socket.socket | None = None) -> None:
-        self._listener = listener or socket.create_server(("127.0.0.1", 0))
-        host, self.port = self._listener.getsockname()[:2]
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+    def __init__(self, listening: socket.socket | None = None) -> None:
+        super().__init__(listening)
         self.requests: list[str] = []
         self.heal()
-        self._connections: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
 
     def heal(self) -> None:
         self.image: Says = lambda _: [whole(JPEG)]
         self.query: Says = lambda _: [rows("[]")]
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # wakes accept(), which closing alone would not
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for connection in self._connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(30)
-            assert not thread.is_alive()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                self._connections.append(connection)
-                thread = threading.Thread(target=self._serve, args=(connection,))
-                self._threads.append(thread)
-                thread.start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            asked = connection.recv(_REQUEST_BYTES).decode("latin-1")
-            if not asked:
-                return
-            target = unquote(asked.split(" ")[1])
-            self.requests.append(target)
-            sent_bytes = 0
-            says = self.query if "/query.json" in target else self.image
-            for piece in says(target):
-                connection.sendall(piece)
-                sent_bytes += len(piece)
-                if sent_bytes > _GREATEST_BYTES:
-                    break
-            # a close with unread bytes would be a reset
-            connection.shutdown(socket.SHUT_WR)
-            connection.recv(_REQUEST_BYTES)
+    def serve(self, connection: socket.socket) -> None:
+        asked = connection.recv(_REQUEST_BYTES).decode("latin-1")
+        if not asked:
+            return
+        target = unquote(asked.split(" ")[1])
+        self.requests.append(target)
+        sent_bytes = 0
+        says = self.query if "/query.json" in target else self.image
+        for piece in says(target):
+            connection.sendall(piece)
+            sent_bytes += len(piece)
+            if sent_bytes > _GREATEST_BYTES:
+                break
+        # a close with unread bytes would be a reset
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(_REQUEST_BYTES)
 
 
 @contextlib.contextmanager

@@ -70,7 +70,7 @@ def test_bundle_is_trusted_from_every_variable(
         flags += [variable, bundle]
         environ["SSL_CERT_FILE"] = str(Authority(tmp_path / "other").bundle)
     else:
-        environ[variable] = bundle  # the empty ones hide it not
+        environ[variable] = bundle  # empty variables are ignored
     data = read_through_a_mount(root, *flags, **environ)
     assert data == image_bytes(service.url, PATH)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from pathlib import Path
 
@@ -103,8 +102,7 @@ def test_a_broken_image_says_how_often_it_was_tried(
         assert reason.startswith(words)
         other = PATH.replace("69750516", "100883869").replace("section", "atlas")
         assert (mounted / other).read_bytes()  # other images still work
-        status = (mounted / ".allenfs/status.json").read_text()
-        assert json.loads(status)["service"]["reachable"] is True
+        assert mounted.status["service"]["reachable"] is True
     with Mounted(tmp_path / "again", service.url, warnings=[PATH]) as mounted:
         service.heal()
         service.fail(Fault.NOT_A_JPEG, image_id=69750516, times=3)  # a proxy's page

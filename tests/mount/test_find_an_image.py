@@ -54,18 +54,6 @@ def test_section_in_the_range_of_its_data_set(
     assert len(mounted.stored) == 1
 
 
-def test_whole_data_set_in_its_range(
-    mounted: Mounted, service: SampleService, tmp_path: Path
-) -> None:
-    shell(f"cp -r {mounted.root}/dataset/100141599/ds4/equalized out", tmp_path)
-    copies = sorted((tmp_path / "out").iterdir())
-    image_ids = ids_of([copy.name for copy in copies])
-    assert image_ids == ["102146163", "102146167", "102146171"]
-    for copy, image_id in zip(copies, image_ids, strict=True):
-        path = f"section/{image_id}/ds4/range0,923,0,987,0,4095/image.jpg"
-        assert copy.read_bytes() == image_bytes(service.url, path)
-
-
 def test_no_equalization_no_name(mounted: Mounted) -> None:
     for path in (
         "section/69750516/equalized",
@@ -154,18 +142,6 @@ def test_all_coronal_data_sets_of_a_product_without_a_query_for_each_gene(
     assert "0227_101349756.jpg" in os.listdir(planes / "coronal/479/ds4")
 
 
-def test_all_nissl_plates_of_an_atlas(
-    mounted: Mounted, service: SampleService, tmp_path: Path
-) -> None:
-    (tmp_path / "out").mkdir()
-    shell(f"cp {mounted.root}/browse/atlas/2/NISSL/ds4/*.jpg out/", tmp_path)
-    copies = sorted(os.listdir(tmp_path / "out"))
-    assert ids_of(copies) == NISSL_PLATES
-    for name, image_id in zip(copies, NISSL_PLATES, strict=True):
-        expected = image_bytes(service.url, f"atlas/{image_id}/ds4/image.jpg")
-        assert (tmp_path / "out" / name).read_bytes() == expected
-
-
 def test_plates_with_the_drawings_of_their_atlas(
     mounted: Mounted, service: SampleService
 ) -> None:
@@ -240,15 +216,6 @@ def test_info_says_what_the_service_said(
     assert {"treatments", "genes", "equalization"} <= info.keys()
     assert text.startswith(b"{\n  ")
     assert "info.json" in os.listdir(mounted / directory)
-
-
-def test_info_has_the_genes_and_the_range(mounted: Mounted) -> None:
-    section = json.loads((mounted / "section/69750516/info.json").read_text())
-    assert [gene["acronym"] for gene in section["genes"]] == ["Pdyn"]
-    assert [one["name"] for one in section["treatments"]] == ["ISH"]
-    assert section["equalization"] is None
-    ranged = json.loads((mounted / "section/102146167/info.json").read_text())
-    assert ranged["equalization"]["red_upper"] == 923
 
 
 def test_links_are_relative_and_stay_in_the_mount(mounted: Mounted) -> None:

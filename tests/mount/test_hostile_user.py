@@ -7,7 +7,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,15 +28,12 @@ AS_STRANGER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder that everybody can enter, as /home/somebody often is."""
-    place = Path(tempfile.mkdtemp(prefix="allenfs-place-"))
-    place.chmod(0o755)
+def place(place: Path) -> Iterator[Path]:
+    """Like an open home directory, with a mountpoint."""
     (place / "mnt").mkdir()
     yield place
     if is_mounted(place / "mnt"):
         run("umount", "-l", place / "mnt")
-    shutil.rmtree(place)
 
 
 def stranger(*command: str | Path) -> subprocess.CompletedProcess[bytes]:
@@ -131,7 +127,7 @@ def given_away(path: Path) -> None:
 
 
 def moved(path: Path, put_back: Callable[[Path, Path], None] = os.symlink) -> Path:
-    """A way to somebody else's takes its place; return where that is."""
+    """Replace it by a link to a file of somebody else; return that file."""
     target = path.parent.with_name("elsewhere")
     path.rename(target)
     if target.is_file():

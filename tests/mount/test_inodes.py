@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -59,7 +57,7 @@ def archived(mounted: Mounted, archive: Path, record: Path) -> list[str]:
         DATA_SET,
         cwd=mounted.root,
     )
-    names = subprocess.check_output(["tar", "-tf", archive], text=True).splitlines()
+    names = run("tar", "-tf", archive).decode().splitlines()
     return [name for name in names if not name.endswith("/")]
 
 
@@ -83,5 +81,4 @@ def test_cp_copies_a_listing_in_its_order_and_so_reads_ahead(
     in_inode_order = sorted(in_listing_order, key=os.DirEntry.inode)
     assert in_inode_order == in_listing_order
     run("cp", "-r", mounted / DATA_SET, tmp_path / "out")
-    page = json.loads((mounted / ".allenfs/status.json").read_bytes())
-    assert page["readahead"]["used"] > 0
+    assert mounted.status["readahead"]["used"] > 0

@@ -9,7 +9,6 @@ import errno
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,14 +38,6 @@ root, *paths = sys.argv[1:]
 with concurrent.futures.ThreadPoolExecutor(len(paths)) as pool:
     print(json.dumps(list(pool.map(read, (os.path.join(root, one) for one in paths)))))
 """
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder that everybody can enter; pytest's own are closed to others."""
-    with tempfile.TemporaryDirectory(prefix="allenfs-place-") as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from command import cat
 from hostile_service import black_hole
+from listener import Listener
 from mounted import Mounted, errno_of, errno_of_open, image_bytes, port_of, until
 
 from allenfs.sample.faults import Fault
@@ -132,24 +133,18 @@ def unanswered() -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
-@contextlib.contextmanager
-def resetting() -> Iterator[str]:
+class Resetting(Listener):
     """Resets each connection at once."""
 
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listening.accept()
-                at_once = struct.pack("ii", 1, 0)
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
-                connection.close()
+    def serve(self, connection: socket.socket) -> None:
+        at_once = struct.pack("ii", 1, 0)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
 
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        accepting = threading.Thread(target=accept)
-        accepting.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        listening.shutdown(socket.SHUT_RDWR)
-        accepting.join()
+
+@contextlib.contextmanager
+def resetting() -> Iterator[str]:
+    with Resetting() as listener:
+        yield listener.url
 
 
 @contextlib.contextmanager

@@ -14,7 +14,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from command import cat, run
+from command import cat
+from disks import full, read_only, tmpfs
 from mounted import Mounted, errno_of, image_bytes
 
 from allenfs.sample.server import SampleService
@@ -145,20 +146,8 @@ def test_out_of_descriptors_is_enfile_and_recovers(
 def disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"
     disk.mkdir(mode=0o700)
-    options = f"size={DISK_BYTES},nr_inodes=64,mode=700"
-    run("mount", "-t", "tmpfs", "-o", options, "tmpfs", disk)
-    yield disk
-    run("umount", "-l", disk)
-
-
-@contextlib.contextmanager
-def full(disk: Path) -> Iterator[None]:
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(1024))
-    yield
-    filler.unlink()
+    with tmpfs(disk, f"size={DISK_BYTES},nr_inodes=64"):
+        yield disk
 
 
 @contextlib.contextmanager
@@ -171,15 +160,6 @@ def without_inodes(disk: Path) -> Iterator[None]:
     yield
     for filler in disk.glob("filler *"):
         filler.unlink()
-
-
-@contextlib.contextmanager
-def read_only(disk: Path) -> Iterator[None]:
-    # not the disk itself: the mount has a file open for writing
-    run("mount", "--bind", disk, disk)
-    run("mount", "-o", "remount,bind,ro", disk)
-    yield
-    run("umount", "-l", disk)
 
 
 @contextlib.contextmanager

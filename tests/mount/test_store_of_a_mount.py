@@ -8,12 +8,13 @@ import fcntl
 import os
 import socket
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from command import cat, run
-from hostile_service import HostileService
+from hostile_service import JPEG, MB, HostileService, head
 from mounted import Mounted, errno_of_open, image_bytes, until
 
 from allenfs import config
@@ -54,7 +55,7 @@ def test_two_services_in_one_store_are_kept_apart(
     assert config.service_name(service.url) in str(mounted.stored[0])
 
 
-def _listener_on_four_digits() -> socket.socket:
+def _listening_on_four_digits() -> socket.socket:
     for port in range(2000, 10_000):
         with contextlib.suppress(OSError):
             return socket.create_server(("::1", port), family=socket.AF_INET6)
@@ -64,7 +65,7 @@ def _listener_on_four_digits() -> socket.socket:
 def test_an_ipv6_service_is_not_given_the_image_of_another(tmp_path: Path) -> None:
     """A port reads as the last part of an address without brackets."""
     store = tmp_path / "store"
-    with HostileService(_listener_on_four_digits()) as service:
+    with HostileService(_listening_on_four_digits()) as service:
         with Mounted(tmp_path / "a", service.url, cache_dir=store) as mounted:
             stored = (mounted / PATH).read_bytes()
         other = f"http://[::1:{service.port}]"
@@ -187,3 +188,37 @@ def test_mount_answers_while_a_large_store_is_being_read(mounted: Mounted) -> No
         mounted.start()
         assert os.listdir(mounted / "section") == ["69750516"]
         assert (mounted / PATH).read_bytes() == expected
+
+
+SIZE_BYTES = 100 * MB
+PIECE = bytes(range(200)) * 500
+
+
+def large_image(_: str) -> Iterator[bytes]:
+    """Say a JPEG of 100 MB."""
+    start, end = JPEG[:-2], JPEG[-2:]
+    yield head("200 OK", "Content-Type: image/jpeg", f"Content-Length: {SIZE_BYTES}")
+    yield start
+    left_bytes = SIZE_BYTES - len(start) - len(end)
+    for at in range(0, left_bytes, len(PIECE)):
+        yield PIECE[: left_bytes - at]
+    yield end
+
+
+def test_a_100_mb_image_is_fetched_and_read_in_less_than_120_mb(tmp_path: Path) -> None:
+    """It goes to disk and to its reader, and not through memory as a whole."""
+    with HostileService() as service, Mounted(tmp_path, service.url) as mounted:
+        service.image = large_image
+        with (mounted / PATH).open("rb", buffering=0) as file:
+            assert os.fstat(file.fileno()).st_size == SIZE_BYTES
+            last = first = file.read(MB)
+            read_bytes = len(first)
+            while data := file.read(MB):
+                read_bytes += len(data)
+                last = data
+        assert read_bytes == SIZE_BYTES
+        assert first.startswith(JPEG[:-2] + PIECE)
+        assert last.endswith(JPEG[-2:])
+        status = Path(f"/proc/{mounted.pid}/status").read_text()
+        fields = dict(line.split(":", 1) for line in status.splitlines())
+        assert int(fields["VmHWM"].split()[0]) * 1024 < 120 * MB

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command import allenfs, run
-from mounted import Mounted, image_bytes, until
+from command import allenfs
+from disks import on_fat
+from mounted import Mounted, image_bytes
 
 from allenfs.sample.database import Database
 from allenfs.sample.faults import Fault
@@ -20,7 +18,6 @@ from allenfs.sample.server import SampleService
 
 pytestmark = pytest.mark.one_libfuse
 
-FAT = Path(__file__).with_name("fat.py")
 # changed in an odd second; of no time that the service tells
 ODD, UNTIMED = "section/102146163/ds6/image.jpg", "section/69750516/ds6/image.jpg"
 
@@ -32,18 +29,6 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "behind").mkdir()
     with on_fat(tmp_path / "behind", disk):
         yield disk
-
-
-@contextlib.contextmanager
-def on_fat(directory: Path, disk: Path) -> Iterator[subprocess.Popen[bytes]]:
-    serving = subprocess.Popen([sys.executable, FAT, directory, disk])
-    try:
-        until(lambda: f" {disk} " in Path("/proc/self/mountinfo").read_text())
-        yield serving
-    finally:
-        serving.kill()
-        serving.wait()
-        run("umount", "-l", disk)
 
 
 def times(mounted: Mounted) -> list[int]:

@@ -40,21 +40,27 @@ def strange(root: Path, *names: str) -> Iterator[subprocess.Popen[bytes]]:
         serving.wait()
 
 
-def kill(serving: subprocess.Popen[bytes]) -> None:
-    serving.kill()
-    serving.wait()
+def kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+@contextlib.contextmanager
+def running(*command: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command, **options)
+    try:
+        yield process
+    finally:
+        kill(process)
 
 
 def test_umount_ends_no_process_that_a_strange_mount_names(root: Path) -> None:
-    victim = subprocess.Popen([*AS_STRANGER, "sleep", "60"])
-    try:
+    with running(*AS_STRANGER, "sleep", "60") as victim:
         with strange(root, str(victim.pid)), busy(root):
             assert serving_pid(root) == victim.pid
             assert allenfs("umount", root).returncode == 0
             assert not is_mounted(root)
             assert victim.poll() is None
-    finally:
-        kill(victim)
 
 
 def process_attribute(pid: int, *, ticks: int = 0, namespace: str | None = None) -> str:
@@ -65,40 +71,20 @@ def process_attribute(pid: int, *, ticks: int = 0, namespace: str | None = None)
     return f"{pid} {int(fields[19]) + ticks} {namespace}"
 
 
-@contextlib.contextmanager
-def sleeping(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process with these arguments, of the user who unmounts."""
-    script = "print(flush=True); import time; time.sleep(60)"
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+SLEEP = "import time; time.sleep(60)"
+STRANGE: dict[str, tuple[str, dict[str, Any]]] = {
+    "allenfs mount": ("mount", {}),
+    "another command": ("prefetch", {}),
+    "an older process": ("mount", {"ticks": -1}),
+    "another PID namespace": ("mount", {"namespace": "pid:[4026531000]"}),
+}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "changes", "is_ended"),
-    [
-        pytest.param(["allenfs", "mount"], {}, True, id="allenfs mount"),
-        pytest.param(["allenfs", "prefetch"], {}, False, id="another command"),
-        pytest.param(["allenfs", "mount"], {"ticks": -1}, False, id="an older process"),
-        pytest.param(
-            ["allenfs", "mount"],
-            {"namespace": "pid:[4026531000]"},
-            False,
-            id="another PID namespace",
-        ),
-    ],
-)
-def test_umount_kills_only_the_serving_process(
-    root: Path, arguments: list[str], changes: dict[str, Any], is_ended: bool
-) -> None:
-    with sleeping(*arguments) as process:
+@pytest.mark.parametrize("process_of", STRANGE)
+def test_umount_kills_only_the_serving_process(root: Path, process_of: str) -> None:
+    """A process of the user who unmounts, with these arguments."""
+    command, changes = STRANGE[process_of]
+    with running(sys.executable, "-c", SLEEP, "allenfs", command) as process:
         pid = str(process.pid)
         reported = process_attribute(process.pid, **changes)
         # umount ends a process only if the mount is busy
@@ -106,7 +92,7 @@ def test_umount_kills_only_the_serving_process(
             done = allenfs("umount", root)
         assert done.returncode == 0
         assert not is_mounted(root)
-        if is_ended:
+        if process_of == "allenfs mount":
             assert process.wait(30) == -signal.SIGTERM
             assert done.stderr == ""
         else:
