@@ -239,13 +239,10 @@ def _give_up(mountpoint: Path, process: subprocess.Popen[bytes]) -> None:
 
 def _operations_module() -> ModuleType:
     """Import the adapter, or raise MountError with what is missing."""
-    if not _DEVICE.exists():
-        msg = (
-            f"this machine has no {_DEVICE}: load the kernel module with modprobe fuse"
-        )
-        raise MountError(msg)
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
         msg = f"no permission to use {_DEVICE}"
+        if not _DEVICE.exists():
+            msg = f"this machine has no {_DEVICE}: load the module with modprobe fuse"
         raise MountError(msg)
     try:
         return importlib.import_module("allenfs.adapters.fuse_operations")

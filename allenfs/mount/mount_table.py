@@ -109,13 +109,12 @@ def other_mount_of(mount: Mount) -> Mount | None:
     system services have them.
     """
     below = _below(mount, mounts())
-    for table in _tables():
-        if mount.device.encode() not in table:  # as in most namespaces
-            continue
-        found = _parsed(table)
-        for other in found:
+    for text in _tables():
+        # most namespaces have no copy
+        table = _parsed(text) if mount.device.encode() in text else []
+        for other in table:
             is_other = other.device == mount.device and other.number != mount.number
-            if is_other and not _follows(other, _below(other, found), mount, below):
+            if is_other and not _follows(other, _below(other, table), mount, below):
                 return other
     return None
 
