@@ -7,6 +7,7 @@ different defaults are set to those of libfuse 2, so that both behave the same.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +27,9 @@ _UNWANTED = _AUTO_INVAL_DATA | _READDIRPLUS | _READDIRPLUS_AUTO
 
 # Fields of the connection in libfuse 3, no longer -o options.
 _NUMBERS = ("congestion_threshold", "max_background", "max_readahead")
-# Both an option of the kernel and a field of the connection.
-_MAX_READ = "max_read"
-# libfuse 3 reads asynchronously by default.
-_READS = ("async_read", "sync_read")
-# libfuse 3 mounts on any directory; allenfs itself checks that it is empty.
-_UNKNOWN_TO_3 = ("nonempty",)
+# libfuse 3 reads asynchronously by default, and mounts on any directory; allenfs itself
+# checks that it is empty.
+_NO_WORDS_OF_3 = {*_NUMBERS, "async_read", "sync_read", "nonempty"}
 
 # Since 3.12 libfuse uses at most ten threads by default, so ten stalled downloads would
 # block the mount. Older versions and libfuse 2 have no limit.
@@ -40,19 +38,13 @@ _THREADS = {"max_threads": "10000", "max_idle_threads": "10"}
 # Since 3.17, and earlier in some distributions, libfuse reports interrupts only with
 # `intr`, which also sends SIGUSR1 to the thread; its handler does nothing.
 _NEEDS_INTR = (3, 15)
-_INTERRUPTS: dict[str, str | bool] = {"intr": True}
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
     """Settings for libfuse 3 once the kernel has connected.
 
-    Attributes
-    ----------
-    numbers : mapping of str to int
-        Fields of ``struct fuse_conn_info``.
-    unwanted : int
-        Bits to clear in its field ``want``.
+    They are fields of ``struct fuse_conn_info``, and bits to clear in its field `want`.
     """
 
     numbers: Mapping[str, int] = field(default_factory=dict)
@@ -76,32 +68,27 @@ class FuseOptions:
 def for_libfuse(
     version: tuple[int, int], options: Mapping[str, str | bool]
 ) -> FuseOptions:
-    """Translate options for a version of libfuse.
-
-    Raises
-    ------
-    MountError
-        A number is invalid.
-    """
+    """Translate options; raises MountError if a number is invalid."""
     numbers = {
         name: _number(name, options[name])
-        for name in (*_NUMBERS, _MAX_READ)
+        for name in (*_NUMBERS, "max_read")
         if name in options
     }
     if version < (3, 0):
         return FuseOptions(options)
-    elsewhere = (*_NUMBERS, *_UNKNOWN_TO_3, *_READS)
-    words = {name: value for name, value in options.items() if name not in elsewhere}
+    words = {
+        name: value for name, value in options.items() if name not in _NO_WORDS_OF_3
+    }
     if version >= _LIMITS_THREADS:
         words |= _THREADS
     if version >= _NEEDS_INTR:
-        words |= _INTERRUPTS
+        words["intr"] = True
     unwanted = _UNWANTED | (_ASYNC_READ if "sync_read" in options else 0)
     return FuseOptions(words, Connection(numbers, unwanted))
 
 
 def _number(name: str, value: str | bool) -> int:  # noqa: FBT001 - True for an option without "="
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,10}", value):
         number = int(value)
         if number < 2**32:
             return number

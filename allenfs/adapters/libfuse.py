@@ -27,15 +27,7 @@ _PACKAGES = {
 
 
 class Libfuse(NamedTuple):
-    """A libfuse that can be loaded.
-
-    Attributes
-    ----------
-    path : str
-        A path, or a name for the loader.
-    version : tuple of int
-        Major and minor.
-    """
+    """A libfuse that can be loaded: a path, or a name for the loader, and version."""
 
     path: str
     version: tuple[int, int]
@@ -64,11 +56,7 @@ def chosen(environ: Mapping[str, str]) -> Libfuse:
     majors = [int(wanted)] if wanted else [2, 3]
     path = environ.get(PATH_VARIABLE)
     if path:
-        found = _named(path)
-        if found.major not in majors:
-            msg = f"{VERSION_VARIABLE} is {wanted}, but {PATH_VARIABLE} is {found}"
-            raise MountError(msg)
-        return found
+        return _at_path(path, majors)
     for name in (name for major in majors for name in _NAMES[major]):
         with contextlib.suppress(OSError, AttributeError):
             return _loaded(name)
@@ -78,7 +66,7 @@ def chosen(environ: Mapping[str, str]) -> Libfuse:
     raise MountError(msg + f"package {packages}")
 
 
-def _named(path: str) -> Libfuse:
+def _at_path(path: str, majors: list[int]) -> Libfuse:
     try:
         found = _loaded(path)
     except (OSError, AttributeError) as error:
@@ -87,10 +75,11 @@ def _named(path: str) -> Libfuse:
             f"install the package {_PACKAGES[2]} or {_PACKAGES[3]}"
         )
         raise MountError(msg) from error
-    if found.major in _NAMES:
-        return found
-    msg = f"{PATH_VARIABLE} is {found}: allenfs supports 2 and 3"
-    raise MountError(msg)
+    if found.major not in majors:
+        either = " or ".join(map(str, majors))
+        msg = f"{VERSION_VARIABLE} is {either}, but {PATH_VARIABLE} is {found}"
+        raise MountError(msg)
+    return found
 
 
 def _loaded(path: str) -> Libfuse:

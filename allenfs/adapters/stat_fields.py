@@ -55,10 +55,6 @@ def require_known_machine() -> None:
 
     They take any machine that they do not know for a 32-bit PC: files would have random
     modes and sizes.
-
-    Raises
-    ------
-    MountError
     """
     machine, is_64_bit = os.uname().machine, sys.maxsize > 2**32
     if machine not in _MACHINES or not is_64_bit:

@@ -19,22 +19,14 @@ _LIMIT_WARNING_EVERY_S = 60.0
 
 
 class Translator:
-    """Turns any exception into an errno. Safe to use from many threads.
-
-    Parameters
-    ----------
-    log : SafeLogger
-        Where exceptions are logged.
-    clock : callable
-        Monotonic seconds.
-    """
+    """Turns any exception into an errno. Safe to use from many threads."""
 
     def __init__(
         self, log: SafeLogger, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._log = log
         self._clock = clock
-        self._warned_s = -math.inf
+        self._next_warning_s = -math.inf
 
     def errno_of(
         self, error: BaseException, operation: str, arguments: tuple[object, ...]
@@ -48,16 +40,11 @@ class Translator:
     def _log_error(
         self, error: BaseException, operation: str, arguments: tuple[object, ...]
     ) -> None:
-        if isinstance(error, ProcessLimitError) and self._is_limit_news():
+        is_limit = isinstance(error, ProcessLimitError)
+        if is_limit and self._clock() >= self._next_warning_s:
+            self._next_warning_s = self._clock() + _LIMIT_WARNING_EVERY_S
             self._log.warning("%s", error)
         elif isinstance(error, AllenFSError):
             self._log.debug("%s %r: %s", operation, arguments, error)
         else:
             self._log.error("%s %r: a bug", operation, arguments, exc_info=error)
-
-    def _is_limit_news(self) -> bool:
-        now_s = self._clock()
-        is_news = now_s - self._warned_s >= _LIMIT_WARNING_EVERY_S
-        if is_news:
-            self._warned_s = now_s
-        return is_news

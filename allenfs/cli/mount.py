@@ -20,8 +20,7 @@ from allenfs.errors import (
     UnsafeStoreError,
     UrlError,
 )
-from allenfs.mount import verbosity
-from allenfs.mount.log_output import LogOutput
+from allenfs.mount.log_output import LogOutput, block_switch
 from allenfs.service import network
 from allenfs.text import printable
 
@@ -72,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> None:
     """Mount; return when the mountpoint answers, or in the foreground when it ends."""
     if parsed.foreground:
-        verbosity.block()
+        block_switch()
     # the serving process changes its directory
     os.environ.update(network.absolute_variables(os.environ))
     settings = settings_of(parsed)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 log = safe_logger(__name__)
 
-# Clearing a dead mount takes 10 ms.
-_LOCK_TIMEOUT_S, _POLL_S = 2.0, 0.01
+# 2 s; clearing a dead mount takes 10 ms.
+_LOCK_ATTEMPTS, _POLL_S = 200, 0.01
 
 
 @contextlib.contextmanager
@@ -44,44 +44,40 @@ def claimed(mountpoint: Path, *, allow_nonempty: bool) -> Iterator[Callable[[], 
     """
     clear_dead(mountpoint)
     _require_unmounted(mountpoint)
-    try:
-        directory = os.open(mountpoint, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError as error:
-        msg = f"mountpoint {mountpoint} does not exist: create it with mkdir"
-        raise MountError(msg) from error
-    except NotADirectoryError as error:
-        msg = f"mountpoint {mountpoint} is not a directory"
-        raise MountError(msg) from error
-    except OSError as error:
-        msg = f"mountpoint {mountpoint}: {error.strerror}"
-        raise MountError(msg) from error
-    with contextlib.ExitStack() as held:
-        held.callback(os.close, directory)
-        if os.listdir(directory) and not allow_nonempty:
-            msg = f"mountpoint {mountpoint} is not empty"
-            raise MountError(msg)
-        _lock(directory, mountpoint)
-        _require_unmounted(mountpoint)  # by the previous holder of the lock
-        yield held.close
+    with contextlib.ExitStack() as stack:
+        try:
+            directory = os.open(mountpoint, os.O_RDONLY | os.O_DIRECTORY)
+            stack.callback(os.close, directory)
+            if os.listdir(directory) and not allow_nonempty:
+                msg = f"mountpoint {mountpoint} is not empty"
+                raise MountError(msg)
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError as error:
+            msg = f"mountpoint {mountpoint} does not exist: create it with mkdir"
+            raise MountError(msg) from error
+        except NotADirectoryError as error:
+            msg = f"mountpoint {mountpoint} is not a directory"
+            raise MountError(msg) from error
+        except BlockingIOError as error:
+            msg = f"another allenfs is mounting on {mountpoint}"
+            raise MountError(msg) from error
+        except OSError as error:
+            msg = f"mountpoint {mountpoint}: {error.strerror}"
+            raise MountError(msg) from error
+        _require_unmounted(mountpoint)  # another process may have mounted and unlocked
+        yield stack.close
 
 
 def _require_unmounted(mountpoint: Path) -> None:
-    if not is_mounted(mountpoint):
-        return
-    msg = f"{mountpoint} is already mounted"
-    if serving_pid(mountpoint) is None:
-        msg += f" and does not answer: run allenfs umount {mountpoint}"
-    raise MountError(msg)
+    if is_mounted(mountpoint):
+        msg = f"{mountpoint} is already mounted"
+        if serving_pid(mountpoint) is None:
+            msg += f" and does not answer: run allenfs umount {mountpoint}"
+        raise MountError(msg)
 
 
 def clear_dead(mountpoint: Path) -> None:
-    """Unmount what a process that has ended left mounted.
-
-    Raises
-    ------
-    MountError
-        The dead mount cannot be unmounted.
-    """
+    """Unmount what a process that has ended left mounted; raises MountError."""
     if not is_mounted(mountpoint):
         return
     with _locked_parent(mountpoint):
@@ -110,8 +106,7 @@ def _locked_parent(mountpoint: Path) -> Iterator[None]:
         yield  # unreadable: only its owner gets this far
         return
     try:
-        ends_s = time.monotonic() + _LOCK_TIMEOUT_S
-        while time.monotonic() < ends_s:
+        for _ in range(_LOCK_ATTEMPTS):
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(parent, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
@@ -125,12 +120,3 @@ def _locked_parent(mountpoint: Path) -> Iterator[None]:
         yield
     finally:
         os.close(parent)
-
-
-def _lock(directory: int, mountpoint: Path) -> None:
-    """Lock the directory below the mount until its descriptor is closed."""
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        msg = f"another allenfs is mounting on {mountpoint}"
-        raise MountError(msg) from error

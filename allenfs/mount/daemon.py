@@ -12,21 +12,14 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from allenfs.errors import (
-    AllenFSError,
-    ConfigError,
-    MountError,
-    NetworkSettingError,
-    ProcessLimitError,
-)
+from allenfs.errors import AllenFSError, ConfigError, MountError, ProcessLimitError
 from allenfs.filesystem.recent_log import RecentLog
 from allenfs.filesystem.status_reporter import Mounted
-from allenfs.mount import notify, verbosity
+from allenfs.mount import log_output, notify
 from allenfs.mount.claim import claimed, clear_dead
 from allenfs.mount.mount_table import SUBTYPE, is_automount, is_mounted
 from allenfs.mount.probe import serving_pid
@@ -56,7 +49,7 @@ WARNING = "allenfs: warning: "
 
 def run(
     settings: MountSettings,
-    log_output: LogOutput | None = None,
+    output: LogOutput,
     *,
     warn: Callable[[str], None] | None = None,
 ) -> None:
@@ -64,8 +57,6 @@ def run(
 
     Parameters
     ----------
-    log_output : LogOutput, optional
-        The log, for the status.
     warn : callable, optional
         Called with a message before mounting if the store cannot be written.
 
@@ -73,44 +64,44 @@ def run(
     ------
     MountError
         Mounting failed.
-    ProcessLimitError
     """
-    operations = _operations_module()
-    _raise_file_limit()
-    _limit_heap()
-    from allenfs.assembly import assemble  # noqa: PLC0415 - checks first
+    mountpoint, operations = settings.mountpoint, _operations_module()
+    _limit_process()
+    from allenfs.assembly import assemble, on_sample  # noqa: PLC0415 - checks first
 
     # libfuse 2 restores the default action, which kills, before the process has ended
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
-    with ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         recent_log = stack.enter_context(RecentLog.of("allenfs"))
-        verbosity.follow()
+        log_output.follow_switch()
         allow_nonempty = "nonempty" in settings.fuse_options
         release = stack.enter_context(
-            claimed(settings.mountpoint, allow_nonempty=allow_nonempty)
+            claimed(mountpoint, allow_nonempty=allow_nonempty)
         )
-        if settings.sample:
-            settings = _with_sample(settings, stack)
         mounted = Mounted(
-            settings.mountpoint,
+            mountpoint,
             is_sample=settings.sample,
             log=recent_log,
-            log_file=log_output.file if log_output else None,
-            log_failure=(lambda: log_output.failure) if log_output else None,
+            log_file=output.file,
+            log_failure=lambda: output.failure,
             readahead_images=settings.readahead_images,
         )
         try:
+            if settings.sample:
+                service, store_settings = stack.enter_context(
+                    on_sample(settings.service, settings.store)
+                )
+                settings = replace(settings, service=service, store=store_settings)
             assembly = assemble(
                 settings.service,
                 settings.store,
                 readahead_images=settings.readahead_images,
                 mounted=mounted,
             )
-        except NetworkSettingError as error:
+        except AllenFSError as error:
             raise MountError(str(error)) from error
-        store = assembly.store
-        failure = assembly.store_directory.check()
-        if failure and warn is not None:
+        store, failure = assembly.store, assembly.store_directory.check()
+        if failure and warn:
             warn(
                 f"the store cannot be written: {failure}: images can be read but are "
                 "not kept, so every open downloads again; run allenfs doctor"
@@ -120,10 +111,10 @@ def run(
 
         def started() -> None:
             has_started.set()
-            url, mountpoint = settings.service.api_url, settings.mountpoint
             release()
+            url = settings.service.api_url
             log.info("mounted %s on %s (%s)", url, mountpoint, operations.versions())
-            notify.ready(settings.mountpoint, settings.source)
+            notify.ready(mountpoint, settings.source)
             threads.start(threading.Thread(target=store.load, daemon=True))
 
         try:
@@ -134,15 +125,15 @@ def run(
                     usage=lambda: (store.used_bytes, store.capacity_bytes),
                     started=started,
                 ),
-                settings.mountpoint,
+                mountpoint,
                 _fuse_options(settings),
             )
         except RuntimeError as error:
-            msg = f"libfuse could not mount on {settings.mountpoint} ({error})"
+            msg = f"libfuse could not mount on {mountpoint} ({error})"
             raise MountError(msg) from error
         if not has_started.is_set():
             # libfuse 3 ends without an error if it cannot start a thread
-            msg = f"libfuse stopped before it mounted {settings.mountpoint}"
+            msg = f"libfuse stopped before it mounted {mountpoint}"
             raise MountError(msg)
 
 
@@ -163,13 +154,14 @@ def start(mountpoint: Path, arguments: list[str]) -> list[str]:
     ------
     MountError
         The process ended, or the mountpoint did not answer within 30 s.
-    ProcessLimitError
+    ConfigError
+        The process ended because of a wrong setting.
     """
-    verbosity.block()  # inherited by the process: no signal is lost
+    log_output.block_switch()  # inherited by the process: no signal is lost
     with _started(mountpoint, arguments) as process:
         try:
             _wait_until_mounted(mountpoint, process)
-            return _warnings(process)
+            return [line for line in _printed(process) if line.startswith(WARNING)]
         except BaseException:
             _give_up(mountpoint, process)
             raise
@@ -196,17 +188,6 @@ def _started(mountpoint: Path, arguments: list[str]) -> subprocess.Popen[bytes]:
         raise ProcessLimitError(error.strerror) from error
 
 
-def _give_up(mountpoint: Path, process: subprocess.Popen[bytes]) -> None:
-    """End the process, and leave no dead mount behind."""
-    for end in (process.terminate, process.kill):  # it unmounts on SIGTERM
-        end()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_END_S)
-            break
-    with contextlib.suppress(AllenFSError):  # the original error matters more
-        clear_dead(mountpoint)
-
-
 def _python_path() -> str:
     """Return a PYTHONPATH with this allenfs, which may not be installed."""
     root = Path(__file__).resolve().parents[2]  # contains the package
@@ -229,33 +210,39 @@ def _wait_until_mounted(mountpoint: Path, process: subprocess.Popen[bytes]) -> N
         if is_mounted(mountpoint) and serving_pid(mountpoint) == process.pid:
             return
         time.sleep(_POLL_S)
-    assert process.stderr is not None
-    lines = process.stderr.read().decode(errors="replace").strip().splitlines()
-    lines = [line for line in lines if not line.startswith(WARNING)]
+    lines = [line for line in _printed(process) if not line.startswith(WARNING)]
     if any(line.startswith("Traceback") for line in lines):
         lines = lines[-1:]
-    reason = "; ".join(line.removeprefix("allenfs: ") for line in lines if line.strip())
+    reason = "; ".join(line.removeprefix("allenfs: ") for line in lines)
     kind = ConfigError if process.returncode == ConfigError.exit_code else MountError
     raise kind(reason or f"the process ended with exit code {process.returncode}")
 
 
-def _warnings(process: subprocess.Popen[bytes]) -> list[str]:
-    """Return the warnings that the daemon printed before it was ready."""
+def _printed(process: subprocess.Popen[bytes]) -> list[str]:
+    """Return the lines that the daemon has printed, without waiting for more."""
     assert process.stderr is not None
     os.set_blocking(process.stderr.fileno(), False)
     lines = (process.stderr.read() or b"").decode(errors="replace").splitlines()
-    return [line for line in lines if line.startswith(WARNING)]
+    return [line for line in lines if line.strip()]
+
+
+def _give_up(mountpoint: Path, process: subprocess.Popen[bytes]) -> None:
+    """End the process, and leave no dead mount behind."""
+    for end in (process.terminate, process.kill):  # it unmounts on SIGTERM
+        end()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_END_S)
+            break
+    with contextlib.suppress(AllenFSError):  # the original error matters more
+        clear_dead(mountpoint)
 
 
 def _operations_module() -> ModuleType:
     """Import the adapter, or raise MountError with what is missing."""
-    if not _DEVICE.exists():
-        msg = (
-            f"this machine has no {_DEVICE}: load the kernel module with modprobe fuse"
-        )
-        raise MountError(msg)
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
         msg = f"no permission to use {_DEVICE}"
+        if not _DEVICE.exists():
+            msg = f"this machine has no {_DEVICE}: load the module with modprobe fuse"
         raise MountError(msg)
     try:
         return importlib.import_module("allenfs.adapters.fuse_operations")
@@ -272,35 +259,18 @@ def _operations_module() -> ModuleType:
         raise MountError(msg) from error
 
 
-def _raise_file_limit() -> None:
-    """Raise the soft limit, 1024 by default: each open image needs a descriptor."""
+def _limit_process() -> None:
+    """Allow more open files, one for each open image, and limit the heap.
+
+    By default glibc has a heap for almost every thread, and keeps large buffers in it.
+    Measured after eleven minutes of load: 77 MiB and growing; now 46 MiB and constant.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _limit_heap() -> None:
-    """Make the C library return large buffers, and use few heaps.
-
-    By default it keeps them, in a separate heap for almost every thread. Measured after
-    eleven minutes of load: 77 MiB and growing; with these settings 46 MiB and constant.
-    """
     with contextlib.suppress(AttributeError):  # glibc only
         library = ctypes.CDLL(None)
         library.mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
         library.mallopt(_M_ARENA_MAX, _ARENAS)
-
-
-def _with_sample(settings: MountSettings, stack: ExitStack) -> MountSettings:
-    """Start the embedded sample service; `stack` stops it."""
-    from allenfs.assembly import on_sample  # noqa: PLC0415 - as above
-
-    try:
-        service, store = stack.enter_context(
-            on_sample(settings.service, settings.store)
-        )
-    except AllenFSError as error:
-        raise MountError(str(error)) from error
-    return replace(settings, service=service, store=store)
 
 
 def _fuse_options(settings: MountSettings) -> dict[str, str | bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -12,9 +13,7 @@ if TYPE_CHECKING:
 
 SUBTYPE = "allenfs"
 
-_KIND = f"fuse.{SUBTYPE}"
 _PROC = Path("/proc")
-_OWN_TABLE = _PROC / "self/mountinfo"
 # Tags of mounts to which mounts and unmounts propagate from another peer group.
 _FOLLOWERS = ("master", "propagate_from")
 
@@ -52,7 +51,7 @@ class Mount(NamedTuple):
 
 def mounts() -> list[Mount]:
     """Return the mounts in this mount namespace, oldest first."""
-    return _parsed(_OWN_TABLE.read_bytes())
+    return _parsed((_PROC / "self/mountinfo").read_bytes())
 
 
 def is_mounted(mountpoint: Path) -> bool:
@@ -62,22 +61,20 @@ def is_mounted(mountpoint: Path) -> bool:
 
 def mount_at(mountpoint: Path) -> Mount | None:
     """Return the topmost mount there if it is an allenfs, alive or dead."""
-    mount = _table().get(resolved(mountpoint))
-    return mount if mount is not None and mount.kind == _KIND else None
+    return _allenfs_mounts().get(resolved(mountpoint))
 
 
 def mounted() -> list[Path]:
     """Return the mountpoints of allenfs that no other mount covers."""
-    return [place for place, mount in _table().items() if mount.kind == _KIND]
+    return list(_allenfs_mounts())
 
 
-def is_automount(mountpoint: Path) -> bool:
-    """Whether there is an autofs mount, whose first user triggers the real mount.
-
-    Other processes that open it block until then, except the process group that mounts.
-    """
-    mount = _table().get(resolved(mountpoint))
-    return mount is not None and mount.kind == "autofs"
+def own_mounts() -> list[Path]:
+    """Return those of `mounted` that belong to this user, sorted."""
+    user = os.geteuid()
+    return sorted(
+        place for place, mount in _allenfs_mounts().items() if mount.owner == user
+    )
 
 
 def source(mountpoint: Path) -> str | None:
@@ -86,15 +83,13 @@ def source(mountpoint: Path) -> str | None:
     return mount.source if mount else None
 
 
-def own_mounts() -> list[Path]:
-    """Return those of `mounted` that belong to this user, sorted."""
-    table = _table()
-    return sorted(place for place in mounted() if table[place].owner == os.geteuid())
+def is_automount(mountpoint: Path) -> bool:
+    """Whether there is an autofs mount, whose first user triggers the real mount.
 
-
-def _table() -> dict[Path, Mount]:
-    """Return the topmost mount of each mountpoint."""
-    return {mount.place: mount for mount in mounts()}
+    Other processes that open it block until then, except the process group that mounts.
+    """
+    mount = _topmost().get(resolved(mountpoint))
+    return mount is not None and mount.kind == "autofs"
 
 
 def resolved(mountpoint: Path) -> Path:
@@ -114,15 +109,23 @@ def other_mount_of(mount: Mount) -> Mount | None:
     system services have them.
     """
     below = _below(mount, mounts())
-    for table in _tables():
+    for text in _tables():
         # most namespaces have no copy
-        if mount.device.encode() in table:
-            found = _parsed(table)
-            for other in found:
-                is_other = other.device == mount.device and other.number != mount.number
-                if is_other and not _follows(other, _below(other, found), mount, below):
-                    return other
+        table = _parsed(text) if mount.device.encode() in text else []
+        for other in table:
+            is_other = other.device == mount.device and other.number != mount.number
+            if is_other and not _follows(other, _below(other, table), mount, below):
+                return other
     return None
+
+
+def _allenfs_mounts() -> dict[Path, Mount]:
+    kind = f"fuse.{SUBTYPE}"
+    return {place: mount for place, mount in _topmost().items() if mount.kind == kind}
+
+
+def _topmost() -> dict[Path, Mount]:
+    return {mount.place: mount for mount in mounts()}
 
 
 def _below(mount: Mount, table: list[Mount]) -> Mount | None:
@@ -149,19 +152,15 @@ def _spot(mount: Mount, below: Mount) -> tuple[str, str]:
 
 def _tables() -> Iterator[bytes]:
     """Read the mount table of each mount namespace, this one's first."""
-    seen = set()
-    for process in (_OWN_TABLE.parent, *_PROC.iterdir()):
-        if process == _OWN_TABLE.parent or process.name.isdecimal():
-            try:
-                namespace: object = os.stat(process / "ns/mnt").st_ino
-            except OSError:  # another user's process; its table may still be readable
-                namespace = process
-            if namespace not in seen:
+    seen: set[object] = set()
+    for process in (_PROC / "self", *_PROC.glob("[0-9]*")):
+        namespace: object = process
+        with contextlib.suppress(OSError):  # another user's: its table may be readable
+            namespace = os.stat(process / "ns/mnt").st_ino
+        if namespace not in seen:
+            with contextlib.suppress(OSError):  # it has ended
+                yield (process / "mountinfo").read_bytes()
                 seen.add(namespace)
-                try:
-                    yield (process / "mountinfo").read_bytes()
-                except OSError:  # it has ended
-                    seen.discard(namespace)
 
 
 def _parsed(table: bytes) -> list[Mount]:

@@ -38,12 +38,7 @@ class Liveness(enum.Enum):
 
 
 def liveness(mountpoint: Path) -> Liveness:
-    """Ask a mount for its process; takes at most 2 s.
-
-    Raises
-    ------
-    ProcessLimitError
-    """
+    """Ask a mount for its process; takes at most 2 s."""
     return liveness_of(_ask_pid(mountpoint))
 
 
@@ -51,10 +46,6 @@ def serving_pid(mountpoint: Path) -> int | None:
     """Return the process that serves a mount, or None if it does not answer.
 
     The PID belongs to the PID namespace of that process; here, it may be another one.
-
-    Raises
-    ------
-    ProcessLimitError
     """
     reply = _ask_pid(mountpoint)
     return reply if isinstance(reply, int) else None
@@ -68,24 +59,19 @@ def liveness_of(reply: object) -> Liveness:
     """Tell from what `ask` returned whether the mount is alive."""
     if reply is None:
         return Liveness.SILENT
-    number = reply.errno if isinstance(reply, OSError) else None
-    if number == errno.ENOTCONN:
-        return Liveness.DEAD
-    if number in (errno.EACCES, errno.EPERM):
-        return Liveness.FOREIGN
-    return Liveness.ALIVE
+    match reply.errno if isinstance(reply, OSError) else None:
+        case errno.ENOTCONN:
+            return Liveness.DEAD
+        case errno.EACCES | errno.EPERM:
+            return Liveness.FOREIGN
+        case _:
+            return Liveness.ALIVE
 
 
 def ask(question: Callable[[], _Answer]) -> _Answer | Exception | None:
     """Call a function that uses a mount; None if it takes longer than 2 s.
 
-    Returns
-    -------
-    What `question` returned, or the OSError or ValueError that it raised.
-
-    Raises
-    ------
-    ProcessLimitError
+    Returns what `question` returned, or the OSError or ValueError that it raised.
     """
     replies: list[_Answer | Exception] = []
 
@@ -118,24 +104,18 @@ def status_json(mountpoint: Path) -> bytes:
     if isinstance(reply, bytes):
         return reply
     found = liveness_of(reply)
-    if found is Liveness.ALIVE:
+    msg = f"{shown} {found.value}"
+    if found is Liveness.DEAD:
+        msg += f"; run allenfs umount {shown}"
+    elif isinstance(reply, FileNotFoundError):
+        msg = f"{shown} has no status: it is served by another version of allenfs"
+    elif found is Liveness.ALIVE:
         msg = f"{shown} has no readable status: {reply}"
-        if isinstance(reply, FileNotFoundError):
-            msg = f"{shown} has no status: it is served by another version of allenfs"
-        raise StatusError(msg)
-    advice = f"; run allenfs umount {shown}" if found is Liveness.DEAD else ""
-    msg = f"{shown} {found.value}{advice}"
     raise StatusError(msg)
 
 
 def status(mountpoint: Path) -> MountStatus:
-    """Return the status of a mount.
-
-    Raises
-    ------
-    StatusError
-        As `status_json`; or this version cannot read it.
-    """
+    """Return the status of a mount; raises StatusError also if it is unreadable."""
     try:
         return MountStatus.from_json(status_json(mountpoint))
     except ValueError as error:
@@ -149,10 +129,8 @@ def unreadable(mountpoint: Path) -> StatusError:
 
 
 def _read(file: Path) -> bytes:
-    with open(file, "rb", buffering=0) as opened:
-        data = bytearray()
-        while chunk := opened.read(_MAX_STATUS_BYTES - len(data)):
-            data += chunk
+    with open(file, "rb") as opened:
+        data = opened.read(_MAX_STATUS_BYTES)
     if len(data) == _MAX_STATUS_BYTES:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-    return bytes(data)
+    return data

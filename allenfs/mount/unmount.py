@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import os
@@ -10,6 +9,7 @@ import select
 import shutil
 import signal
 import subprocess
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from allenfs.adapters.serving import PROCESS_ATTRIBUTE, Process
@@ -18,7 +18,6 @@ from allenfs.mount.mount_table import mount_at, mounts, other_mount_of, resolved
 from allenfs.mount.probe import Liveness, ask, liveness_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from allenfs.mount.mount_table import Mount
@@ -29,16 +28,10 @@ _MNT_DETACH = 2  # umount(2)
 
 
 class Refusal(NamedTuple):
-    """Why a mount could not be detached.
-
-    Attributes
-    ----------
-    is_busy : bool
-        The mount is in use; it can still be detached lazily.
-    """
+    """Why a mount could not be detached; lazily, a busy one still can be."""
 
     reason: str
-    is_busy: bool
+    is_busy: bool = False
 
 
 def unmount(mountpoint: Path) -> str | None:
@@ -61,28 +54,28 @@ def unmount(mountpoint: Path) -> str | None:
     if mount is None:
         msg = f"no allenfs is mounted on {mountpoint}"
         raise UnmountError(msg)
-    reply = _ask_process(mountpoint)
-    with _pidfd(reply, mount.owner) as process:
+    reply = ask(lambda: Process.parse(os.getxattr(mountpoint, PROCESS_ATTRIBUTE)))
+    daemon = reply.pidfd(mount.owner) if isinstance(reply, Process) else nullcontext()
+    with daemon as pidfd:
         other = other_mount_of(mount)
         refusal = detach(mountpoint)
         if refusal and not refusal.is_busy:
             raise UnmountError(refusal.reason)
-        if refusal and (process is None or other is not None):
-            _detach_lazily(mountpoint)
-            return _still_running(mountpoint, reply, other, was_busy=True)
-        if process is None:
-            return _still_running(mountpoint, reply, other, was_busy=False)
+        if pidfd is None or (refusal and other):
+            if refusal:
+                _detach_lazily(mountpoint)
+            return _still_running(mountpoint, reply, other, was_busy=bool(refusal))
         if refusal:
             # busy: on SIGTERM the daemon cancels downloads and detaches
-            _signal(process, signal.SIGTERM)
-        if not _has_ended(process, _END_S):
+            _signal(pidfd, signal.SIGTERM)
+        if not _has_ended(pidfd):
             other = other_mount_of(mount)  # namespaces may have changed
-            if other is not None:
+            if other:
                 return _still_running(mountpoint, reply, other, was_busy=False)
-            _signal(process, signal.SIGKILL)
-            _has_ended(process, _END_S)
+            _signal(pidfd, signal.SIGKILL)
+            _has_ended(pidfd)
     left = mount_at(mountpoint)
-    if left is not None and left.number == mount.number:
+    if left and left.number == mount.number:
         _detach_lazily(mountpoint)
     return None
 
@@ -99,8 +92,7 @@ def detach(mountpoint: Path, *, lazily: bool = False) -> Refusal | None:
         return Refusal(f"{mountpoint}: {os.strerror(error)}", error == errno.EBUSY)
     helper = shutil.which("fusermount3") or shutil.which("fusermount")
     if helper is None:
-        reason = "neither fusermount3 nor fusermount is installed"
-        return Refusal(reason, is_busy=False)
+        return Refusal("neither fusermount3 nor fusermount is installed")
     try:
         done = subprocess.run(  # noqa: S603 - no shell
             [helper, "-uz" if lazily else "-u", str(place)],
@@ -109,8 +101,7 @@ def detach(mountpoint: Path, *, lazily: bool = False) -> Refusal | None:
             check=False,
         )
     except OSError as failure:
-        reason = f"{helper} cannot be started: {failure.strerror}"
-        return Refusal(reason, is_busy=False)
+        return Refusal(f"{helper} cannot be started: {failure.strerror}")
     if done.returncode == 0:
         return None
     reason = done.stderr.strip() or f"{mountpoint} cannot be unmounted"
@@ -123,24 +114,6 @@ def _detach_lazily(mountpoint: Path) -> None:
         raise UnmountError(refusal.reason)
 
 
-def _ask_process(mountpoint: Path) -> Process | Exception | None:
-    return ask(
-        lambda: Process.parse(
-            os.getxattr(mountpoint, PROCESS_ATTRIBUTE).decode("ascii")
-        )
-    )
-
-
-@contextlib.contextmanager
-def _pidfd(reply: object, owner: int | None) -> Iterator[int | None]:
-    process = reply.pidfd(owner) if isinstance(reply, Process) else None
-    try:
-        yield process
-    finally:
-        if process is not None:
-            os.close(process)
-
-
 def _still_running(
     mountpoint: Path,
     reply: Process | Exception | None,
@@ -148,28 +121,27 @@ def _still_running(
     *,
     was_busy: bool,
 ) -> str | None:
+    unmounted = f"unmounted {mountpoint};"
     if liveness_of(reply) is Liveness.SILENT:
-        return (
-            f"unmounted {mountpoint}; its process does not respond and may still be "
-            "running"
-        )
+        return f"{unmounted} its process does not respond and may still be running"
     if not isinstance(reply, Process):
         return None  # dead
-    name = f"process {reply.pid}"
-    if not reply.is_visible():
-        name = "a process in another PID namespace"
+    is_visible = reply.is_visible()
+    name = (
+        f"process {reply.pid}" if is_visible else "a process in another PID namespace"
+    )
     if other is not None:
         where = "" if other in mounts() else " in another mount namespace"
-        return f"unmounted {mountpoint}; {name} still serves it on {other.place}{where}"
-    if was_busy or not reply.is_visible():
-        return f"unmounted {mountpoint}; {name} ends when nothing uses it any more"
+        return f"{unmounted} {name} still serves it on {other.place}{where}"
+    if was_busy or not is_visible:
+        return f"{unmounted} {name} ends when nothing uses it any more"
     return None
 
 
-def _signal(process: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):  # already ended
-        signal.pidfd_send_signal(process, number)
+def _signal(pidfd: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # already ended
+        signal.pidfd_send_signal(pidfd, number)
 
 
-def _has_ended(process: int, timeout_s: float) -> bool:
-    return bool(select.select([process], [], [], timeout_s)[0])
+def _has_ended(pidfd: int) -> bool:
+    return bool(select.select([pidfd], [], [], _END_S)[0])

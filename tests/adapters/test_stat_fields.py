@@ -22,37 +22,12 @@ print(json.dumps({name: getattr(fields, name).offset for name, *_ in fields._fie
 """
 # Of the kernel's arch/x86/include/uapi/asm/stat.h and, on 64 bits,
 # include/uapi/asm-generic/stat.h.
+SHARED = {"st_dev": 0, "st_ino": 8, "st_size": 48, "st_blksize": 56, "st_blocks": 64}
+SHARED |= {"st_atimespec": 72, "st_mtimespec": 88, "st_ctimespec": 104}
+NAMES = ("st_mode", "st_nlink", "st_uid", "st_gid", "st_rdev")
 LAYOUTS = {
-    "x86_64": {
-        "st_dev": 0,
-        "st_ino": 8,
-        "st_nlink": 16,
-        "st_mode": 24,
-        "st_uid": 28,
-        "st_gid": 32,
-        "st_rdev": 40,
-        "st_size": 48,
-        "st_blksize": 56,
-        "st_blocks": 64,
-        "st_atimespec": 72,
-        "st_mtimespec": 88,
-        "st_ctimespec": 104,
-    },
-    "aarch64": {
-        "st_dev": 0,
-        "st_ino": 8,
-        "st_mode": 16,
-        "st_nlink": 20,
-        "st_uid": 24,
-        "st_gid": 28,
-        "st_rdev": 32,
-        "st_size": 48,
-        "st_blksize": 56,
-        "st_blocks": 64,
-        "st_atimespec": 72,
-        "st_mtimespec": 88,
-        "st_ctimespec": 104,
-    },
+    "x86_64": SHARED | dict(zip(NAMES, (24, 16, 28, 32, 40), strict=True)),
+    "aarch64": SHARED | dict(zip(NAMES, (16, 20, 24, 28, 32), strict=True)),
 }
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """The threads whose state is kept, in the order in which they were told."""
+    """The threads whose state was kept, in order."""
     threads: list[int] = []
     monkeypatch.setattr(
         ctypes.pythonapi,
@@ -36,23 +36,19 @@ def calls_in_a_thread(states: ThreadStates, count: int) -> None:
     thread.join()
 
 
-def test_a_thread_keeps_its_state_once(kept: list[int]) -> None:
+def test_a_thread_keeps_its_state_once_and_after_several_calls(kept: list[int]) -> None:
     states = ThreadStates()
+    calls_in_a_thread(states, 3)
+    assert kept == []
     for _ in range(1000):
         states.count_call()
     assert kept == [threading.get_ident()]
 
 
-def test_a_thread_of_a_few_calls_keeps_nothing(kept: list[int]) -> None:
-    states = ThreadStates()
-    calls_in_a_thread(states, 3)
-    assert kept == []
-
-
-def test_a_thread_after_a_thread_of_the_same_number_keeps_its_own(
+def test_a_thread_with_the_id_of_an_ended_one_keeps_its_own_state(
     kept: list[int],
 ) -> None:
-    """Numbers of threads that have ended are used again, mostly at once."""
+    """IDs of threads that have ended are used again, mostly at once."""
     states = ThreadStates()
     for count in range(1, 101):
         calls_in_a_thread(states, 20)
@@ -60,7 +56,7 @@ def test_a_thread_after_a_thread_of_the_same_number_keeps_its_own(
     assert len(set(kept)) < 100
 
 
-def test_there_is_an_end_of_states_that_stay_behind(kept: list[int]) -> None:
+def test_at_most_200_states_are_kept(kept: list[int]) -> None:
     states = ThreadStates()
     for _ in range(230):
         calls_in_a_thread(states, 10)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
 import threading
@@ -58,20 +57,21 @@ class Campus(HostileService):
 
         return drip
 
-    def _serve(self, connection: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
         self.connections += 1
-        with connection, contextlib.suppress(OSError):
-            if connection.recv(7, socket.MSG_PEEK) == b"CONNECT":
-                connection.recv(65_536)
-                self.tunnels += 1
-                for piece in self.tunnel():
-                    connection.sendall(piece)
-            if connection.recv(1, socket.MSG_PEEK) == b"\x16":
-                self.handshakes += 1
-                for piece in self.hello():
-                    connection.sendall(piece)
-                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-                context.load_cert_chain(CERTIFICATES / f"{self.certificate}.pem")
-                connection = context.wrap_socket(connection, server_side=True)
-                self._of_thread.is_tls = True
-            super()._serve(connection)
+        if connection.recv(7, socket.MSG_PEEK) == b"CONNECT":
+            connection.recv(65_536)
+            self.tunnels += 1
+            for piece in self.tunnel():
+                connection.sendall(piece)
+        if connection.recv(1, socket.MSG_PEEK) != b"\x16":
+            super().serve(connection)
+            return
+        self.handshakes += 1
+        for piece in self.hello():
+            connection.sendall(piece)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(CERTIFICATES / f"{self.certificate}.pem")
+        with context.wrap_socket(connection, server_side=True) as tls:
+            self._of_thread.is_tls = True
+            super().serve(tls)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from mounted import STRICT_PYTHON, until
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def allenfs(*arguments: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -31,6 +31,46 @@ def fails(code: int, *arguments: str | Path, **environ: str) -> str:
     assert lines[0].startswith("allenfs: ")
     assert done.stdout == ""
     return lines[0]
+
+
+def succeeds(*arguments: str | Path, **environ: str) -> None:
+    """Run a command that shall succeed and print nothing."""
+    done = allenfs(*arguments, **environ)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@contextlib.contextmanager
+def mounting(root: Path, *flags: str | Path, **environ: str) -> Iterator[int]:
+    """A mount by `allenfs mount`, until `allenfs umount`; yields the PID."""
+    succeeds("mount", *flags, root, **environ)
+    yield serving_pid(root)
+    assert allenfs("umount", root).returncode == 0
+
+
+@contextlib.contextmanager
+def busy(place: Path) -> Iterator[None]:
+    """Have a process with its current directory there."""
+    process = subprocess.Popen(["sleep", "60"], cwd=place)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def run(*command: str | Path, **options: Any) -> bytes:
+    """Run a program that must succeed; return its output."""
+    output: bytes = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, **options
+    ).stdout
+    return output
+
+
+def cat(*files: Path) -> subprocess.Popen[bytes]:
+    """Start a reader."""
+    return subprocess.Popen(
+        ["cat", *files], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 def serving_pid(root: Path) -> int:

@@ -7,17 +7,20 @@ or never reach it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from mounted import is_bad
+from mounted import Mounted, is_bad
 
 from allenfs.adapters.libfuse import chosen
+from allenfs.mount.mount_table import is_mounted
+from allenfs.sample.content import sample_database
+from allenfs.sample.database import Database
 from allenfs.sample.server import SampleService
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 def default_libfuse() -> str:
@@ -62,7 +65,50 @@ def log_of_the_background(
             assert is_declared or not is_bad(line), line
 
 
+def _settings(request: pytest.FixtureRequest, mark: str) -> dict[str, Any]:
+    found = request.node.get_closest_marker(mark)
+    return dict(found.kwargs) if found else {}
+
+
 @pytest.fixture
-def service() -> Iterator[SampleService]:
-    with SampleService() as running:
+def database() -> Database:
+    """The records of the service, for a test that changes them."""
+    return sample_database()
+
+
+@pytest.fixture
+def service(request: pytest.FixtureRequest) -> Iterator[SampleService]:
+    """A sample service, with the settings of ``@pytest.mark.service(...)``."""
+    settings = _settings(request, "service")
+    if "database" in request.fixturenames:
+        settings["database"] = request.getfixturevalue("database")
+    with SampleService(**settings) as running:
         yield running
+
+
+@pytest.fixture
+def mounted(
+    request: pytest.FixtureRequest, tmp_path: Path, service: SampleService
+) -> Iterator[Mounted]:
+    """A mount of the service, with the settings of ``@pytest.mark.mounted(...)``."""
+    settings = _settings(request, "mounted")
+    with Mounted(tmp_path, service.url, **settings) as mounted:
+        yield mounted
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """A mountpoint, free again after the test."""
+    root = tmp_path / "mnt"
+    root.mkdir()
+    yield root
+    while is_mounted(root):
+        subprocess.run(["umount", "-l", root], check=True)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that everybody can enter; pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory(prefix="allenfs-place-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)

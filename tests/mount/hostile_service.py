@@ -6,15 +6,13 @@ import contextlib
 import os
 import re
 import socket
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-if TYPE_CHECKING:
-    from mounted import Mounted
-    from typing_extensions import Self
+from listener import Listener
+from mounted import Mounted
+from typing_extensions import Self
 
 MB = 10**6
 # Frame header of 65 535 x 65 535, one scan, end.
@@ -22,7 +20,7 @@ JPEG = (
     b"\xff\xd8\xff\xc0\x00\x0b\x08\xff\xff\xff\xff\x01\x01\x11\x00"
     b"\xff\xda\x00\x02picture\xff\xd9"
 )
-Says = Callable[[], Iterable[bytes]]
+Says = Callable[[str], Iterable[bytes]]  # what is said to a target
 _GREATEST_BYTES = 400 * MB
 _REQUEST_BYTES = 65_536
 
@@ -47,13 +45,25 @@ def envelope(body: bytes) -> bytes:
     return whole(body, kind="application/json")
 
 
-class HostileService:
-    """Says `image` to what asks for an image, `query` to a query; one a connection.
+def start_row(target: str) -> int:
+    return int(target.partition("start_row$eq")[2].partition("]")[0])
 
-    Parameters
-    ----------
-    listener : socket, optional
-        Where it listens; any free port of 127.0.0.1 without one.
+
+def id_of(target: str) -> str:
+    return target.partition("id$eq")[2].partition("]")[0]
+
+
+def one_page(text: str | bytes) -> Says:
+    """Say one page of rows, and then that there is no more."""
+    return lambda target: [rows("[]" if start_row(target) else text)]
+
+
+def once(*pieces: bytes) -> Says:
+    return lambda _: pieces
+
+
+class HostileService(Listener):
+    """Says `image` to what asks for an image, `query` to a query; one a connection.
 
     Attributes
     ----------
@@ -61,60 +71,31 @@ class HostileService:
         The targets that were asked for.
     """
 
-    def __init__(self, listener: socket.socket | None = None) -> None:
-        self._listener = listener or socket.create_server(("127.0.0.1", 0))
-        host, self.port = self._listener.getsockname()[:2]
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+    def __init__(self, listening: socket.socket | None = None) -> None:
+        super().__init__(listening)
         self.requests: list[str] = []
         self.heal()
-        self._connections: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
 
     def heal(self) -> None:
-        self.image: Callable[[str], Iterable[bytes]] = lambda _: [whole(JPEG)]
-        self.query: Callable[[str], Iterable[bytes]] = lambda _: [rows("[]")]
+        self.image: Says = lambda _: [whole(JPEG)]
+        self.query: Says = lambda _: [rows("[]")]
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # wakes accept(), which closing alone would not
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for connection in self._connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(30)
-            assert not thread.is_alive()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                self._connections.append(connection)
-                thread = threading.Thread(target=self._serve, args=(connection,))
-                self._threads.append(thread)
-                thread.start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            asked = connection.recv(_REQUEST_BYTES).decode("latin-1")
-            if not asked:
-                return
-            target = unquote(asked.split(" ")[1])
-            self.requests.append(target)
-            sent_bytes = 0
-            says = self.query if "/query.json" in target else self.image
-            for piece in says(target):
-                connection.sendall(piece)
-                sent_bytes += len(piece)
-                if sent_bytes > _GREATEST_BYTES:
-                    break
-            # a close with unread bytes would be a reset
-            connection.shutdown(socket.SHUT_WR)
-            connection.recv(_REQUEST_BYTES)
+    def serve(self, connection: socket.socket) -> None:
+        asked = connection.recv(_REQUEST_BYTES).decode("latin-1")
+        if not asked:
+            return
+        target = unquote(asked.split(" ")[1])
+        self.requests.append(target)
+        sent_bytes = 0
+        says = self.query if "/query.json" in target else self.image
+        for piece in says(target):
+            connection.sendall(piece)
+            sent_bytes += len(piece)
+            if sent_bytes > _GREATEST_BYTES:
+                break
+        # a close with unread bytes would be a reset
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(_REQUEST_BYTES)
 
 
 @contextlib.contextmanager
@@ -204,19 +185,20 @@ class Suspect:
         assert len(lines) == failures, lines
         assert sorted(os.listdir(self._folder)) == ["daemon.log", "mnt", "store"]
         strangers = {path.name for path in self.mounted.cache_dir.iterdir()}
-        own = {
-            "CACHEDIR.TAG",
-            "images",
-            "incoming",
-            "journal",
-            "lock",
-            "locks",
-            "records",
-        }
-        assert strangers <= own
+        own = {"images", "incoming", "journal", "lock", "locks", "records"}
+        assert strangers <= own | {"CACHEDIR.TAG"}
         incoming = self.mounted.cache_dir / "incoming"
         assert list(incoming.iterdir()) == []
         return lines[0] if lines else ""
+
+    def check_failure(self, path: Path) -> str:
+        """Return the one line of the log, which says what the attribute does."""
+        line = self.check()
+        said = os.getxattr(path, "user.allenfs.error").decode()
+        assert said in line
+        assert said.isprintable()
+        assert said.isascii()
+        return line
 
     def _status(self, name: str) -> int:
         text = self._process.joinpath("status").read_text()

@@ -11,18 +11,16 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+
+from typing_extensions import Self
 
 from allenfs.adapters.serving import PID_ATTRIBUTE
 from allenfs.model import tree
 from allenfs.model.nodes import ImageFile
 from allenfs.mount.mount_table import is_mounted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from typing_extensions import Self
 
 # Whatever Python itself would only warn of ends the daemon.
 STRICT_PYTHON = [sys.executable, "-X", "dev", "-W", "error", "-bb"]
@@ -139,6 +137,12 @@ class Mounted:
         return int(os.getxattr(self.root, PID_ATTRIBUTE))
 
     @property
+    def status(self) -> dict[str, Any]:
+        page: dict[str, Any]
+        page = json.loads((self.root / ".allenfs/status.json").read_bytes())
+        return page
+
+    @property
     def log(self) -> str:
         return self._log_file.read_text()
 
@@ -167,15 +171,22 @@ def image_bytes(api_url: str, path: str) -> bytes:
     return data
 
 
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+def errno_of(look: Callable[..., object], *arguments: Any) -> int:
+    """Return the errno that `look` ends with, 0 for none."""
+    try:
+        look(*arguments)
+    except OSError as error:
+        assert error.errno
+        return error.errno
+    return 0
+
+
 def errno_of_open(path: Path) -> int:
     """Open and read; return the errno of open, and fail where one byte came."""
-    try:
-        fd = os.open(path, os.O_RDONLY)
-    except OSError as error:
-        assert error.errno is not None
-        return error.errno
-    try:
-        data = os.read(fd, 2**20)
-    finally:
-        os.close(fd)
-    raise AssertionError(f"{path} opened and gave {len(data)} bytes")
+    if number := errno_of(os.open, path, os.O_RDONLY):
+        return number
+    raise AssertionError(f"{path} opened and gave {len(path.read_bytes())} bytes")

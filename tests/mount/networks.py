@@ -11,12 +11,9 @@ import ssl
 import struct
 import subprocess
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from typing_extensions import Self
+from listener import Listener
 
 _PIECE_BYTES = 65_536
 _OPENSSL_CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
@@ -77,8 +74,8 @@ class Authority:
         return done.stdout
 
 
-class _Relay:
-    """Takes connections on this machine, and leads them to `port`.
+class _Relay(Listener):
+    """Leads connections to `port`.
 
     Parameters
     ----------
@@ -87,47 +84,20 @@ class _Relay:
     """
 
     def __init__(self, port: int, certificate: Path | None = None) -> None:
+        super().__init__()
         self._to_port = port
         self._context: ssl.SSLContext | None = None
         if certificate is not None:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._context.load_cert_chain(certificate)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._open: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept)]
-        self.port: int = self._listener.getsockname()[1]
 
-    def __enter__(self) -> Self:
-        self._threads[0].start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._threads[0].join(30)
-        for connection in self._open:
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
-        for thread in self._threads[1:]:
-            thread.join(30)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                self._open.append(connection)
-                thread = threading.Thread(target=self._serve, args=(connection,))
-                self._threads.append(thread)
-                thread.start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            if self._context is None:
-                self._talk(connection)
-                return
-            with self._context.wrap_socket(connection, server_side=True) as tls:
-                self._open.append(tls)
-                self._talk(tls)
+    def serve(self, connection: socket.socket) -> None:
+        if self._context is None:
+            self._talk(connection)
+            return
+        with self._context.wrap_socket(connection, server_side=True) as tls:
+            self._open.append(tls)
+            self._talk(tls)
 
     def _talk(self, connection: socket.socket) -> None:
         self._lead(connection, b"")

@@ -5,15 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from mount_namespace import MountNamespace
 from mounted import STRICT_PYTHON
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from typing_extensions import Self
+from typing_extensions import Self
 
 # Many machines, and all containers, have a /dev/fuse for root alone.
 _OPEN_DEVICE = """

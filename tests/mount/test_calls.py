@@ -7,17 +7,14 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from command import run
 
 from allenfs.mount.mount_table import is_mounted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 LISTING = "dataset/71670687/ds6"
 _OPCODE = re.compile(r"opcode: ([A-Z]+)")
@@ -45,9 +42,8 @@ class Watched:
 
         RELEASE is answered behind the caller's back, in the order of the queue.
         """
-        with open("/dev/null", "w") as nowhere:
-            for _ in range(2):
-                subprocess.run(["stat", "-f", self.root], check=True, stdout=nowhere)
+        for _ in range(2):
+            run("stat", "-f", self.root)
         return self._said.stat().st_size
 
 
@@ -56,12 +52,10 @@ def watched(tmp_path: Path, service: SampleService) -> Iterator[Watched]:
     root, said = tmp_path / "mnt", tmp_path / "said"
     root.mkdir()
     with said.open("wb") as output:
+        flags = ["--foreground", "-odebug", "--api-url", service.url]
+        flags += ["--cache-dir", tmp_path / "store", "--log-file", tmp_path / "log"]
         process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "allenfs", "mount", "--foreground", "-odebug"),
-                *("--api-url", service.url, "--cache-dir", tmp_path / "store"),
-                *("--log-file", tmp_path / "log", root),
-            ],
+            [sys.executable, "-m", "allenfs", "mount", *flags, root],
             stdout=output,
             stderr=output,
         )
@@ -71,7 +65,7 @@ def watched(tmp_path: Path, service: SampleService) -> Iterator[Watched]:
         try:
             yield Watched(root, said)
         finally:
-            subprocess.run(["umount", root], check=True)
+            run("umount", root)
             assert process.wait(30) == 0
 
 
@@ -80,20 +74,14 @@ def files_of(watched: Watched) -> list[Path]:
     return [folder / name for name in sorted(os.listdir(folder)) if "_" in name]
 
 
-def cat(*files: Path) -> Callable[[], object]:
-    return lambda: subprocess.run(
-        ["cat", *files], check=True, stdout=subprocess.DEVNULL
-    )
-
-
 @pytest.mark.both_libfuses
 def test_a_warm_file_costs_one_open_three_looks_and_one_release(
     watched: Watched,
 ) -> None:
     files = files_of(watched)
     for _ in range(2):
-        cat(*files)()
-    calls = watched.calls(cat(*files))
+        run("cat", *files)
+    calls = watched.calls(lambda: run("cat", *files))
     count = len(files)
     assert count == 12
     # the names are looked up once a second, and the size by `fstat` and at the end
@@ -109,7 +97,7 @@ def test_a_cold_file_is_opened_twice_at_the_most_and_read_once(
     watched: Watched,
 ) -> None:
     file = files_of(watched)[0]
-    calls = watched.calls(cat(file))
+    calls = watched.calls(lambda: run("cat", file))
     assert calls["OPEN"] <= 2  # the kernel is sent back once, to learn the size
     assert calls["RELEASE"] == 1
     size_bytes = file.stat().st_size
@@ -119,14 +107,8 @@ def test_a_cold_file_is_opened_twice_at_the_most_and_read_once(
 @pytest.mark.both_libfuses
 def test_ls_costs_at_most_four_calls_a_file(watched: Watched) -> None:
     files = files_of(watched)
-    subprocess.run(["ls", "-l", files[0].parent], check=True, stdout=subprocess.PIPE)
-
-    def ls() -> None:
-        subprocess.run(
-            ["ls", "-l", files[0].parent], check=True, stdout=subprocess.PIPE
-        )
-
-    calls = watched.calls(ls)
+    run("ls", "-l", files[0].parent)
+    calls = watched.calls(lambda: run("ls", "-l", files[0].parent))
     count, above = len(files), len(LISTING.split("/"))
     assert calls["LOOKUP"] <= count + above
     assert calls["GETATTR"] <= count + above

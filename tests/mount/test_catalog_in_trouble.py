@@ -6,19 +6,17 @@ import errno
 import os
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from mounted import Mounted, until
+from command import cat
+from mounted import Mounted, errno_of, until
 
-from allenfs.sample.content import sample_database
+from allenfs.sample.database import Database
 from allenfs.sample.faults import Fault
 from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 DATA_SET = "dataset/72109410"
 OF_A_QUERY = "allenfs.catalog.repository"
@@ -36,6 +34,7 @@ DIRECTORIES = [
     "browse/atlas",
     "browse/atlas/2",
     "browse/atlas/2/NISSL/ds4",
+    "atlas/100883869/annotated",
 ]
 FILES = [
     "section/69750516/info.json",
@@ -44,22 +43,16 @@ FILES = [
     "atlas/100883869/info.json",
     f"{DATA_SET}/sections.csv",
 ]
-FAULTS: list[tuple[Fault, int]] = [
-    (Fault.STATUS_400, errno.EIO),
-    (Fault.STATUS_403, errno.EIO),
-    (Fault.STATUS_404, errno.EIO),
-    (Fault.STATUS_500, errno.EIO),
-    (Fault.SUCCESS_FALSE, errno.EIO),
-    (Fault.NOT_JSON, errno.EIO),
-    (Fault.HTML_200, errno.EIO),
-    (Fault.EMPTY_BODY, errno.EIO),
-    (Fault.CUT_CHUNKED, errno.EIO),
-    (Fault.RESET_BEFORE, errno.EIO),
-    (Fault.SILENT, errno.ETIMEDOUT),
-]
+FAULTS = {
+    **dict.fromkeys((Fault.STATUS_400, Fault.STATUS_403, Fault.STATUS_404), errno.EIO),
+    **dict.fromkeys((Fault.STATUS_500, Fault.SUCCESS_FALSE, Fault.NOT_JSON), errno.EIO),
+    **dict.fromkeys((Fault.HTML_200, Fault.EMPTY_BODY, Fault.CUT_CHUNKED), errno.EIO),
+    Fault.RESET_BEFORE: errno.EIO,
+    Fault.SILENT: errno.ETIMEDOUT,
+}
 
 
-@pytest.mark.parametrize(("fault", "number"), FAULTS, ids=str)
+@pytest.mark.parametrize(("fault", "number"), FAULTS.items(), ids=str)
 def test_failed_query_is_an_errno_and_then_the_directory(
     tmp_path: Path, service: SampleService, fault: Fault, number: int
 ) -> None:
@@ -77,191 +70,131 @@ def test_failed_query_is_an_errno_and_then_the_directory(
     ) as mounted:
         service.fail_queries(fault)
         for path, look in looks.items():
-            with pytest.raises(OSError) as caught:
-                look(mounted / path)
-            assert caught.value.errno == number, path
+            assert errno_of(look, mounted / path) == number, path
         service.heal()
         for path, look in looks.items():
             if not (fault is Fault.SILENT and path.endswith(".jpg")):  # slow to draw
                 assert look(mounted / path), path
 
 
+@pytest.mark.mounted(warnings=[OF_A_QUERY])
 def test_refused_query_is_ehostunreach_and_no_name_is_lost(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url, warnings=[OF_A_QUERY]) as mounted:
-        service.close()
-        for path in (*DIRECTORIES, *FILES):
-            with pytest.raises(OSError) as caught:
-                os.stat(mounted / path)
-                os.listdir(mounted / path)
-            assert caught.value.errno == errno.EHOSTUNREACH, path
-        # without the catalog a section is still what the grammar says
-        assert "image.jpg" in os.listdir(mounted / "section/69750516")
+    service.close()
+    for path in (*DIRECTORIES, *FILES):
+        assert errno_of(os.listdir, mounted / path) == errno.EHOSTUNREACH, path
+    # without the catalog a section is still what the grammar says
+    assert "image.jpg" in os.listdir(mounted / "section/69750516")
 
 
+@pytest.mark.mounted(warnings=["told so"])
 def test_refusal_of_a_query_is_in_the_log_and_readable(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url, warnings=["told so"]) as mounted:
-        service.fail_queries(Fault.SUCCESS_FALSE)
-        with pytest.raises(OSError):
-            os.listdir(mounted / DATA_SET)
-        (line,) = [line for line in mounted.log.splitlines() if "WARNING" in line]
-        assert "dataset/72109410" in line
-        assert "line 1, column" in line
-        assert "/api/v2/data/query.json" in line
-        said = os.getxattr(mounted / "dataset", "user.allenfs.error").decode()
-        assert said in line
-        service.heal()
-        assert os.listdir(mounted / DATA_SET)
-        with pytest.raises(OSError):
-            os.getxattr(mounted / "dataset", "user.allenfs.error")
+    service.fail_queries(Fault.SUCCESS_FALSE)
+    with pytest.raises(OSError):
+        os.listdir(mounted / DATA_SET)
+    (line,) = [line for line in mounted.log.splitlines() if "WARNING" in line]
+    assert "dataset/72109410" in line
+    assert "line 1, column" in line
+    assert "/api/v2/data/query.json" in line
+    said = os.getxattr(mounted / "dataset", "user.allenfs.error").decode()
+    assert said in line
+    service.heal()
+    assert os.listdir(mounted / DATA_SET)
+    with pytest.raises(OSError):
+        os.getxattr(mounted / "dataset", "user.allenfs.error")
 
 
+@pytest.mark.mounted(catalog_ttl_s=0.001, warnings=[OF_A_QUERY])
 def test_what_was_listed_lists_after_a_restart_without_the_service(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(
-        tmp_path, service.url, catalog_ttl_s=0.001, warnings=[OF_A_QUERY]
-    ) as mounted:
-        before = {path: sorted(os.listdir(mounted / path)) for path in DIRECTORIES}
-        read = {path: (mounted / path).read_bytes() for path in FILES}
-        image = f"{DATA_SET}/ds5/{before[DATA_SET][0]}"
-        read[image] = (mounted / image).read_bytes()
-        mounted.stop()
-        service.close()
-        mounted.start()
-        assert {path: sorted(os.listdir(mounted / path)) for path in before} == before
-        assert {path: (mounted / path).read_bytes() for path in read} == read
-        assert "72109410" in os.listdir(mounted / "dataset")
-        assert os.readlink(mounted / "section/71592261/nissl") == "../71592412"
-
-
-def test_old_records_are_asked_again_when_the_service_is_back(
-    tmp_path: Path,
-) -> None:
-    database = sample_database()
-    add_data_set(database, 4711, [5_000_000_000])
-    with (
-        SampleService(database=database) as service,
-        Mounted(
-            tmp_path, service.url, catalog_ttl_s=0.001, warnings=[OF_A_QUERY]
-        ) as mounted,
-    ):
-        directory = mounted / "dataset/4711/ds4"
-        assert os.listdir(directory) == ["0010_5000000000.jpg"]
-        database.remove("SectionDataSet", 4711)
-        add_data_set(database, 4711, [5_000_000_001, 5_000_000_002])
-        service.fail_queries(Fault.STATUS_503)
-        assert os.listdir(directory) == ["0010_5000000000.jpg"]
-        service.heal()
-        # a slow answer comes after the old one
-        until(lambda: "0010_5000000001.jpg" in os.listdir(directory))
+    before = {path: sorted(os.listdir(mounted / path)) for path in DIRECTORIES}
+    read = {path: (mounted / path).read_bytes() for path in FILES}
+    image = f"{DATA_SET}/ds5/{before[DATA_SET][0]}"
+    read[image] = (mounted / image).read_bytes()
+    mounted.stop()
+    service.close()
+    mounted.start()
+    assert {path: sorted(os.listdir(mounted / path)) for path in before} == before
+    assert {path: (mounted / path).read_bytes() for path in read} == read
+    assert "72109410" in os.listdir(mounted / "dataset")
+    assert os.readlink(mounted / "section/71592261/nissl") == "../71592412"
 
 
 @pytest.mark.parametrize("fault", [Fault.NO_ROWS, Fault.CUT_LIST])
+@pytest.mark.mounted(catalog_ttl_s=0.001, warnings=["stays in use"])
 def test_known_genes_survive_an_empty_or_truncated_list(
-    tmp_path: Path, fault: Fault
+    database: Database, service: SampleService, mounted: Mounted, fault: Fault
 ) -> None:
-    database = sample_database()
-    with (
-        SampleService(database=database) as service,
-        Mounted(
-            tmp_path, service.url, catalog_ttl_s=0.001, warnings=["stays in use"]
-        ) as mounted,
-    ):
-        directory = mounted / "browse/product/Mouse/gene"
-        known = sorted(os.listdir(directory))
-        add_genes(database, ["New"])
-        service.fail_queries(fault)
-        for _ in range(2):
-            assert sorted(os.listdir(directory)) == known
-        mounted.stop()
-        mounted.start()
+    directory = mounted / "browse/product/Mouse/gene"
+    known = sorted(os.listdir(directory))
+    add_genes(database, ["New"])
+    service.fail_queries(fault)
+    for _ in range(2):
         assert sorted(os.listdir(directory)) == known
-        service.heal()
-        assert sorted(os.listdir(directory)) == sorted([*known, "New"])
+    mounted.stop()
+    mounted.start()
+    assert sorted(os.listdir(directory)) == known
+    service.heal()
+    assert sorted(os.listdir(directory)) == sorted([*known, "New"])
 
 
-def test_data_set_that_was_withdrawn_is_no_empty_directory(tmp_path: Path) -> None:
-    database = sample_database()
-    add_data_set(database, 4711, [5_000_000_000])
-    with (
-        SampleService(database=database) as service,
-        Mounted(tmp_path, service.url, not_found_memory_s=0) as mounted,
-    ):
-        assert "4711" in os.listdir(mounted / "browse/product/Mouse/dataset")
-        database.remove("SectionDataSet", 4711)
-        done = subprocess.run(
-            ["ls", mounted / "dataset/4711"], capture_output=True, check=False
-        )
-        assert done.returncode != 0
-        assert b"Stale" in done.stderr
-        add_data_set(database, 4711, [5_000_000_001])
-        assert "info.json" in os.listdir(mounted / "dataset/4711")
-
-
-def test_drawings_of_a_plate_are_listed_in_full_or_not_at_all(
-    tmp_path: Path, service: SampleService
+def test_data_set_that_was_withdrawn_is_no_empty_directory(
+    database: Database, mounted: Mounted
 ) -> None:
-    with Mounted(tmp_path, service.url, warnings=["plate"]) as mounted:
-        service.fail_queries(Fault.SUCCESS_FALSE)
-        with pytest.raises(OSError) as caught:
-            os.listdir(mounted / "atlas/100883869/annotated")
-        assert caught.value.errno == errno.EIO
-        service.heal()
-        assert "atlas2.jpg" in os.listdir(mounted / "atlas/100883869/annotated")
+    add_data_set(database, 4711, [5_000_000_000])
+    assert "4711" in os.listdir(mounted / "browse/product/Mouse/dataset")
+    database.remove("SectionDataSet", 4711)
+    assert errno_of(os.listdir, mounted / "dataset/4711") == errno.ESTALE
+    add_data_set(database, 4711, [5_000_000_001])
+    assert "info.json" in os.listdir(mounted / "dataset/4711")
 
 
 def test_listing_that_waits_for_the_service_dies_of_a_signal(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        service.fail_queries(Fault.SILENT)
-        listing = subprocess.Popen(["ls", mounted / DATA_SET], stderr=subprocess.PIPE)
-        while not service.query_requests:
-            assert listing.poll() is None
-        listing.send_signal(signal.SIGINT)
-        assert listing.communicate(timeout=10)[1] == b""
-        assert listing.returncode == -signal.SIGINT
-        service.heal()
-        assert os.listdir(mounted / DATA_SET)
+    service.fail_queries(Fault.SILENT)
+    listing = subprocess.Popen(["ls", mounted / DATA_SET], stderr=subprocess.PIPE)
+    while not service.query_requests:
+        assert listing.poll() is None
+    listing.send_signal(signal.SIGINT)
+    assert listing.communicate(timeout=10)[1] == b""
+    assert listing.returncode == -signal.SIGINT
+    service.heal()
+    assert os.listdir(mounted / DATA_SET)
 
 
+@pytest.mark.mounted(connections=2)
 def test_stalled_downloads_do_not_hold_up_a_section_s_listing(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url, connections=2) as mounted:
-        service.pause()
-        cats = [
-            subprocess.Popen(
-                ["cat", mounted / f"section/69750516/ds6/q{n}/image.jpg"],
-                stdout=subprocess.DEVNULL,
-            )
-            for n in range(4)
-        ]
-        while service.image_requests < 2:
-            assert all(cat.poll() is None for cat in cats)
-        assert "image.jpg" in os.listdir(mounted / "section/71592261")
-        assert service.query_requests == 0
-        service.resume()
-        assert [cat.wait(60) for cat in cats] == [0] * 4
-        assert "nissl" in os.listdir(mounted / "section/71592261")
+    service.pause()
+    cats = [cat(mounted / f"section/69750516/ds6/q{n}/image.jpg") for n in range(4)]
+    until(lambda: service.image_requests == 2)
+    assert "image.jpg" in os.listdir(mounted / "section/71592261")
+    assert service.query_requests == 0
+    service.resume()
+    for reader in cats:
+        reader.communicate(timeout=60)
+        assert reader.returncode == 0
+    assert "nissl" in os.listdir(mounted / "section/71592261")
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
+@pytest.mark.mounted(warnings=["damaged"])
 def test_damaged_record_is_asked_again(
-    tmp_path: Path, service: SampleService, damage: str
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url, warnings=["damaged"]) as mounted:
-        before = sorted(os.listdir(mounted / DATA_SET))
+    before = sorted(os.listdir(mounted / DATA_SET))
+    (record,) = mounted.cache_dir.glob("records/*/dataset/*")
+    whole = record.read_bytes()
+    middle = len(whole) // 2
+    flipped = bytes([whole[middle] ^ 1])
+    for damaged in (b"", whole[:100], whole[:middle] + flipped + whole[middle + 1 :]):
         mounted.stop()
-        (record,) = mounted.cache_dir.glob("records/*/dataset/*")
-        data = bytearray(record.read_bytes())
-        if damage == "flip":
-            data[len(data) // 2] ^= 1
-        record.write_bytes(data[: {"cut": 100, "flip": None, "empty": 0}[damage]])
+        record.write_bytes(damaged)
         asked = service.query_requests
         mounted.start()
         assert sorted(os.listdir(mounted / DATA_SET)) == before

@@ -5,31 +5,29 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import subprocess
+from collections.abc import Iterator
 from importlib import util
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from command import allenfs, fails
+from command import allenfs, fails, mounting
 from mount_namespace import MountNamespace
-from mounted import STRICT_PYTHON, Mounted, errno_of_open, image_bytes
+from mounted import STRICT_PYTHON, Mounted, errno_of_open, image_bytes, port_of
 from networks import Authority, TlsFront
 
 from allenfs.mount.mount_table import is_mounted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 pytestmark = pytest.mark.one_libfuse
 
 PATH = "section/69750516/ds6/image.jpg"
-OTHER = "section/69750516/ds7/image.jpg"
 UNTRUSTED = ["certificate verify failed", "SSLError"]
-VARIABLES = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]
-VARIABLES += ["ALLENFS_CA_BUNDLE"]
+VARIABLES = [
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "ALLENFS_CA_BUNDLE",
+]
 
 
 @pytest.fixture
@@ -38,44 +36,42 @@ def campus(tmp_path: Path) -> Authority:
 
 
 @pytest.fixture
-def front(service: SampleService, campus: Authority) -> Iterator[TlsFront]:
+def url(service: SampleService, campus: Authority) -> Iterator[str]:
     """The service, by https, with a certificate of the campus."""
-    port = int(service.url.rpartition(":")[2])
-    with TlsFront(port, campus.certify("127.0.0.1")) as running:
-        yield running
+    with TlsFront(port_of(service.url), campus.certify("127.0.0.1")) as front:
+        yield f"https://127.0.0.1:{front.port}"
 
 
 @pytest.fixture
-def url(front: TlsFront) -> str:
-    return f"https://127.0.0.1:{front.port}"
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def root(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A mountpoint in the current directory."""
-    monkeypatch.chdir(tmp_path)
-    root = tmp_path / "mnt"
-    root.mkdir()
-    yield root
-    if is_mounted(root):
-        subprocess.run(["umount", "-l", root], check=True)
+    monkeypatch.chdir(root.parent)
+    return root
 
 
 def read_through_a_mount(root: Path, *flags: str, **environ: str) -> bytes:
-    done = allenfs("mount", *flags, root, **environ)
-    assert (done.returncode, done.stderr) == (0, "")
-    data = (root / PATH).read_bytes()
-    assert allenfs("umount", root).returncode == 0
-    return data
+    with mounting(root, *flags, **environ):
+        return (root / PATH).read_bytes()
 
 
-@pytest.mark.parametrize("variable", VARIABLES)
+@pytest.mark.parametrize("variable", [*VARIABLES, "--ca-bundle"])
 def test_bundle_is_trusted_from_every_variable(
-    root: Path, campus: Authority, service: SampleService, url: str, variable: str
+    root: Path,
+    tmp_path: Path,
+    campus: Authority,
+    service: SampleService,
+    url: str,
+    variable: str,
 ) -> None:
+    """The flag adds to what the environment names."""
     bundle = os.path.relpath(campus.bundle)  # the shell's directory is not the mount's
-    others = dict.fromkeys(VARIABLES, "") | {variable: bundle}  # empty: hides no other
-    data = read_through_a_mount(root, "--api-url", url, **others)
+    flags, environ = ["--api-url", url], dict.fromkeys(VARIABLES, "")
+    if variable == "--ca-bundle":
+        flags += [variable, bundle]
+        environ["SSL_CERT_FILE"] = str(Authority(tmp_path / "other").bundle)
+    else:
+        environ[variable] = bundle  # empty variables are ignored
+    data = read_through_a_mount(root, *flags, **environ)
     assert data == image_bytes(service.url, PATH)
 
 
@@ -96,41 +92,27 @@ def test_a_directory_of_certificates_is_trusted(
     assert data == image_bytes(service.url, PATH)
 
 
-def test_the_flag_adds_to_what_the_environment_names(
-    root: Path, tmp_path: Path, campus: Authority, service: SampleService, url: str
-) -> None:
-    other = Authority(tmp_path / "other")
-    flags = ["--api-url", url, "--ca-bundle", os.path.relpath(campus.bundle)]
-    data = read_through_a_mount(root, *flags, SSL_CERT_FILE=str(other.bundle))
-    assert data == image_bytes(service.url, PATH)
-
-
-def test_untrusted_certificate_is_ehostunreach_until_bundle_is_given(
-    tmp_path: Path,
-    campus: Authority,
-    service: SampleService,
-    url: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with Mounted(tmp_path / "1", url, warnings=UNTRUSTED) as mounted:
-        assert errno_of_open(mounted / PATH) == errno.EHOSTUNREACH
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(campus.bundle))
-    with Mounted(tmp_path / "2", url) as mounted:
-        assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
-
-
-def test_host_name_is_checked_with_custom_bundle(
+@pytest.mark.parametrize(
+    ("name", "is_trusted"),
+    [("127.0.0.1", False), ("127.0.0.1", True), ("another.example", True)],
+)
+def test_certificate_must_be_trusted_and_of_the_host(
     tmp_path: Path,
     campus: Authority,
     service: SampleService,
     monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    is_trusted: bool,
 ) -> None:
-    port = int(service.url.rpartition(":")[2])
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(campus.bundle))
-    with TlsFront(port, campus.certify("another.example")) as front:
+    if is_trusted:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(campus.bundle))
+    with TlsFront(port_of(service.url), campus.certify(name)) as front:
         url = f"https://127.0.0.1:{front.port}"
         with Mounted(tmp_path, url, warnings=UNTRUSTED) as mounted:
-            assert errno_of_open(mounted / PATH) == errno.EHOSTUNREACH
+            if is_trusted and name == "127.0.0.1":
+                assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
+            else:
+                assert errno_of_open(mounted / PATH) == errno.EHOSTUNREACH
 
 
 @pytest.mark.parametrize("kind", ["a file", "a directory"])
@@ -178,9 +160,7 @@ def test_a_bundle_that_cannot_be_used_is_exit_3_and_named(
         assert refused("text.pem").startswith("contains no valid PEM certificate")
 
 
-def test_the_sample_ignores_a_broken_bundle_in_the_environment(
-    root: Path,
-) -> None:
+def test_the_sample_ignores_a_broken_bundle_in_the_environment(root: Path) -> None:
     flags = ["--sample"]
     assert read_through_a_mount(root, *flags, REQUESTS_CA_BUNDLE="/missing")
 

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import io
+import itertools
 import os
 import signal
-import subprocess
-import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
-from command import allenfs, fails
-from mounted import Mounted, errno_of_open, image_bytes, until
+from command import allenfs, cat, fails, run
+from mounted import Mounted, errno_of, errno_of_open, image_bytes, port_of, until
 from PIL import Image, ImageChops
-from worlds import started_service
 
-from allenfs.sample.content import sample_database
+from allenfs.sample.database import Database
 from allenfs.sample.server import Fault, SampleService
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.one_libfuse
 
@@ -32,7 +27,6 @@ DATA_SET = "dataset/72109410"  # 60 sections
 SMALL = "dataset/71670687"  # 12, one of them marked as failed
 FAILED_IMAGE = 71663128
 ATLAS = "browse/atlas/2"
-PATIENCE_S = 60
 _STEP = 12  # of the pixels that are compared
 
 
@@ -47,11 +41,8 @@ def place_of(sheet: Image.Image, thumbnail: Image.Image) -> tuple[int, int]:
     page = np.asarray(sheet.convert("RGB"), np.int16)
     wanted = np.asarray(thumbnail.convert("RGB"), np.int16)
     tops, lefts = sheet.height - thumbnail.height, sheet.width - thumbnail.width
-    points = [
-        (y, x)
-        for y in range(0, thumbnail.height, _STEP)
-        for x in range(0, thumbnail.width, _STEP)
-    ]
+    columns = range(0, thumbnail.width, _STEP)
+    points = [*itertools.product(range(0, thumbnail.height, _STEP), columns)]
     distance = np.zeros((tops, lefts))
     for y, x in points:
         part = page[y : y + tops, x : x + lefts]
@@ -71,111 +62,100 @@ def asked_ids(service: SampleService) -> list[int]:
     return [int(path.rpartition("/")[2]) for path, _, _ in targets]
 
 
+@pytest.fixture
+def whole(tmp_path: Path, service: SampleService) -> tuple[bytes, int]:
+    """The sheet of SMALL with all its pictures, and its time, from another store."""
+    with Mounted(tmp_path / "whole", service.url) as mounted:
+        file = mounted / SMALL / SHEET
+        found = file.read_bytes(), file.stat().st_mtime_ns
+    service.reset_counters()
+    return found
+
+
 def test_a_sheet_is_made_at_the_first_open_of_one_request_a_picture(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        assert SHEET in os.listdir(mounted / DATA_SET)
-        bound = (mounted / DATA_SET / SHEET).stat()
-        assert bound.st_blocks == 0
-        assert service.image_requests == 0
-        data = (mounted / DATA_SET / SHEET).read_bytes()
-        assert len(data) < bound.st_size
-        assert len(asked_ids(service)) == len(set(asked_ids(service))) == 60
-        assert 2 <= service.peak_all_requests <= 4
-        sheet = opened(data)
-        assert sheet.format == "JPEG"
-        found = (mounted / DATA_SET / SHEET).stat()
-        assert found.st_size == len(data)
-        assert found.st_blocks == -(-len(data) // 512)
-        # the pictures are the ones of the tree
-        for name in sorted(os.listdir(mounted / DATA_SET / "ds6")):
-            (mounted / DATA_SET / "ds6" / name).read_bytes()
-        assert service.image_requests == 60
-        service.close()
-        try:
-            mounted.stop()
-            mounted.start()
-            assert (mounted / DATA_SET / SHEET).read_bytes() == data
-        finally:
-            service.start()
+    file = mounted / DATA_SET / SHEET
+    assert SHEET in os.listdir(mounted / DATA_SET)
+    bound = file.stat()
+    assert bound.st_blocks == 0
+    assert service.image_requests == 0
+    data = file.read_bytes()
+    assert len(asked_ids(service)) == len(set(asked_ids(service))) == 60
+    assert 2 <= service.peak_all_requests <= 4
+    assert opened(data).format == "JPEG"
+    found = file.stat()
+    assert found.st_size == len(data) < bound.st_size
+    assert found.st_blocks == -(-len(data) // 512)
+    # the pictures are the ones of the tree
+    for picture in (mounted / DATA_SET / "ds6").iterdir():
+        picture.read_bytes()
+    assert service.image_requests == 60
+    mounted.stop()
+    service.close()
+    mounted.start()
+    assert file.read_bytes() == data
 
 
 def test_a_sheet_shows_its_pictures_in_section_order(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        sheet = opened((mounted / "dataset/69782969" / SHEET).read_bytes())
-        places = []
-        for name in sorted(os.listdir(mounted / "dataset/69782969/ds6")):
-            number = name.partition("_")[2].removesuffix(".jpg")
-            path = f"section/{number}/ds6/image.jpg"
-            places.append(place_of(sheet, opened(image_bytes(service.url, path))))
-        rows = [(round(top / 50), left) for top, left in places]
-        assert rows == sorted(set(rows))
-        assert len(rows) == 5
+    sheet = opened((mounted / "dataset/69782969" / SHEET).read_bytes())
+    places = []
+    for name in sorted(os.listdir(mounted / "dataset/69782969/ds6")):
+        number = name.partition("_")[2].removesuffix(".jpg")
+        path = f"section/{number}/ds6/image.jpg"
+        places.append(place_of(sheet, opened(image_bytes(service.url, path))))
+    rows = [(round(top / 50), left) for top, left in places]
+    assert rows == sorted(set(rows))
+    assert len(rows) == 5
 
 
 @pytest.mark.parametrize(
-    ("directory", "query"),
+    ("above", "view", "query"),
     [
-        (ATLAS, "atlas_image_download"),
-        (f"{ATLAS}/NISSL/annotated", "annotation=true"),
-        (f"{SMALL}/expression", "view=expression"),
-        ("dataset/100141599/equalized", "range=0,923,0,987,0,4095"),
+        (ATLAS, "", "atlas_image_download"),
+        (ATLAS, "NISSL/annotated", "annotation=true"),
+        (SMALL, "expression", "view=expression"),
+        ("dataset/100141599", "equalized", "range=0,923,0,987,0,4095"),
     ],
 )
 def test_views_have_sheets_of_their_own_that_are_not_listed(
-    tmp_path: Path, service: SampleService, directory: str, query: str
+    mounted: Mounted, service: SampleService, above: str, view: str, query: str
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        listed = os.listdir(mounted / directory)
-        assert (SHEET in listed) is (directory == ATLAS)
-        data = (mounted / directory / SHEET).read_bytes()
-        assert opened(data).width >= 640
-        assert all(query in target for target in service.requested)
-        top = directory.partition("/NISSL")[0].partition("/expression")[0]
-        top = top.partition("/equalized")[0]
-        if top != directory:
-            assert (mounted / top / SHEET).read_bytes() != data
+    directory = mounted / above / view
+    assert (SHEET in os.listdir(directory)) is (not view)
+    data = (directory / SHEET).read_bytes()
+    assert opened(data).width >= 640
+    assert all(query in target for target in service.requested)
+    assert not view or (mounted / above / SHEET).read_bytes() != data
 
 
-def test_equal_records_and_pictures_give_equal_bytes(
-    tmp_path: Path, service: SampleService
+def test_a_sheet_asks_for_what_is_not_marked_as_failed_and_reads_nothing_ahead(
+    mounted: Mounted, service: SampleService
 ) -> None:
-    found = []
-    for name in ("one", "two"):
-        with Mounted(tmp_path / name, service.url) as mounted:
-            file = mounted / SMALL / SHEET
-            found.append((file.read_bytes(), file.stat().st_mtime_ns))
-    assert found[0] == found[1]
+    def has_drawing() -> bool:
+        return "_imaging" in Path(f"/proc/{mounted.pid}/maps").read_text()
 
-
-def test_what_is_marked_as_failed_is_not_asked_for(
-    tmp_path: Path, service: SampleService
-) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        (mounted / SMALL / SHEET).read_bytes()
-        assert len(asked_ids(service)) == 11
-        assert FAILED_IMAGE not in asked_ids(service)
+    (mounted / SMALL / "ds6").stat()
+    assert not has_drawing()  # what draws is loaded when it is needed
+    (mounted / SMALL / SHEET).read_bytes()
+    assert has_drawing()
+    time.sleep(0.5)  # that nothing comes has no event
+    assert len(asked_ids(service)) == 11
+    assert FAILED_IMAGE not in asked_ids(service)
 
 
 def test_crawlers_make_no_sheet_and_a_view_s_copy_has_none(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, tmp_path: Path, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        for crawler in (["ls", "-lR"], ["find", "-size", "+1c"], ["du", "-a"]):
-            program, *words = crawler
-            # not by cwd=: a child that waits there may hold up this process' service
-            subprocess.run(
-                [program, mounted / SMALL, *words],
-                check=True,
-                stdout=subprocess.DEVNULL,
-            )
-        assert service.image_requests == 0
-        subprocess.run(["cp", "-r", mounted / SMALL / "ds6", tmp_path], check=True)
-        assert SHEET not in os.listdir(tmp_path / "ds6")
-        assert service.image_requests == 12
+    # not by cwd=: a child that waits there may hold up this process' service
+    for program, *words in (["ls", "-lR"], ["find", "-size", "+1c"], ["du", "-a"]):
+        run(program, mounted / SMALL, *words)
+    assert service.image_requests == 0
+    run("cp", "-r", mounted / SMALL / "ds6", tmp_path)
+    assert SHEET not in os.listdir(tmp_path / "ds6")
+    assert service.image_requests == 12
 
 
 @pytest.mark.parametrize("connections", [1, 4])
@@ -202,218 +182,171 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.mounted(warnings=["WARNING"])
 def test_one_failing_picture_is_the_errno_of_open_and_nothing_is_kept(
-    tmp_path: Path, service: SampleService, fault: Fault
+    mounted: Mounted, service: SampleService, fault: Fault
 ) -> None:
-    with Mounted(tmp_path, service.url, warnings=["WARNING"]) as mounted:
-        file = mounted / SMALL / SHEET
-        service.fail(fault, image_id=71663120)
-        assert errno_of_open(file) == FAULTS[fault]
-        said = os.getxattr(file, "user.allenfs.error").decode()
-        assert "71663120" in said
-        assert f"{SMALL}/{SHEET}: " in mounted.log
-        assert not kept_sheets(mounted)
-        with pytest.raises(OSError) as raised:
-            os.getxattr(file, "user.allenfs.url")
-        assert raised.value.errno == errno.ENODATA
-        service.heal()
-        assert opened(file.read_bytes()).size
-        kept = {"user.allenfs.fetched", "user.allenfs.sha256"}
-        assert set(os.listxattr(file)) == kept | {"user.allenfs.size_known"}
-        # what was here before the failure was not asked again
-        good = [one for one in asked_ids(service) if one != 71663120]
-        assert len(good) == len(set(good)) == 10
+    file = mounted / SMALL / SHEET
+    service.fail(fault, image_id=71663120)
+    assert errno_of_open(file) == FAULTS[fault]
+    said = os.getxattr(file, "user.allenfs.error").decode()
+    assert "71663120" in said
+    assert f"{SMALL}/{SHEET}: " in mounted.log
+    assert not kept_sheets(mounted)
+    assert errno_of(os.getxattr, file, "user.allenfs.url") == errno.ENODATA
+    assert "drawn locally" in fails(1, "url", f"{SMALL}/{SHEET}")
+    service.heal()
+    assert opened(file.read_bytes()).size
+    kept = {"user.allenfs.fetched", "user.allenfs.sha256"}
+    assert set(os.listxattr(file)) == kept | {"user.allenfs.size_known"}
+    # what was here before the failure was not asked again
+    good = [one for one in asked_ids(service) if one != 71663120]
+    assert len(good) == len(set(good)) == 10
 
 
+@pytest.mark.mounted(warnings=["WARNING"])
 def test_an_unreachable_service_is_ehostunreach_and_then_a_sheet(
-    tmp_path: Path,
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with (
-        contextlib.closing(started_service()) as service,
-        Mounted(tmp_path, service.url, warnings=["WARNING"]) as mounted,
-    ):
-        os.listdir(mounted / SMALL)
-        service.close()
-        assert errno_of_open(mounted / SMALL / SHEET) == errno.EHOSTUNREACH
-        service.start()
+    os.listdir(mounted / SMALL)
+    service.close()
+    assert errno_of_open(mounted / SMALL / SHEET) == errno.EHOSTUNREACH
+    with SampleService(port=port_of(service.url)):
         assert opened((mounted / SMALL / SHEET).read_bytes()).size
 
 
+def has_an_empty_cell(sheet: bytes, whole: bytes) -> bool:
+    """Whether they differ in one cell, and in no more of the sheet."""
+    assert opened(sheet).size == opened(whole).size
+    box = ImageChops.difference(opened(whole), opened(sheet)).getbbox()
+    assert box is not None
+    left, top, right, bottom = box
+    return 50 < right - left < 260 and 50 < bottom - top < 200
+
+
+@pytest.mark.mounted(warnings=["HTTP 404"])
 def test_a_picture_that_is_not_there_leaves_its_cell_empty(
-    tmp_path: Path, service: SampleService
+    whole: tuple[bytes, int], mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        whole = (mounted / SMALL / SHEET).read_bytes()
-    with Mounted(tmp_path / "b", service.url, warnings=["HTTP 404"]) as mounted:
-        service.fail(Fault.STATUS_404, image_id=71663120)
-        without = (mounted / SMALL / SHEET).read_bytes()
-        assert opened(without).size == opened(whole).size
-        box = ImageChops.difference(opened(whole), opened(without)).getbbox()
-        assert box is not None
-        assert 50 < box[2] - box[0] < 260  # one cell, and no more of the sheet
-        assert 50 < box[3] - box[1] < 200
+    service.fail(Fault.STATUS_404, image_id=71663120)
+    assert has_an_empty_cell((mounted / SMALL / SHEET).read_bytes(), whole[0])
 
 
+@pytest.mark.mounted(warnings=["not a JPEG"])
 def test_a_broken_picture_leaves_its_cell_empty_until_the_sheet_is_evicted(
-    tmp_path: Path, service: SampleService
+    whole: tuple[bytes, int], mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        whole = (mounted / SMALL / SHEET).read_bytes()
-    with Mounted(tmp_path / "b", service.url, warnings=["not a JPEG"]) as mounted:
-        service.reset_counters()
-        service.fail(Fault.NOT_A_JPEG, image_id=71663120)
-        file = mounted / SMALL / SHEET
-        without = file.read_bytes()
-        assert asked_ids(service).count(71663120) == 4
-        assert service.image_requests == 10 + 4
-        assert opened(without).size == opened(whole).size
-        box = ImageChops.difference(opened(whole), opened(without)).getbbox()
-        assert box is not None
-        assert 50 < box[2] - box[0] < 260  # one cell, and no more of the sheet
-        assert 50 < box[3] - box[1] < 200
-        service.heal()
-        assert file.read_bytes() == without
-        assert allenfs("prefetch", "--evict", file).returncode == 0
-        # what was open is let go a moment after it was closed
-        until(lambda: file.stat().st_blocks == 0)
-        assert file.read_bytes() == whole
-        assert service.image_requests == 10 + 4 + 1
+    service.fail(Fault.NOT_A_JPEG, image_id=71663120)
+    file = mounted / SMALL / SHEET
+    without = file.read_bytes()
+    assert asked_ids(service).count(71663120) == 4
+    assert service.image_requests == 10 + 4
+    assert has_an_empty_cell(without, whole[0])
+    service.heal()
+    assert file.read_bytes() == without
+    assert allenfs("prefetch", "--evict", file).returncode == 0
+    # what was open is let go a moment after it was closed
+    until(lambda: file.stat().st_blocks == 0)
+    # equal records and pictures give equal bytes and times
+    assert (file.read_bytes(), file.stat().st_mtime_ns) == whole
+    assert service.image_requests == 10 + 4 + 1
 
 
 @pytest.mark.parametrize(
     ("fault", "number"),
     [(Fault.STATUS_404, errno.ENOENT), (Fault.NOT_A_JPEG, errno.EIO)],
 )
+@pytest.mark.mounted(warnings=["HTTP 404", "not a JPEG"])
 def test_where_no_picture_is_there_is_no_sheet(
-    tmp_path: Path, service: SampleService, fault: Fault, number: int
+    mounted: Mounted, service: SampleService, fault: Fault, number: int
 ) -> None:
-    with Mounted(tmp_path, service.url, warnings=["HTTP 404", "not a JPEG"]) as mounted:
-        service.fail(fault)
-        assert errno_of_open(mounted / SMALL / SHEET) == number
-        assert not kept_sheets(mounted)
-        service.heal()
-        assert opened((mounted / SMALL / SHEET).read_bytes()).size
+    service.fail(fault)
+    assert errno_of_open(mounted / SMALL / SHEET) == number
+    assert not kept_sheets(mounted)
+    service.heal()
+    assert opened((mounted / SMALL / SHEET).read_bytes()).size
 
 
 def test_who_waits_for_a_sheet_dies_of_a_signal_and_the_work_goes_on(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        service.pause()
-        try:
-            reader = subprocess.Popen(["cat", mounted / SMALL / SHEET])
-            until(lambda: service.image_requests == 4)
-            reader.send_signal(signal.SIGINT)
-            assert reader.wait(5) == -signal.SIGINT
-        finally:
-            service.resume()
-        until(lambda: kept_sheets(mounted))
-        (mounted / SMALL / SHEET).read_bytes()
-        assert service.image_requests == 11
-
-
-def test_an_unmount_waits_for_no_sheet(tmp_path: Path, service: SampleService) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        service.pause()
-        reader = subprocess.Popen(
-            ["cat", mounted / SMALL / SHEET], stderr=subprocess.DEVNULL
-        )
+    service.pause()
+    try:
+        reader = cat(mounted / SMALL / SHEET)
         until(lambda: service.image_requests == 4)
-        mounted.stop()
-        assert reader.wait(PATIENCE_S) != 0
+        reader.send_signal(signal.SIGINT)
+        reader.communicate(timeout=5)
+        assert reader.returncode == -signal.SIGINT
+    finally:
         service.resume()
+    until(lambda: kept_sheets(mounted))
+    (mounted / SMALL / SHEET).read_bytes()
+    assert service.image_requests == 11
 
 
-def test_a_changed_data_set_is_another_sheet(tmp_path: Path) -> None:
-    with SampleService() as first:
-        with Mounted(tmp_path, first.url, catalog_ttl_s=0.001) as mounted:
-            before = (mounted / SMALL / SHEET).read_bytes()
-            port = int(first.url.rpartition(":")[2])
-            first.close()
-            database = sample_database()
-            database.change("SectionImage", FAILED_IMAGE, failed=False)
-            with SampleService(port=port, database=database) as second:
-                until(lambda: (mounted / SMALL / SHEET).read_bytes() != before)
-                assert asked_ids(second) == [FAILED_IMAGE]
+def test_an_unmount_waits_for_no_sheet(
+    mounted: Mounted, service: SampleService
+) -> None:
+    service.pause()
+    reader = cat(mounted / SMALL / SHEET)
+    until(lambda: service.image_requests == 4)
+    mounted.stop()
+    reader.communicate(timeout=60)
+    assert reader.returncode != 0
+    service.resume()
+
+
+@pytest.mark.mounted(catalog_ttl_s=0.001)
+def test_a_changed_data_set_is_another_sheet(
+    database: Database, service: SampleService, mounted: Mounted
+) -> None:
+    before = (mounted / SMALL / SHEET).read_bytes()
+    service.reset_counters()
+    database.change("SectionImage", FAILED_IMAGE, failed=False)
+    until(lambda: (mounted / SMALL / SHEET).read_bytes() != before)
+    assert asked_ids(service) == [FAILED_IMAGE]
 
 
 def test_a_store_keeps_checks_and_evicts_sheets_as_images(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        data = (mounted / SMALL / SHEET).read_bytes()
-        (kept,) = kept_sheets(mounted)
-        assert kept.read_bytes().startswith(data)
-        store = ["--cache-dir", str(mounted.cache_dir)]
-        told = allenfs("cache", "info", *store).stdout
-        assert "12 images" in told
-        flipped = bytearray(kept.read_bytes())
-        flipped[1000] ^= 1
-        kept.write_bytes(flipped)
-        done = allenfs("cache", "verify", *store)
-        assert done.returncode == 1
-        assert "12 images checked, 1 damaged and removed" in done.stdout
-        assert (mounted / SMALL / SHEET).read_bytes() == data
-        assert service.image_requests == 11
-        assert "12 images removed" in allenfs("cache", "clear", *store).stdout
-        assert mounted.stored == []
+    data = (mounted / SMALL / SHEET).read_bytes()
+    (kept,) = kept_sheets(mounted)
+    assert kept.read_bytes().startswith(data)
+    store = ["--cache-dir", str(mounted.cache_dir)]
+    told = allenfs("cache", "info", *store).stdout
+    assert "12 images" in told
+    flipped = bytearray(kept.read_bytes())
+    flipped[1000] ^= 1
+    kept.write_bytes(flipped)
+    done = allenfs("cache", "verify", *store)
+    assert done.returncode == 1
+    assert "12 images checked, 1 damaged and removed" in done.stdout
+    assert (mounted / SMALL / SHEET).read_bytes() == data
+    assert service.image_requests == 11
+    assert "12 images removed" in allenfs("cache", "clear", *store).stdout
+    assert mounted.stored == []
 
 
+@pytest.mark.mounted(capacity_bytes=100 * 1024)
 def test_without_room_in_the_store_a_sheet_costs_each_picture_once(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url, capacity_bytes=100 * 1024) as mounted:
-        assert opened((mounted / SMALL / SHEET).read_bytes()).size
-        assert service.image_requests == 11
+    assert opened((mounted / SMALL / SHEET).read_bytes()).size
+    assert service.image_requests == 11
 
 
-def test_a_sheet_above_the_limit_is_efbig(
-    tmp_path: Path, service: SampleService
-) -> None:
-    with Mounted(
-        tmp_path, service.url, max_image_bytes=40_000, warnings=["more than"]
-    ) as mounted:
-        assert (mounted / SMALL / SHEET).stat().st_size == 40_000
-        assert errno_of_open(mounted / SMALL / SHEET) == errno.EFBIG
-        assert not kept_sheets(mounted)
-
-
-def test_a_sheet_is_no_neighbour_in_a_listing(
-    tmp_path: Path, service: SampleService
-) -> None:
-    """Reading it fetches nothing ahead, nor do its pictures."""
-    with Mounted(tmp_path, service.url) as mounted:
-        (mounted / SMALL / SHEET).read_bytes()
-        quiet = threading.Event()
-        quiet.wait(0.5)  # that nothing comes has no event
-        assert service.image_requests == 11
-
-
-def test_a_sheet_has_no_url(tmp_path: Path) -> None:
-    assert "drawn locally" in fails(1, "url", f"{SMALL}/{SHEET}")
-
-
-def test_a_process_that_draws_none_does_not_load_what_draws(
-    tmp_path: Path, service: SampleService
-) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        (mounted / SMALL / "ds6").stat()
-
-        def has_drawing() -> bool:
-            maps = f"/proc/{mounted.pid}/maps"
-            with open(maps) as opened_maps:
-                return "_imaging" in opened_maps.read()
-
-        assert not has_drawing()
-        (mounted / SMALL / SHEET).read_bytes()
-        assert has_drawing()
+@pytest.mark.mounted(max_image_bytes=40_000, warnings=["more than"])
+def test_a_sheet_above_the_limit_is_efbig(mounted: Mounted) -> None:
+    assert (mounted / SMALL / SHEET).stat().st_size == 40_000
+    assert errno_of_open(mounted / SMALL / SHEET) == errno.EFBIG
+    assert not kept_sheets(mounted)
 
 
 @pytest.mark.parametrize("count", [1, 2600])
 def test_a_data_set_of_any_size_makes_a_bounded_sheet(
-    tmp_path: Path, count: int
+    database: Database, service: SampleService, mounted: Mounted, count: int
 ) -> None:
-    database = sample_database()
     database.add("SectionDataSet", id=4711, failed=False)
     failed = database.get("SectionImage", FAILED_IMAGE)
     assert failed is not None
@@ -421,8 +354,6 @@ def test_a_data_set_of_any_size_makes_a_bounded_sheet(
         own = {"id": 800_000_000 + number, "section_number": number}
         database.add("SectionImage", **failed.row | own | {"data_set_id": 4711})
     database.change("SectionImage", 71663120, data_set_id=4711)
-    with SampleService(database=database) as service:
-        with Mounted(tmp_path, service.url) as mounted:
-            sheet = opened((mounted / "dataset/4711" / SHEET).read_bytes())
-            assert service.image_requests == 1
+    sheet = opened((mounted / "dataset/4711" / SHEET).read_bytes())
+    assert service.image_requests == 1
     assert sheet.width * sheet.height <= 24_000_000

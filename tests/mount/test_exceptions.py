@@ -14,17 +14,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import raising_log
 from raising import CONTENT, EXCEPTIONS
 
 from allenfs.mount.mount_table import is_mounted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 _RAISING = Path(__file__).with_name("raising.py")
 _EXPECTED = {"ServiceTimeoutError": errno.ETIMEDOUT}

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from mounted import Mounted, errno_of_open, image_bytes
 
 from allenfs.sample.faults import Fault
-
-if TYPE_CHECKING:
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 PATH = "section/69750516/ds5/image.jpg"
 FOUR = 4  # one attempt and three retries
@@ -62,35 +58,33 @@ def _check_fails_then_recovers(
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.mounted(warnings=[PATH])
 def test_failed_download_is_an_errno_never_an_empty_file(
-    tmp_path: Path, service: SampleService, fault: Fault
+    mounted: Mounted, service: SampleService, fault: Fault
 ) -> None:
     expected, requests = FAULTS[fault]
-    with Mounted(tmp_path, service.url, warnings=[PATH]) as mounted:
-        cost = _check_fails_then_recovers(mounted, service, fault, expected)
-        assert cost == requests
+    cost = _check_fails_then_recovers(mounted, service, fault, expected)
+    assert cost == requests
 
 
 @pytest.mark.parametrize("fault", [Fault.SILENT, Fault.RESET_BEFORE])
+@pytest.mark.mounted(warnings=[PATH], stall_timeout_s=0.1)
 def test_failure_is_one_log_line_and_readable_from_the_mount(
-    tmp_path: Path, service: SampleService, fault: Fault
+    mounted: Mounted, service: SampleService, fault: Fault
 ) -> None:
-    with Mounted(
-        tmp_path, service.url, warnings=[PATH], stall_timeout_s=0.1
-    ) as mounted:
-        service.fail(fault)
-        errno_of_open(mounted / PATH)
-        reason = os.getxattr(mounted / PATH, "user.allenfs.error").decode()
-        url = os.getxattr(mounted / PATH, "user.allenfs.url").decode()
-        lines = [line for line in mounted.log.splitlines() if "WARNING" in line]
-        assert len(lines) == 1
-        assert lines[0].endswith(f"{PATH}: {reason}")
-        assert url in reason
-        assert "4 attempts" in reason
-        service.heal()
-        (mounted / PATH).read_bytes()
-        with pytest.raises(OSError, match="No data available"):
-            os.getxattr(mounted / PATH, "user.allenfs.error")
+    service.fail(fault)
+    errno_of_open(mounted / PATH)
+    reason = os.getxattr(mounted / PATH, "user.allenfs.error").decode()
+    url = os.getxattr(mounted / PATH, "user.allenfs.url").decode()
+    lines = [line for line in mounted.log.splitlines() if "WARNING" in line]
+    assert len(lines) == 1
+    assert lines[0].endswith(f"{PATH}: {reason}")
+    assert url in reason
+    assert "4 attempts" in reason
+    service.heal()
+    (mounted / PATH).read_bytes()
+    with pytest.raises(OSError, match="No data available"):
+        os.getxattr(mounted / PATH, "user.allenfs.error")
 
 
 def test_a_broken_image_says_how_often_it_was_tried(
@@ -108,63 +102,58 @@ def test_a_broken_image_says_how_often_it_was_tried(
         assert reason.startswith(words)
         other = PATH.replace("69750516", "100883869").replace("section", "atlas")
         assert (mounted / other).read_bytes()  # other images still work
-        status = (mounted / ".allenfs/status.json").read_text()
-        assert json.loads(status)["service"]["reachable"] is True
+        assert mounted.status["service"]["reachable"] is True
     with Mounted(tmp_path / "again", service.url, warnings=[PATH]) as mounted:
         service.heal()
         service.fail(Fault.NOT_A_JPEG, image_id=69750516, times=3)  # a proxy's page
         assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
 
 
+@pytest.mark.mounted(warnings=[PATH], stall_timeout_s=0.2)
 def test_silent_service_is_etimedout_after_the_stall_time(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(
-        tmp_path, service.url, warnings=[PATH], stall_timeout_s=0.2
-    ) as mounted:
-        cost = _check_fails_then_recovers(
-            mounted, service, Fault.SILENT, errno.ETIMEDOUT
-        )
-        assert cost == FOUR
+    cost = _check_fails_then_recovers(mounted, service, Fault.SILENT, errno.ETIMEDOUT)
+    assert cost == FOUR
 
 
 @pytest.mark.parametrize("fault", [Fault.DRIP_BODY, Fault.DRIP_HEADERS])
+@pytest.mark.mounted(warnings=[PATH], deadline_s=1)
 def test_a_byte_now_and_then_is_etimedout_at_the_deadline(
-    tmp_path: Path, service: SampleService, fault: Fault
+    mounted: Mounted, service: SampleService, fault: Fault
 ) -> None:
-    with Mounted(tmp_path, service.url, warnings=[PATH], deadline_s=1) as mounted:
-        cost = _check_fails_then_recovers(mounted, service, fault, errno.ETIMEDOUT)
-        assert cost == 1
+    cost = _check_fails_then_recovers(mounted, service, fault, errno.ETIMEDOUT)
+    assert cost == 1
 
 
+@pytest.mark.mounted(warnings=[PATH], max_image_bytes=4_000_000)
 def test_endless_body_is_efbig_at_the_size_limit(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(
-        tmp_path, service.url, warnings=[PATH], max_image_bytes=4_000_000
-    ) as mounted:
-        _check_fails_then_recovers(mounted, service, Fault.ENDLESS_BODY, errno.EFBIG)
+    _check_fails_then_recovers(mounted, service, Fault.ENDLESS_BODY, errno.EFBIG)
 
 
-def test_retry_after_is_waited_for(tmp_path: Path, service: SampleService) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        service.fail(Fault.STATUS_429_RETRY_AFTER, times=1)
-        assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
-        assert "trying again in 1.0 s" in mounted.log
+def test_retry_after_is_waited_for(mounted: Mounted, service: SampleService) -> None:
+    service.fail(Fault.STATUS_429_RETRY_AFTER, times=1)
+    assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
+    assert "trying again in 1.0 s" in mounted.log
 
 
+@pytest.mark.mounted(warnings=[PATH], deadline_s=0.9)
 def test_retry_after_beyond_the_deadline_is_eio_at_once(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url, warnings=[PATH], deadline_s=0.9) as mounted:
-        cost = _check_fails_then_recovers(
-            mounted, service, Fault.STATUS_429_RETRY_AFTER, errno.EIO
-        )
-        assert cost == 1
+    cost = _check_fails_then_recovers(
+        mounted, service, Fault.STATUS_429_RETRY_AFTER, errno.EIO
+    )
+    assert cost == 1
 
 
+@pytest.mark.mounted(
+    warnings=["HTTP 404", "a web page"], failure_memory_s=600, not_found_memory_s=600
+)
 def test_failed_downloads_leave_no_descriptor_and_no_thread(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
     def in_use(mounted: Mounted) -> tuple[int, int]:
         assert mounted.process is not None
@@ -173,24 +162,17 @@ def test_failed_downloads_leave_no_descriptor_and_no_thread(
         return len(os.listdir(of_daemon / "fd")), threads
 
     # long remembered: what a remembered failure holds is held
-    with Mounted(
-        tmp_path,
-        service.url,
-        warnings=["HTTP 404", "a web page"],
-        failure_memory_s=600,
-        not_found_memory_s=600,
-    ) as mounted:
-        for fault in (Fault.STATUS_404, Fault.HTML_200):
-            service.fail(fault)
-            errno_of_open(mounted / PATH.replace("ds5", f"ds5/q{fault.value}"))
-        before_fds, before_threads = in_use(mounted)
-        for number in range(100):
-            service.fail((Fault.STATUS_404, Fault.HTML_200)[number % 2])
-            errno_of_open(mounted / PATH.replace("69750516", str(71592261 + number)))
-            errno_of_open(mounted / PATH.replace("ds5", f"ds6/q{number}"))
-        after_fds, after_threads = in_use(mounted)
-        assert after_fds <= before_fds + 2
-        assert after_threads <= before_threads + 10  # libfuse keeps up to 10 idle
+    for fault in (Fault.STATUS_404, Fault.HTML_200):
+        service.fail(fault)
+        errno_of_open(mounted / PATH.replace("ds5", f"ds5/q{fault.value}"))
+    before_fds, before_threads = in_use(mounted)
+    for number in range(100):
+        service.fail((Fault.STATUS_404, Fault.HTML_200)[number % 2])
+        errno_of_open(mounted / PATH.replace("69750516", str(71592261 + number)))
+        errno_of_open(mounted / PATH.replace("ds5", f"ds6/q{number}"))
+    after_fds, after_threads = in_use(mounted)
+    assert after_fds <= before_fds + 2
+    assert after_threads <= before_threads + 10  # libfuse keeps up to 10 idle
 
 
 def test_refused_connection_is_ehostunreach(tmp_path: Path) -> None:
@@ -208,12 +190,11 @@ def test_name_that_does_not_resolve_is_ehostunreach(tmp_path: Path) -> None:
     "answer", [Fault.GZIP_ANYWAY, Fault.WITH_CONTENT_LENGTH, Fault.CLOSE_DELIMITED]
 )
 def test_unusual_good_answers_are_whole_files(
-    tmp_path: Path, service: SampleService, answer: Fault
+    mounted: Mounted, service: SampleService, answer: Fault
 ) -> None:
     expected = image_bytes(service.url, PATH)
     service.fail(answer)
-    with Mounted(tmp_path, service.url) as mounted:
-        assert (mounted / PATH).read_bytes() == expected
+    assert (mounted / PATH).read_bytes() == expected
 
 
 @pytest.mark.parametrize(

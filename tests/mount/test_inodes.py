@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from command import run
 from mounted import Mounted
-
-if TYPE_CHECKING:
-    from allenfs.sample.server import SampleService
 
 DATA_SET = "dataset/71670687/ds6"
 DIRECTORIES = ["", "section/71592261", "section/71592261/ds4", DATA_SET, "browse"]
@@ -35,57 +30,55 @@ def inodes(mounted: Mounted) -> dict[str, int]:
 
 
 @pytest.mark.both_libfuses
-def test_inode_numbers_survive_dropped_caches_and_a_remount(
-    tmp_path: Path, service: SampleService
-) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        before = inodes(mounted)
-        assert before[""] == 1
-        assert before[f"{mounted.root}/section/71592261/nissl"] > 1
-        assert len(set(before.values())) == len({mounted / path for path in before})
-        assert max(before.values()) < 2**63
-        drop_caches()
-        assert inodes(mounted) == before
-        for path in before:
-            assert os.lstat(mounted / path).st_ino == before[path]
-        mounted.stop()
-        mounted.start()
-        assert inodes(mounted) == before
+def test_inode_numbers_survive_dropped_caches_and_a_remount(mounted: Mounted) -> None:
+    before = inodes(mounted)
+    assert before[""] == 1
+    assert before[f"{mounted.root}/section/71592261/nissl"] > 1
+    assert len(set(before.values())) == len({mounted / path for path in before})
+    assert max(before.values()) < 2**63
+    drop_caches()
+    assert inodes(mounted) == before
+    for path in before:
+        assert os.lstat(mounted / path).st_ino == before[path]
+    mounted.stop()
+    mounted.start()
+    assert inodes(mounted) == before
 
 
 def archived(mounted: Mounted, archive: Path, record: Path) -> list[str]:
     """Back up a data set incrementally; return the files that were read for it."""
-    subprocess.run(
-        # the device number is of the mount, and may be another one after a remount
-        [*("tar", "--no-check-device", "-g", record, "-cf", archive), DATA_SET],
+    run(
+        "tar",
+        "--no-check-device",
+        "-g",
+        record,
+        "-cf",
+        archive,
+        DATA_SET,
         cwd=mounted.root,
-        check=True,
     )
-    names = subprocess.check_output(["tar", "-tf", archive], text=True).splitlines()
+    names = run("tar", "-tf", archive).decode().splitlines()
     return [name for name in names if not name.endswith("/")]
 
 
 def test_an_incremental_backup_reads_no_unchanged_file_again(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, tmp_path: Path
 ) -> None:
     archive, record = tmp_path / "backup.tar", tmp_path / "record"
-    with Mounted(tmp_path, service.url) as mounted:
-        assert len(archived(mounted, archive, record)) == 12
-        drop_caches()
-        assert archived(mounted, archive, record) == []
-        mounted.stop()
-        mounted.start()
-        assert archived(mounted, archive, record) == []
+    assert len(archived(mounted, archive, record)) == 12
+    drop_caches()
+    assert archived(mounted, archive, record) == []
+    mounted.stop()
+    mounted.start()
+    assert archived(mounted, archive, record) == []
 
 
 def test_cp_copies_a_listing_in_its_order_and_so_reads_ahead(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, tmp_path: Path
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        with os.scandir(mounted / DATA_SET) as entries:
-            in_listing_order = [entry for entry in entries if "_" in entry.name]
-        in_inode_order = sorted(in_listing_order, key=os.DirEntry.inode)
-        assert in_inode_order == in_listing_order
-        subprocess.run(["cp", "-r", mounted / DATA_SET, tmp_path / "out"], check=True)
-        page = json.loads((mounted / ".allenfs/status.json").read_bytes())
-        assert page["readahead"]["used"] > 0
+    with os.scandir(mounted / DATA_SET) as entries:
+        in_listing_order = [entry for entry in entries if "_" in entry.name]
+    in_inode_order = sorted(in_listing_order, key=os.DirEntry.inode)
+    assert in_inode_order == in_listing_order
+    run("cp", "-r", mounted / DATA_SET, tmp_path / "out")
+    assert mounted.status["readahead"]["used"] > 0

@@ -7,19 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from typing import TYPE_CHECKING
 
 import pytest
-from mounted import Mounted, image_bytes
+from command import cat, run
+from mounted import Mounted, image_bytes, until
 
 from allenfs.mount.mount_table import is_mounted
 from allenfs.sample.faults import Fault
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 PATH = "section/69750516/ds5/image.jpg"
 # 0.2 s is promised, but the machine may be busy. A reader that waited for the download
@@ -27,136 +22,113 @@ PATH = "section/69750516/ds5/image.jpg"
 _DIES_WITHIN_S = 5.0
 
 
-def _until(condition: object) -> None:
-    ends_s = time.monotonic() + 30
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < ends_s
-        time.sleep(0.005)  # another process' state has no event to wait for
-
-
 def _stalled_cats(
     mounted: Mounted, service: SampleService, count: int
 ) -> list[subprocess.Popen[bytes]]:
     service.fail(Fault.SILENT)
-    cats = [
-        subprocess.Popen(
-            ["cat", mounted / PATH],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for _ in range(count)
-    ]
-    _until(lambda: service.image_requests > 0)
+    cats = [cat(mounted / PATH) for _ in range(count)]
+    until(lambda: service.image_requests > 0)
     return cats
 
 
 @pytest.mark.both_libfuses
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_cat_of_a_stalled_image_dies_of_a_signal(
-    tmp_path: Path, service: SampleService, number: signal.Signals
+    mounted: Mounted, service: SampleService, number: signal.Signals
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        (cat,) = _stalled_cats(mounted, service, 1)
-        cat.send_signal(number)
-        output, _ = cat.communicate(timeout=_DIES_WITHIN_S)
-        assert cat.returncode == -number
-        assert output == b""
-        # the mount goes on, and the next reader gets the image
-        service.heal()
-        assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
+    (reader,) = _stalled_cats(mounted, service, 1)
+    reader.send_signal(number)
+    output, _ = reader.communicate(timeout=_DIES_WITHIN_S)
+    assert reader.returncode == -number
+    assert output == b""
+    # the mount goes on, and the next reader gets the image
+    service.heal()
+    assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
 
 
 def test_interrupted_reader_leaves_the_download_to_the_store(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        service.pause()
-        cat = subprocess.Popen(["cat", mounted / PATH], stdout=subprocess.PIPE)
-        _until(lambda: service.image_requests > 0)
-        cat.send_signal(signal.SIGINT)
-        cat.communicate(timeout=_DIES_WITHIN_S)
-        service.resume()
-        _until(lambda: mounted.stored)
-        service.close()  # what is read now comes from the store
-        assert len((mounted / PATH).read_bytes()) > 0
+    service.pause()
+    reader = cat(mounted / PATH)
+    until(lambda: service.image_requests > 0)
+    reader.send_signal(signal.SIGINT)
+    reader.communicate(timeout=_DIES_WITHIN_S)
+    service.resume()
+    until(lambda: mounted.stored)
+    service.close()  # what is read now comes from the store
+    assert len((mounted / PATH).read_bytes()) > 0
+
+
+# A process that handles its signals sees the errno: Python's os.open would try again,
+# unless the handler raises.
+OPEN = """
+import ctypes, signal, sys
+signal.signal(signal.SIGUSR1, lambda *_: None)
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.open(sys.argv[1].encode(), 0), ctypes.get_errno())
+"""
 
 
 @pytest.mark.both_libfuses
-def test_interrupted_open_is_eintr(tmp_path: Path, service: SampleService) -> None:
-    # a process that handles its signals sees the errno: Python's os.open would
-    # try again, unless the handler raises
-    script = (
-        "import os, signal, sys\n"
-        "signal.signal(signal.SIGUSR1, lambda *_: None)\n"
-        "import ctypes\n"
-        "libc = ctypes.CDLL(None, use_errno=True)\n"
-        "print(libc.open(sys.argv[1].encode(), 0), ctypes.get_errno())\n"
+def test_interrupted_open_is_eintr(mounted: Mounted, service: SampleService) -> None:
+    service.fail(Fault.SILENT)
+    reader = subprocess.Popen(
+        [sys.executable, "-c", OPEN, mounted / PATH], stdout=subprocess.PIPE
     )
-    with Mounted(tmp_path, service.url) as mounted:
-        service.fail(Fault.SILENT)
-        reader = subprocess.Popen(
-            [sys.executable, "-c", script, mounted / PATH], stdout=subprocess.PIPE
-        )
-        _until(lambda: service.image_requests > 0)
-        reader.send_signal(signal.SIGUSR1)
-        output, _ = reader.communicate(timeout=_DIES_WITHIN_S)
-        assert output.split() == [b"-1", str(errno.EINTR).encode()]
+    until(lambda: service.image_requests > 0)
+    reader.send_signal(signal.SIGUSR1)
+    output, _ = reader.communicate(timeout=_DIES_WITHIN_S)
+    assert output.split() == [b"-1", str(errno.EINTR).encode()]
 
 
 def test_stopped_and_continued_reader_gets_its_image(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
     expected = image_bytes(service.url, PATH)
     service.reset_counters()
-    with Mounted(tmp_path, service.url) as mounted:
-        service.pause()
-        cat = subprocess.Popen(["cat", mounted / PATH], stdout=subprocess.PIPE)
-        _until(lambda: service.image_requests > 0)
-        for number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGWINCH):
-            cat.send_signal(number)
-            # an interrupted one would end within 25 ms
-            with pytest.raises(subprocess.TimeoutExpired):
-                cat.wait(0.2)
-        service.resume()
-        output, _ = cat.communicate(timeout=30)
-        assert (cat.returncode, output) == (0, expected)
+    service.pause()
+    reader = cat(mounted / PATH)
+    until(lambda: service.image_requests > 0)
+    for number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGWINCH):
+        reader.send_signal(number)
+        # an interrupted one would end within 25 ms
+        with pytest.raises(subprocess.TimeoutExpired):
+            reader.wait(0.2)
+    service.resume()
+    output, _ = reader.communicate(timeout=30)
+    assert (reader.returncode, output) == (0, expected)
 
 
 def test_twelve_stalled_readers_do_not_delay_a_listing(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
     local = "section/69750516/ds6/image.jpg"
-    with Mounted(tmp_path, service.url) as mounted:
-        expected = (mounted / local).read_bytes()
-        service.reset_counters()
-        cats = _stalled_cats(mounted, service, 12)
-        # answered while all of them wait: the service stays silent until heal()
-        assert "image.jpg" in os.listdir(mounted / "section/69750516/ds4")
-        assert (mounted / PATH).stat().st_size > 0
-        assert (mounted / local).read_bytes() == expected
-        assert all(cat.poll() is None for cat in cats)
-        assert service.image_requests == 1
-        for cat in cats:
-            cat.kill()
-            cat.communicate(timeout=_DIES_WITHIN_S)
+    expected = (mounted / local).read_bytes()
+    service.reset_counters()
+    cats = _stalled_cats(mounted, service, 12)
+    # answered while all of them wait: the service stays silent until heal()
+    assert "image.jpg" in os.listdir(mounted / "section/69750516/ds4")
+    assert (mounted / PATH).stat().st_size > 0
+    assert (mounted / local).read_bytes() == expected
+    assert all(reader.poll() is None for reader in cats)
+    assert service.image_requests == 1
+    for reader in cats:
+        reader.kill()
+        reader.communicate(timeout=_DIES_WITHIN_S)
 
 
 @pytest.mark.both_libfuses
 def test_umount_with_stalled_downloads_ends_and_leaves_no_process(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        cats = _stalled_cats(mounted, service, 3)
-        assert mounted.process is not None
-        subprocess.run(
-            [sys.executable, "-m", "allenfs", "umount", mounted.root],
-            check=True,
-            timeout=_DIES_WITHIN_S,
-        )
-        mounted.process.wait(timeout=_DIES_WITHIN_S)
-        assert not is_mounted(mounted.root)
-        for cat in cats:
-            output, said = cat.communicate(timeout=_DIES_WITHIN_S)
-            assert cat.returncode == 1
-            assert output == b""
-            assert b"Interrupted system call" in said
+    cats = _stalled_cats(mounted, service, 3)
+    assert mounted.process is not None
+    run(sys.executable, "-m", "allenfs", "umount", mounted.root, timeout=_DIES_WITHIN_S)
+    mounted.process.wait(timeout=_DIES_WITHIN_S)
+    assert not is_mounted(mounted.root)
+    for reader in cats:
+        output, said = reader.communicate(timeout=_DIES_WITHIN_S)
+        assert reader.returncode == 1
+        assert output == b""
+        assert b"Interrupted system call" in said

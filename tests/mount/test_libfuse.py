@@ -7,22 +7,18 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from command import allenfs, fails, serving_pid, until_gone
+from command import allenfs, cat, fails, mounting, run, serving_pid, until_gone
 from mounted import STRICT_PYTHON, Mounted, image_bytes, until
 
 from allenfs import config
 from allenfs.adapters import libfuse
 from allenfs.mount.mount_table import is_mounted
 from allenfs.sample.faults import Fault
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 WARM = "section/69750516/ds6/image.jpg"
 STALLED = 40
@@ -51,22 +47,13 @@ OTHERS = ["allow_root", "sync_read", "exec", "auto_unmount", "debug"]
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    root = tmp_path / "mnt"
-    root.mkdir()
-    yield root
-    if is_mounted(root):
-        subprocess.run(["umount", "-l", root], check=True)
-
-
-@pytest.fixture
 def connections(tmp_path: Path) -> Iterator[Path]:
     """What the kernel has of each mount; it may be mounted at its place or not."""
     place = tmp_path / "connections"
     place.mkdir()
-    subprocess.run(["mount", "-t", "fusectl", "none", place], check=True)
+    run("mount", "-t", "fusectl", "none", place)
     yield place
-    subprocess.run(["umount", place], check=True)
+    run("umount", place)
 
 
 def loaded_by(pid: int) -> set[str]:
@@ -77,52 +64,38 @@ def loaded_by(pid: int) -> set[str]:
 
 @pytest.mark.both_libfuses
 def test_forty_stalled_opens_stop_nothing_else(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        expected = (mounted / WARM).read_bytes()
-        service.fail(Fault.SILENT)
-        cats = [
-            subprocess.Popen(
-                ["cat", mounted / f"section/69750516/ds5/q{number}/image.jpg"],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-            for number in range(STALLED)
-        ]
-        assert mounted.process is not None
-        tasks = f"/proc/{mounted.process.pid}/task"
-        # one thread of the daemon waits for each of them
-        until(lambda: len(os.listdir(tasks)) > STALLED)
-        listed = subprocess.run(
-            ["ls", "-l", mounted / "section/69750516"],
-            check=True,
-            stdout=subprocess.PIPE,
-            timeout=30,
-        )
-        assert b"image.jpg" in listed.stdout
-        assert (mounted / "section/69750516/ds5/image.jpg").stat().st_size > 0
-        assert (mounted / WARM).read_bytes() == expected
-        assert all(cat.poll() is None for cat in cats)
-        for cat in cats:
-            cat.send_signal(signal.SIGINT)
-        for cat in cats:
-            output, _ = cat.communicate(timeout=30)
-            assert (cat.returncode, output) == (-signal.SIGINT, b"")
-        # ... and they are followed by others
-        service.heal()
-        path = "section/69750516/ds4/image.jpg"
-        assert (mounted / path).read_bytes() == image_bytes(service.url, path)
+    expected = (mounted / WARM).read_bytes()
+    service.fail(Fault.SILENT)
+    paths = [f"section/69750516/ds5/q{number}/image.jpg" for number in range(STALLED)]
+    cats = [cat(mounted / path) for path in paths]
+    assert mounted.process is not None
+    tasks = f"/proc/{mounted.process.pid}/task"
+    # one thread of the daemon waits for each of them
+    until(lambda: len(os.listdir(tasks)) > STALLED)
+    assert b"image.jpg" in run("ls", "-l", mounted / "section/69750516", timeout=30)
+    assert (mounted / "section/69750516/ds5/image.jpg").stat().st_size > 0
+    assert (mounted / WARM).read_bytes() == expected
+    assert all(reader.poll() is None for reader in cats)
+    for reader in cats:
+        reader.send_signal(signal.SIGINT)
+    for reader in cats:
+        output, _ = reader.communicate(timeout=30)
+        assert (reader.returncode, output) == (-signal.SIGINT, b"")
+    # ... and they are followed by others
+    service.heal()
+    path = "section/69750516/ds4/image.jpg"
+    assert (mounted / path).read_bytes() == image_bytes(service.url, path)
 
 
 @pytest.mark.both_libfuses
 def test_the_log_says_what_mounts_and_libfuse_says_nothing(
-    tmp_path: Path, service: SampleService, libfuse: str
+    mounted: Mounted, service: SampleService, libfuse: str
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:  # ... which fails if it does
-        assert loaded_by(mounted.pid) == {libfuse}
-        line = rf"mounted {service.url} on {mounted.root} \({BINDINGS[libfuse]}\)"
-        until(lambda: re.search(line, mounted.log))
+    assert loaded_by(mounted.pid) == {libfuse}
+    line = rf"mounted {service.url} on {mounted.root} \({BINDINGS[libfuse]}\)"
+    until(lambda: re.search(line, mounted.log))
 
 
 @pytest.mark.both_libfuses
@@ -135,7 +108,7 @@ def test_a_signal_unmounts_and_is_no_failure(
         [*command, "--api-url", service.url, root], stderr=subprocess.PIPE, text=True
     ) as process:
         until(lambda: is_mounted(root))
-        os.listdir(root)
+        assert (root / WARM).read_bytes()
         process.send_signal(number)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 0
@@ -181,10 +154,8 @@ def test_options_reach_the_kernel(
 
 @pytest.mark.both_libfuses
 def test_the_other_options_mount(root: Path, service: SampleService) -> None:
-    done = allenfs("mount", "--api-url", service.url, "-o", ",".join(OTHERS), root)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert (root / WARM).read_bytes() == image_bytes(service.url, WARM)
-    assert allenfs("umount", root).returncode == 0
+    with mounting(root, "--api-url", service.url, "-o", ",".join(OTHERS)):
+        assert (root / WARM).read_bytes() == image_bytes(service.url, WARM)
 
 
 @pytest.mark.parametrize(
@@ -201,12 +172,9 @@ def without(*libraries: str) -> list[str]:
     They are covered, in a mount namespace of the command's own; what it mounts is seen
     by others.
     """
-    found = subprocess.run(
-        ["ldconfig", "-p"], capture_output=True, text=True, check=True
-    ).stdout
     covers = [
         f"mount --bind --make-private /dev/null {os.path.realpath(line.split()[-1])}"
-        for line in found.splitlines()
+        for line in run("ldconfig", "-p").decode().splitlines()
         if line.split()[0].startswith(libraries)
     ]
     assert covers
@@ -218,18 +186,13 @@ def run_without(
     libraries: tuple[str, ...], script: str, root: Path, **environ: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a script where these libraries are not; `$0` is the mountpoint."""
+    commands = {"PYTHON": sys.executable, "ALLENFS": f"{sys.executable} -m allenfs"}
     return subprocess.run(
         [*without(*libraries), "sh", "-euc", script, root],
         capture_output=True,
         text=True,
         check=False,
-        env={
-            **os.environ,
-            "ALLENFS_FUSE": "",
-            "PYTHON": sys.executable,
-            "ALLENFS": f"{sys.executable} -m allenfs",
-            **environ,
-        },
+        env={**os.environ, "ALLENFS_FUSE": "", **commands, **environ},
     )
 
 
@@ -259,14 +222,14 @@ def test_with_one_libfuse_the_other_mounts(
 
 
 @pytest.mark.one_libfuse
-def test_with_both_libfuses_2_mounts(
-    root: Path, service: SampleService, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("path", "version"), [("", "2"), (LIBFUSE_3, "3")])
+def test_with_both_libfuses_2_mounts_unless_a_path_is_given(
+    root: Path, service: SampleService, path: str, version: str
 ) -> None:
-    monkeypatch.delenv("ALLENFS_FUSE")
-    assert allenfs("mount", "--api-url", service.url, root).returncode == 0
-    pid = serving_pid(root)
-    assert loaded_by(pid) == {"2"}
-    assert allenfs("umount", root).returncode == 0
+    environ = {"ALLENFS_FUSE": "", "FUSE_LIBRARY_PATH": path}
+    with mounting(root, "--api-url", service.url, **environ):
+        pid = serving_pid(root)
+        assert loaded_by(pid) == {version}
     until_gone(pid)
 
 
@@ -297,6 +260,7 @@ def test_missing_libfuse_is_exit_3_and_names_packages(
         ("4", "", "ALLENFS_FUSE must be 2 or 3"),
         ("libfuse3", "", "ALLENFS_FUSE must be 2 or 3"),
         ("", "libc.so.6", "FUSE_LIBRARY_PATH is not a libfuse"),
+        ("", "/no/libfuse.so.2", "install the package libfuse2"),
         ("", "no\nlibrary\x1b[1m", "FUSE_LIBRARY_PATH is not a libfuse"),
         ("3", "libfuse.so.2", "ALLENFS_FUSE is 3, but"),
         ("2", LIBFUSE_3, "ALLENFS_FUSE is 2, but"),
@@ -309,26 +273,15 @@ def test_a_libfuse_that_cannot_be_is_exit_3(
     assert said in fails(3, "mount", "--sample", root, **environ)
 
 
-@pytest.mark.one_libfuse
-def test_the_library_at_a_path_mounts(root: Path, service: SampleService) -> None:
-    environ = {"ALLENFS_FUSE": "", "FUSE_LIBRARY_PATH": LIBFUSE_3}
-    done = allenfs("mount", "--api-url", service.url, root, **environ)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert loaded_by(serving_pid(root)) == {"3"}
-    assert allenfs("umount", root).returncode == 0
-
-
 @pytest.mark.both_libfuses
 def test_a_binding_that_is_another_package_or_missing_is_exit_3(
     root: Path, libfuse: str
 ) -> None:
-    folder = root.parent / "modules"
-    folder.mkdir()
-    module = folder / {"2": "fuse.py", "3": "mfusepy.py"}[libfuse]
-    # as that of python-fuse, which has the same name
-    module.write_text("class Fuse: pass\n")
-    said = fails(3, "mount", "--sample", root, PYTHONPATH=str(folder))
-    assert f"{module} belongs to neither fusepy nor mfusepy" in said
-    module.write_text("raise ImportError('not here')\n")
-    said = fails(3, "mount", "--sample", root, PYTHONPATH=str(folder))
-    assert "not here" in said
+    module = root.parent / {"2": "fuse.py", "3": "mfusepy.py"}[libfuse]
+    for text, why in (
+        # as that of python-fuse, which has the same name
+        ("class Fuse: pass\n", f"{module} belongs to neither fusepy nor mfusepy"),
+        ("raise ImportError('not here')\n", "not here"),
+    ):
+        module.write_text(text)
+        assert why in fails(3, "mount", "--sample", root, PYTHONPATH=str(root.parent))

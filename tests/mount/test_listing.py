@@ -6,29 +6,24 @@ import errno
 import os
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 import fuse
 import pytest
-from mounted import Mounted
+from command import run
+from mounted import Mounted, errno_of
 
 from allenfs.adapters import fuse_operations
 from allenfs.catalog.entries import Attributes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
+from allenfs.text import path_name, text_of
 
 ISH_FILES = {"image.jpg", "expression.jpg"}
 ANY_FILES = {
-    "image.jpg",
-    "expression.jpg",
-    "projection.jpg",
-    "tumor_feature_annotation.jpg",
-    "tumor_feature_boundary.jpg",
+    *("image.jpg", "expression.jpg", "projection.jpg"),
+    *("tumor_feature_annotation.jpg", "tumor_feature_boundary.jpg"),
 }
 TIERS = {f"ds{n}" for n in range(1, 9)}
 USED = [
@@ -48,108 +43,86 @@ def views_asked(service: SampleService) -> set[str]:
     "crawler",
     [["ls", "-lR"], ["find", "."], ["find", ".", "-size", "+1c"], ["du", "-a"]],
 )
+@pytest.mark.mounted(not_found_memory_s=60)
 def test_crawlers_of_the_whole_mount_end_and_download_nothing(
-    tmp_path: Path, service: SampleService, crawler: list[str]
+    mounted: Mounted, service: SampleService, crawler: list[str]
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        for path in USED:
-            (mounted / path).read_bytes()
-        service.reset_counters()
-        subprocess.run(crawler, cwd=mounted.root, check=True, stdout=subprocess.DEVNULL)
-        assert service.requested == []
+    for path in USED:
+        (mounted / path).read_bytes()
+    service.reset_counters()
+    run(*crawler, cwd=mounted.root)
+    asked = service.query_requests
+    run(*crawler, cwd=mounted.root)
+    assert service.query_requests == asked
+    assert service.requested == []
 
 
 @pytest.mark.both_libfuses
-def test_listings_are_what_the_grammar_says(
-    tmp_path: Path, service: SampleService
-) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        images, catalog = {"section", "projection", "atlas"}, {"dataset", "browse"}
-        assert set(os.listdir(mounted.root)) == images | catalog
-        for used in ("section", "projection", "atlas"):
-            assert os.listdir(mounted / used) == []
-        for path in USED:
-            (mounted / path).read_bytes()
-        assert set(os.listdir(mounted / "section")) == {"69750516", "71592261"}
-        assert os.listdir(mounted / "projection") == ["126862583"]
-        assert os.listdir(mounted / "atlas") == ["100883869"]
-        # nothing is known of image 12
-        assert set(os.listdir(mounted / "section/12")) == ANY_FILES | TIERS
-        assert set(os.listdir(mounted / "section/12/ds1/q50")) == ANY_FILES
-        section = ISH_FILES | TIERS | {"info.json", "dataset"}
-        assert set(os.listdir(mounted / "section/69750516")) == section
-        section |= {"nissl"}
-        assert set(os.listdir(mounted / "section/71592261")) == section
-        assert set(os.listdir(mounted / "section/69750516/ds4")) == ISH_FILES
-        assert set(os.listdir(mounted / "atlas/12")) == {
-            "image.jpg",
-            "annotated",
-            *TIERS,
-        }
-        assert os.listdir(mounted / "atlas/12/annotated") == ["image.jpg"]
-        mounted.stop()
-        mounted.start()
-        assert set(os.listdir(mounted / "section")) == {"69750516", "71592261"}
+def test_listings_are_what_the_grammar_says(mounted: Mounted) -> None:
+    images, catalog = {"section", "projection", "atlas"}, {"dataset", "browse"}
+    assert set(os.listdir(mounted.root)) == images | catalog
+    for used in ("section", "projection", "atlas"):
+        assert os.listdir(mounted / used) == []
+    for path in USED:
+        (mounted / path).read_bytes()
+    assert set(os.listdir(mounted / "section")) == {"69750516", "71592261"}
+    assert os.listdir(mounted / "projection") == ["126862583"]
+    assert os.listdir(mounted / "atlas") == ["100883869"]
+    # nothing is known of image 12
+    assert set(os.listdir(mounted / "section/12")) == ANY_FILES | TIERS
+    assert set(os.listdir(mounted / "section/12/ds1/q50")) == ANY_FILES
+    section = ISH_FILES | TIERS | {"info.json", "dataset"}
+    assert set(os.listdir(mounted / "section/69750516")) == section
+    section |= {"nissl"}
+    assert set(os.listdir(mounted / "section/71592261")) == section
+    assert set(os.listdir(mounted / "section/69750516/ds4")) == ISH_FILES
+    assert set(os.listdir(mounted / "atlas/12")) == {"image.jpg", "annotated", *TIERS}
+    assert os.listdir(mounted / "atlas/12/annotated") == ["image.jpg"]
+    mounted.stop()
+    mounted.start()
+    assert set(os.listdir(mounted / "section")) == {"69750516", "71592261"}
 
 
 def test_copying_a_data_set_requests_only_images_that_exist(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, tmp_path: Path, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        out = tmp_path / "out"
-        subprocess.run(["cp", "-r", mounted / "dataset/479", out], check=True)
-        # three images: plain, in eight tiers, and their masks
-        assert service.image_requests == 3 * (1 + 8 + 1)
-        assert views_asked(service) == {"expression"}
-        service.reset_counters()
-        section = mounted / "section/101349756"
-        subprocess.run(["cp", "-r", section / "ds6", out / "one"], check=True)
-        assert set(os.listdir(out / "one")) == ISH_FILES
-        assert service.image_requests == 1  # ds6/image.jpg is stored
-        # what is not listed can be named
-        assert (section / "ds6/projection.jpg").read_bytes().startswith(b"\xff\xd8")
+    out = tmp_path / "out"
+    run("cp", "-r", mounted / "dataset/479", out)
+    # three images: plain, in eight tiers, and their masks
+    assert service.image_requests == 3 * (1 + 8 + 1)
+    assert views_asked(service) == {"expression"}
+    service.reset_counters()
+    section = mounted / "section/101349756"
+    run("cp", "-r", section / "ds6", out / "one")
+    assert set(os.listdir(out / "one")) == ISH_FILES
+    assert service.image_requests == 1  # ds6/image.jpg is stored
+    # what is not listed can be named
+    assert (section / "ds6/projection.jpg").read_bytes().startswith(b"\xff\xd8")
 
 
-def test_du_counts_only_what_is_local(tmp_path: Path, service: SampleService) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        path = mounted / USED[0]
-        assert subprocess.check_output(["du", "-k", path]).split()[0] == b"0"
-        size = len(path.read_bytes())
-        kib = int(subprocess.check_output(["du", "-k", path]).split()[0])
-        assert kib == -(-size // 1024)
+def test_du_counts_only_what_is_local(mounted: Mounted) -> None:
+    path = mounted / USED[0]
+    assert run("du", "-k", path).split()[0] == b"0"
+    size = len(path.read_bytes())
+    assert int(run("du", "-k", path).split()[0]) == -(-size // 1024)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        ".Trash",
-        ".Trash-1000",
-        ".hidden",
-        ".xdg-volume-info",
-        "autorun.inf",
-        "desktop.ini",
-        "section/007",
-        "section/" + "9" * 40,
-        "section/1/dsx/image.jpg",
-        "section/1/ds11/image.jpg",
-        "section/1/q101/image.jpg",
-        "section/1/image.png",
-        "section/1/._image.jpg",
-        "atlas/1/atlas2.jpg",
-        "атлас",
-        "section/\u0661",
-        os.fsdecode(b"section/\xff\xfe"),
-    ],
-)
+NO_NAMES = [
+    *(".Trash", "autorun.inf", "section/007", "section/" + "9" * 40, "атлас"),
+    *("section/1/dsx/image.jpg", "section/1/ds11/image.jpg", "section/1/image.png"),
+    *("section/1/q101/image.jpg", "section/1/._image.jpg", "atlas/1/atlas2.jpg"),
+    *("section/\u0661", os.fsdecode(b"section/\xff\xfe")),
+]
+
+
 def test_name_outside_the_grammar_is_enoent_without_the_network(
-    tmp_path: Path, service: SampleService, name: str
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        for look in (os.stat, os.listdir, lambda path: os.open(path, os.O_RDONLY)):
-            with pytest.raises(OSError) as caught:
-                look(mounted / name)
-            assert caught.value.errno == errno.ENOENT
-        assert service.requested == []
+    for name in NO_NAMES:
+        for look, *arguments in ((os.stat,), (os.listdir,), (os.open, os.O_RDONLY)):
+            found = errno_of(look, mounted / name, *arguments)
+            assert found == errno.ENOENT, name
+    assert service.requested == []
 
 
 WRITES: dict[str, Callable[[Path, Path], object]] = {
@@ -173,34 +146,31 @@ WRITES: dict[str, Callable[[Path, Path], object]] = {
 
 
 @pytest.mark.both_libfuses
-def test_whatever_would_write_is_erofs(tmp_path: Path, service: SampleService) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        file = mounted / USED[0]
-        before = file.read_bytes()
-        for name, write in WRITES.items():
-            with pytest.raises(OSError) as caught:
-                write(mounted.root, file)
-            assert caught.value.errno == errno.EROFS, name
-        assert file.read_bytes() == before
-        options = next(
-            line.split()[3].split(",")
-            for line in Path("/proc/mounts").read_text().splitlines()
-            if line.split()[1] == str(mounted.root)
-        )
-        assert {"ro", "nosuid", "nodev"} <= set(options)
+def test_whatever_would_write_is_erofs(mounted: Mounted) -> None:
+    file = mounted / USED[0]
+    before = file.read_bytes()
+    for name, write in WRITES.items():
+        assert errno_of(write, mounted.root, file) == errno.EROFS, name
+    assert file.read_bytes() == before
+    options = next(
+        line.split()[3].split(",")
+        for line in Path("/proc/mounts").read_text().splitlines()
+        if line.split()[1] == str(mounted.root)
+    )
+    assert {"ro", "nosuid", "nodev"} <= set(options)
 
 
 @pytest.mark.both_libfuses
-def test_statfs_is_the_stores(tmp_path: Path, service: SampleService) -> None:
-    with Mounted(tmp_path, service.url, capacity_bytes=64 * 2**20) as mounted:
-        (mounted / USED[0]).read_bytes()
-        figures = os.statvfs(mounted.root)
-        assert figures.f_namemax == 255
-        # 1 MiB is the journal's, a sixteenth the records', and a block the tag's
-        assert figures.f_frsize * figures.f_blocks == 59 * 2**20 - 4096
-        assert figures.f_blocks - figures.f_bfree == len(mounted.stored) * (
-            -(-mounted.stored[0].stat().st_size // figures.f_frsize)
-        )
+@pytest.mark.mounted(capacity_bytes=64 * 2**20)
+def test_statfs_is_the_stores(mounted: Mounted) -> None:
+    (mounted / USED[0]).read_bytes()
+    figures = os.statvfs(mounted.root)
+    assert figures.f_namemax == 255
+    # 1 MiB is the journal's, a sixteenth the records', and a block the tag's
+    assert figures.f_frsize * figures.f_blocks == 59 * 2**20 - 4096
+    assert figures.f_blocks - figures.f_bfree == len(mounted.stored) * (
+        -(-mounted.stored[0].stat().st_size // figures.f_frsize)
+    )
 
 
 @pytest.mark.parametrize(
@@ -221,3 +191,72 @@ def test_a_stat_is_filled_whole(kind: dict[str, bool], mode: int, links: int) ->
     assert fields.st_blksize == 128 * 1024
     for time in (fields.st_atimespec, fields.st_mtimespec, fields.st_ctimespec):
         assert (time.tv_sec, time.tv_nsec) == (1_700_000_000, 123_456_789)
+
+
+# What desktops, `df` and `updatedb` make of a mount
+
+PROBED = (
+    *(".Trash", ".Trash-1000", ".hidden", ".DS_Store", "._x", "._.DS_Store", ".git"),
+    *(".directory", ".localized", ".fseventsd", ".xdg-volume-info", ".dmrc", ".hg"),
+    *(".nomedia", ".svn", ".metadata_never_index", ".Spotlight-V100", ".trackerignore"),
+    *(".autorun", ".ignore", ".gitignore", ".editorconfig", ".thumbnails", ".sh_thumb"),
+    *("autorun.inf", "autorun.sh", "desktop.ini", "Desktop.ini", "Thumbs.db"),
+    *("ehthumbs.db", "lost+found", "Folder.jpg", "folder.jpg", "cover.jpg"),
+    *("AlbumArtSmall.jpg", "front.jpg", "System Volume Information", "$RECYCLE.BIN"),
+    *("Cover.png", "Icon\r"),
+)
+# in the root of a volume, of what kind it is
+PROBED_IN_ROOT = ("BDMV", "VIDEO_TS", "AUDIO_TS", "DCIM", "PICTURES", "autorun")
+DIRECTORIES = (
+    *("", "section", "projection", "atlas", "dataset", "browse"),
+    *("section/70679088", "section/70679088/ds4", "section/102146167/equalized"),
+    *("projection/126862583", "atlas/100883869", "atlas/100883869/annotated"),
+    *("dataset/70813257", "dataset/70813257/ds4", "dataset/70813257/expression"),
+    *("dataset/100141599/equalized", "browse/product", "browse/product/Mouse"),
+    *("browse/product/Mouse/dataset", "browse/product/Mouse/gene"),
+    *("browse/product/Mouse/gene/Adora2a", "browse/atlas", "browse/atlas/1"),
+    *("browse/product/Mouse/gene/Adora2a/sagittal", "browse/atlas/1/ds4"),
+    *("browse/atlas/1/annotated", "browse/atlas/1/NISSL"),
+)
+
+
+def test_names_that_desktops_look_for_are_not_there_and_nobody_is_asked(
+    mounted: Mounted, service: SampleService
+) -> None:
+    for directory in DIRECTORIES:
+        (mounted / directory).stat()  # may ask what it is
+    before = service.query_requests
+    for directory in DIRECTORIES:
+        for name in (*PROBED, *(() if directory else PROBED_IN_ROOT)):
+            assert errno_of(os.lstat, mounted / directory / name) == errno.ENOENT
+    assert (service.image_requests, service.query_requests) == (0, before)
+
+
+def test_what_the_service_calls_so_has_another_name_in_a_path() -> None:
+    for name in PROBED:
+        spelled = path_name(name)
+        assert spelled not in (None, name)
+        assert text_of(spelled) == name
+
+
+def test_df_of_local_file_systems_leaves_it_out(mounted: Mounted) -> None:
+    for flags, is_shown in (([], True), (["-l"], False)):
+        done = subprocess.run(["df", *flags], capture_output=True, check=False)
+        assert (str(mounted.root).encode() in done.stdout) is is_shown
+
+
+@pytest.mark.parametrize("prunes", [True, False])
+def test_updatedb_downloads_no_image(
+    mounted: Mounted, tmp_path: Path, service: SampleService, *, prunes: bool
+) -> None:
+    assert os.listdir(mounted / "dataset" / "70813257")
+    database = tmp_path / "names.db"
+    before = service.query_requests
+    kinds = ["--prunefs", "fuse.allenfs" if prunes else "", "--prunepaths", ""]
+    run("updatedb", *kinds, "-l", "no", "-U", tmp_path, "-o", database)
+    found = subprocess.run(
+        ["plocate", "-d", database, "info.json"], stdout=subprocess.PIPE, check=False
+    )
+    assert service.image_requests == 0
+    assert bool(found.stdout) is not prunes
+    assert not prunes or service.query_requests == before

@@ -8,19 +8,16 @@ import os
 import shutil
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import raising_log
 from command import allenfs
-from mounted import STRICT_PYTHON, Mounted, errno_of_open, image_bytes, until
+from mounted import STRICT_PYTHON, Mounted, errno_of, errno_of_open, image_bytes, until
 
 from allenfs.mount.mount_table import is_mounted
 from allenfs.sample.server import Fault, SampleService
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 NOWHERE = "http://127.0.0.1:9"
 PATH = "section/69750516/ds6/image.jpg"
@@ -55,16 +52,6 @@ TROUBLES = {
 }
 
 
-def _log_status(root: Path) -> dict[str, str | None]:
-    status: dict[str, dict[str, str | None]]
-    status = json.loads((root / ".allenfs/status.json").read_bytes())
-    return status["log"]
-
-
-def _newest_lines(root: Path) -> str:
-    return (root / ".allenfs/log").read_text()
-
-
 def _check_tools_say_no_route(root: Path, folder: Path) -> None:
     for command in (
         ["ls", root / "browse/product"],
@@ -89,27 +76,24 @@ def test_unwritable_log_keeps_errnos_and_is_shown_in_status(
     with Mounted(
         tmp_path, NOWHERE, log_file=log, warnings=["Connection refused"]
     ) as mounted:
-        assert _log_status(mounted.root) == {"file": str(log), "failure": None}
+        assert mounted.status["log"] == {"file": str(log), "failure": None}
         trouble(folder)
         _check_tools_say_no_route(mounted.root, tmp_path)
-        assert _log_status(mounted.root) == {"file": str(log), "failure": cause}
+        assert mounted.status["log"] == {"file": str(log), "failure": cause}
         page = allenfs("status", mounted.root).stdout
         assert f"{log} CANNOT BE WRITTEN: {cause}" in page
-        assert f"WARNING allenfs.fetch.fetcher: {PATH}: " in _newest_lines(mounted.root)
+        newest = (mounted / ".allenfs/log").read_text()
+        assert f"WARNING allenfs.fetch.fetcher: {PATH}: " in newest
 
         shutil.rmtree(tmp_path / "state", ignore_errors=True)
         (tmp_path / "state").mkdir()
         assert errno_of_open(mounted / OTHER) == errno.EHOSTUNREACH
         assert f"WARNING allenfs.fetch.fetcher: {OTHER}: " in mounted.log
-        assert _log_status(mounted.root)["failure"] is None
+        assert mounted.status["log"]["failure"] is None
 
 
 @pytest.mark.both_libfuses
-def test_a_closed_stderr_of_a_foreground_mount_leaves_each_errno(
-    tmp_path: Path,
-) -> None:
-    root = tmp_path / "mnt"
-    root.mkdir()
+def test_a_closed_stderr_of_a_foreground_mount_leaves_each_errno(root: Path) -> None:
     command = [*STRICT_PYTHON, "-m", "allenfs", "mount", "--foreground"]
     command += ["--api-url", NOWHERE, str(root)]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
@@ -119,7 +103,8 @@ def test_a_closed_stderr_of_a_foreground_mount_leaves_each_errno(
             assert process.stderr is not None
             process.stderr.close()
             assert errno_of_open(root / PATH) == errno.EHOSTUNREACH
-            assert _log_status(root) == {"file": None, "failure": "Broken pipe"}
+            status = json.loads((root / ".allenfs/status.json").read_bytes())
+            assert status["log"] == {"file": None, "failure": "Broken pipe"}
         finally:
             process.send_signal(signal.SIGTERM)
     assert process.returncode == 0
@@ -144,9 +129,7 @@ def test_while_every_logging_call_raises_each_answer_is_right(
             service.heal()
         service.fail_queries(Fault.STATUS_500)
         for ask in (os.listdir, os.stat, os.listxattr):
-            with pytest.raises(OSError) as caught:
-                ask(mounted / DATA_SET)
-            assert caught.value.errno == errno.EIO
+            assert errno_of(ask, mounted / DATA_SET) == errno.EIO
         service.heal()
         _check_what_needs_no_service(mounted)
         _check_bytes(mounted, service)
@@ -164,9 +147,7 @@ def _check_what_needs_no_service(mounted: Mounted) -> None:
         lambda: os.getxattr(mounted / PATH, "user.allenfs.no"): errno.ENODATA,
     }
     for call, number in calls.items():
-        with pytest.raises(OSError) as caught:
-            call()
-        assert caught.value.errno == number
+        assert errno_of(call) == number
     assert os.statvfs(mounted.root).f_blocks > 0
 
 

@@ -7,16 +7,13 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from allenfs.mount.log_output import LogOutput
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @pytest.fixture
@@ -57,14 +54,13 @@ def test_renamed_log_is_reopened_and_truncated_log_continues(
     assert file.read_text() == "three\n"
 
 
-def test_a_removed_folder_is_made_again(output: LogOutput, file: Path) -> None:
+def test_a_removed_directory_is_created_again_but_not_its_parents(
+    output: LogOutput, file: Path
+) -> None:
     shutil.rmtree(file.parent)
     assert say(output, "one") is None
     assert file.read_text() == "one\n"
     assert file.parent.stat().st_mode & 0o777 == 0o700
-
-
-def test_missing_parent_folders_are_not_created(output: LogOutput, file: Path) -> None:
     shutil.rmtree(file.parent.parent)
     assert say(output, "lost") == "No such file or directory"
     assert not file.parent.parent.exists()
@@ -73,24 +69,24 @@ def test_missing_parent_folders_are_not_created(output: LogOutput, file: Path) -
     assert file.read_text() == "one\n"
 
 
-def test_a_full_disk_loses_lines_until_there_is_room(
-    output: LogOutput, file: Path
+def fill_disk(file: Path) -> None:
+    file.symlink_to("/dev/full")
+
+
+@pytest.mark.parametrize(
+    ("replace", "reason"),
+    [(fill_disk, "No space left on device"), (os.mkfifo, "No such device or address")],
+)
+def test_full_disk_or_pipe_without_reader_loses_lines_until_it_is_gone(
+    output: LogOutput, file: Path, replace: Callable[[Path], None], reason: str
 ) -> None:
     file.unlink()
-    file.symlink_to("/dev/full")
+    replace(file)
     for _ in range(2):
-        assert say(output, "lost") == "No space left on device"
+        assert say(output, "lost") == reason
     file.unlink()
     assert say(output, "one") is None
     assert file.read_text() == "one\n"
-
-
-def test_a_pipe_without_a_reader_is_not_waited_for(
-    output: LogOutput, file: Path
-) -> None:
-    file.unlink()
-    os.mkfifo(file)
-    assert say(output, "lost") == "No such device or address"
 
 
 class Unprintable:
@@ -98,21 +94,16 @@ class Unprintable:
         raise KeyError("bug")
 
 
-def test_a_message_that_cannot_be_formatted_is_noted(
+def test_a_message_that_cannot_be_formatted_is_a_failure(
     output: LogOutput, file: Path
 ) -> None:
     assert say(output, "%s", Unprintable()) == "KeyError: 'bug'"
-    assert (
-        say(output, "%d %d", 1) == "TypeError: not enough arguments for format string"
-    )
+    reason = "TypeError: not enough arguments for format string"
+    assert say(output, "%d %d", 1) == reason
     assert say(output, "one") is None
-    assert file.read_text() == "one\n"
-
-
-def test_a_closed_log_is_opened_by_the_next_line(output: LogOutput, file: Path) -> None:
-    output.close()
-    assert say(output, "one") is None
-    assert file.read_text() == "one\n"
+    output.close()  # the next line opens it again
+    assert say(output, "two") is None
+    assert file.read_text() == "one\ntwo\n"
 
 
 def test_a_log_that_cannot_be_made_is_an_error_at_the_start(tmp_path: Path) -> None:

@@ -9,19 +9,14 @@ import errno
 import hashlib
 import json
 import os
-import shutil
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from mounted import image_bytes, is_bad
 from plain_user import PlainUser
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 WARM = "section/69750516/ds7/image.jpg"
 COLD = [f"section/69750516/ds7/q{quality}/image.jpg" for quality in range(30)]
@@ -46,42 +41,19 @@ with concurrent.futures.ThreadPoolExecutor(len(paths)) as pool:
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
-    """A folder that everybody can enter; pytest's own are closed to others."""
-    place = Path(tempfile.mkdtemp(prefix="allenfs-place-"))
-    place.chmod(0o755)
-    yield place
-    shutil.rmtree(place)
-
-
-@pytest.fixture
 def user(place: Path) -> Iterator[PlainUser]:
     with PlainUser(place, is_known=True) as user:
         yield user
 
 
 class Mount:
-    """A mount of the user's, whose process gets a limit while it runs."""
+    """A mount of the user, whose process gets a limit while it runs."""
 
-    def __init__(self, user: PlainUser, service: SampleService) -> None:
+    def __init__(self, user: PlainUser) -> None:
         self._user = user
-        self._service = service
-        self._log = user.home / "log"
-
-    def start(self) -> None:
-        done = self._user.allenfs(
-            *("mount", "--api-url", self._service.url, "--log-file", self._log),
-            *("--cache-dir", self._user.home / "store", self._user.root),
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-
-    def stop(self) -> None:
-        done = self._user.allenfs("umount", self._user.root)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert not self._user.is_mounted()
 
     def limit(self, processes: int) -> None:
-        """Allow the process so many; threads that it has are not ended."""
+        """Limit processes and threads; those that exist do not end."""
         done = self._user.run("prlimit", f"--pid={self.pid}", f"--nproc={processes}:")
         assert done.returncode == 0, done.stderr
 
@@ -98,15 +70,23 @@ class Mount:
 
     @property
     def bad_lines(self) -> list[str]:
-        return [line for line in self._log.read_text().splitlines() if is_bad(line)]
+        lines = (self._user.home / "log").read_text().splitlines()
+        return [line for line in lines if is_bad(line)]
+
+
+def mount_arguments(user: PlainUser, service: SampleService) -> list[str | Path]:
+    flags = ("--cache-dir", user.home / "store", "--log-file", user.home / "log")
+    return ["mount", "--api-url", service.url, *flags, user.root]
 
 
 @pytest.fixture
 def mount(user: PlainUser, service: SampleService) -> Iterator[Mount]:
-    mount = Mount(user, service)
-    mount.start()
-    yield mount
-    mount.stop()
+    done = user.allenfs(*mount_arguments(user, service))
+    assert (done.returncode, done.stderr) == (0, "")
+    yield Mount(user)
+    done = user.allenfs("umount", user.root)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not user.is_mounted()
 
 
 def _expected(service: SampleService, path: str) -> str:
@@ -150,11 +130,9 @@ def test_with_a_few_threads_thirty_opens_are_right_or_eagain(
 def test_mount_at_process_limit_fails_cleanly(
     user: PlainUser, service: SampleService
 ) -> None:
-    flags = ("--cache-dir", user.home / "store", "--log-file", user.home / "log")
-    mount = ("mount", "--api-url", service.url, *flags, user.root)
     codes = []
     for processes in range(1, 13):
-        done = user.allenfs(*mount, processes=processes)
+        done = user.allenfs(*mount_arguments(user, service), processes=processes)
         codes.append(done.returncode)
         if done.returncode == 0:
             names = user.run("ls", user.root).stdout.split()

@@ -8,18 +8,16 @@ import os
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+from command import run
 from mounted import Mounted, image_bytes, until
 from PIL import Image
 
 from allenfs.sample.server import Fault, SampleService
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.one_libfuse
 
@@ -58,7 +56,7 @@ def _run(*command: str | Path) -> bytes:
 def _pixels_to(*command: str, suffix: str = "ppm") -> Callable[[Path, Path], bytes]:
     """Let a program write a picture; return its pixels and shape."""
 
-    def run(file: Path, out: Path) -> bytes:
+    def pixels(file: Path, out: Path) -> bytes:
         target = out / f"out.{suffix}"
         words = {"IN": str(file), "OUT": str(target)}
         try:
@@ -72,18 +70,18 @@ def _pixels_to(*command: str, suffix: str = "ppm") -> Callable[[Path, Path], byt
             assert len(set(data)) > 16  # no empty picture
             return repr(picture.size).encode() + data
 
-    return run
+    return pixels
 
 
 def _words_of(*command: str) -> Callable[[Path, Path], bytes]:
     """Let a program say something of a picture."""
 
-    def run(file: Path, _out: Path) -> bytes:
+    def words(file: Path, _out: Path) -> bytes:
         said = _run(*command, file)
         assert b"1758" in said  # recorded: 14065 pixels wide, of which an eighth
         return said
 
-    return run
+    return words
 
 
 PROGRAMS: dict[str, Callable[[Path, Path], bytes]] = {
@@ -120,29 +118,26 @@ def copy(tmp_path: Path, service: SampleService) -> Path:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_program_makes_of_a_mount_s_image_what_it_makes_of_a_copy(
-    tmp_path: Path, service: SampleService, copy: Path, program: str
+    mounted: Mounted, tmp_path: Path, service: SampleService, copy: Path, program: str
 ) -> None:
-    run = PROGRAMS[program]
-    expected = run(copy, tmp_path)
-    with Mounted(tmp_path, service.url) as mounted:
-        for _ in ("cold", "warm"):
-            assert run(mounted / PATH, tmp_path) == expected
-            assert service.image_requests == 1
+    expected = PROGRAMS[program](copy, tmp_path)
+    for _ in ("cold", "warm"):
+        assert PROGRAMS[program](mounted / PATH, tmp_path) == expected
+        assert service.image_requests == 1
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.mounted(warnings=["HTTP 503"])
 def test_a_program_says_that_an_image_failed_and_then_gets_it(
-    tmp_path: Path, service: SampleService, copy: Path, program: str
+    mounted: Mounted, tmp_path: Path, service: SampleService, copy: Path, program: str
 ) -> None:
-    run = PROGRAMS[program]
     out = tmp_path / "out"
     out.mkdir()
-    with Mounted(tmp_path, service.url, warnings=["HTTP 503"]) as mounted:
-        service.fail(Fault.STATUS_503)
-        with pytest.raises(ProgramError):
-            run(mounted / PATH, out)
-        service.heal()
-        assert run(mounted / PATH, out) == run(copy, tmp_path)
+    service.fail(Fault.STATUS_503)
+    with pytest.raises(ProgramError):
+        PROGRAMS[program](mounted / PATH, out)
+    service.heal()
+    assert PROGRAMS[program](mounted / PATH, out) == PROGRAMS[program](copy, tmp_path)
 
 
 class Screen:
@@ -156,27 +151,20 @@ class Screen:
     def press(self, key: str) -> None:
         width, height = self.size
         middle = str(width // 2), str(height // 2)
-        self._run("xdotool", "mousemove", *middle, "key", key)
+        run("xdotool", "mousemove", *middle, "key", key, env=self.environ)
 
     def shot(self) -> Image.Image:
-        data = self._run("import", "-window", "root", "-silent", "png:-")
+        data = run("import", "-window", "root", "-silent", "png:-", env=self.environ)
         return Image.open(io.BytesIO(data)).convert("RGB")
-
-    def _run(self, *command: str) -> bytes:
-        return subprocess.run(
-            command, check=True, stdout=subprocess.PIPE, env=self.environ
-        ).stdout
 
 
 @pytest.fixture
 def screen() -> Iterator[Screen]:
     width, height = Screen.size
     reading, writing = os.pipe()
+    size = ["-screen", "0", f"{width}x{height}x24"]
     server = subprocess.Popen(
-        [
-            *("Xvfb", "-displayfd", str(writing), "-nolisten", "tcp"),
-            *("-screen", "0", f"{width}x{height}x24"),
-        ],
+        ["Xvfb", "-displayfd", str(writing), "-nolisten", "tcp", *size],
         pass_fds=[writing],
         stderr=subprocess.DEVNULL,
     )
@@ -192,18 +180,16 @@ def screen() -> Iterator[Screen]:
 
 
 @contextlib.contextmanager
-def viewer(screen: Screen, *words: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+def viewer(screen: Screen, *words: str | Path) -> Iterator[None]:
     width, height = screen.size
+    place = ["--geometry", f"{width}x{height}+0+0", "--image-bg", "black"]
     process = subprocess.Popen(
-        [
-            *("feh", "--quiet", "--hide-pointer", "--no-menus"),
-            *("--geometry", f"{width}x{height}+0+0", "--image-bg", "black", *words),
-        ],
+        ["feh", "--quiet", "--hide-pointer", "--no-menus", *place, *words],
         env=screen.environ,
         stderr=subprocess.PIPE,
     )
     try:
-        yield process
+        yield
     finally:
         process.terminate()
         process.communicate(timeout=PATIENCE_S)
@@ -227,72 +213,55 @@ def shown(screen: Screen, picture: Image.Image) -> Image.Image:
     return shot
 
 
+def pictures_of(files: list[Path], api_url: str) -> list[Image.Image]:
+    """Download what files of a data set show, without the mount."""
+    pictures = []
+    for file in files:
+        number = file.stem.partition("_")[2]
+        data = image_bytes(api_url, f"section/{number}/{file.parent.name}/image.jpg")
+        pictures.append(Image.open(io.BytesIO(data)).convert("RGB"))
+    return pictures
+
+
 def test_feh_shows_a_section_and_pages_to_the_next(
-    tmp_path: Path,
-    service: SampleService,
-    screen: Screen,
-    capsys: pytest.CaptureFixture[str],
+    mounted: Mounted, service: SampleService, screen: Screen
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        folder = mounted / "dataset/72109410/ds3"
-        names = sorted(os.listdir(folder))[10:12]
-        pictures = []
-        for name in names:
-            number = name.partition("_")[2].removesuffix(".jpg")
-            data = image_bytes(service.url, f"section/{number}/ds3/image.jpg")
-            pictures.append(Image.open(io.BytesIO(data)).convert("RGB"))
-        service.reset_counters()
-        shots = []
-        with viewer(screen, "--start-at", folder / names[0], folder):
-            shots.append(shown(screen, pictures[0]))
-            assert service.image_requests == 1
-            screen.press("Right")
-            shots.append(shown(screen, pictures[1]))
-            # two that were looked at, and two that come next
-            until(lambda: len(mounted.stored) == 4)
-            assert service.image_requests == 4
-            screen.press("Left")
-            shown(screen, pictures[0])
-    assert difference(shots[0], pictures[1]) > 4
-    assert difference(shots[1], pictures[0]) > 4
-    for number, shot in enumerate(shots, 1):
-        file = tmp_path / f"feh-{number}.png"
-        shot.save(file)
-        with capsys.disabled():
-            print(f"\nscreenshot: {file}")
+    folder = mounted / "dataset/72109410/ds3"
+    files = sorted(folder.iterdir())[10:12]
+    pictures = pictures_of(files, service.url)
+    service.reset_counters()
+    with viewer(screen, "--start-at", files[0], folder):
+        first = shown(screen, pictures[0])
+        assert service.image_requests == 1
+        screen.press("Right")
+        second = shown(screen, pictures[1])
+        # two that were looked at, and two that come next
+        until(lambda: len(mounted.stored) == 4)
+        assert service.image_requests == 4
+        screen.press("Left")
+        shown(screen, pictures[0])
+    assert difference(first, pictures[1]) > 4
+    assert difference(second, pictures[0]) > 4
 
 
+@pytest.mark.mounted(warnings=["HTTP 503"])
 def test_feh_leaves_out_a_section_that_failed_and_shows_it_later(
-    tmp_path: Path, service: SampleService, screen: Screen
+    mounted: Mounted, service: SampleService, screen: Screen
 ) -> None:
-    with Mounted(tmp_path, service.url, warnings=["HTTP 503"]) as mounted:
-        folder = mounted / "dataset/69782969/ds5"
-        first, second = (folder / name for name in sorted(os.listdir(folder))[:2])
-        pictures = []
-        for file in (first, second):
-            number = file.stem.partition("_")[2]
-            data = image_bytes(service.url, f"section/{number}/ds5/image.jpg")
-            pictures.append(Image.open(io.BytesIO(data)).convert("RGB"))
-        service.fail(Fault.STATUS_503, image_id=int(first.stem.partition("_")[2]))
-        with viewer(screen, first, second):
-            shown(screen, pictures[1])
-        service.heal()
-        with viewer(screen, first, second):
-            shown(screen, pictures[0])
+    files = sorted((mounted / "dataset/69782969/ds5").iterdir())[:2]
+    pictures = pictures_of(files, service.url)
+    service.fail(Fault.STATUS_503, image_id=int(files[0].stem.partition("_")[2]))
+    with viewer(screen, *files):
+        shown(screen, pictures[1])
+    service.heal()
+    with viewer(screen, *files):
+        shown(screen, pictures[0])
 
 
 def test_a_contact_sheet_is_shown(
-    tmp_path: Path,
-    service: SampleService,
-    screen: Screen,
-    capsys: pytest.CaptureFixture[str],
+    mounted: Mounted, service: SampleService, screen: Screen
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        file = mounted / "dataset/69782969/contact_sheet.jpg"
-        with viewer(screen, file):
-            picture = Image.open(io.BytesIO(file.read_bytes())).convert("RGB")
-            shot = shown(screen, picture)
-        assert service.image_requests == 5
-    shot.save(tmp_path / "sheet.png")
-    with capsys.disabled():
-        print(f"\nscreenshot: {tmp_path / 'sheet.png'}")
+    file = mounted / "dataset/69782969/contact_sheet.jpg"
+    with viewer(screen, file):
+        shown(screen, Image.open(io.BytesIO(file.read_bytes())).convert("RGB"))
+    assert service.image_requests == 5

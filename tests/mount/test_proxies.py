@@ -7,21 +7,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from command import allenfs, fails, serving_pid
+from command import allenfs, fails, mounting, run, serving_pid
 from hostile_service import HostileService, head
-from mounted import STRICT_PYTHON, Mounted, errno_of_open, image_bytes
+from mounted import STRICT_PYTHON, Mounted, errno_of_open, image_bytes, port_of
 from networks import Authority, LogIn, Proxy, SocksProxy, TlsFront, basic
 
 from allenfs.mount.mount_table import is_mounted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 pytestmark = pytest.mark.one_libfuse
 
@@ -33,20 +29,21 @@ SPELLED = "joe:s3cret%2F%C5%82"
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def root(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A mountpoint, where no proxy is set."""
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.delenv(name)
-    root = tmp_path / "mnt"
-    root.mkdir()
-    yield root
-    if is_mounted(root):
-        subprocess.run(["umount", "-l", root], check=True)
+    return root
+
+
+@pytest.fixture
+def campus(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "campus")
 
 
 @pytest.fixture
 def port(service: SampleService) -> int:
-    return int(service.url.rpartition(":")[2])
+    return port_of(service.url)
 
 
 @pytest.fixture
@@ -66,16 +63,13 @@ def look(root: Path, api_url: str) -> None:
     assert os.readlink(root / NISSL) == "../71592412"
 
 
-def nowhere(secret: str, root: Path, home: Path) -> None:
+def check_not_shown(secret: str, root: Path, home: Path) -> None:
     """Nothing that a mount shows or writes has `secret` in it, nor has its command."""
-    process = Path(f"/proc/{serving_pid(root)}")
-    shown = [process.joinpath("cmdline").read_bytes()]
-    shown += [
-        (root / f".allenfs/{name}").read_bytes() for name in ("status.json", "log")
-    ]
+    files = [Path(f"/proc/{serving_pid(root)}/cmdline"), *home.rglob("*.log")]
+    files += [root / ".allenfs/status.json", root / ".allenfs/log"]
+    shown = [file.read_bytes() for file in files]
+    assert len(shown) == 4
     shown.append(allenfs("status", root).stdout.encode())
-    shown += [file.read_bytes() for file in home.rglob("*.log")]
-    assert len(shown) == 5
     for text in shown:
         assert secret.encode() not in text
 
@@ -85,27 +79,23 @@ def test_proxy_handles_all_requests_and_its_password_is_not_exposed(
     tmp_path: Path, root: Path, service: SampleService, proxy: Proxy, way: str
 ) -> None:
     """Also for a service on this machine, and whatever NO_PROXY says."""
-    flags, environ, module = ["mount", "--api-url", service.url], {}, "allenfs"
+    url, environ = url_of(proxy), {"ALLENFS_PROXY": "http://127.0.0.1:9"}
+    mount = ["allenfs", "mount", "--api-url", service.url, root]
     if way == "--proxy":
-        flags += ["--proxy", url_of(proxy)]
+        mount += [way, url]
     elif way == "ALLENFS_PROXY":
-        environ = {"ALLENFS_PROXY": url_of(proxy)}
+        environ = {way: url}
     else:
-        flags, module = [service.url], "allenfs.cli.fstab"
-        environ = {"ALLENFS_PROXY": "http://127.0.0.1:9"}
-    options = ["-o", f"proxy={url_of(proxy)}"] if way == "fstab" else []
-    subprocess.run(
-        [*STRICT_PYTHON, "-m", module, *flags, root, *options],
-        check=True,
-        env={**os.environ, **environ, "NO_PROXY": "*"},
-    )
+        mount = ["allenfs.cli.fstab", service.url, root, "-o", f"proxy={url}"]
+    environ |= {**os.environ, **environ, "NO_PROXY": "*"}
+    run(*STRICT_PYTHON, "-m", *mount, env=environ)
     look(root, service.url)
     shown = f"http://127.0.0.1:{proxy.port}"
     status = json.loads((root / ".allenfs/status.json").read_bytes())
     assert status["service"]["proxy"] == shown
     assert f"  proxy        {shown}\n" in allenfs("status", root).stdout
     for secret in (PASSWORD, SPELLED, "s3cret"):
-        nowhere(secret, root, tmp_path / "home")
+        check_not_shown(secret, root, tmp_path / "home")
     asked = [head.split(" ")[1] for head in proxy.heads]
     assert {target.startswith(service.url) for target in asked} == {True}
     assert any("image_download" in target for target in asked)
@@ -119,115 +109,84 @@ def test_a_wrong_password_of_a_proxy_is_an_errno_and_shown_nowhere(
 ) -> None:
     wrong = url_of(proxy).replace("s3cret", "wr0ng")
     flags = ["--api-url", service.url, "--proxy", wrong]
-    assert allenfs("mount", *flags, root).returncode == 0
-    assert errno_of_open(root / PATH) in errno.errorcode
-    assert service.image_requests == 0
-    nowhere("wr0ng", root, tmp_path / "home")
-    assert allenfs("umount", root).returncode == 0
-    done = allenfs("prefetch", *flags, "section/69750516/ds7/image.jpg")
-    assert done.returncode == 1
+    with mounting(root, *flags):
+        assert errno_of_open(root / PATH) == errno.EHOSTUNREACH
+        assert service.image_requests == 0
+        check_not_shown("wr0ng", root, tmp_path / "home")
+    prefetch = allenfs("prefetch", *flags, "section/69750516/ds7/image.jpg")
+    assert prefetch.returncode == 1
     doctor = allenfs("doctor", *flags)
     assert f"through the proxy http://127.0.0.1:{proxy.port}\n" in doctor.stdout
-    for text in (done.stderr, done.stdout, doctor.stdout, doctor.stderr):
-        assert "wr0ng" not in text
+    for done in (prefetch, doctor):
+        assert "wr0ng" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("kind", ["http", "https"])
 @pytest.mark.parametrize("variable", ["--proxy", "HTTPS_PROXY", "ALL_PROXY"])
 def test_https_works_through_tls_inspecting_proxy(
-    tmp_path: Path,
-    root: Path,
-    service: SampleService,
-    port: int,
-    kind: str,
-    variable: str,
+    root: Path, campus: Authority, service: SampleService, kind: str, variable: str
 ) -> None:
     """The live service's name, with a certificate of the proxy's own authority."""
-    campus = Authority(tmp_path / "campus")
     own = campus.certify("127.0.0.1") if kind == "https" else None
     with (
-        TlsFront(port, campus.certify(LIVE)) as front,
+        TlsFront(port_of(service.url), campus.certify(LIVE)) as front,
         Proxy(front.port, f"{USER}:{PASSWORD}", own) as proxy,
     ):
         url = url_of(proxy).replace("http:", f"{kind}:")
-        flags = ["--ca-bundle", str(campus.bundle)]
-        environ = {}
-        if variable == "--proxy":
-            flags += [variable, url]
-        else:
-            environ[variable] = url
-        done = allenfs("mount", *flags, root, **environ)
-        assert (done.returncode, done.stderr) == (0, "")
-        look(root, service.url)
-        nowhere("s3cret", root, tmp_path / "home")
-        assert {head.split(" ")[1] for head in proxy.heads} == {f"{LIVE}:443"}
-        assert allenfs("umount", root).returncode == 0
+        is_flag = variable == "--proxy"
+        flags = ["--ca-bundle", str(campus.bundle), *([variable, url] * is_flag)]
+        with mounting(root, *flags, **({} if is_flag else {variable: url})):
+            look(root, service.url)
+            check_not_shown("s3cret", root, root.parent / "home")
+            assert {head.split(" ")[1] for head in proxy.heads} == {f"{LIVE}:443"}
 
 
 def test_conflicting_content_lengths_in_tls_in_tls_are_eio(
-    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, campus: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    campus = Authority(tmp_path / "campus")
     monkeypatch.setenv("SSL_CERT_FILE", str(campus.bundle))
-    with HostileService() as hostile:
+    with (
+        HostileService() as hostile,
+        TlsFront(hostile.port, campus.certify(LIVE)) as front,
+        Proxy(front.port, "", campus.certify("127.0.0.1")) as proxy,
+    ):
         hostile.image = lambda _: [head("200 OK", "Content-Length: 1, 2")]
-        port = int(hostile.url.rpartition(":")[2])
-        with (
-            TlsFront(port, campus.certify(LIVE)) as front,
-            Proxy(front.port, "", campus.certify("127.0.0.1")) as proxy,
-        ):
-            monkeypatch.setenv("HTTPS_PROXY", f"https://127.0.0.1:{proxy.port}")
-            warnings = ["Content-Length"]
-            with Mounted(tmp_path, f"https://{LIVE}", warnings=warnings) as mounted:
-                assert errno_of_open(mounted / PATH) == errno.EIO
+        monkeypatch.setenv("HTTPS_PROXY", f"https://127.0.0.1:{proxy.port}")
+        warnings = ["Content-Length"]
+        with Mounted(root.parent, f"https://{LIVE}", warnings=warnings) as mounted:
+            assert errno_of_open(mounted / PATH) == errno.EIO
 
 
 @pytest.mark.parametrize("scheme", ["socks5h", "socks5"])
 @pytest.mark.parametrize("tls", [True, False])
 def test_socks_proxy_works(
-    tmp_path: Path,
-    root: Path,
-    service: SampleService,
-    port: int,
-    scheme: str,
-    tls: bool,
+    root: Path, campus: Authority, service: SampleService, scheme: str, tls: bool
 ) -> None:
     """socks5h lets the proxy look the name up."""
-    campus = Authority(tmp_path / "campus")
     host = "no-such-host.invalid" if scheme == "socks5h" else "127.0.0.1"
-    with TlsFront(port, campus.certify(host)) as front:
-        api_url = f"https://{host}:{front.port}" if tls else f"http://{host}:{port}"
-        with SocksProxy(front.port if tls else port) as proxy:
+    with TlsFront(port_of(service.url), campus.certify(host)) as front:
+        port = front.port if tls else port_of(service.url)
+        with SocksProxy(port) as proxy:
+            api_url = f"{'https' if tls else 'http'}://{host}:{port}"
             flags = ["--api-url", api_url, "--ca-bundle", str(campus.bundle)]
             flags += ["--proxy", f"{scheme}://127.0.0.1:{proxy.port}"]
-            done = allenfs("mount", *flags, root)
-            assert (done.returncode, done.stderr) == (0, "")
-            look(root, service.url)
-            assert allenfs("umount", root).returncode == 0
-    assert set(proxy.asked) == {(host, front.port if tls else port)}
+            with mounting(root, *flags):
+                look(root, service.url)
+    assert set(proxy.asked) == {(host, port)}
 
 
-def test_empty_proxy_overrides_environment(
-    root: Path, service: SampleService, port: int
-) -> None:
+def test_empty_proxy_overrides_environment(root: Path, port: int) -> None:
     api_url = f"http://127.1:{port}"  # this machine, though it does not look like it
-    environ = {
-        "http_proxy": "http://127.0.0.1:9",
-        "ALLENFS_PROXY": "http://127.0.0.1:9",
-    }
-    done = allenfs("mount", "--api-url", api_url, "--proxy", "", root, **environ)
-    assert (done.returncode, done.stderr) == (0, "")
-    status = json.loads((root / ".allenfs/status.json").read_bytes())
-    assert status["service"]["proxy"] is None
-    assert os.readlink(root / NISSL) == "../71592412"
-    assert allenfs("umount", root).returncode == 0
+    environ = dict.fromkeys(("http_proxy", "ALLENFS_PROXY"), "http://127.0.0.1:9")
+    with mounting(root, "--api-url", api_url, "--proxy", "", **environ):
+        status = json.loads((root / ".allenfs/status.json").read_bytes())
+        assert status["service"]["proxy"] is None
+        assert os.readlink(root / NISSL) == "../71592412"
 
 
 def test_sample_ignores_environment_proxies(root: Path) -> None:
-    done = allenfs("mount", "--sample", root, ALLENFS_PROXY="http://127.0.0.1:9")
-    assert done.returncode == 0
-    assert (root / PATH).read_bytes()
-    assert allenfs("umount", root).returncode == 0
+    with mounting(root, "--sample", ALLENFS_PROXY="http://127.0.0.1:9"):
+        assert (root / PATH).read_bytes()
 
 
 @pytest.mark.parametrize("variable", ["--proxy", "ALLENFS_PROXY", "HTTPS_PROXY"])
@@ -246,29 +205,25 @@ def test_a_proxy_that_cannot_work_is_exit_3_and_one_line_without_its_password(
 
 
 def test_invalid_proxy_for_other_scheme_is_ignored(root: Path) -> None:
-    done = allenfs("mount", root, HTTP_PROXY="ftp://x")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert allenfs("umount", root).returncode == 0
+    with mounting(root, HTTP_PROXY="ftp://x"):
+        pass
 
 
 def test_deadline_covers_a_socks_proxy_that_drips(tmp_path: Path, port: int) -> None:
-    with (
-        SocksProxy(port) as socks,
-        Mounted(
+    with SocksProxy(port) as socks:
+        settings = {"deadline_s": 1, "connections": 1}
+        with Mounted(
             tmp_path,
             "http://no-such-host.invalid",
             warnings=["within the deadline"],
-            deadline_s=1,
-            connections=1,
             proxy=f"socks5h://127.0.0.1:{socks.port}",
-        ) as mounted,
-    ):
-        socks.is_dripping = True
-        assert errno_of_open(mounted / PATH) == errno.ETIMEDOUT
-        assert len(socks.asked) == 1
-        socks.is_dripping = False
-        page = json.loads((mounted / ".allenfs/status.json").read_bytes())
-        assert page["service"]["connections_in_use"] == 0
+            **settings,
+        ) as mounted:
+            socks.is_dripping = True
+            assert errno_of_open(mounted / PATH) == errno.ETIMEDOUT
+            assert len(socks.asked) == 1
+            socks.is_dripping = False
+            assert mounted.status["service"]["connections_in_use"] == 0
 
 
 def test_socks_without_its_package_is_exit_3_and_names_it(
@@ -287,52 +242,23 @@ def test_socks_without_its_package_is_exit_3_and_names_it(
         assert f"{sys.executable} -m pip install 'allenfs[socks]'" in said
 
 
-# A mirror that wants a password
-
-
-@pytest.fixture
-def mirror(port: int) -> Iterator[LogIn]:
-    with LogIn(port, f"{USER}:{PASSWORD}") as running:
-        yield running
-
-
-@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("place", [".netrc", "relative", "absolute"])
 def test_the_password_of_a_mirror_is_read_from_netrc(
-    tmp_path: Path,
-    service: SampleService,
-    mirror: LogIn,
-    monkeypatch: pytest.MonkeyPatch,
-    named: bool,
+    tmp_path: Path, root: Path, service: SampleService, place: str
 ) -> None:
-    api_url = f"http://127.0.0.1:{mirror.port}"
-    with Mounted(tmp_path / "1", api_url, warnings=["401"]) as mounted:
-        assert errno_of_open(mounted / PATH) == errno.EACCES
-    netrc = tmp_path / "passwords" if named else tmp_path / "home" / ".netrc"
-    netrc.write_text(f"machine 127.0.0.1 login {USER} password {PASSWORD}\n")
-    if named:
-        monkeypatch.setenv("NETRC", str(netrc))
-    with Mounted(tmp_path / "2", api_url) as mounted:
-        look(mounted.root, service.url)
-        assert "s3cret" not in mounted.log
-
-
-def test_relative_netrc_path_is_resolved_in_current_directory(
-    tmp_path: Path,
-    root: Path,
-    service: SampleService,
-    mirror: LogIn,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    (tmp_path / "passwords").write_text(
-        f"machine 127.0.0.1\n  login {USER}\n  password {PASSWORD}\n"
-    )
-    monkeypatch.chdir(tmp_path)
-    api_url = f"http://127.0.0.1:{mirror.port}"
-    done = allenfs("mount", "--api-url", api_url, root, NETRC="passwords")
-    assert (done.returncode, done.stderr) == (0, "")
-    look(root, service.url)
-    nowhere("s3cret", root, tmp_path / "home")
-    assert allenfs("umount", root).returncode == 0
+    """NETRC is relative to the current directory of the command."""
+    home, line = tmp_path / "home", f"login {USER} password {PASSWORD}\n"
+    netrc = home / ".netrc" if place == ".netrc" else tmp_path / "passwords"
+    names = {"absolute": str(netrc), "relative": os.path.relpath(netrc)}
+    environ = {"NETRC": names[place]} if place in names else {}
+    with LogIn(port_of(service.url), f"{USER}:{PASSWORD}") as mirror:
+        api_url = f"http://127.0.0.1:{mirror.port}"
+        with Mounted(tmp_path / "without", api_url, warnings=["401"]) as mounted:
+            assert errno_of_open(mounted / PATH) == errno.EACCES
+        netrc.write_text(f"machine 127.0.0.1 {line}")
+        with mounting(root, "--api-url", api_url, **environ):
+            look(root, service.url)
+            check_not_shown("s3cret", root, home)
 
 
 def test_a_password_goes_to_the_host_that_netrc_names_and_to_no_other(
@@ -354,41 +280,34 @@ def test_a_password_goes_to_the_host_that_netrc_names_and_to_no_other(
 
 
 def test_a_password_of_the_service_is_not_shown_to_the_proxy_of_an_https_service(
-    tmp_path: Path, root: Path, service: SampleService, port: int
+    root: Path, campus: Authority, service: SampleService, port: int
 ) -> None:
-    campus = Authority(tmp_path / "campus")
-    netrc = tmp_path / "home" / ".netrc"
+    netrc = root.parent / "home" / ".netrc"
     netrc.write_text(f"machine {LIVE} login {USER} password {PASSWORD}\n")
     with TlsFront(port, campus.certify(LIVE)) as front, Proxy(front.port) as proxy:
-        flags = ["--ca-bundle", str(campus.bundle)]
-        flags += ["--proxy", f"127.0.0.1:{proxy.port}"]
-        assert allenfs("mount", *flags, root).returncode == 0
-        look(root, service.url)
-        assert allenfs("umount", root).returncode == 0
+        flags = ["--ca-bundle", campus.bundle, "--proxy", f"127.0.0.1:{proxy.port}"]
+        with mounting(root, *flags):
+            look(root, service.url)
     assert service.headers[0]["Authorization"] == basic(f"{USER}:{PASSWORD}")
     assert "authorization" not in "".join(proxy.heads).lower()
-
-
-BROKEN = [
-    "machine 127.0.0.1 login joe password s3 cret\n",
-    "machine 127.0.0.1 login joe s3cret\n",
-    "s3cret machine 127.0.0.1\n",
-]
 
 
 def test_invalid_netrc_is_exit_3_and_content_is_not_shown(
     tmp_path: Path, root: Path, service: SampleService
 ) -> None:
     netrc = tmp_path / "home" / ".netrc"
-    for text in BROKEN:
+    for text in (
+        "machine 127.0.0.1 login joe password s3 cret\n",
+        "machine 127.0.0.1 login joe s3cret\n",
+        "s3cret machine 127.0.0.1\n",
+    ):
         netrc.write_text(text)
         said = fails(3, "mount", "--api-url", service.url, root)
         assert f"{netrc}, line " in said
         assert "cret" not in said
     # and of no other service's business
-    done = allenfs("mount", "--api-url", "http://localhost:9", root)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert allenfs("umount", root).returncode == 0
+    with mounting(root, "--api-url", "http://localhost:9"):
+        pass
     said = fails(3, "mount", root, NETRC="/missing")
     assert "NETRC names '/missing', which cannot be read" in said
 

@@ -9,18 +9,16 @@ import errno
 import json
 import os
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from campus import CERTIFICATES, HOST, TUNNEL, Campus
 from command import allenfs
 from hostile_service import JPEG, head, whole
-from mounted import Mounted, errno_of_open, until
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+from mounted import Mounted, errno_of, errno_of_open, until
 
 pytestmark = pytest.mark.one_libfuse
 
@@ -47,25 +45,29 @@ def campus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Campus]:
         yield running
 
 
+Mount = Callable[..., Mounted]
+
+
+@pytest.fixture
+def mount(tmp_path: Path, campus: Campus) -> Mount:
+    """Makes mounts of the service of the campus, by the scheme that is named."""
+    return lambda scheme, **settings: Mounted(
+        tmp_path, f"{scheme}://{HOST}", **settings
+    )
+
+
 def service_page(mounted: Mounted) -> dict[str, Any]:
-    page: dict[str, Any] = json.loads((mounted / ".allenfs/status.json").read_bytes())
-    assert PASSWORD not in json.dumps(page)
-    service: dict[str, Any] = page["service"]
+    assert PASSWORD not in json.dumps(mounted.status)
+    service: dict[str, Any] = mounted.status["service"]
     return service
-
-
-def is_readable(path: Path) -> bool:
-    try:
-        return path.read_bytes() == JPEG
-    except OSError:
-        return False
 
 
 class Bar(NamedTuple):
     scheme: str
     put: Callable[[Campus], object]
-    errno: int
+    attempts: int
     reason: str
+    errno: int = errno.EHOSTUNREACH
 
 
 def refuses_tunnels(status: str) -> Callable[[Campus], object]:
@@ -80,58 +82,39 @@ def answers(status: str) -> Callable[[Campus], object]:
     return lambda campus: setattr(campus, "image", lambda _: [head(status)])
 
 
-FOR_GOOD = {
-    "407 to CONNECT": Bar(
-        *("https", refuses_tunnels(NO_LOGIN)),
-        *(errno.EHOSTUNREACH, f"proxy: {NO_LOGIN}"),
-    ),
+def speaks_no_tls(campus: Campus) -> None:
+    campus.hello = lambda: [b"no TLS"]
+
+
+_FORBIDDEN, _AWAY = "403 Forbidden by policy", "503 Service Unavailable"
+_LOG_IN = "511 Network Authentication Required"
+_VERIFY = "certificate verify failed"
+BARS = {
+    "407 to CONNECT": Bar("https", refuses_tunnels(NO_LOGIN), 1, f"proxy: {NO_LOGIN}"),
     "403 to CONNECT": Bar(
-        *("https", refuses_tunnels("403 Forbidden by policy")),
-        *(errno.EHOSTUNREACH, "proxy: 403 Forbidden by policy"),
+        "https", refuses_tunnels(_FORBIDDEN), 1, f"proxy: {_FORBIDDEN}"
     ),
-    "407": Bar("http", answers(NO_LOGIN), errno.EHOSTUNREACH, f"proxy: {NO_LOGIN}"),
-    "511": Bar(
-        *("http", answers("511 Network Authentication Required")),
-        *(errno.EIO, "HTTP 511 Network Authentication Required"),
-    ),
-    "unknown authority": Bar(
-        *("https", has_certificate("good")),
-        *(errno.EHOSTUNREACH, "certificate verify failed: self"),
-    ),
-    "another name": Bar(
-        *("https", has_certificate("other")),
-        *(errno.EHOSTUNREACH, "certificate verify failed: Hostname mismatch"),
-    ),
-}
-FOR_NOW = {
-    "503 to CONNECT": Bar(
-        *("https", refuses_tunnels("503 Service Unavailable")),
-        *(errno.EHOSTUNREACH, "proxy: 503 Service Unavailable"),
-    ),
-    "no TLS": Bar(
-        *("https", lambda campus: setattr(campus, "hello", lambda: [b"no TLS"])),
-        *(errno.EHOSTUNREACH, "SSL"),
-    ),
+    "407": Bar("http", answers(NO_LOGIN), 1, f"proxy: {NO_LOGIN}"),
+    "511": Bar("http", answers(_LOG_IN), 1, f"HTTP {_LOG_IN}", errno.EIO),
+    "unknown authority": Bar("https", has_certificate("good"), 1, f"{_VERIFY}: self"),
+    "another name": Bar("https", has_certificate("other"), 1, f"{_VERIFY}: Hostname m"),
+    "503 to CONNECT": Bar("https", refuses_tunnels(_AWAY), 4, f"proxy: {_AWAY}"),
+    "no TLS": Bar("https", speaks_no_tls, 4, "SSL"),
 }
 
 
-@pytest.mark.parametrize(
-    ("bar", "attempts"),
-    [(bar, 1) for bar in FOR_GOOD.values()] + [(bar, 4) for bar in FOR_NOW.values()],
-    ids=[*FOR_GOOD, *FOR_NOW],
-)
+@pytest.mark.parametrize("bar", BARS.values(), ids=BARS)
 def test_permanent_failures_are_not_retried_and_show_the_cause(
-    tmp_path: Path, campus: Campus, bar: Bar, attempts: int
+    mount: Mount, campus: Campus, bar: Bar
 ) -> None:
-    api_url = f"{bar.scheme}://{HOST}"
-    with Mounted(tmp_path, api_url, warnings=[PATH]) as mounted:
+    with mount(bar.scheme, warnings=[PATH]) as mounted:
         bar.put(campus)
         assert errno_of_open(mounted / PATH) == bar.errno
-        assert campus.connections == attempts
+        assert campus.connections == bar.attempts
         said = os.getxattr(mounted / PATH, "user.allenfs.error").decode()
         # before what may be cut off
         assert bar.reason in said[:80]
-        assert f"{attempts} attempt" in said
+        assert f"{bar.attempts} attempt" in said
         assert f"{PATH}: {said}" in mounted.log
         assert PASSWORD not in mounted.log
         page = service_page(mounted)
@@ -144,25 +127,19 @@ def test_permanent_failures_are_not_retried_and_show_the_cause(
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_rejected_proxy_login_is_not_retried_per_image(
-    tmp_path: Path, campus: Campus, scheme: str
+    mount: Mount, campus: Campus, scheme: str
 ) -> None:
     memory_s, connections = 3.0, 4
-    with Mounted(
-        tmp_path,
-        f"{scheme}://{HOST}",
-        warnings=[NO_LOGIN],
-        failure_memory_s=memory_s,
-        connections=connections,
-    ) as mounted:
+    settings = {"failure_memory_s": memory_s, "connections": connections}
+    with mount(scheme, warnings=[NO_LOGIN], **settings) as mounted:
         campus.tunnel = lambda: [head(NO_LOGIN)]
         campus.image = campus.query = lambda _: [head(NO_LOGIN)]
         began_s = time.monotonic()
         paths = [mounted / f"section/{number}/image.jpg" for number in range(1, 61)]
         with ThreadPoolExecutor(8) as pool:
             numbers = set(pool.map(errno_of_open, paths))
-        with pytest.raises(OSError) as raised:
-            os.listdir(mounted / DATA_SET)
-        assert numbers | {raised.value.errno} == {errno.EHOSTUNREACH}
+        numbers.add(errno_of(os.listdir, mounted / DATA_SET))
+        assert numbers == {errno.EHOSTUNREACH}
         took_s = time.monotonic() - began_s
         # those that were under way when the first was refused
         assert 1 <= campus.connections <= connections * (1 + took_s // memory_s)
@@ -171,7 +148,7 @@ def test_rejected_proxy_login_is_not_retried_per_image(
             assert said.startswith(f"proxy: {NO_LOGIN}")
         campus.heal()
         # an image of its own: nothing of it is remembered
-        until(lambda: is_readable(mounted / "section/99/image.jpg"))
+        until(lambda: not errno_of((mounted / "section/99/image.jpg").read_bytes))
 
 
 def test_prefetch_says_why(tmp_path: Path, campus: Campus) -> None:
@@ -186,40 +163,34 @@ def test_prefetch_says_why(tmp_path: Path, campus: Campus) -> None:
 @pytest.mark.parametrize("look", ["image", "listing"])
 @pytest.mark.parametrize("drips", ["answer to CONNECT", "handshake"])
 def test_deadline_covers_connecting(
-    tmp_path: Path, campus: Campus, drips: str, look: str
+    mount: Mount, campus: Campus, drips: str, look: str
 ) -> None:
-    with Mounted(
-        tmp_path,
-        f"https://{HOST}",
-        warnings=["within the deadline"],
-        deadline_s=1,
-        connections=1,
-    ) as mounted:
+    settings = {"deadline_s": 1, "connections": 1}
+    with mount("https", warnings=["within the deadline"], **settings) as mounted:
         if drips == "handshake":  # the head of a record of 16 KiB
             campus.hello = campus.dripping(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc")
         else:
             campus.tunnel = campus.dripping(TUNNEL.partition(b"\r\n")[0] + b"\r\nX: ")
-        with pytest.raises(OSError) as raised:
-            if look == "image":
-                (mounted / PATH).read_bytes()
-            else:
-                os.listdir(mounted / DATA_SET)
-        assert raised.value.errno == errno.ETIMEDOUT
+        image, folder = mounted / PATH, mounted / DATA_SET
+        is_image = look == "image"
+        found = errno_of(image.read_bytes) if is_image else errno_of(os.listdir, folder)
+        assert found == errno.ETIMEDOUT
         assert campus.connections == 1
         campus.heal()
         # the only connection is free again
-        until(lambda: is_readable(mounted / OTHER))
+        until(lambda: not errno_of((mounted / OTHER).read_bytes))
         assert service_page(mounted)["connections_in_use"] == 0
 
 
-def test_redirect_to_https_is_remembered(tmp_path: Path, campus: Campus) -> None:
+def test_redirect_to_https_is_remembered(mount: Mount, campus: Campus) -> None:
     def says(target: str) -> list[bytes]:
         if campus.is_tls:
             return [whole(JPEG)]
-        return [head("302 Found", f"Location: https://{HOST}{_path_of(target)}")]
+        path = target.removeprefix(f"http://{HOST}")
+        return [head("302 Found", f"Location: https://{HOST}{path}")]
 
     campus.image = says
-    with Mounted(tmp_path, f"http://{HOST}") as mounted:
+    with mount("http") as mounted:
         for number in range(1, 6):
             assert (mounted / f"section/{number}/image.jpg").read_bytes() == JPEG
         assert len(campus.requests) == 1 + 5
@@ -232,7 +203,7 @@ def test_redirect_to_https_is_remembered(tmp_path: Path, campus: Campus) -> None
 
 
 def test_redirect_to_another_path_is_not_remembered(
-    tmp_path: Path, campus: Campus
+    mount: Mount, campus: Campus
 ) -> None:
     """As the service's own, to /cgi-bin/imageservice."""
 
@@ -242,15 +213,11 @@ def test_redirect_to_another_path_is_not_remembered(
         return [head("302 Found", f"Location: https://{HOST}/cgi-bin/image")]
 
     campus.image = says
-    with Mounted(tmp_path, f"http://{HOST}") as mounted:
+    with mount("http") as mounted:
         for number in range(1, 4):
             assert (mounted / f"section/{number}/image.jpg").read_bytes() == JPEG
         assert len(campus.requests) == 2 * 3
         assert campus.handshakes == 3
-
-
-def _path_of(target: str) -> str:
-    return target.removeprefix(f"http://{HOST}")
 
 
 PORTALS = {
@@ -262,11 +229,9 @@ PORTALS = {
 
 @pytest.mark.parametrize("portal", PORTALS)
 def test_login_page_does_not_count_as_reachable(
-    tmp_path: Path, campus: Campus, portal: str
+    mount: Mount, campus: Campus, portal: str
 ) -> None:
-    with Mounted(
-        tmp_path, f"http://{HOST}", warnings=["section/", "dataset/"]
-    ) as mounted:
+    with mount("http", warnings=["section/", "dataset/"]) as mounted:
         campus.image = campus.query = lambda _: [PORTALS[portal]]
         assert errno_of_open(mounted / PATH) == errno.EIO
         assert service_page(mounted)["reachable"] is False
@@ -278,15 +243,14 @@ def test_login_page_does_not_count_as_reachable(
         assert (mounted / PATH).read_bytes() == JPEG
         assert service_page(mounted)["reachable"] is True
         campus.query = lambda _: [PORTALS[portal]]
-        with pytest.raises(OSError):
-            os.listdir(mounted / DATA_SET)
+        assert errno_of(os.listdir, mounted / DATA_SET) == errno.EIO
         assert service_page(mounted)["reachable"] is False
 
 
 def test_web_page_for_one_image_does_not_make_the_service_unreachable(
-    tmp_path: Path, campus: Campus
+    mount: Mount, campus: Campus
 ) -> None:
-    with Mounted(tmp_path, f"http://{HOST}", warnings=["a web page"]) as mounted:
+    with mount("http", warnings=["a web page"]) as mounted:
         assert (mounted / OTHER).read_bytes() == JPEG
         campus.image = lambda _: [PAGE]
         for _ in range(3):

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import errno
-import filecmp
 import os
-import subprocess
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
-from mounted import Mounted, errno_of_open, image_bytes
+from command import cat, run
+from mounted import Mounted, image_bytes, until
 
 from allenfs.sample.server import Fault, SampleService
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-PATIENCE_S = 60
 DATA_SET = "dataset/72109410/ds6"
 LISTINGS = [
     DATA_SET,
@@ -30,15 +22,6 @@ LISTINGS = [
     "browse/atlas/2/NISSL/ds6",
     "browse/atlas/2/annotated/ds6",
 ]
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Return once the service has seen something, which tells nobody."""
-    pause = threading.Event()
-    ends_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < ends_s, f"never: {what}"
-        pause.wait(0.01)
 
 
 def images(folder: Path) -> list[Path]:
@@ -55,197 +38,119 @@ def quiet(service: SampleService) -> int:
 
 
 def test_a_copied_data_set_is_asked_for_once_each_and_is_byte_for_byte_right(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, tmp_path: Path, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        subprocess.run(["cp", "-r", mounted / DATA_SET, tmp_path / "out"], check=True)
-        assert service.image_requests == 60
-        assert service.connections <= 4
-        assert 2 <= service.peak_all_requests <= 4
-        names = os.listdir(tmp_path / "out")
-        assert len(names) == 60
-        for name in names:
-            number = name.removesuffix(".jpg").partition("_")[2]
-            path = f"section/{number}/ds6/image.jpg"
-            assert (tmp_path / "out" / name).read_bytes() == image_bytes(
-                service.url, path
-            )
-
-
-def test_reading_ahead_can_be_left_out(tmp_path: Path, service: SampleService) -> None:
-    with Mounted(tmp_path, service.url, readahead=0) as mounted:
-        for file in images(mounted / DATA_SET)[:5]:
-            file.read_bytes()
-        assert quiet(service) == 5
-        assert service.peak_requests == 1
+    run("cp", "-r", mounted / DATA_SET, tmp_path / "out")
+    assert service.image_requests == 60
+    assert service.connections <= 4
+    assert 2 <= service.peak_all_requests <= 4
+    names = os.listdir(tmp_path / "out")
+    assert len(names) == 60
+    for name in names:
+        number = name.removesuffix(".jpg").partition("_")[2]
+        path = f"section/{number}/ds6/image.jpg"
+        assert (tmp_path / "out" / name).read_bytes() == image_bytes(service.url, path)
 
 
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("listing", LISTINGS)
 def test_two_files_in_order_bring_the_next_ones_of_every_listing(
-    tmp_path: Path, service: SampleService, listing: str, backwards: bool
+    mounted: Mounted, service: SampleService, listing: str, backwards: bool
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        files = images(mounted / listing)
-        if backwards:
-            files.reverse()
-        assert len(files) >= 4
-        for file in files[:2]:
-            file.read_bytes()
-        until(lambda: service.image_requests == 4, "two are fetched ahead")
-        until(lambda: len(mounted.stored) == 4, "they are stored")
-        service.close()  # what was fetched ahead needs no service any more
-        try:
-            for file in files[2:4]:
-                assert file.read_bytes().startswith(b"\xff\xd8")
-        finally:
-            service.start()
+    files = images(mounted / listing)
+    if backwards:
+        files.reverse()
+    assert len(files) >= 4
+    for file in files[:2]:
+        file.read_bytes()
+    until(lambda: service.image_requests == 4)
+    until(lambda: len(mounted.stored) == 4)
+    service.close()  # what was fetched ahead needs no service any more
+    for file in files[2:4]:
+        assert file.read_bytes().startswith(b"\xff\xd8")
 
 
 def test_scattered_images_cost_only_themselves(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        files = images(mounted / DATA_SET)
-        for place in (30, 5, 50, 17, 2, 41, 59, 0):
-            files[place].read_bytes()
-        assert quiet(service) == 8
+    files = images(mounted / DATA_SET)
+    for place in (30, 5, 50, 17, 2, 41, 59, 0):
+        files[place].read_bytes()
+    assert quiet(service) == 8
 
 
 def test_two_neighbours_opened_at_the_same_time_bring_two_more(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
     """A cold file is opened twice: the second time is no step back."""
-    with Mounted(tmp_path, service.url) as mounted:
-        files = images(mounted / DATA_SET)
-        readers = [
-            subprocess.Popen(["cat", file], stdout=subprocess.DEVNULL)
-            for file in files[20:22]
-        ]
-        assert [reader.wait(PATIENCE_S) for reader in readers] == [0, 0]
-        until(lambda: service.image_requests >= 4, "two are fetched ahead")
-        assert quiet(service) == 4
+    files = images(mounted / DATA_SET)
+    readers = [cat(file) for file in files[20:22]]
+    assert all(reader.communicate()[0] for reader in readers)
+    until(lambda: service.image_requests >= 4)
+    assert quiet(service) == 4
 
 
 def test_a_views_files_are_no_listing_of_neighbours(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
     """Two views of one image: the others may not even exist."""
-    with Mounted(tmp_path, service.url) as mounted:
-        for name in ("image.jpg", "expression.jpg"):
-            (mounted / "section/69750516/ds6" / name).read_bytes()
-        assert quiet(service) == 2
+    for name in ("image.jpg", "expression.jpg"):
+        (mounted / "section/69750516/ds6" / name).read_bytes()
+    assert quiet(service) == 2
 
 
 def test_an_open_does_not_wait_behind_what_is_fetched_ahead(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        files = images(mounted / DATA_SET)
-        for place in (0, 1, 2):
-            files[place].read_bytes()
-        until(lambda: len(mounted.stored) == 7, "four are fetched ahead")
-        service.pause()
-        try:
-            files[3].read_bytes()  # is here, and the next ones are asked for
-            until(lambda: service.image_requests == 10, "three slots are taken")
-            with ThreadPoolExecutor(1) as pool:
-                waiting = pool.submit(files[40].read_bytes)
-                wanted = request_path(files[40])
-                until(lambda: wanted in service.requested, "the service is asked")
-                service.resume()
-                assert waiting.result(PATIENCE_S).startswith(b"\xff\xd8")
-        finally:
+    files = images(mounted / DATA_SET)
+    for place in (0, 1, 2):
+        files[place].read_bytes()
+    until(lambda: len(mounted.stored) == 7)
+    service.pause()
+    try:
+        files[3].read_bytes()  # is here, and the next ones are asked for
+        until(lambda: service.image_requests == 10)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(files[40].read_bytes)
+            number = files[40].stem.partition("_")[2]
+            wanted = f"/api/v2/image_download/{number}?downsample=6"
+            until(lambda: wanted in service.requested)
             service.resume()
-        assert service.peak_requests <= 4
-
-
-def request_path(file: Path) -> str:
-    number = file.stem.partition("_")[2]
-    return f"/api/v2/image_download/{number}?downsample=6"
+            assert waiting.result(60).startswith(b"\xff\xd8")
+    finally:
+        service.resume()
+    assert service.peak_requests <= 4
 
 
 @pytest.mark.parametrize("fault", [Fault.STATUS_429, Fault.STATUS_503])
+@pytest.mark.mounted(failure_memory_s=10, first_backoff_s=0.01)
 def test_the_first_429_or_5xx_ends_reading_ahead_and_nobody_notices(
-    tmp_path: Path, service: SampleService, fault: Fault
+    mounted: Mounted, service: SampleService, fault: Fault
 ) -> None:
-    with Mounted(
-        tmp_path, service.url, failure_memory_s=10, first_backoff_s=0.01
-    ) as mounted:
-        files = images(mounted / DATA_SET)
-        failing = int(files[3].stem.partition("_")[2])
-        service.fail(fault, image_id=failing, times=1)
-        for file in files[:2]:
-            file.read_bytes()
-        until(lambda: service.image_requests == 4, "two are fetched ahead")
-        until(lambda: len(mounted.stored) == 3, "one of them failed")
-        asked = quiet(service)
-        for file in files[2:6]:
-            assert file.read_bytes().startswith(b"\xff\xd8")
-        # itself, again; and the two behind it, which nobody has fetched ahead
-        until(lambda: service.image_requests >= asked + 3, "two more are fetched ahead")
-        assert quiet(service) == asked + 3
-        assert "not read ahead" in mounted.log
-
-
-def test_images_that_are_not_there_are_no_reason_to_fetch_the_next_ones(
-    tmp_path: Path, service: SampleService
-) -> None:
-    with Mounted(tmp_path, service.url, warnings=["HTTP 404"]) as mounted:
-        files = images(mounted / DATA_SET)
-        service.fail(Fault.STATUS_404)
-        for file in files[:4]:
-            assert errno_of_open(file) == errno.ENOENT
-        assert quiet(service) == 4
-
-
-def test_a_store_without_room_costs_no_request_twice(
-    tmp_path: Path, service: SampleService
-) -> None:
-    with Mounted(tmp_path, service.url, capacity_bytes=200 * 1024) as mounted:
-        subprocess.run(["cp", "-r", mounted / DATA_SET, tmp_path / "out"], check=True)
-        assert service.image_requests == 60
-        assert len(mounted.stored) < 60
+    files = images(mounted / DATA_SET)
+    failing = int(files[3].stem.partition("_")[2])
+    service.fail(fault, image_id=failing, times=1)
+    for file in files[:2]:
+        file.read_bytes()
+    until(lambda: service.image_requests == 4)
+    until(lambda: len(mounted.stored) == 3)
+    asked = quiet(service)
+    for file in files[2:6]:
+        assert file.read_bytes().startswith(b"\xff\xd8")
+    # itself, again; and the two behind it, which nobody has fetched ahead
+    until(lambda: service.image_requests >= asked + 3)
+    assert quiet(service) == asked + 3
+    assert "not read ahead" in mounted.log
 
 
 def test_an_unmount_ends_what_is_fetched_ahead(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        files = images(mounted / DATA_SET)
-        for file in files[:2]:
-            file.read_bytes()
-        service.pause()
-        files[2].read_bytes()
-        until(lambda: service.image_requests > 4, "more is fetched ahead")
-        mounted.stop()
-        service.resume()
-
-
-def test_two_copies_at_once_share_what_is_fetched(
-    tmp_path: Path, service: SampleService
-) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        copies = [
-            subprocess.Popen(["cp", "-r", mounted / DATA_SET, tmp_path / name])
-            for name in ("one", "two")
-        ]
-        assert [copy.wait(PATIENCE_S) for copy in copies] == [0, 0]
-        assert service.image_requests == 60
-        assert service.peak_requests <= 4
-        compared = filecmp.dircmp(tmp_path / "one", tmp_path / "two")
-        assert len(compared.same_files) == 60
-
-
-def test_a_listing_read_again_asks_for_nothing(
-    tmp_path: Path, service: SampleService
-) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        for _ in range(3):
-            subprocess.run(
-                ["cat", *images(mounted / "dataset/71670687/ds6")],
-                check=True,
-                stdout=subprocess.DEVNULL,
-            )
-        count = len(images(mounted / "dataset/71670687/ds6"))
-        assert quiet(service) == count
+    files = images(mounted / DATA_SET)
+    for file in files[:2]:
+        file.read_bytes()
+    service.pause()
+    files[2].read_bytes()
+    until(lambda: service.image_requests > 4)
+    mounted.stop()
+    service.resume()

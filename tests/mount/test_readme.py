@@ -7,15 +7,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pytest
+from command import run
 from mounted import Mounted
 from PIL import Image
 
-if TYPE_CHECKING:
-    import pytest
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -92,7 +90,7 @@ def test_the_stack_recipe_gives_all_sections_the_same_size(
     (recipe,) = _STACK.findall(RECIPES)
     with Mounted(tmp_path, service.url) as mounted:
         (tmp_path / "allen").symlink_to(mounted.root)
-        subprocess.run([sys.executable, "-c", recipe], check=True)
+        run(sys.executable, "-c", recipe)
         sizes = {}
         for path in (mounted / "dataset/69782969/ds4").iterdir():
             with Image.open(path) as image:

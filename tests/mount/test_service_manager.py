@@ -6,17 +6,14 @@ import os
 import signal
 import socket
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from command import allenfs, serving_pid
 from mounted import STRICT_PYTHON, until
 
 from allenfs.mount import notify
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.one_libfuse
 
@@ -36,13 +33,10 @@ class Manager:
         self._socket.settimeout(RECEIVE_S)
 
     def start(self) -> subprocess.Popen[bytes]:
-        folder = self._folder
+        flags = ["--foreground", "--sample", "--cache-dir", self._folder / "store"]
+        flags += ["--log-file", self._folder / "log"]
         return subprocess.Popen(
-            [
-                *(*STRICT_PYTHON, "-m", "allenfs", "mount", "--foreground", "--sample"),
-                *("--cache-dir", folder / "store", "--log-file", folder / "log"),
-                self.place,
-            ],
+            [*STRICT_PYTHON, "-m", "allenfs", "mount", *flags, self.place],
             env={**os.environ, notify.SOCKET_VARIABLE: self._address},
         )
 

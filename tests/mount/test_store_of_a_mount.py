@@ -7,21 +7,19 @@ import errno
 import fcntl
 import os
 import socket
-import subprocess
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
-from hostile_service import HostileService
-from mounted import Mounted, errno_of_open, image_bytes
+from command import cat, run
+from hostile_service import JPEG, MB, HostileService, head
+from mounted import Mounted, errno_of_open, image_bytes, until
 
 from allenfs import config
 from allenfs.sample.faults import Fault
 from allenfs.sample.server import SampleService
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PATH = "section/69750516/ds4/image.jpg"
 
@@ -30,37 +28,34 @@ def _paths(count: int) -> list[str]:
     return [f"section/69750516/ds4/q{n}/image.jpg" for n in range(count)]
 
 
+@pytest.mark.mounted(warnings=["unused"])
 def test_stored_images_open_after_a_restart_without_the_service(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url, warnings=["unused"]) as mounted:
-        expected = (mounted / PATH).read_bytes()
-        mounted.stop()
-        service.close()
-        mounted.start()
-        assert (mounted / PATH).read_bytes() == expected
+    expected = (mounted / PATH).read_bytes()
+    mounted.stop()
+    service.close()
+    mounted.start()
+    assert (mounted / PATH).read_bytes() == expected
 
 
 def test_two_services_in_one_store_are_kept_apart(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, tmp_path: Path, service: SampleService
 ) -> None:
-    store = tmp_path / "store"
+    settings = {"cache_dir": mounted.cache_dir, "warnings": [PATH]}
     with (
         SampleService() as other,
-        Mounted(tmp_path / "a", service.url, cache_dir=store) as mounted,
+        Mounted(tmp_path / "b", other.url, **settings) as second,
     ):
         other.fail(Fault.STATUS_404)
         (mounted / PATH).read_bytes()
-        with Mounted(
-            tmp_path / "b", other.url, cache_dir=store, warnings=[PATH]
-        ) as second:
-            errno_of_open(second / PATH)
-            assert os.listdir(second / "section") == []
-            assert other.image_requests == 1
-        assert config.service_name(service.url) in str(mounted.stored[0])
+        assert errno_of_open(second / PATH) == errno.ENOENT
+        assert os.listdir(second / "section") == []
+        assert other.image_requests == 1
+    assert config.service_name(service.url) in str(mounted.stored[0])
 
 
-def _listener_on_four_digits() -> socket.socket:
+def _listening_on_four_digits() -> socket.socket:
     for port in range(2000, 10_000):
         with contextlib.suppress(OSError):
             return socket.create_server(("::1", port), family=socket.AF_INET6)
@@ -70,7 +65,7 @@ def _listener_on_four_digits() -> socket.socket:
 def test_an_ipv6_service_is_not_given_the_image_of_another(tmp_path: Path) -> None:
     """A port reads as the last part of an address without brackets."""
     store = tmp_path / "store"
-    with HostileService(_listener_on_four_digits()) as service:
+    with HostileService(_listening_on_four_digits()) as service:
         with Mounted(tmp_path / "a", service.url, cache_dir=store) as mounted:
             stored = (mounted / PATH).read_bytes()
         other = f"http://[::1:{service.port}]"
@@ -84,41 +79,46 @@ def test_an_ipv6_service_is_not_given_the_image_of_another(tmp_path: Path) -> No
 
 
 def test_sixteen_simultaneous_readers_make_one_request(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
-    expected = image_bytes(service.url, PATH)
-    service.reset_counters()
     together = threading.Barrier(16)
 
-    def read(mounted: Mounted) -> bytes:
+    def read(file: Path) -> bytes:
         together.wait()
-        return (mounted / PATH).read_bytes()
+        return file.read_bytes()
 
-    with Mounted(tmp_path, service.url) as mounted, ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(read, [mounted] * 16))
-    assert answers == [expected] * 16
+    with ThreadPoolExecutor(16) as pool:
+        answers = set(pool.map(read, [mounted / PATH] * 16))
     assert service.image_requests == 1
+    assert answers == {image_bytes(service.url, PATH)}
 
 
 @pytest.mark.parametrize("connections", [1, 4])
+@pytest.mark.service(latency_s=0.05, query_latency_s=0.02)
 def test_no_more_requests_at_a_time_than_connections(
-    tmp_path: Path, connections: int
+    tmp_path: Path, service: SampleService, connections: int
 ) -> None:
-    paths = _paths(24)
+    """Of images; and of images and queries together."""
     with (
-        SampleService(latency_s=0.05) as service,
         Mounted(tmp_path, service.url, connections=connections) as mounted,
         ThreadPoolExecutor(12) as pool,
     ):
-        list(pool.map(lambda path: (mounted / path).read_bytes(), paths))
-        assert service.image_requests == len(paths)
+        files = [mounted / path for path in _paths(24)]
+        list(pool.map(Path.read_bytes, files))
+        assert service.image_requests == len(files)
         assert service.peak_requests == connections
         assert service.connections <= connections  # they are used again
+        products = [*(mounted / "browse/product").iterdir()]
+        folders = [product / "dataset" for product in products]
+        list(pool.map(lambda folder: [*folder.iterdir()], folders))
+        data_sets = ("70813257", "71670687", "69782969", "100141599", "479")
+        pairs = [(mounted / f"dataset/{one}/ds7", tmp_path / one) for one in data_sets]
+        list(pool.map(lambda pair: run("cp", "-r", *pair), pairs))
+        assert 1 <= service.peak_all_requests <= connections
 
 
-def test_requests_are_polite(tmp_path: Path, service: SampleService) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        (mounted / PATH).read_bytes()
+def test_requests_are_polite(mounted: Mounted, service: SampleService) -> None:
+    (mounted / PATH).read_bytes()
     (headers,) = service.headers
     assert headers["User-Agent"].startswith("allenfs/")
     assert headers["Accept-Encoding"] == "identity"
@@ -126,24 +126,32 @@ def test_requests_are_polite(tmp_path: Path, service: SampleService) -> None:
 
 
 def test_kill_9_during_a_download_leaves_only_whole_images(
-    tmp_path: Path, service: SampleService
+    mounted: Mounted, service: SampleService
 ) -> None:
     expected = image_bytes(service.url, PATH)
-    with Mounted(tmp_path, service.url) as mounted:
-        for fault in (Fault.SILENT, Fault.DRIP_BODY, Fault.ENDLESS_BODY):
-            service.reset_counters()
-            service.fail(fault)
-            cat = subprocess.Popen(["cat", mounted / PATH], stderr=subprocess.DEVNULL)
-            while not service.image_requests:
-                assert cat.poll() is None
-            mounted.kill()
-            cat.wait()
-            service.heal()
-            mounted.start()
-            assert mounted.stored == []
-            assert (mounted / PATH).read_bytes() == expected
-            assert list((mounted.cache_dir / "incoming").iterdir()) == []
-            mounted.stored[0].unlink()
+    for fault in (Fault.SILENT, Fault.DRIP_BODY, Fault.ENDLESS_BODY):
+        service.reset_counters()
+        service.fail(fault)
+        reader = cat(mounted / PATH)
+        until(lambda: service.image_requests)
+        mounted.kill()
+        reader.communicate()
+        service.heal()
+        mounted.start()
+        assert mounted.stored == []
+        assert (mounted / PATH).read_bytes() == expected
+        assert list((mounted.cache_dir / "incoming").iterdir()) == []
+        mounted.stored[0].unlink()
+
+
+def used_bytes(store: Path) -> int:
+    while True:
+        with contextlib.suppress(FileNotFoundError):  # evicted during the look
+            return sum(
+                path.stat().st_size
+                for path in store.rglob("*")
+                if path.is_file() and path.parent.name != "incoming"
+            )
 
 
 def test_two_mounts_on_one_store_stay_within_the_limit(
@@ -153,64 +161,64 @@ def test_two_mounts_on_one_store_stay_within_the_limit(
     paths = _paths(60)
     expected = {path: image_bytes(service.url, path) for path in paths}
     limit_bytes = sum(map(len, expected.values())) // 3
-    over: list[int] = []
 
-    def look() -> None:
-        kept = sum(
-            path.stat().st_size
-            for path in store.rglob("*")
-            if path.is_file() and path.parent.name != "incoming"
-        )
-        if kept > limit_bytes:
-            over.append(kept)
+    def mount(name: str) -> Mounted:
+        settings = {"cache_dir": store, "capacity_bytes": limit_bytes}
+        return Mounted(tmp_path / name, service.url, **settings)
 
-    with (
-        Mounted(
-            tmp_path / "a", service.url, cache_dir=store, capacity_bytes=limit_bytes
-        ) as one,
-        Mounted(
-            tmp_path / "b", service.url, cache_dir=store, capacity_bytes=limit_bytes
-        ) as two,
-    ):
+    def read(mounted: Mounted, path: str) -> None:
+        assert (mounted / path).read_bytes() == expected[path]
+        assert used_bytes(store) <= limit_bytes
 
-        def read(mount_and_path: tuple[Mounted, str]) -> None:
-            mounted, path = mount_and_path
-            assert (mounted / path).read_bytes() == expected[path]
-            with_suppressed_races(look)
-
-        with ThreadPoolExecutor(2) as pool:
-            ahead = [(one, path) for path in paths]
-            back = [(two, path) for path in reversed(paths)]
-            both = [pair for pairs in zip(ahead, back, strict=True) for pair in pairs]
-            list(pool.map(read, both))
-        assert over == []
+    with mount("a") as one, mount("b") as two, ThreadPoolExecutor(2) as pool:
+        reading = []
+        for ahead, back in zip(paths, reversed(paths), strict=True):
+            reading += [pool.submit(read, one, ahead), pool.submit(read, two, back)]
+        for done in reading:
+            done.result()
 
 
-def with_suppressed_races(look: object) -> None:
-    """A file that the store evicts during a look is not in it any more."""
-    while True:
-        try:
-            look()  # type: ignore[operator]
-        except FileNotFoundError:
-            continue
-        return
-
-
-def test_mount_answers_while_a_large_store_is_being_read(
-    tmp_path: Path, service: SampleService
-) -> None:
-    # Not timed: the store's files cannot be read at all until the mount has
-    # answered, as its lock is held.
-    store = tmp_path / "store"
-    with Mounted(tmp_path / "a", service.url, cache_dir=store) as mounted:
-        expected = (mounted / PATH).read_bytes()
-    with (store / "lock").open("rb") as lock:
+@pytest.mark.mounted(warnings=["trouble with the store"])
+def test_mount_answers_while_a_large_store_is_being_read(mounted: Mounted) -> None:
+    """The store's files cannot be read before it answers, as its lock is held."""
+    expected = (mounted / PATH).read_bytes()
+    mounted.stop()
+    with (mounted.cache_dir / "lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with Mounted(
-            tmp_path / "b",
-            service.url,
-            cache_dir=store,
-            warnings=["trouble with the store"],
-        ) as mounted:
-            assert os.listdir(mounted / "section") == ["69750516"]
-            assert (mounted / PATH).read_bytes() == expected
+        mounted.start()
+        assert os.listdir(mounted / "section") == ["69750516"]
+        assert (mounted / PATH).read_bytes() == expected
+
+
+SIZE_BYTES = 100 * MB
+PIECE = bytes(range(200)) * 500
+
+
+def large_image(_: str) -> Iterator[bytes]:
+    """Say a JPEG of 100 MB."""
+    start, end = JPEG[:-2], JPEG[-2:]
+    yield head("200 OK", "Content-Type: image/jpeg", f"Content-Length: {SIZE_BYTES}")
+    yield start
+    left_bytes = SIZE_BYTES - len(start) - len(end)
+    for at in range(0, left_bytes, len(PIECE)):
+        yield PIECE[: left_bytes - at]
+    yield end
+
+
+def test_a_100_mb_image_is_fetched_and_read_in_less_than_120_mb(tmp_path: Path) -> None:
+    """It goes to disk and to its reader, and not through memory as a whole."""
+    with HostileService() as service, Mounted(tmp_path, service.url) as mounted:
+        service.image = large_image
+        with (mounted / PATH).open("rb", buffering=0) as file:
+            assert os.fstat(file.fileno()).st_size == SIZE_BYTES
+            last = first = file.read(MB)
+            read_bytes = len(first)
+            while data := file.read(MB):
+                read_bytes += len(data)
+                last = data
+        assert read_bytes == SIZE_BYTES
+        assert first.startswith(JPEG[:-2] + PIECE)
+        assert last.endswith(JPEG[-2:])
+        status = Path(f"/proc/{mounted.pid}/status").read_text()
+        fields = dict(line.split(":", 1) for line in status.splitlines())
+        assert int(fields["VmHWM"].split()[0]) * 1024 < 120 * MB

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from command import allenfs
-from mounted import Mounted, image_bytes, until
+from disks import on_fat
+from mounted import Mounted, image_bytes
 
-from allenfs.sample.content import sample_database
+from allenfs.sample.database import Database
 from allenfs.sample.faults import Fault
 from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 pytestmark = pytest.mark.one_libfuse
 
-FAT = Path(__file__).with_name("fat.py")
 # changed in an odd second; of no time that the service tells
 ODD, UNTIMED = "section/102146163/ds6/image.jpg", "section/69750516/ds6/image.jpg"
 
@@ -35,18 +29,6 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "behind").mkdir()
     with on_fat(tmp_path / "behind", disk):
         yield disk
-
-
-@contextlib.contextmanager
-def on_fat(directory: Path, disk: Path) -> Iterator[subprocess.Popen[bytes]]:
-    serving = subprocess.Popen([sys.executable, FAT, directory, disk])
-    try:
-        until(lambda: f" {disk} " in Path("/proc/self/mountinfo").read_text())
-        yield serving
-    finally:
-        serving.kill()
-        serving.wait()
-        subprocess.run(["umount", "-l", disk], check=True)
 
 
 def times(mounted: Mounted) -> list[int]:
@@ -77,16 +59,12 @@ def test_a_store_on_fat_keeps_images_and_their_times(
 
 
 def test_genes_that_differ_in_case_are_both_kept_on_fat(
-    tmp_path: Path, disk: Path
+    tmp_path: Path, disk: Path, database: Database, service: SampleService
 ) -> None:
-    database = sample_database().copy()
     for number, gene in enumerate(add_genes(database, ["Abc", "aBC"]), 5):
         add_data_set(database, number, genes=[gene])
     genes = "browse/product/Mouse/gene"
-    with (
-        SampleService(database=database) as service,
-        Mounted(tmp_path, service.url, cache_dir=disk / "store") as mounted,
-    ):
+    with Mounted(tmp_path, service.url, cache_dir=disk / "store") as mounted:
         for _ in range(2):
             assert os.listdir(mounted / genes / "Abc/sagittal") == ["5"]
             assert os.listdir(mounted / genes / "aBC/sagittal") == ["6"]

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from command import allenfs
+from command import allenfs, run
+from disks import full, on_fat, read_only
 from mounted import STRICT_PYTHON, image_bytes, until
-from test_store_on_fat import on_fat
 
 from allenfs.mount.mount_table import is_mounted
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 HANGING = Path(__file__).with_name("hanging.py")
 PATH = "section/69750516/ds6/image.jpg"
@@ -34,70 +32,53 @@ PLAIN = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 
 
 @contextlib.contextmanager
-def without_permission(folder: Path) -> Iterator[str]:
-    folder.chmod(0o555)
-    try:
-        yield f"Permission denied: {folder / 'store'}"
-    finally:
-        folder.chmod(0o755)
+def mode(folder: Path, mode: int) -> Iterator[None]:
+    folder.chmod(mode)
+    yield
+    folder.chmod(0o755)
 
 
 @contextlib.contextmanager
-def unreadable(folder: Path) -> Iterator[str]:
+def unreadable(folder: Path) -> Iterator[None]:
     (folder / "store").mkdir()
-    folder.chmod(0)
-    try:
-        yield f"Permission denied: {folder / 'store'}"
-    finally:
-        folder.chmod(0o755)
+    with mode(folder, 0):
+        yield
 
 
 @contextlib.contextmanager
-def read_only(folder: Path) -> Iterator[str]:
-    subprocess.run(["mount", "--bind", folder, folder], check=True)
-    subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
-    try:
-        yield f"Read-only file system: {folder / 'store'}"
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
-@contextlib.contextmanager
-def below_a_file(folder: Path) -> Iterator[str]:
+def below_a_file(folder: Path) -> Iterator[None]:
     folder.rmdir()
     folder.touch()
-    try:
-        yield f"Not a directory: {folder / 'store'}"
-    finally:
-        folder.unlink()
+    yield
+    folder.unlink()
 
 
 @contextlib.contextmanager
-def full(folder: Path) -> Iterator[str]:
-    options = "size=32m,mode=700"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
-    with (folder / "filler").open("wb", buffering=0) as file:
-        with contextlib.suppress(OSError):
-            while file.write(bytes(4096)):
-                pass
-        try:
-            yield "No space left on device"
-        finally:
-            file.truncate(0)
+def full_disk(folder: Path) -> Iterator[None]:
+    run("mount", "-t", "tmpfs", "-o", "size=32m,mode=700", "tmpfs", folder)
+    with full(folder):
+        yield
 
 
 @contextlib.contextmanager
-def dead(folder: Path) -> Iterator[str]:
+def dead(folder: Path) -> Iterator[None]:
     """As a network disk whose process has ended."""
     behind = folder.with_name("behind")
     behind.mkdir()
     with on_fat(behind, folder) as serving:
         serving.kill()
         serving.wait()
-        yield f"Transport endpoint is not connected: {folder / 'store'}"
+        yield
 
 
-TROUBLES = [without_permission, unreadable, read_only, below_a_file, full, dead]
+TROUBLES: dict[Callable[[Path], AbstractContextManager[None]], str] = {
+    functools.partial(mode, mode=0o555): "Permission denied: {}",
+    unreadable: "Permission denied: {}",
+    read_only: "Read-only file system: {}",
+    below_a_file: "Not a directory: {}",
+    full_disk: "No space left on device",
+    dead: "Transport endpoint is not connected: {}",
+}
 
 
 @pytest.fixture
@@ -107,13 +88,11 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     yield folder
     table = Path("/proc/self/mountinfo")
     while f" {folder} " in table.read_text():
-        subprocess.run(["umount", "-l", folder], check=True)
+        run("umount", "-l", folder)
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    root = tmp_path / "mnt"
-    root.mkdir()
+def root(root: Path) -> Iterator[Path]:
     yield root
     if is_mounted(root):
         allenfs("umount", root)
@@ -139,17 +118,19 @@ def log_of(root: Path) -> str:
 
 
 @pytest.mark.declared("trouble with the store")
-@pytest.mark.parametrize("trouble", TROUBLES)
+@pytest.mark.parametrize(("trouble", "why"), TROUBLES.items())
 def test_unwritable_store_is_reported_once_and_recovers(
     folder: Path,
     root: Path,
     service: SampleService,
-    trouble: Callable[[Path], AbstractContextManager[str]],
+    trouble: Callable[[Path], AbstractContextManager[None]],
+    why: str,
 ) -> None:
+    reason = why.format(folder / "store")
     expected = image_bytes(service.url, PATH)
     service.reset_counters()
     own = ("--api-url", service.url, "--cache-dir", folder / "store")
-    with trouble(folder) as reason:
+    with trouble(folder):
         done = plain("mount", *own, root)
         assert (done.returncode, done.stdout) == (0, "")
         (line,) = done.stderr.splitlines()
@@ -164,8 +145,8 @@ def test_unwritable_store_is_reported_once_and_recovers(
         for where in ((root / OTHERS,), (*own, OTHERS)):
             done = plain("prefetch", *where)
             assert done.returncode == 1
-            why = f"given up: the store cannot be written: {reason}"
-            assert f"allenfs: {why}" in done.stderr
+            given_up = f"given up: the store cannot be written: {reason}"
+            assert f"allenfs: {given_up}" in done.stderr
             assert "not tried" in done.stderr
         assert service.image_requests == 0
         assert "--cache-dir" in advice_of(plain("doctor", *own).stdout)
@@ -218,16 +199,15 @@ def test_mount_survives_unreadable_store_folder(
     before = store_of(root)
     assert (before["images"], before["failure"]) == (1, None)
     other = f"{OTHERS}/image.jpg"
-    folder.chmod(0)
-    for path in (PATH, other):
-        assert (root / path).read_bytes() == image_bytes(service.url, path)
-    assert (root / INFO).read_bytes()
-    assert store_of(root)["failure"].startswith("Permission denied: ")
-    assert store_of(root)["images"] == 1
-    assert plain("status", root).returncode == 0
-    assert os.statvfs(root).f_blocks
-    assert "Permission denied" in plain("doctor", *own).stdout
-    folder.chmod(0o755)
+    with mode(folder, 0):
+        for path in (PATH, other):
+            assert (root / path).read_bytes() == image_bytes(service.url, path)
+        assert (root / INFO).read_bytes()
+        assert store_of(root)["failure"].startswith("Permission denied: ")
+        assert store_of(root)["images"] == 1
+        assert plain("status", root).returncode == 0
+        assert os.statvfs(root).f_blocks
+        assert "Permission denied" in plain("doctor", *own).stdout
     assert store_of(root) == before
 
 

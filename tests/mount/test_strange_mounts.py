@@ -8,31 +8,19 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from command import allenfs, fails
+from command import allenfs, busy, fails, mounting, serving_pid, succeeds
 from mounted import until
 
 from allenfs.mount.mount_table import is_mounted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 NAMING = Path(__file__).with_name("naming.py")
 AS_STRANGER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    root = tmp_path / "mnt"
-    root.mkdir()
-    yield root
-    while is_mounted(root):
-        subprocess.run(["umount", "-l", root], check=True)
 
 
 def mounts(root: Path) -> int:
@@ -52,82 +40,59 @@ def strange(root: Path, *names: str) -> Iterator[subprocess.Popen[bytes]]:
         serving.wait()
 
 
-def kill(serving: subprocess.Popen[bytes]) -> None:
-    serving.kill()
-    serving.wait()
+def kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 @contextlib.contextmanager
-def busy(root: Path) -> Iterator[None]:
-    """As long as somebody is in it, umount asks whom to end."""
-    somebody = subprocess.Popen(["sleep", "60"], cwd=root)
+def running(*command: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command, **options)
     try:
-        yield
+        yield process
     finally:
-        kill(somebody)
+        kill(process)
 
 
 def test_umount_ends_no_process_that_a_strange_mount_names(root: Path) -> None:
-    victim = subprocess.Popen([*AS_STRANGER, "sleep", "60"])
-    try:
+    with running(*AS_STRANGER, "sleep", "60") as victim:
         with strange(root, str(victim.pid)), busy(root):
-            named = os.getxattr(root, "user.allenfs.pid")
-            assert named == str(victim.pid).encode()
+            assert serving_pid(root) == victim.pid
             assert allenfs("umount", root).returncode == 0
             assert not is_mounted(root)
             assert victim.poll() is None
-    finally:
-        kill(victim)
 
 
-def told_of(pid: int, *, ticks: int = 0, namespace: str | None = None) -> str:
-    """Return what a mount tells of its process."""
+def process_attribute(pid: int, *, ticks: int = 0, namespace: str | None = None) -> str:
+    """Return what a mount reports about its process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     if namespace is None:
         namespace = os.readlink("/proc/self/ns/pid")
     return f"{pid} {int(fields[19]) + ticks} {namespace}"
 
 
-@contextlib.contextmanager
-def sleeping(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process with these arguments, of the user who unmounts."""
-    script = "print(flush=True); import time; time.sleep(60)"
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+SLEEP = "import time; time.sleep(60)"
+STRANGE: dict[str, tuple[str, dict[str, Any]]] = {
+    "allenfs mount": ("mount", {}),
+    "another command": ("prefetch", {}),
+    "an older process": ("mount", {"ticks": -1}),
+    "another PID namespace": ("mount", {"namespace": "pid:[4026531000]"}),
+}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told", "is_ended"),
-    [
-        pytest.param(["allenfs", "mount"], {}, True, id="allenfs mount"),
-        pytest.param(["allenfs", "prefetch"], {}, False, id="another command"),
-        pytest.param(["allenfs", "mount"], {"ticks": -1}, False, id="an older process"),
-        pytest.param(
-            ["allenfs", "mount"],
-            {"namespace": "pid:[4026531000]"},
-            False,
-            id="another PID namespace",
-        ),
-    ],
-)
-def test_umount_kills_only_the_serving_process(
-    root: Path, arguments: list[str], told: dict[str, Any], is_ended: bool
-) -> None:
-    with sleeping(*arguments) as process:
+@pytest.mark.parametrize("process_of", STRANGE)
+def test_umount_kills_only_the_serving_process(root: Path, process_of: str) -> None:
+    """A process of the user who unmounts, with these arguments."""
+    command, changes = STRANGE[process_of]
+    with running(sys.executable, "-c", SLEEP, "allenfs", command) as process:
         pid = str(process.pid)
-        with strange(root, pid, told_of(process.pid, **told)), busy(root):
+        reported = process_attribute(process.pid, **changes)
+        # umount ends a process only if the mount is busy
+        with strange(root, pid, reported), busy(root):
             done = allenfs("umount", root)
         assert done.returncode == 0
         assert not is_mounted(root)
-        if is_ended:
+        if process_of == "allenfs mount":
             assert process.wait(30) == -signal.SIGTERM
             assert done.stderr == ""
         else:
@@ -140,8 +105,7 @@ def test_umount_where_the_process_that_is_named_has_ended(root: Path) -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
     with strange(root, str(ended.pid)), busy(root):
-        done = allenfs("umount", root)
-        assert (done.returncode, done.stderr) == (0, "")
+        succeeds("umount", root)
         assert not is_mounted(root)
 
 
@@ -160,10 +124,9 @@ def test_dead_mounts_one_below_another_are_all_cleared_away(
         kill(above)
         kill(below)
         assert mounts(root) == 2
-        assert allenfs("mount", "--api-url", service.url, root).returncode == 0
-        assert mounts(root) == 1
-        assert "section" in os.listdir(root)
-        assert allenfs("umount", root).returncode == 0
+        with mounting(root, "--api-url", service.url):
+            assert mounts(root) == 1
+            assert "section" in os.listdir(root)
 
 
 def test_a_dead_mount_that_somebody_else_clears_away_is_exit_3(root: Path) -> None:

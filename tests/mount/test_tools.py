@@ -5,39 +5,30 @@ from __future__ import annotations
 import mmap
 import os
 import shutil
-import subprocess
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from command import run
 from mounted import Mounted, image_bytes
 from PIL import Image
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 # Above 128 KiB, the largest read of the kernel, so that each takes several.
 PATH = "section/69750516/ds3/q98/image.jpg"
 NAME = "image.jpg"
 
 
-def _run(*command: str | Path, **options: object) -> bytes:
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, **options)  # type: ignore[call-overload]
-    output: bytes = done.stdout
-    return output
-
-
 def _split(file: Path, out: Path) -> bytes:
-    _run("split", "-b", "70000", file, out / "part-")
+    run("split", "-b", "70000", file, out / "part-")
     return b"".join(part.read_bytes() for part in sorted(out.glob("part-*")))
 
 
 def _tar(file: Path, out: Path) -> bytes:
-    _run("tar", "-C", file.parent, "-cf", out / "a.tar", file.name)
+    run("tar", "-C", file.parent, "-cf", out / "a.tar", file.name)
     with tarfile.open(out / "a.tar") as archive:
         member = archive.extractfile(NAME)
         assert member is not None
@@ -45,14 +36,14 @@ def _tar(file: Path, out: Path) -> bytes:
 
 
 def _zip(file: Path, out: Path) -> bytes:
-    _run("zip", "-q", out / "a.zip", file.name, cwd=file.parent)
+    run("zip", "-q", out / "a.zip", file.name, cwd=file.parent)
     with zipfile.ZipFile(out / "a.zip") as archive:
         return archive.read(NAME)
 
 
 def _copied_by(*command: str) -> Callable[[Path, Path], bytes]:
     def copy(file: Path, out: Path) -> bytes:
-        _run(*command, file, out / NAME)
+        run(*command, file, out / NAME)
         return (out / NAME).read_bytes()
 
     return copy
@@ -89,21 +80,21 @@ def _python_copyfile(file: Path, out: Path) -> bytes:
 def _node(file: Path, out: Path) -> bytes:
     script = "require('fs').writeFileSync(process.argv[2],"
     script += "require('fs').readFileSync(process.argv[1]))"
-    _run("node", "-e", script, file, out / NAME)
+    run("node", "-e", script, file, out / NAME)
     return (out / NAME).read_bytes()
 
 
 TOOLS: dict[str, Callable[[Path, Path], bytes]] = {
-    "cat": lambda file, _: _run("cat", file),
+    "cat": lambda file, _: run("cat", file),
     "cp": _copied_by("cp"),
     "cp --sparse=always": _copied_by("cp", "--sparse=always"),
-    "dd": lambda file, _: _run("dd", f"if={file}", "bs=4k", "status=none"),
-    "dd bs=1M": lambda file, _: _run("dd", f"if={file}", "bs=1M", "status=none"),
-    "dd iflag=direct": lambda file, _: _run(
+    "dd": lambda file, _: run("dd", f"if={file}", "bs=4k", "status=none"),
+    "dd bs=1M": lambda file, _: run("dd", f"if={file}", "bs=1M", "status=none"),
+    "dd iflag=direct": lambda file, _: run(
         "dd", f"if={file}", "bs=1M", "iflag=direct", "status=none"
     ),
-    "head": lambda file, _: _run("head", "-c", "1000000000", file),
-    "tail": lambda file, _: _run("tail", "-c", "+1", file),
+    "head": lambda file, _: run("head", "-c", "1000000000", file),
+    "tail": lambda file, _: run("tail", "-c", "+1", file),
     "rsync -a": _copied_by("rsync", "-a"),
     "install": _copied_by("install"),
     "split": _split,
@@ -132,16 +123,13 @@ def test_tool_copies_a_cold_file_byte_exact(
     assert service.image_requests == 1
 
 
-def test_file_and_pillow_recognise_a_cold_file(
-    tmp_path: Path, service: SampleService
-) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        assert b"JPEG image data" in _run("file", mounted / PATH)
-        other = mounted / "section/69750516/ds4/image.jpg"
-        with Image.open(other) as picture:
-            picture.load()
-            # recorded: 14065 x 7297 at full resolution, floor of a sixteenth
-            assert picture.size == (879, 456)
+def test_file_and_pillow_recognise_a_cold_file(mounted: Mounted) -> None:
+    assert b"JPEG image data" in run("file", mounted / PATH)
+    other = mounted / "section/69750516/ds4/image.jpg"
+    with Image.open(other) as picture:
+        picture.load()
+        # recorded: 14065 x 7297 at full resolution, floor of a sixteenth
+        assert picture.size == (879, 456)
 
 
 @pytest.mark.both_libfuses
@@ -167,13 +155,10 @@ def test_size_is_a_bound_before_the_first_read_and_exact_after_it(
     assert service.image_requests == 1
 
 
-def test_times_are_the_services_last_modified(
-    tmp_path: Path, service: SampleService
-) -> None:
-    with Mounted(tmp_path, service.url) as mounted:
-        first = (mounted / PATH).stat()
-        assert (mounted / PATH).stat().st_mtime_ns == first.st_mtime_ns
-        (mounted / PATH).read_bytes()
-        read = (mounted / PATH).stat()
-        assert read.st_mtime < first.st_mtime  # a date of some years ago
-        assert (mounted / PATH).stat().st_mtime_ns == read.st_mtime_ns
+def test_times_are_the_services_last_modified(mounted: Mounted) -> None:
+    first = (mounted / PATH).stat()
+    assert (mounted / PATH).stat().st_mtime_ns == first.st_mtime_ns
+    (mounted / PATH).read_bytes()
+    read = (mounted / PATH).stat()
+    assert read.st_mtime < first.st_mtime  # a date of some years ago
+    assert (mounted / PATH).stat().st_mtime_ns == read.st_mtime_ns

@@ -5,19 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
-from command import allenfs, serving_pid, until_gone
+from command import allenfs, busy, mounting, serving_pid, succeeds, until_gone
 from mounted import STRICT_PYTHON
 
 from allenfs.mount.mount_table import is_mounted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 PATH = "section/69750516/ds6/image.jpg"
 ALLENFS = [*STRICT_PYTHON, "-m", "allenfs"]
@@ -26,6 +23,9 @@ PID_NAMESPACE = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
 PID_NAMESPACE += ["--propagation=unchanged"]
 MOUNT_NAMESPACE = ["unshare", "--mount"]
 NO_ADMIN = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
+
+Use = Callable[[Path], AbstractContextManager[None]]
+maybe_busy = pytest.mark.parametrize("use", [contextlib.nullcontext, busy])
 
 
 @pytest.fixture
@@ -37,8 +37,7 @@ def root(tmp_path: Path, service: SampleService) -> Iterator[Path]:
     subprocess.run(["mount", "--bind", shared, shared], check=True)
     subprocess.run(["mount", "--make-shared", shared], check=True)
     try:
-        done = allenfs("mount", "--api-url", service.url, shared / "mnt")
-        assert done.returncode == 0, done.stderr
+        succeeds("mount", "--api-url", service.url, shared / "mnt")
         pid = serving_pid(shared / "mnt")
         yield shared / "mnt"
     finally:
@@ -56,16 +55,6 @@ def within(
     return subprocess.run(
         [*namespace, *map(str, command)], capture_output=True, text=True, check=False
     )
-
-
-@contextlib.contextmanager
-def busy(place: Path) -> Iterator[None]:
-    somebody = subprocess.Popen(["sleep", "60"], cwd=place)
-    try:
-        yield
-    finally:
-        somebody.kill()
-        somebody.wait()
 
 
 @contextlib.contextmanager
@@ -91,9 +80,9 @@ def serves(root: Path, pid: int) -> bool:
     return serving_pid(root) == pid and len((root / PATH).read_bytes()) > 0
 
 
-@pytest.mark.parametrize("use", [contextlib.nullcontext, busy])
+@maybe_busy
 def test_umount_in_a_mount_namespace_leaves_the_mount_outside(
-    root: Path, use: type[contextlib.nullcontext[None]]
+    root: Path, use: Use
 ) -> None:
     pid = serving_pid(root)
     script = '"$@" && ! mountpoint -q "$0"'
@@ -109,28 +98,24 @@ def test_umount_in_a_mount_namespace_leaves_the_mount_outside(
     assert serves(root, pid)
 
 
-@pytest.mark.parametrize("use", [contextlib.nullcontext, busy])
-def test_umount_keeps_bind_mounts_working(
-    root: Path, use: type[contextlib.nullcontext[None]]
-) -> None:
+@maybe_busy
+def test_umount_keeps_bind_mounts_working(root: Path, use: Use) -> None:
     pid, bind = serving_pid(root), root.with_name("bind")
     subprocess.run(["mount", "--bind", root, bind], check=True)
     with use(root):
         done = allenfs("umount", root)
     assert (done.returncode, done.stdout) == (0, "")
-    said = f"allenfs: unmounted {root}; process {pid} still serves it on {bind}\n"
-    assert done.stderr == said
+    assert done.stderr == (
+        f"allenfs: unmounted {root}; process {pid} still serves it on {bind}\n"
+    )
     assert not is_mounted(root)
     assert serves(bind, pid)
-    done = allenfs("umount", bind)
-    assert (done.returncode, done.stderr) == (0, "")
+    succeeds("umount", bind)
     until_gone(pid)
 
 
-@pytest.mark.parametrize("use", [contextlib.nullcontext, busy])
-def test_umount_keeps_copy_in_another_users_namespace(
-    root: Path, use: type[contextlib.nullcontext[None]]
-) -> None:
+@maybe_busy
+def test_umount_keeps_copy_in_another_users_namespace(root: Path, use: Use) -> None:
     pid = serving_pid(root)
     with mount_namespace() as inside:
         with use(root):
@@ -140,10 +125,9 @@ def test_umount_keeps_copy_in_another_users_namespace(
         assert not is_mounted(root)
         there = f"/proc/{inside}/root{root}"
         assert os.listdir(f"{there}/section/12/ds4")
-        # which keeps nobody from mounting again
-        done = allenfs("mount", "--sample", root)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert allenfs("umount", root).returncode == 0
+        # and does not prevent another mount
+        with mounting(root, "--sample"):
+            pass
     until_gone(pid)
 
 
@@ -154,16 +138,15 @@ def test_umount_kills_process_when_copies_are_unmounted_too(root: Path) -> None:
     with mount_namespace("--propagation=slave") as inside, busy(root):
         there = f"/proc/{inside}/root{root}"
         assert "section" in os.listdir(there)
-        done = allenfs("umount", root)
-        assert (done.returncode, done.stderr) == (0, "")
+        succeeds("umount", root)
         assert not is_mounted(root)
         assert os.listdir(there) == []
         until_gone(pid)
 
 
-@pytest.mark.parametrize("use", [contextlib.nullcontext, busy])
+@maybe_busy
 def test_umount_without_the_capability_is_exit_1_and_ends_nothing(
-    root: Path, use: type[contextlib.nullcontext[None]]
+    root: Path, use: Use
 ) -> None:
     pid = serving_pid(root)
     with use(root):
@@ -171,7 +154,7 @@ def test_umount_without_the_capability_is_exit_1_and_ends_nothing(
     assert done.returncode == 1
     assert done.stderr == f"allenfs: {root}: Operation not permitted\n"
     assert serves(root, pid)
-    assert allenfs("umount", root).returncode == 0
+    succeeds("umount", root)
 
 
 def test_umount_in_a_pid_namespace_detaches_and_ends_no_process(root: Path) -> None:
@@ -192,10 +175,8 @@ def test_a_mount_answers_in_a_pid_namespace_that_does_not_see_its_process(
     root: Path,
 ) -> None:
     done = within(PID_NAMESPACE, *ALLENFS, "mount", "--sample", root)
-    assert (done.returncode, done.stderr) == (
-        3,
-        f"allenfs: {root} is already mounted\n",
-    )
+    assert done.returncode == 3
+    assert done.stderr == f"allenfs: {root} is already mounted\n"
     done = within(PID_NAMESPACE, *ALLENFS, "prefetch", root / PATH)
     assert done.returncode == 0, done.stderr
     assert (root / PATH).stat().st_blocks > 0
