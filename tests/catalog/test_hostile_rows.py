@@ -19,6 +19,7 @@ from allenfs.model.records import (
     Neighbour,
     Plate,
     SectionRecord,
+    Titles,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ QUESTIONS: list[tuple[Question[Any], type]] = [
     (queries.data_set(5), Collection),
     (queries.plate(5), Plate),
     (queries.atlas(5), Collection),
-    (lists.atlases(), tuple),
+    (lists.atlases(), Titles),
     (lists.products(), Names),
     (lists.genes("Mouse"), Names),
     (lists.has_genes("Mouse"), Names),
