@@ -30,6 +30,7 @@ from allenfs.model.nodes import (
 from allenfs.text import path_name
 
 many = settings(max_examples=400, deadline=None)
+words = str.split
 ids = st.integers(1, 10**18 - 1)
 # what may be a parameter of a plate is no treatment
 _IS_PARAMETER = re.compile(r"ds[0-9]$|ds10$|q[0-9]+$|roi|at[0-9]|annotated$|.*\.jpg$")
@@ -128,80 +129,30 @@ def test_each_path_names_one_thing(path: str, node: nodes.Node | None) -> None:
         assert tree.parse(path) == tree.parse(f"/{path}") == node
 
 
-NOWHERE = [
-    "dataset/",
-    "dataset/0",
-    "dataset/007",
-    "dataset/x",
-    "dataset/1/",
-    "dataset/" + "9" * 19,
-    "dataset/1/info.json/",
-    "dataset/1/info.json/x",
-    "dataset/1/ds4/info.json",
-    "dataset/1/ds4/sections.csv",
-    "dataset/1/expression/sections.csv",
-    "dataset/1/info.JSON",
-    "dataset/1/ds11",
-    "dataset/1/ds04",
-    "dataset/1/annotated",
-    "dataset/1/image.jpg",
-    "dataset/1/expression.jpg",
-    "dataset/1/dataset",
-    "dataset/1/nissl",
-    "dataset/1/NISSL",
-    "dataset/1/0001_2.jpg/",
-    "dataset/1/0001_2.jpg/ds4",
-    "dataset/1/1_2.jpg",
-    "dataset/1/001_2.jpg",
-    "dataset/1/00000000001_2.jpg",
-    "dataset/1/0001_02.jpg",
-    "dataset/1/0001_0.jpg",
-    "dataset/1/0001_.jpg",
-    "dataset/1/0001_2.JPG",
-    "dataset/1/0001_2.jpg\n",
-    "dataset/1/\u0660\u0660\u0660\u0661_2.jpg",
-    "dataset/1/-001_2.jpg",
-    "section/1/sections.csv",
-    "section/1/ds4/info.json",
-    "section/1/ds4/nissl",
-    "section/1/ds4/dataset",
-    "section/1/expression/image.jpg",
-    "projection/1/info.json",
-    "projection/1/dataset",
-    "projection/1/nissl",
-    "atlas/1/dataset",
-    "atlas/1/nissl",
-    "atlas/1/equalized",
-    "atlas/1/NISSL",
-    "atlas/1/annotated/info.json",
-    "browse/",
-    "browse/x",
-    "browse/dataset",
-    "browse/product/",
-    "browse/product/Mouse/",
-    "browse/product/Mouse/x",
-    "browse/product/Mouse/gene/",
-    "browse/product/Mouse/gene/../sagittal",
-    "browse/product/Mouse/gene/Adora2a/sagittal/",
-    "browse/product/Mouse/gene/Adora2a/sagittal/x",
-    "browse/product/Mouse/gene/Adora2a/sagittal/5/info.json",
-    "browse/product/Mouse/dataset/5/info.json",
-    "browse/product/%4Douse",
-    "browse/product/.hidden",
-    "browse/atlas/",
-    "browse/atlas/.Trash",
-    "browse/atlas/..",
-    "browse/atlas/007",
-    "browse/atlas/two words",
-    "browse/atlas/Mouse,_P56",
-    "browse/atlas/2/",
-    "browse/atlas/2/ds11/ds12",
-    "browse/atlas/2/NISSL/ISH",
-    "browse/atlas/2/%4EISSL",
-    "browse/atlas/2/.Trash",
-    "browse/atlas/Mouse_P56_Sagittal/info.json",
-    "browse/atlas/2/info.json/info.json/x",
-]
+NOWHERE = words("""
+dataset/ dataset/0 dataset/007 dataset/x dataset/1/ dataset/1/info.json/
+dataset/1/info.json/x dataset/1/ds4/info.json dataset/1/ds4/sections.csv
+dataset/1/expression/sections.csv dataset/1/info.JSON dataset/1/ds11 dataset/1/ds04
+dataset/1/annotated dataset/1/image.jpg dataset/1/expression.jpg dataset/1/dataset
+dataset/1/nissl dataset/1/NISSL dataset/1/0001_2.jpg/ dataset/1/0001_2.jpg/ds4
+dataset/1/1_2.jpg dataset/1/001_2.jpg dataset/1/00000000001_2.jpg dataset/1/0001_02.jpg
+dataset/1/0001_0.jpg dataset/1/0001_.jpg dataset/1/0001_2.JPG dataset/1/-001_2.jpg
+section/1/sections.csv section/1/ds4/info.json section/1/ds4/nissl section/1/ds4/dataset
+section/1/expression/image.jpg projection/1/info.json projection/1/dataset
+projection/1/nissl atlas/1/dataset atlas/1/nissl atlas/1/equalized atlas/1/NISSL
+atlas/1/annotated/info.json browse/ browse/x browse/dataset browse/product/
+browse/product/Mouse/ browse/product/Mouse/x browse/product/Mouse/gene/
+browse/product/Mouse/gene/../sagittal browse/product/Mouse/gene/Adora2a/sagittal/
+browse/product/Mouse/gene/Adora2a/sagittal/x
+browse/product/Mouse/gene/Adora2a/sagittal/5/info.json
+browse/product/Mouse/dataset/5/info.json browse/product/%4Douse browse/product/.hidden
+browse/atlas/ browse/atlas/.Trash browse/atlas/.. browse/atlas/007
+browse/atlas/Mouse,_P56 browse/atlas/2/ browse/atlas/2/ds11/ds12
+browse/atlas/2/NISSL/ISH browse/atlas/2/%4EISSL browse/atlas/2/.Trash
+browse/atlas/Mouse_P56_Sagittal/info.json browse/atlas/2/info.json/info.json/x
+""")
+NOWHERE += ["dataset/" + "9" * 19, "dataset/1/0001_2.jpg\n", "browse/atlas/two words"]
+NOWHERE += ["dataset/1/\u0660\u0660\u0660\u0661_2.jpg"]
 
 
 def test_what_stands_nowhere_in_the_catalog_is_not_found() -> None:
@@ -318,42 +269,13 @@ def test_a_section_number_of_more_digits_is_a_name_too() -> None:
     assert (node.image_id, node.name) == (2, "1000000000_2.jpg")
 
 
-_NAMES = st.one_of(
-    st.sampled_from(
-        [
-            "product",
-            "atlas",
-            "gene",
-            "dataset",
-            "info.json",
-            "sections.csv",
-            "equalized",
-            "annotated",
-            "nissl",
-            "NISSL",
-            "Mouse",
-            "",
-            ".",
-            "..",
-            "1",
-            "0001_2.jpg",
-            "image.jpg",
-            "ds4",
-            "ds11",
-            "ds5",
-            "expression",
-            "q5",
-            "007",
-            "%2F",
-            "%",
-            "range0,1,2,3,4,5",
-            "9" * 400,
-            "\u0661",
-            "roi1x1",
-            "atlas2.jpg",
-        ]
-    ),
-    st.text(max_size=12),
+_NAMES = st.text(max_size=12) | st.sampled_from(
+    [
+        *words("product atlas gene dataset info.json sections.csv equalized nissl"),
+        *words("annotated NISSL Mouse . .. 1 0001_2.jpg image.jpg ds4 ds11 ds5"),
+        *words("expression q5 007 %2F % range0,1,2,3,4,5 roi1x1 atlas2.jpg"),
+        *("", "9" * 400, "\u0661"),
+    ]
 )
 
 

@@ -105,35 +105,25 @@ def test_whatever_is_said_is_read_or_left_out(value: Any, row: dict[str, Any]) -
     assert one is None or is_id(one)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        None,
-        True,
-        False,
-        0,
-        -1,
-        1.5,
-        math.nan,
-        math.inf,
-        10**18,
-        1e18,
-        "",
-        "x",
-        "-1",
-        "1.0",
-        " 1",
-        "1\n",
-        "٣",
-        "²",
-        "0",
-        "1" + "0" * 18,
-        [1],
-        {"id": 1},
-        10**400,
-        "0000000001234567890123",
-    ],
-)
+NO_IDS = [None, True, False, 0, -1, 1.5, math.nan, math.inf, 10**18, 1e18, 10**400]
+NO_IDS += [
+    "",
+    "x",
+    "-1",
+    "1.0",
+    " 1",
+    "1\n",
+    "٣",
+    "²",
+    "0",
+    "1" + "0" * 18,
+    [1],
+    {"id": 1},
+]
+NO_IDS += ["0000000001234567890123"]
+
+
+@pytest.mark.parametrize("value", NO_IDS)
 def test_what_cannot_be_in_a_path_is_no_id(value: object) -> None:
     """Neither is the beginning of a longer number."""
     assert records.record_id({"id": value}) is None

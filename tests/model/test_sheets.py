@@ -57,40 +57,27 @@ def made(collection: Collection, path: str = "dataset/1") -> sheets.SheetRequest
     return found
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "dataset/1",
-        "dataset/1/expression",
-        "dataset/1/equalized/q50",
-        "dataset/1/ds0",
-        "browse/atlas/2",
-        "browse/atlas/2/NISSL",
-        "browse/atlas/2/annotated",
-    ],
-)
+LISTINGS = """
+dataset/1 dataset/1/expression dataset/1/equalized/q50 dataset/1/ds0 browse/atlas/2
+browse/atlas/2/NISSL browse/atlas/2/annotated
+"""
+NO_SHEETS = """
+contact_sheet.jpg dataset/contact_sheet.jpg section/1/contact_sheet.jpg
+dataset/1/ds4/contact_sheet.jpg dataset/1/ds6/contact_sheet.jpg
+dataset/1/roi9x9/contact_sheet.jpg dataset/1/Contact_Sheet.jpg
+dataset/1/contact_sheet.jpeg dataset/1/contact_sheet.jpg/ds4
+browse/atlas/2/ds4/contact_sheet.jpg browse/atlas/contact_sheet.jpg
+browse/contact_sheet.jpg
+"""
+
+
+@pytest.mark.parametrize("path", LISTINGS.split())
 def test_a_listing_has_a_sheet(path: str) -> None:
     node = tree.parse(f"{path}/contact_sheet.jpg")
     assert node == SheetFile(directory(path))
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "contact_sheet.jpg",
-        "dataset/contact_sheet.jpg",
-        "section/1/contact_sheet.jpg",
-        "dataset/1/ds4/contact_sheet.jpg",
-        "dataset/1/ds6/contact_sheet.jpg",
-        "dataset/1/roi9x9/contact_sheet.jpg",
-        "dataset/1/Contact_Sheet.jpg",
-        "dataset/1/contact_sheet.jpeg",
-        "dataset/1/contact_sheet.jpg/ds4",
-        "browse/atlas/2/ds4/contact_sheet.jpg",
-        "browse/atlas/contact_sheet.jpg",
-        "browse/contact_sheet.jpg",
-    ],
-)
+@pytest.mark.parametrize("path", NO_SHEETS.split())
 def test_nothing_else_has_one(path: str) -> None:
     with contextlib.suppress(PathNotFoundError):
         assert not isinstance(tree.parse(path), SheetFile)
