@@ -194,15 +194,6 @@ class ImageRequest:
                 yield parameter, value
 
 
-def file_names(
-    service: ImageService, views: tuple[str, ...] = VIEWS
-) -> tuple[str, ...]:
-    """Return the files that a directory of an image with these views lists."""
-    if service is ImageService.ATLAS:
-        views = ()
-    return tuple(f"{name}.jpg" for name in (_PLAIN_FILE, *views))
-
-
 def request_of_url(url: str) -> ImageRequest:
     """Return the request of a download URL, whatever its host.
 
