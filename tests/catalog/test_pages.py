@@ -12,7 +12,7 @@ from allenfs.catalog import lists, queries
 from allenfs.catalog.paging import all_rows, completed, one_row
 from allenfs.config import ServiceSettings
 from allenfs.errors import WrongAnswerError
-from allenfs.model.records import Neighbour
+from allenfs.model.records import DataSetIds, Neighbour
 from allenfs.sample.content import sample_database
 from allenfs.sample.database import Database
 from allenfs.sample.inventing import add_data_set, add_genes
@@ -241,7 +241,7 @@ def test_failed_data_sets_are_left_out() -> None:
         add_data_set(database, number, genes=genes, products=[product], failed=failed)
     with SampleService(database=database) as sample:
         of_product = answered(sample, lists.product_data_sets("P"))
-        assert of_product == ((1, 3), {"sagittal": (1, 3)})
+        assert of_product == DataSetIds((1, 3), {"sagittal": (1, 3)})
         by_plane = answered(sample, lists.gene_data_sets("P", "A"))
     assert by_plane == {"sagittal": (1, 3)}
 
@@ -257,7 +257,7 @@ def test_what_a_service_filters_wrongly_is_left_out() -> None:
     ]
     question = lists.product_data_sets("P")
     planes = {"unknown": (3, 4), "coronal": (5,)}
-    assert question.read(question.ask(Pages(rows))) == ((3, 4, 5), planes)
+    assert question.read(question.ask(Pages(rows))) == DataSetIds((3, 4, 5), planes)
     gene = lists.gene_data_sets("P", "A")
     assert gene.read(gene.ask(Pages(rows))) == {"unknown": (4,), "coronal": (5,)}
 
