@@ -23,11 +23,11 @@ from allenfs.model.nodes import (
     DataSetLink,
     DataSetLinksDirectory,
     DataSetsDirectory,
+    DocumentFile,
     GeneDirectory,
     GenesDirectory,
     ImageDirectory,
     ImageFile,
-    InfoFile,
     Node,
     OwnDirectory,
     OwnFile,
@@ -40,7 +40,6 @@ from allenfs.model.nodes import (
     ProductsDirectory,
     Root,
     SectionLink,
-    SectionsFile,
     ServiceDirectory,
     SheetFile,
     Subject,
@@ -55,6 +54,13 @@ from allenfs.text import readable_name, text_of
 LISTED_DOWNSAMPLES = tuple(f"ds{n}" for n in range(1, 9))
 INFO_FILE = "info.json"
 SECTIONS_FILE = "sections.csv"
+# `catalog/documents.py` says what is in them.
+DOCUMENTS = {
+    Subject.SECTION: (INFO_FILE,),
+    Subject.PLATE: (INFO_FILE,),
+    Subject.DATA_SET: (INFO_FILE, SECTIONS_FILE),
+    Subject.ATLAS: (INFO_FILE,),
+}
 EQUALIZED = "equalized"
 ANNOTATED = "annotated"
 DATA_SET_LINK, NISSL_LINK = "dataset", "nissl"
@@ -161,8 +167,8 @@ def _parse_image(request: ImageRequest, names: list[str]) -> Node:
     *directories, last = names
     if not directories:
         subject = _SUBJECTS.get(request.service)
-        if last == INFO_FILE and subject is not None:
-            return InfoFile(subject, request.image_id)
+        if subject is not None and last in DOCUMENTS[subject]:
+            return DocumentFile(subject, request.image_id, last)
         if last in (DATA_SET_LINK, NISSL_LINK) and subject is Subject.SECTION:
             return SectionLink(request.image_id, last)
     if last.endswith(".jpg"):
@@ -175,8 +181,6 @@ def _parse_image(request: ImageRequest, names: list[str]) -> Node:
 
 def _parse_data_set(names: list[str]) -> Node:
     data_set_id, *names = _id(names[0]), *names[1:]
-    if names == [SECTIONS_FILE]:
-        return SectionsFile(data_set_id)
     view = View(ImageRequest(ImageService.SECTION, 0))
     return _parse_collection(Subject.DATA_SET, data_set_id, view, names)
 
@@ -194,8 +198,8 @@ def _parse_atlas(names: list[str]) -> Node:
 def _parse_collection(
     subject: Subject, subject_id: int, view: View, names: list[str]
 ) -> Node:
-    if names == [INFO_FILE]:
-        return InfoFile(subject, subject_id)
+    if len(names) == 1 and names[0] in DOCUMENTS[subject]:
+        return DocumentFile(subject, subject_id, names[0])
     found = _COLLECTION_FILE.fullmatch(names[-1]) if names else None
     is_sheet = names[-1:] == [SHEET_FILE]
     directories = names[:-1] if found or is_sheet else names
