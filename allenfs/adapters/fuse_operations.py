@@ -21,19 +21,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from allenfs.adapters import byte_paths, libfuse, serving
 from allenfs.adapters.byte_paths import decoded as _decoded
 from allenfs.adapters.byte_paths import encoded as _encoded
+from allenfs.adapters.callers import current_caller, is_listener
 from allenfs.adapters.fuse_options import Connection, for_libfuse
-from allenfs.adapters.interrupts import interruption
-from allenfs.adapters.listeners import is_listener
 from allenfs.adapters.stat_fields import fill as _fill
 from allenfs.adapters.stat_fields import require_known_machine, statfs_fields
 from allenfs.adapters.thread_state import ThreadStates
 from allenfs.adapters.translator import Translator
-from allenfs.errors import NoAttributeError, ReadOnlyError
+from allenfs.errors import NoAttributeError, ReadOnlyError, StaleSizeError
 from allenfs.text import safe_logger
 
 LIBFUSE = libfuse.chosen(os.environ)
 with libfuse.named_to_bindings(LIBFUSE):
-    if LIBFUSE.major == 2:
+    _MAJOR = LIBFUSE.major
+    if _MAJOR == 2:
         import fuse
     else:
         import mfusepy as fuse
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from allenfs.catalog.entries import Attributes
     from allenfs.filesystem.filesystem import Filesystem
     from allenfs.filesystem.xattrs import ExtendedAttributes
+    from allenfs.service.single_flight import Caller
 
 log = safe_logger(__name__)
 _translator = Translator(log)
@@ -63,6 +64,8 @@ def _translated(operation: Callable[..., Any]) -> Callable[..., Any]:
             return operation(*args)
         except fuse.FuseOSError:
             raise
+        except StaleSizeError as error:  # the usual answer to the first open
+            raise fuse.FuseOSError(error.errno) from error
         except BaseException as error:
             number = _translator.errno_of(error, operation.__name__, args[1:])
             raise fuse.FuseOSError(number) from error
@@ -70,12 +73,9 @@ def _translated(operation: Callable[..., Any]) -> Callable[..., Any]:
     return translated
 
 
-def _refuse(name: str) -> Callable[..., Any]:
-    def refuse(*_: object) -> None:
-        raise ReadOnlyError(name)
-
-    refuse.__name__ = name
-    return _translated(refuse)
+@_translated
+def _refused(*_: object) -> None:
+    raise ReadOnlyError
 
 
 class Operations(fuse.Operations):
@@ -83,8 +83,6 @@ class Operations(fuse.Operations):
 
     Parameters
     ----------
-    filesystem : Filesystem
-    attributes : ExtendedAttributes
     usage : callable
         Returns the bytes used in the store and its capacity, for `df`.
     started : callable
@@ -119,21 +117,8 @@ class Operations(fuse.Operations):
     access = bmap = flush = fsync = fsyncdir = ioctl = lock = None
     opendir = releasedir = None
 
-    chmod = _refuse("chmod")
-    chown = _refuse("chown")
-    create = _refuse("create")
-    link = _refuse("link")
-    mkdir = _refuse("mkdir")
-    mknod = _refuse("mknod")
-    removexattr = _refuse("removexattr")
-    rename = _refuse("rename")
-    rmdir = _refuse("rmdir")
-    setxattr = _refuse("setxattr")
-    symlink = _refuse("symlink")
-    truncate = _refuse("truncate")
-    unlink = _refuse("unlink")
-    utimens = _refuse("utimens")
-    write = _refuse("write")
+    chmod = chown = link = symlink = rename = setxattr = removexattr = _refused
+    create = mknod = mkdir = unlink = rmdir = truncate = utimens = write = _refused
 
     @_translated
     def init(self, path: str) -> None:
@@ -152,13 +137,11 @@ class Operations(fuse.Operations):
     @_translated
     def getattr(self, path: str, info: Any = None) -> Attributes:
         handle = (info.fh or None) if info else None
-        return self._filesystem.stat(
-            _decoded(path), handle, caller=_caller, interrupted=_interruption()
-        )
+        return self._filesystem.stat(_decoded(path), handle, _caller())
 
     @_translated
     def readdir(self, path: str, info: object) -> list[tuple[str, dict[str, int], int]]:
-        names = self._filesystem.names(_decoded(path), interrupted=_interruption())
+        names = self._filesystem.names(_decoded(path), _caller())
         listed = [".", "..", *map(_encoded, names)]
         return [(name, {"st_ino": byte_paths.inode(path, name)}, 0) for name in listed]
 
@@ -166,12 +149,12 @@ class Operations(fuse.Operations):
     def open(self, path: str, info: Any) -> int:
         if info.flags & _WRITE_FLAGS:
             raise ReadOnlyError(path)
+        caller = _caller()
         opened = self._filesystem.open(
             _decoded(path),
-            caller=_caller,
-            is_final=lambda: is_listener(_caller()),
+            caller,
+            is_final=lambda: is_listener(caller.thread_id),
             past_cache=bool(info.flags & os.O_DIRECT),
-            interrupted=_interruption(),
         )
         info.fh = opened.handle
         info.keep_cache = opened.keep_cache
@@ -189,20 +172,18 @@ class Operations(fuse.Operations):
 
     @_translated
     def readlink(self, path: str) -> str:
-        return _encoded(
-            self._filesystem.target(_decoded(path), interrupted=_interruption())
-        )
+        return _encoded(self._filesystem.target(_decoded(path), _caller()))
 
     @_translated
     def getxattr(self, path: str, name: str, *_: int) -> bytes:
         if path == "/" and name in serving.ATTRIBUTES:
             return serving.attribute(name).encode()
-        return self._attributes.value(_decoded(path), name, _interruption())
+        return self._attributes.value(_decoded(path), name, _caller())
 
     @_translated
     def listxattr(self, path: str) -> list[str]:
         own = serving.ATTRIBUTES if path == "/" else ()
-        return [*own, *self._attributes.names(_decoded(path), _interruption())]
+        return [*own, *self._attributes.names(_decoded(path), _caller())]
 
     @_translated
     def statfs(self, path: str) -> dict[str, int]:
@@ -242,7 +223,7 @@ class _Fuse(fuse.FUSE):
 
 def versions() -> str:
     """Return the versions in use, such as ``fusepy 3.0.1, libfuse 2.9``."""
-    binding = "fusepy" if LIBFUSE.major == 2 else "mfusepy"
+    binding = "fusepy" if _MAJOR == 2 else "mfusepy"
     return f"{binding} {metadata.version(binding)}, {LIBFUSE}"
 
 
@@ -278,14 +259,9 @@ def serve(
         )
     except RuntimeError as error:
         # libfuse 3 also ends with this after a signal
-        if LIBFUSE.major == 2 or error.args != (_ENDED_WHILE_MOUNTED,):
+        if _MAJOR == 2 or error.args != (_ENDED_WHILE_MOUNTED,):
             raise
 
 
-def _caller() -> int:
-    _, _, thread_id = fuse.fuse_get_context()
-    return int(thread_id)
-
-
-def _interruption() -> Callable[[], bool]:
-    return interruption(fuse._libfuse, LIBFUSE.major)  # noqa: SLF001
+def _caller() -> Caller:
+    return current_caller(fuse._libfuse, _MAJOR)  # noqa: SLF001

@@ -28,10 +28,11 @@ from allenfs.service.rma import is_askable
 from allenfs.text import path_name, readable_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from allenfs.catalog.repository import Repository
     from allenfs.model.records import DataSetIds
+    from allenfs.service.single_flight import Caller
 
 # Ten times as many as exist.
 _MAX_DATA_SET_IDS = 500_000
@@ -56,7 +57,7 @@ class Browser:
         self._repository = repository
         self.data_set_ids: set[int] = set()
 
-    def resolve(self, node: BrowseNode, interrupted: Callable[[], bool]) -> Entry:
+    def resolve(self, node: BrowseNode, caller: Caller) -> Entry:
         """Return the entry of a node.
 
         Raises
@@ -74,53 +75,53 @@ class Browser:
                 | ProductDataSetsDirectory(product)
                 | ProductPlanesDirectory(product)
             ):
-                exists = product in self._products(interrupted)
+                exists = product in self._products(caller)
                 return _folder(exists and is_askable(product), product)
             case GenesDirectory(product):
-                return _folder(self._has_genes(product, interrupted), "gene")
+                return _folder(self._has_genes(product, caller), "gene")
             case GeneDirectory(product, acronym):
-                exists = self._has_gene(product, acronym, interrupted)
+                exists = self._has_gene(product, acronym, caller)
                 return _folder(exists, acronym)
             case PlaneDirectory(product, acronym, plane):
-                planes = self._planes(product, acronym, interrupted)
+                planes = self._planes(product, acronym, caller)
                 return _folder(plane in planes, plane)
             case ProductPlaneDirectory(product, plane):
-                planes = self._product_data_sets(product, interrupted).by_plane
+                planes = self._product_data_sets(product, caller).by_plane
                 return _folder(plane in planes, plane)
             case DataSetLink():
-                return self._data_set_link(node, interrupted)
+                return self._data_set_link(node, caller)
             case AtlasLink(name):
-                atlas_id = self._atlas_names(interrupted).get(name)
+                atlas_id = self._atlas_names(caller).get(name)
                 return _deny(name) if atlas_id is None else Link(str(atlas_id))
 
-    def names(self, node: BrowseNode, interrupted: Callable[[], bool]) -> list[str]:
+    def names(self, node: BrowseNode, caller: Caller) -> list[str]:
         """Return the names in a directory; raises as `resolve` does."""
         match node:
             case BrowseDirectory():
                 return ["product", "atlas"]
             case ProductsDirectory():
-                return _path_names(filter(is_askable, self._products(interrupted)))
+                return _path_names(filter(is_askable, self._products(caller)))
             case ProductDirectory(product):
-                has_genes = self._has_genes(product, interrupted)
+                has_genes = self._has_genes(product, caller)
                 return ["dataset", *(["gene"] if has_genes else []), "plane"]
             case ProductPlanesDirectory(product):
-                data_sets = self._product_data_sets(product, interrupted)
+                data_sets = self._product_data_sets(product, caller)
                 return _path_names(data_sets.by_plane)
             case GenesDirectory(product):
                 question = lists.genes(product)
-                acronyms = self._repository.get(question, interrupted).record.ids
+                acronyms = self._repository.get(question, caller).record.ids
                 return _path_names(filter(is_askable, acronyms))
             case GeneDirectory(product, acronym):
-                return _path_names(self._planes(product, acronym, interrupted))
+                return _path_names(self._planes(product, acronym, caller))
             case (
                 PlaneDirectory() | ProductDataSetsDirectory() | ProductPlaneDirectory()
             ):
-                ids = self._data_sets(node, interrupted)
+                ids = self._data_sets(node, caller)
                 self._note(ids)
                 return [str(one) for one in ids]
             case AtlasesDirectory():
-                atlases = [str(one) for one in self.atlas_ids(interrupted)]
-                return atlases + list(self._atlas_names(interrupted))
+                atlases = [str(one) for one in self.atlas_ids(caller)]
+                return atlases + list(self._atlas_names(caller))
             case DataSetLink() | AtlasLink():
                 return _deny("a link")
 
@@ -129,22 +130,20 @@ class Browser:
             self.data_set_ids.clear()  # then each is queried
         self.data_set_ids.update(data_set_ids)
 
-    def atlas_ids(self, interrupted: Callable[[], bool]) -> list[int]:
+    def atlas_ids(self, caller: Caller) -> list[int]:
         """Return the ids of all atlases."""
-        held = self._repository.get(lists.atlases(), interrupted)
+        held = self._repository.get(lists.atlases(), caller)
         return list(held.record.by_id)
 
-    def _data_set_link(
-        self, link: DataSetLink, interrupted: Callable[[], bool]
-    ) -> Link:
-        ids = self._data_sets(link.directory, interrupted)
+    def _data_set_link(self, link: DataSetLink, caller: Caller) -> Link:
+        ids = self._data_sets(link.directory, caller)
         place = bisect.bisect_left(ids, link.data_set_id)  # a product has 26 000
         if ids[place : place + 1] != (link.data_set_id,):
             _deny(str(link.data_set_id))
         return Link(f"{_UP[type(link.directory)]}dataset/{link.data_set_id}")
 
-    def _atlas_names(self, interrupted: Callable[[], bool]) -> dict[str, int]:
-        held = self._repository.get(lists.atlases(), interrupted)
+    def _atlas_names(self, caller: Caller) -> dict[str, int]:
+        held = self._repository.get(lists.atlases(), caller)
         named: dict[str, int] = {}
         for atlas_id, title in held.record.by_id.items():
             name = readable_name(title)
@@ -153,54 +152,50 @@ class Browser:
                 named.setdefault(name, atlas_id)
         return named
 
-    def _products(self, interrupted: Callable[[], bool]) -> dict[str, int]:
-        return self._repository.get(lists.products(), interrupted).record.ids
+    def _products(self, caller: Caller) -> dict[str, int]:
+        return self._repository.get(lists.products(), caller).record.ids
 
-    def _has_genes(self, product: str, interrupted: Callable[[], bool]) -> bool:
+    def _has_genes(self, product: str, caller: Caller) -> bool:
         if self._repository.cache.fresh(lists.genes(product)) is not None:
             return True  # an empty list too: it is suspect, and no proof of no genes
-        held = self._repository.get(lists.has_genes(product), interrupted)
+        held = self._repository.get(lists.has_genes(product), caller)
         return bool(held.record)
 
-    def _has_gene(
-        self, product: str, acronym: str, interrupted: Callable[[], bool]
-    ) -> bool:
+    def _has_gene(self, product: str, acronym: str, caller: Caller) -> bool:
         # `ls -l` looks up every name of the list it has just read
         listed = self._repository.cache.fresh(lists.genes(product))
         if listed is not None:
             is_listed = acronym in listed.record.ids
             if is_listed or not listed.is_suspect:
                 return is_askable(acronym) and is_listed
-        if self._planes(product, acronym, interrupted):
+        if self._planes(product, acronym, caller):
             return True
         # it has no data sets, or all of them failed
         gene = lists.has_gene(product, acronym)
-        return acronym in self._repository.get(gene, interrupted).record
+        return acronym in self._repository.get(gene, caller).record
 
     def _planes(
-        self, product: str, acronym: str, interrupted: Callable[[], bool]
+        self, product: str, acronym: str, caller: Caller
     ) -> dict[str, tuple[int, ...]]:
         question = lists.gene_data_sets(product, acronym)
-        return self._repository.get(question, interrupted).record
+        return self._repository.get(question, caller).record
 
-    def _product_data_sets(
-        self, product: str, interrupted: Callable[[], bool]
-    ) -> DataSetIds:
-        if product not in self._products(interrupted):
+    def _product_data_sets(self, product: str, caller: Caller) -> DataSetIds:
+        if product not in self._products(caller):
             return _deny(product)  # an unknown product is no warning in the log
         question = lists.product_data_sets(product)
-        return self._repository.get(question, interrupted).record
+        return self._repository.get(question, caller).record
 
     def _data_sets(
-        self, directory: DataSetLinksDirectory, interrupted: Callable[[], bool]
+        self, directory: DataSetLinksDirectory, caller: Caller
     ) -> tuple[int, ...]:
         match directory:
             case ProductDataSetsDirectory(product):
-                return self._product_data_sets(product, interrupted).ids
+                return self._product_data_sets(product, caller).ids
             case ProductPlaneDirectory(product, plane):
-                planes = self._product_data_sets(product, interrupted).by_plane
+                planes = self._product_data_sets(product, caller).by_plane
             case PlaneDirectory(product, acronym, plane):
-                planes = self._planes(product, acronym, interrupted)
+                planes = self._planes(product, acronym, caller)
         return planes[plane] if plane in planes else _deny(plane)
 
 

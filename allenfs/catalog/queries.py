@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from allenfs.model.records import Row
 
-_Record = TypeVar("_Record")
+_RecordT_co = TypeVar("_RecordT_co", covariant=True)
 # The kernel looks up one name at a time in a directory, so a waiting lookup blocks
 # others, which cannot be interrupted. The live service answers in about half a second,
 # or a few seconds for hundreds of images.
@@ -41,7 +41,7 @@ _IMAGE_FIELDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Question(Generic[_Record]):
+class Question(Generic[_RecordT_co]):
     """A query of the catalog.
 
     Attributes
@@ -61,7 +61,7 @@ class Question(Generic[_Record]):
 
     key: tuple[str, str]
     ask: Callable[[Page], Any]
-    read: Callable[[Any], _Record]
+    read: Callable[[Any], _RecordT_co]
     patience_s: float = PATIENCE_S
     expects_rows: bool = False
 

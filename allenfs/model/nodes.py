@@ -62,7 +62,7 @@ class ImageFile:
 
 
 class Subject(enum.Enum):
-    """The subject of an ``info.json``."""
+    """What a directory with documents is about."""
 
     SECTION = "section"
     PLATE = "atlas"
@@ -71,18 +71,12 @@ class Subject(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class InfoFile:
-    """``info.json``: the record of its directory."""
+class DocumentFile:
+    """A file that allenfs generates from the records of its directory."""
 
     subject: Subject
     subject_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class SectionsFile:
-    """``dataset/ID/sections.csv``."""
-
-    data_set_id: int
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +266,7 @@ class OwnFile:
     name: str
 
 
-CatalogFile = InfoFile | SectionsFile | SectionLink | CollectionFile | SheetFile
+CatalogFile = DocumentFile | SectionLink | CollectionFile | SheetFile
 CatalogNode = CatalogFile | DataSetsDirectory | CollectionDirectory | BrowseNode
 Node = (
     Root

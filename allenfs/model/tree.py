@@ -1,6 +1,6 @@
 """Parse paths into nodes, and list directories of images. Pure: no I/O.
 
-A new directory, link or document is one row of `_FIXED`.
+A new document is a name in `DOCUMENTS`, a new directory or link a row of `_FIXED`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 LISTED_DOWNSAMPLES = tuple(f"ds{n}" for n in range(1, 9))
 INFO_FILE = "info.json"
 SECTIONS_FILE = "sections.csv"
+# `catalog/documents.py` says what is in them.
+DOCUMENTS = {
+    Subject.SECTION: (INFO_FILE,),
+    Subject.PLATE: (INFO_FILE,),
+    Subject.DATA_SET: (INFO_FILE, SECTIONS_FILE),
+    Subject.ATLAS: (INFO_FILE,),
+}
 EQUALIZED = "equalized"
 ANNOTATED = "annotated"
 DATA_SET_LINK, NISSL_LINK = "dataset", "nissl"
@@ -49,15 +56,11 @@ def _link_in(directory: Callable[..., nodes.DataSetLinksDirectory]) -> _Make:
 _FIXED: dict[str, _Make] = {
     "": nodes.Root,
     "section": partial(nodes.ServiceDirectory, ImageService.SECTION),
-    f"section/ID/{INFO_FILE}": partial(nodes.InfoFile, Subject.SECTION),
     f"section/ID/{DATA_SET_LINK}": partial(nodes.SectionLink, name=DATA_SET_LINK),
     f"section/ID/{NISSL_LINK}": partial(nodes.SectionLink, name=NISSL_LINK),
     "projection": partial(nodes.ServiceDirectory, ImageService.PROJECTION),
     "atlas": partial(nodes.ServiceDirectory, ImageService.ATLAS),
-    f"atlas/ID/{INFO_FILE}": partial(nodes.InfoFile, Subject.PLATE),
     "dataset": nodes.DataSetsDirectory,
-    f"dataset/ID/{INFO_FILE}": partial(nodes.InfoFile, Subject.DATA_SET),
-    f"dataset/ID/{SECTIONS_FILE}": nodes.SectionsFile,
     "browse": nodes.BrowseDirectory,
     "browse/product": nodes.ProductsDirectory,
     "browse/product/ABBR": nodes.ProductDirectory,
@@ -71,7 +74,11 @@ _FIXED: dict[str, _Make] = {
     "browse/product/ABBR/gene/ACRONYM/PLANE": nodes.PlaneDirectory,
     "browse/product/ABBR/gene/ACRONYM/PLANE/ID": _link_in(nodes.PlaneDirectory),
     "browse/atlas": nodes.AtlasesDirectory,
-    f"browse/atlas/ID/{INFO_FILE}": partial(nodes.InfoFile, Subject.ATLAS),
+    **{
+        f"{subject.value}/ID/{name}": partial(nodes.DocumentFile, subject, name=name)
+        for subject, names in DOCUMENTS.items()
+        for name in names
+    },
     OWN_DIRECTORY: nodes.OwnDirectory,
     f"{OWN_DIRECTORY}/{STATUS_FILE}": partial(nodes.OwnFile, STATUS_FILE),
     f"{OWN_DIRECTORY}/{LOG_FILE}": partial(nodes.OwnFile, LOG_FILE),

@@ -17,14 +17,13 @@ from allenfs.model.nodes import (
     CollectionDirectory,
     CollectionFile,
     DataSetLink,
+    DocumentFile,
     GeneDirectory,
     ImageFile,
-    InfoFile,
     ParameterDirectory,
     PlaneDirectory,
     ProductDataSetsDirectory,
     SectionLink,
-    SectionsFile,
     Subject,
 )
 from allenfs.text import path_name
@@ -81,11 +80,23 @@ def directory(path: str) -> CollectionDirectory:
     ("path", "node"),
     [
         ("dataset", nodes.DataSetsDirectory()),
-        ("dataset/70813257/info.json", InfoFile(Subject.DATA_SET, 70813257)),
-        ("dataset/70813257/sections.csv", SectionsFile(70813257)),
-        ("section/69750516/info.json", InfoFile(Subject.SECTION, 69750516)),
-        ("atlas/100883869/info.json", InfoFile(Subject.PLATE, 100883869)),
-        ("browse/atlas/2/info.json", InfoFile(Subject.ATLAS, 2)),
+        (
+            "dataset/70813257/info.json",
+            DocumentFile(Subject.DATA_SET, 70813257, "info.json"),
+        ),
+        (
+            "dataset/70813257/sections.csv",
+            DocumentFile(Subject.DATA_SET, 70813257, "sections.csv"),
+        ),
+        (
+            "section/69750516/info.json",
+            DocumentFile(Subject.SECTION, 69750516, "info.json"),
+        ),
+        (
+            "atlas/100883869/info.json",
+            DocumentFile(Subject.PLATE, 100883869, "info.json"),
+        ),
+        ("browse/atlas/2/info.json", DocumentFile(Subject.ATLAS, 2, "info.json")),
         ("section/69750516/dataset", SectionLink(69750516, "dataset")),
         ("section/69750516/nissl", SectionLink(69750516, "nissl")),
         ("browse", nodes.BrowseDirectory()),

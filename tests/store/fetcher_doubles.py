@@ -16,6 +16,7 @@ from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import ServiceError
 from allenfs.fetch.fetcher import Fetcher
 from allenfs.service.client import Answer
+from allenfs.service.single_flight import Caller
 from allenfs.service.slots import Slots
 from allenfs.store.directory import StoreDirectory
 from allenfs.store.image_files import ImageFiles
@@ -106,7 +107,7 @@ class WatchedStore(ImageFiles):
 
 
 class Waiters:
-    """Gives each thread an `interrupted` and knows when so many wait."""
+    """The caller of each thread; knows when so many wait."""
 
     def __init__(self, count: int) -> None:
         self._ends_s = time.monotonic() + PATIENCE_S
@@ -115,7 +116,11 @@ class Waiters:
         self._seen: set[int] = set()
         self._lock = threading.Lock()
 
-    def interrupted(self) -> bool:
+    @property
+    def caller(self) -> Caller:
+        return Caller(is_interrupted=self._is_interrupted)
+
+    def _is_interrupted(self) -> bool:
         with self._lock:
             self._seen.add(threading.get_ident())
             if len(self._seen) == self._count:
@@ -149,7 +154,7 @@ class Bench:
         )
 
     def get(self, number: int) -> Image:
-        return self.fetcher.get(section(number), Waiters(1).interrupted)
+        return self.fetcher.get(section(number), Waiters(1).caller)
 
     def fails(self, number: int, expected: type[BaseException]) -> BaseException:
         with pytest.raises(expected) as raised:
@@ -162,7 +167,7 @@ class Bench:
         waiters = Waiters(READERS)
         with ThreadPoolExecutor(READERS) as pool:
             futures = [
-                pool.submit(self.fetcher.get, section(number), waiters.interrupted)
+                pool.submit(self.fetcher.get, section(number), waiters.caller)
                 for _ in range(READERS)
             ]
             assert waiters.all_wait.wait(PATIENCE_S)

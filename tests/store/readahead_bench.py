@@ -10,6 +10,8 @@ from fetcher_doubles import PATIENCE_S, Bench
 from store_helpers import section
 
 from allenfs.fetch.readahead import ReadAhead
+from allenfs.model import tree
+from allenfs.model.nodes import CollectionFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,16 +53,18 @@ class AheadBench(Bench):
     def request(self, place: int) -> ImageRequest:
         return section(FIRST_ID + place)
 
-    def path(self, place: int, directory: str = "/dataset/1") -> str:
-        return f"{directory}/{place:04d}_{FIRST_ID + place}.jpg"
+    def file(self, place: int, directory: str = "/dataset/1") -> CollectionFile:
+        file = tree.parse(f"{directory}/{place:04d}_{FIRST_ID + place}.jpg")
+        assert isinstance(file, CollectionFile)
+        return file
 
     def open(self, place: int, directory: str = "/dataset/1") -> Image:
-        path = self.path(place, directory)
-        self.ahead.opened(path)
+        file = self.file(place, directory)
+        self.ahead.opened(file)
         try:
             return self.get(FIRST_ID + place)
         except Exception:
-            self.ahead.failed(path)
+            self.ahead.failed(file)
             raise
 
     def read(self, *places: int) -> None:

@@ -12,13 +12,15 @@ from allenfs.errors import (
     ProxyLoginError,
     WrongAnswerError,
 )
-from allenfs.fetch.failures import Failures
+from allenfs.service.health import CircuitBreaker, FailureMemory, is_outage
 
 
 class World:
     def __init__(self) -> None:
         self.now_s = 100.0
-        self.failures = Failures(ServiceSettings("http://h"), clock=lambda: self.now_s)
+        self.failures = FailureMemory(
+            ServiceSettings("http://h"), clock=lambda: self.now_s
+        )
 
 
 def test_a_failure_is_remembered_for_ten_seconds_and_its_words_for_an_hour() -> None:
@@ -69,25 +71,41 @@ def test_each_reader_gets_a_failure_of_his_own() -> None:
 
 
 def test_trouble_is_the_services_not_an_images() -> None:
-    world = World()
     for error in (
         CutAnswerError("cut"),
         WrongAnswerError("wrong"),
         ImageNotFoundError("none"),
     ):
-        world.failures.note(error)
-        assert world.failures.is_calm
-    world.failures.note(BusyError("busy"))
-    assert not world.failures.is_calm
-    world.now_s += 10
-    assert world.failures.is_calm
-    world.failures.note(ProxyLoginError("407"))
-    assert not world.failures.is_calm
-    world.now_s += 10
-    assert world.failures.is_calm
-    world.failures.note(BusyError("busy", retry_after_s=60))
-    world.failures.note(BusyError("busy", retry_after_s=1))  # the longer one counts
-    world.now_s += 59
-    assert not world.failures.is_calm
-    world.now_s += 1
-    assert world.failures.is_calm
+        assert not is_outage(error)
+    assert is_outage(BusyError("busy"))
+    assert is_outage(ProxyLoginError("407"))
+
+
+def test_a_breaker_is_open_for_its_pause_or_as_long_as_the_service_asked() -> None:
+    now_s = 100.0
+    breaker = CircuitBreaker(10, clock=lambda: now_s)
+    assert not breaker.is_open
+    breaker.failed()
+    assert breaker.is_open
+    now_s += 10
+    assert not breaker.is_open
+    breaker.failed(60)
+    breaker.failed(1)  # the longer one counts
+    now_s += 59
+    assert breaker.is_open
+    now_s += 1
+    assert not breaker.is_open
+
+
+def test_a_breaker_opens_after_consecutive_failures_and_closes_with_an_answer() -> None:
+    breaker = CircuitBreaker(10, threshold=3, clock=lambda: 0)
+    breaker.failed()
+    breaker.failed()
+    breaker.answered()
+    breaker.failed()
+    breaker.failed()
+    assert not breaker.is_open
+    breaker.failed()
+    assert breaker.is_open
+    breaker.answered()
+    assert not breaker.is_open
