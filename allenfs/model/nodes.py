@@ -35,30 +35,48 @@ class ImageDirectory:
 
 
 @dataclass(frozen=True, slots=True)
-class ParameterDirectory:
-    """A directory below it, with the parameters in its path.
+class View:
+    """How images are requested: what the path says, and what the catalog adds.
 
     Attributes
     ----------
+    request : ImageRequest
+        Its id is 0 where the view is of any image.
     equalized : bool
         With the `range` of its data set, from the catalog.
     from_corner : bool
         The `roi` counts from the image's own corner, whose place on the slide is in
         the catalog.
+    treatment : str or None
+        Only the plates of this treatment, by the service's name for it.
     """
 
     request: ImageRequest
     equalized: bool = False
     from_corner: bool = False
+    treatment: str | None = None
+
+    def of(self, image_id: int) -> ImageRequest:
+        """Return the request of one image, without what the catalog adds."""
+        return replace(self.request, image_id=image_id)
+
+    def shows(self, image: SectionImage) -> bool:
+        """Whether the view shows an image."""
+        if self.request.annotated and not image.annotated:
+            return False
+        if self.from_corner and not image.has_region(self.request.roi):
+            return False
+        return self.treatment is None or self.treatment in image.treatments
 
 
 @dataclass(frozen=True, slots=True)
-class ImageFile:
-    """An image; `equalized` and `from_corner` as in `ParameterDirectory`."""
+class ParameterDirectory(View):
+    """A directory below ``section/ID``, with the parameters in its path."""
 
-    request: ImageRequest
-    equalized: bool = False
-    from_corner: bool = False
+
+@dataclass(frozen=True, slots=True)
+class ImageFile(View):
+    """An image."""
 
 
 class Subject(enum.Enum):
@@ -90,38 +108,6 @@ class SectionLink:
 @dataclass(frozen=True, slots=True)
 class DataSetsDirectory:
     """``dataset``."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """The view in which a directory shows its images.
-
-    Attributes
-    ----------
-    request : ImageRequest
-        For any image: its id is 0.
-    equalized, from_corner : bool
-        As in a `ParameterDirectory`.
-    treatment : str or None
-        Only the plates of this treatment, by the service's name for it.
-    """
-
-    request: ImageRequest
-    equalized: bool = False
-    from_corner: bool = False
-    treatment: str | None = None
-
-    def of(self, image_id: int) -> ImageRequest:
-        """Return the request of one image, without what the catalog adds."""
-        return replace(self.request, image_id=image_id)
-
-    def shows(self, image: SectionImage) -> bool:
-        """Whether the view shows an image."""
-        if self.request.annotated and not image.annotated:
-            return False
-        if self.from_corner and not image.has_region(self.request.roi):
-            return False
-        return self.treatment is None or self.treatment in image.treatments
 
 
 @dataclass(frozen=True, slots=True)

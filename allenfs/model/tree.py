@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from allenfs.errors import IsADirError, PathNotFoundError
 from allenfs.model import nodes
@@ -44,6 +44,7 @@ DATA_SET_LINK, NISSL_LINK = "dataset", "nissl"
 OWN_DIRECTORY = ".allenfs"
 STATUS_FILE, LOG_FILE = "status.json", "log"
 
+_V = TypeVar("_V", bound=View)
 _COLLECTION_FILE = re.compile(rf"[0-9]{{4,10}}_({ID_PATTERN.pattern})\.jpg")
 
 
@@ -192,11 +193,9 @@ def _parse_image(request: ImageRequest, names: list[str]) -> Node:
     if not names:
         return nodes.ImageDirectory(request)
     if not names[-1].endswith(".jpg"):
-        view = _with_parameters(View(request), names)
-        return nodes.ParameterDirectory(view.request, view.equalized, view.from_corner)
-    view = _with_parameters(View(request), names[:-1])
-    request = view.request.with_file(names[-1])
-    return nodes.ImageFile(request, view.equalized, view.from_corner)
+        return _with_parameters(nodes.ParameterDirectory(request), names)
+    file = _with_parameters(nodes.ImageFile(request), names[:-1])
+    return replace(file, request=file.request.with_file(names[-1]))
 
 
 def _parse_collection(subject: Subject, subject_id: int, names: list[str]) -> Node:
@@ -218,9 +217,7 @@ def _parse_collection(subject: Subject, subject_id: int, names: list[str]) -> No
     return nodes.SheetFile(directory)
 
 
-def _with_parameters(
-    view: View, names: list[str], subject: Subject | None = None
-) -> View:
+def _with_parameters(view: _V, names: list[str], subject: Subject | None = None) -> _V:
     seen: set[str] = set()
     for name in names:
         field, view = _with_parameter(view, name, subject)
@@ -231,16 +228,17 @@ def _with_parameters(
     return view
 
 
-def _with_parameter(view: View, name: str, subject: Subject | None) -> tuple[str, View]:
-    if name == EQUALIZED and view.request.service is not ImageService.ATLAS:
+def _with_parameter(view: _V, name: str, subject: Subject | None) -> tuple[str, _V]:
+    """Return the field that a directory sets, and the view in it."""
+    request = view.request
+    if name == EQUALIZED and request.service is not ImageService.ATLAS:
         return "range", replace(view, equalized=True)
     if subject is Subject.DATA_SET and name in VIEWS:
-        return "view", replace(view, request=view.request.with_file(f"{name}.jpg"))
+        return "view", replace(view, request=request.with_file(f"{name}.jpg"))
     if (roi := region_from_corner(name)) is not None:
-        request = replace(view.request, roi=roi)
-        return "roi", replace(view, request=request, from_corner=True)
+        return "roi", replace(view, request=replace(request, roi=roi), from_corner=True)
     try:
-        field, request = view.request.with_parameter(name)
+        field, request = request.with_parameter(name)
     except PathNotFoundError:
         if subject is not Subject.ATLAS:
             raise
