@@ -8,7 +8,7 @@ import hashlib
 import logging
 import re
 import unicodedata
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, unquote
 
 from allenfs.errors import PathNotFoundError
@@ -153,13 +153,8 @@ def iso_time(time_ns: int) -> str:
     return f"{utc_time(time_ns):%Y-%m-%dT%H:%M:%SZ}"
 
 
-if TYPE_CHECKING:
-    _Adapter = logging.LoggerAdapter[logging.Logger]
-else:
-    _Adapter = logging.LoggerAdapter  # no generic type before Python 3.11
-
-
-class SafeLogger(_Adapter):
+# LoggerAdapter is a generic type since Python 3.11
+class SafeLogger(logging.LoggerAdapter):  # type: ignore[type-arg]
     """Suppresses exceptions of handlers: they would replace the error being logged."""
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:

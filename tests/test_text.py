@@ -1,4 +1,4 @@
-"""Somebody's words as names in a path, and back: one spelling each."""
+"""Texts as names in a path and back, one spelling each; sizes and times for people."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from allenfs.errors import PathNotFoundError
-from allenfs.text import path_name, readable_name, text_of
+from allenfs.text import (
+    clock,
+    duration,
+    path_name,
+    printable,
+    readable_name,
+    size,
+    text_of,
+)
 
 many = settings(max_examples=500, deadline=None)
 # characters that mean something to somebody: to a path, a URL, or a terminal
@@ -197,3 +205,62 @@ def test_no_name_shows_itself_in_another_order_than_it_has() -> None:
         assert name is not None
         assert name.isascii()
         assert text_of(name) == f"a{mark}b"
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (0, "0 bytes"),
+        (1023, "1023 bytes"),
+        (1023.7, "1.0 KiB"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (2**20 - 1, "1.0 MiB"),
+        (5 * 2**30, "5.0 GiB"),
+        (2**40, "1.0 TiB"),
+        (2**62, "4194304.0 TiB"),
+    ],
+)
+def test_sizes_have_units(number: float, shown: str) -> None:
+    assert size(number) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (-5, "0 s"),  # a clock that was put back
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (3600, "1 h 0 min"),
+        (86_400, "1 day"),
+        (10 * 86_400, "10 days"),
+    ],
+)
+def test_times_have_units(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0:00"),
+        (59.6, "1:00"),
+        (750, "12:30"),
+        (3599.7, "1:00:00"),
+        (1e5, "27:46:40"),
+    ],
+)
+def test_times_are_minutes_and_seconds(seconds: float, words: str) -> None:
+    assert clock(seconds) == words
+
+
+@given(st.text(st.characters(), max_size=40))
+def test_whatever_is_printed_is_one_line_without_control(text: str) -> None:
+    assert printable(text).isprintable()
+    assert printable(printable(text)) == printable(text)
+
+
+def test_names_that_are_no_text_are_escaped() -> None:
+    text = "a\x1b[2J\n\udcff\u202eb"
+    assert printable(text) == r"a\x1b[2J\n\udcff\u202eb"
+    assert printable(text, keep="\n") == "a\\x1b[2J\n\\udcff\\u202eb"
