@@ -36,7 +36,7 @@ NO_SIZES += ["", " ", "1 2", "10GiB extra", "9" * 30, "9" * 400, "9" * 400 + "Ti
 
 
 @pytest.mark.parametrize("text", NO_SIZES, ids=lambda text: repr(text[:12]))
-def test_no_size_is_a_config_error(text: str) -> None:
+def test_an_invalid_size_is_a_config_error(text: str) -> None:
     with pytest.raises(ConfigError):
         config.parse_size(text)
 
@@ -49,7 +49,7 @@ def test_seconds_are_read(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "nan", "inf", "1e99", "ten", "10s"])
-def test_no_time_is_a_config_error(text: str) -> None:
+def test_an_invalid_time_is_a_config_error(text: str) -> None:
     with pytest.raises(ConfigError):
         config.parse_seconds(text)
 
@@ -217,7 +217,7 @@ def test_a_services_name_is_one_directory_below_the_store(address: str) -> None:
     assert not set(name) & {"/", "\0", " ", "\n"}
 
 
-def test_the_store_is_where_the_flag_says_else_the_environment_else_xdg(
+def test_the_store_is_set_by_flag_environment_or_xdg(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -270,7 +270,7 @@ def test_settings_cannot_be_changed_under_a_running_mount() -> None:
         service.connections = 5  # type: ignore[misc]
 
 
-def test_a_setting_that_cannot_be_ends_a_command_with_2() -> None:
+def test_an_invalid_setting_ends_a_command_with_2() -> None:
     assert ConfigError.exit_code == 2
     assert issubclass(ConfigError, AllenFSError)
 

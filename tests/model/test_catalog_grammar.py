@@ -166,7 +166,7 @@ NOWHERE += ["dataset/" + "9" * 19, "dataset/1/0001_2.jpg\n", "browse/atlas/two w
 NOWHERE += ["dataset/1/\u0660\u0660\u0660\u0661_2.jpg"]
 
 
-def test_what_stands_nowhere_in_the_catalog_is_not_found() -> None:
+def test_a_path_outside_the_grammar_of_the_catalog_is_not_found() -> None:
     assert [path for path in NOWHERE if not is_outside(path)] == []
 
 
@@ -177,7 +177,7 @@ def test_what_stands_nowhere_in_the_catalog_is_not_found() -> None:
     ),
     data_set_id=ids,
 )
-def test_views_of_a_data_set_stand_in_any_order(
+def test_parameters_of_a_data_set_may_come_in_any_order(
     names: list[str], data_set_id: int
 ) -> None:
     is_twice = {"equalized", "range0,1,2,3,4,5"} <= set(names)
@@ -200,7 +200,7 @@ def test_views_of_a_data_set_stand_in_any_order(
 
 @pytest.mark.parametrize("twins", TWINS)
 @pytest.mark.parametrize("between", [[], ["rgb1,1,1"], ["colormap1", "contrast0,1"]])
-def test_no_parameter_stands_twice(twins: tuple[str, str], between: list[str]) -> None:
+def test_no_parameter_appears_twice(twins: tuple[str, str], between: list[str]) -> None:
     one, other = twins
     names = "/".join([one, *between, other])
     assert is_outside(f"dataset/1/{names}")
@@ -212,7 +212,7 @@ def test_no_parameter_stands_twice(twins: tuple[str, str], between: list[str]) -
         assert not is_outside(f"dataset/1/{'/'.join([*between, name])}")
 
 
-def test_equalized_stands_anywhere_below_a_section_with_every_view() -> None:
+def test_equalized_may_come_in_any_order() -> None:
     for names in itertools.permutations(["equalized", "ds4", "q50"]):
         node = tree.parse(f"section/5/{'/'.join(names)}")
         request = ImageRequest(ImageService.SECTION, 5, downsample=4, quality=50)
@@ -223,7 +223,7 @@ def test_equalized_stands_anywhere_below_a_section_with_every_view() -> None:
     assert is_outside("section/equalized/5/image.jpg")
 
 
-def test_a_region_from_the_corner_may_stand_anywhere_below_an_image() -> None:
+def test_a_region_from_the_corner_may_come_in_any_order() -> None:
     for first, *names in itertools.permutations(["at10x20+3+4", "ds4", "q50"]):
         for service in ImageService:
             path = "/".join([service.value, "5", first, *names])
@@ -252,7 +252,7 @@ def test_a_region_from_the_corner_may_stand_anywhere_below_an_image() -> None:
 @example(treatment="NISSL", atlas_id=2, place=0)
 @example(treatment="In Situ/Hybridization", atlas_id=2, place=1)
 @example(treatment="ds11", atlas_id=2, place=2)
-def test_plates_of_a_treatment_are_seen_in_its_own_words(
+def test_a_treatment_is_a_directory_of_its_plates(
     treatment: str, atlas_id: int, place: int
 ) -> None:
     names = ["annotated", "ds3"]
@@ -264,7 +264,7 @@ def test_plates_of_a_treatment_are_seen_in_its_own_words(
     )
 
 
-def test_drawings_of_an_atlas_are_its_own_and_only_where_they_are_asked_for() -> None:
+def test_annotated_plates_have_the_drawings_of_their_atlas() -> None:
     plain = directory("browse/atlas/181276165/ds4").view.of(9)
     assert (plain.annotated, plain.atlas_id) == (False, None)
     drawn = directory("browse/atlas/181276165/annotated").view.of(9)
@@ -274,7 +274,7 @@ def test_drawings_of_an_atlas_are_its_own_and_only_where_they_are_asked_for() ->
     assert (view.equalized, view.treatment) == (False, "equalized")
 
 
-def test_a_section_number_of_more_digits_is_a_name_too() -> None:
+def test_a_section_number_may_have_ten_digits() -> None:
     node = tree.parse("dataset/1/1000000000_2.jpg")
     assert isinstance(node, CollectionFile)
     assert (node.image_id, node.name) == (2, "1000000000_2.jpg")
@@ -297,7 +297,7 @@ _NAMES = st.text(max_size=12) | st.sampled_from(
     ),
     names=st.lists(_NAMES, max_size=7),
 )
-def test_nothing_but_not_found_is_ever_raised(first: str, names: list[str]) -> None:
+def test_parsing_raises_nothing_but_not_found(first: str, names: list[str]) -> None:
     path = "/".join([first, *names])
     try:
         node = tree.parse(path)

@@ -225,15 +225,15 @@ def test_a_url_without_a_path_is_a_url_error(url: str) -> None:
         request_of_url(url)
 
 
-def test_a_request_tells_its_service_by_the_first_name_of_its_path() -> None:
+def test_the_first_name_of_a_path_is_the_service() -> None:
     for service in ImageService:
         request = ImageRequest(service, 1)
         assert request.path == f"{service.value}/1/image.jpg"
         assert request_of_url(request.url(BASE)).service is service
 
 
-def test_requests_of_one_image_are_apart_as_keys() -> None:
-    """A viewer that goes through a plate in tiles: a dictionary must not search."""
+def test_requests_of_one_image_have_different_hashes() -> None:
+    """A viewer requests a plate in thousands of tiles; lookups must stay fast."""
     paths = [
         *(f"atlas/7/ds3/roi256x256+{4 * n}+{n}/image.jpg" for n in range(1000)),
         *(f"section/7/q{n}/image.jpg" for n in range(100)),
