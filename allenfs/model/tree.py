@@ -5,11 +5,10 @@ A new document is a name in `DOCUMENTS`, a new directory or link a row of `_FIXE
 
 from __future__ import annotations
 
-import functools
 import re
 from collections import defaultdict
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeVar
 
 from allenfs.errors import IsADirError, PathNotFoundError
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     _Make = Callable[..., Node]
+    _Row = tuple[list[str], _Make]
 
 # ds9 and ds10 exist but are not listed: for the largest recorded sections, ds6 is
 # already a thumbnail of 256 pixels
@@ -85,9 +85,7 @@ _FIXED: dict[str, _Make] = {
     f"{OWN_DIRECTORY}/{LOG_FILE}": partial(nodes.OwnFile, LOG_FILE),
 }
 # By the first name and the number of names.
-_FIXED_BY_START: dict[tuple[str, int], list[tuple[list[str], _Make]]] = defaultdict(
-    list
-)
+_FIXED_BY_START: dict[tuple[str, int], list[_Row]] = defaultdict(list)
 for _path, _make in _FIXED.items():
     _names = _path.split("/")
     _FIXED_BY_START[_names[0], len(_names)].append((_names, _make))
@@ -95,7 +93,7 @@ for _path, _make in _FIXED.items():
 
 # Every FUSE operation parses a path. 4096 cached nodes of about 500 bytes cover the
 # files of a listing, which `ls -l` stats one by one.
-@functools.lru_cache(maxsize=4096)
+@lru_cache(maxsize=4096)
 def parse(path: str) -> Node:
     """Return the node that `path` (below the mountpoint) names.
 
