@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from allenfs.catalog import lists
 from allenfs.catalog.entries import Entry, Folder, Link
@@ -30,9 +30,12 @@ from allenfs.text import path_name, readable_name
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from allenfs.catalog.queries import Question
     from allenfs.catalog.repository import Repository
     from allenfs.model.records import DataSetIds
     from allenfs.service.single_flight import Caller
+
+_Record = TypeVar("_Record")
 
 # Ten times as many as exist.
 _MAX_DATA_SET_IDS = 500_000
@@ -58,15 +61,7 @@ class Browser:
         self.data_set_ids: set[int] = set()
 
     def resolve(self, node: BrowseNode, caller: Caller) -> Entry:
-        """Return the entry of a node.
-
-        Raises
-        ------
-        PathNotFoundError
-            It does not exist.
-        ServiceError, InterruptedWaitError
-            The query failed.
-        """
+        """Return the entry of a node; raises as `Catalog.resolve` does."""
         match node:
             case BrowseDirectory() | ProductsDirectory() | AtlasesDirectory():
                 return Folder()
@@ -75,24 +70,26 @@ class Browser:
                 | ProductDataSetsDirectory(product)
                 | ProductPlanesDirectory(product)
             ):
-                exists = product in self._products(caller)
-                return _folder(exists and is_askable(product), product)
+                name, exists = product, product in self._products(caller)
+                exists = exists and is_askable(product)
             case GenesDirectory(product):
-                return _folder(self._has_genes(product, caller), "gene")
-            case GeneDirectory(product, acronym):
-                exists = self._has_gene(product, acronym, caller)
-                return _folder(exists, acronym)
-            case PlaneDirectory(product, acronym, plane):
-                planes = self._planes(product, acronym, caller)
-                return _folder(plane in planes, plane)
-            case ProductPlaneDirectory(product, plane):
-                planes = self._product_data_sets(product, caller).by_plane
-                return _folder(plane in planes, plane)
-            case DataSetLink():
-                return self._data_set_link(node, caller)
+                name, exists = "gene", self._has_genes(product, caller)
+            case GeneDirectory(product, name):
+                exists = self._has_gene(product, name, caller)
+            case PlaneDirectory(product, acronym, name):
+                exists = name in self._planes(product, acronym, caller)
+            case ProductPlaneDirectory(product, name):
+                exists = name in self._product_data_sets(product, caller).by_plane
+            case DataSetLink(directory, data_set_id):
+                ids = self._data_sets(directory, caller)
+                place = bisect.bisect_left(ids, data_set_id)  # a product has 26 000
+                if ids[place : place + 1] == (data_set_id,):
+                    return Link(f"{_UP[type(directory)]}dataset/{data_set_id}")
+                return _deny(str(data_set_id))
             case AtlasLink(name):
                 atlas_id = self._atlas_names(caller).get(name)
                 return _deny(name) if atlas_id is None else Link(str(atlas_id))
+        return Folder() if exists else _deny(name)
 
     def names(self, node: BrowseNode, caller: Caller) -> list[str]:
         """Return the names in a directory; raises as `resolve` does."""
@@ -102,14 +99,12 @@ class Browser:
             case ProductsDirectory():
                 return _path_names(filter(is_askable, self._products(caller)))
             case ProductDirectory(product):
-                has_genes = self._has_genes(product, caller)
-                return ["dataset", *(["gene"] if has_genes else []), "plane"]
+                genes = ["gene"] if self._has_genes(product, caller) else []
+                return ["dataset", *genes, "plane"]
             case ProductPlanesDirectory(product):
-                data_sets = self._product_data_sets(product, caller)
-                return _path_names(data_sets.by_plane)
+                return _path_names(self._product_data_sets(product, caller).by_plane)
             case GenesDirectory(product):
-                question = lists.genes(product)
-                acronyms = self._repository.get(question, caller).record.ids
+                acronyms = self._get(lists.genes(product), caller).ids
                 return _path_names(filter(is_askable, acronyms))
             case GeneDirectory(product, acronym):
                 return _path_names(self._planes(product, acronym, caller))
@@ -132,20 +127,11 @@ class Browser:
 
     def atlas_ids(self, caller: Caller) -> list[int]:
         """Return the ids of all atlases."""
-        held = self._repository.get(lists.atlases(), caller)
-        return list(held.record.by_id)
-
-    def _data_set_link(self, link: DataSetLink, caller: Caller) -> Link:
-        ids = self._data_sets(link.directory, caller)
-        place = bisect.bisect_left(ids, link.data_set_id)  # a product has 26 000
-        if ids[place : place + 1] != (link.data_set_id,):
-            _deny(str(link.data_set_id))
-        return Link(f"{_UP[type(link.directory)]}dataset/{link.data_set_id}")
+        return list(self._get(lists.atlases(), caller).by_id)
 
     def _atlas_names(self, caller: Caller) -> dict[str, int]:
-        held = self._repository.get(lists.atlases(), caller)
         named: dict[str, int] = {}
-        for atlas_id, title in held.record.by_id.items():
+        for atlas_id, title in self._get(lists.atlases(), caller).by_id.items():
             name = readable_name(title)
             if name is not None:
                 # if two atlases have one name, it leads to the lower id
@@ -153,13 +139,12 @@ class Browser:
         return named
 
     def _products(self, caller: Caller) -> dict[str, int]:
-        return self._repository.get(lists.products(), caller).record.ids
+        return self._get(lists.products(), caller).ids
 
     def _has_genes(self, product: str, caller: Caller) -> bool:
         if self._repository.cache.fresh(lists.genes(product)) is not None:
             return True  # an empty list too: it is suspect, and no proof of no genes
-        held = self._repository.get(lists.has_genes(product), caller)
-        return bool(held.record)
+        return bool(self._get(lists.has_genes(product), caller))
 
     def _has_gene(self, product: str, acronym: str, caller: Caller) -> bool:
         # `ls -l` looks up every name of the list it has just read
@@ -171,20 +156,17 @@ class Browser:
         if self._planes(product, acronym, caller):
             return True
         # it has no data sets, or all of them failed
-        gene = lists.has_gene(product, acronym)
-        return acronym in self._repository.get(gene, caller).record
+        return acronym in self._get(lists.has_gene(product, acronym), caller).ids
 
     def _planes(
         self, product: str, acronym: str, caller: Caller
     ) -> dict[str, tuple[int, ...]]:
-        question = lists.gene_data_sets(product, acronym)
-        return self._repository.get(question, caller).record
+        return self._get(lists.gene_data_sets(product, acronym), caller)
 
     def _product_data_sets(self, product: str, caller: Caller) -> DataSetIds:
         if product not in self._products(caller):
             return _deny(product)  # an unknown product is no warning in the log
-        question = lists.product_data_sets(product)
-        return self._repository.get(question, caller).record
+        return self._get(lists.product_data_sets(product), caller)
 
     def _data_sets(
         self, directory: DataSetLinksDirectory, caller: Caller
@@ -198,14 +180,13 @@ class Browser:
                 planes = self._planes(product, acronym, caller)
         return planes[plane] if plane in planes else _deny(plane)
 
+    def _get(self, question: Question[_Record], caller: Caller) -> _Record:
+        return self._repository.get(question, caller).record
+
 
 def _path_names(texts: Iterable[str]) -> list[str]:
     """Return the texts that can be names in a path, sorted."""
     return sorted(name for text in texts if (name := path_name(text)) is not None)
-
-
-def _folder(exists: bool, name: str) -> Folder:  # noqa: FBT001 - private
-    return Folder() if exists else _deny(name)
 
 
 def _deny(name: str) -> NoReturn:

@@ -237,7 +237,7 @@ class _Pages:
         self._ends_s = clock() + deadline_s
         self._total_rows: dict[Query, int] = {}
 
-    def __call__(self, query: Query, *, start_row: int, num_rows: int) -> Rows:
+    def __call__(self, query: Query, start_row: int, num_rows: int) -> Rows:
         if self._clock() > self._ends_s:
             error = ServiceTimeoutError("the list did not end before the deadline")
             error.elapsed_s = self._deadline_s

@@ -113,7 +113,7 @@ class Fetcher:
         try:
             image, was_here = self._get(request, caller)
         except BaseException:
-            self._activity.not_opened()
+            self._activity.add("failed")
             raise
         self._activity.opened(request, was_here=was_here)
         return image

@@ -277,7 +277,7 @@ class Filesystem:
         opened = self._handles.get(handle)
         data = opened.read(offset, size)
         if isinstance(opened.file, Image):
-            self._activity.read(len(data))
+            self._activity.add("read_bytes", len(data))
         return data
 
     def release(self, handle: int) -> None:
@@ -303,7 +303,7 @@ class Filesystem:
                 self._readahead.failed(listed_as)
             raise
         if is_retry:
-            self._activity.opened_again()
+            self._activity.add("hits", -1)  # the kernel repeats one open
         return image
 
     def _stat_file(self, path: str, file: Readable, caller: Caller) -> Attributes:

@@ -466,7 +466,7 @@ def test_a_list_without_end_ends_at_the_deadline(bench: Bench) -> None:
 
     def ask(page: Any) -> Any:
         nonlocal pages
-        while page(Query("Gene"), start_row=pages, num_rows=2000):
+        while page(Query("Gene"), pages, 2000):
             pages += 1
             bench.now_s += 7
 

@@ -110,7 +110,7 @@ def test_hostile_rows_are_records_or_an_error_of_the_service(
     def ask(pages: list[list[dict[str, Any] | None]]) -> None:
         left = iter(pages)
 
-        def page(query: object, *, start_row: int, num_rows: int) -> Any:
+        def page(query: object, start_row: int, num_rows: int) -> Any:
             assert start_row >= 0
             assert num_rows > 0
             # a page is its caller's: two requests never give the same objects

@@ -17,8 +17,15 @@ from allenfs.errors import (
     UnreachableError,
     WebPageError,
 )
-from allenfs.fetch.downloads import DOWNLOADING, PAUSING, STORING, WAITING
-from allenfs.fetch.metrics import Activity, Contact, Counts
+from allenfs.fetch.metrics import (
+    DOWNLOADING,
+    PAUSING,
+    STORING,
+    WAITING,
+    Activity,
+    Contact,
+    Counts,
+)
 from allenfs.model.images import ImageRequest, ImageService
 from allenfs.service.slots import Priority, Slots
 from allenfs.store.temp_file import TempFile
@@ -72,7 +79,7 @@ def test_an_open_is_a_hit_a_miss_or_a_failure() -> None:
     activity.opened(request(), was_here=True)
     activity.opened(request(), was_here=True)
     activity.opened(request(), was_here=False)
-    activity.not_opened()
+    activity.add("failed")
     assert activity.counts == Counts(hits=2, misses=1, failed=1)
 
 
@@ -80,7 +87,7 @@ def test_an_open_that_the_kernel_repeats_counts_once() -> None:
     activity = Activity()
     activity.opened(request(), was_here=False)
     activity.opened(request(), was_here=True)
-    activity.opened_again()
+    activity.add("hits", -1)
     assert activity.counts == Counts(misses=1)
 
 
@@ -90,7 +97,7 @@ def test_every_count_is_exact_with_many_threads() -> None:
     def work(number: int) -> None:
         for _ in range(times):
             world.activity.opened(request(number), was_here=bool(number % 2))
-            world.activity.read(3)
+            world.activity.add("read_bytes", 3)
             world.activity.heard(None)
             world.download(number)
 
