@@ -128,52 +128,36 @@ class DownloadStatus:
     ahead: bool
 
 
+@dataclass(eq=False)
 class _Running(contextlib.AbstractContextManager[None]):
     """A download in flight, entered for each attempt, which then holds the slot.
 
     Its own thread writes, others read.
     """
 
-    def __init__(
-        self,
-        activity: Activity,
-        request: ImageRequest,
-        temp_file: TempFile,
-        slot: Slot,
-        *,
-        is_ahead: bool,
-    ) -> None:
-        self.request = request
-        self.temp_file = temp_file
-        self.is_ahead = is_ahead
-        self.started_s = activity.clock()
-        self.state = WAITING
-        self.attempt = 0
-        self._activity = activity
-        self._slot = slot
+    activity: Activity
+    request: ImageRequest
+    temp_file: TempFile
+    slot: Slot
+    is_ahead: bool
+    started_s: float
+    state: str = WAITING
+    attempt: int = 0
 
     def __enter__(self) -> None:
         self.state = WAITING
-        self._slot.__enter__()
+        self.slot.__enter__()
         self.attempt += 1
         self.state = DOWNLOADING
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self.state = PAUSING if error is not None else STORING
-        self._activity.add("downloaded_bytes", self.temp_file.size_bytes)
-        self._slot.__exit__()
+        self.activity.add("downloaded_bytes", self.temp_file.size_bytes)
+        self.slot.__exit__()
 
 
 class Activity:
-    """The metrics. Safe to use from many threads.
-
-    Parameters
-    ----------
-    api_url : str
-        Base of the URLs.
-    clock, clock_ns : callable
-        Monotonic seconds; nanoseconds since the epoch.
-    """
+    """The metrics. Safe to use from many threads."""
 
     def __init__(
         self,
@@ -182,7 +166,7 @@ class Activity:
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self.clock = clock
+        self._clock = clock
         self._api_url = api_url
         self._clock_ns = clock_ns
         self._lock = threading.Lock()
@@ -257,32 +241,26 @@ class Activity:
     ) -> Iterator[contextlib.AbstractContextManager[None]]:
         """Follow a download for the block, which ends well when it is whole.
 
-        Yields
-        ------
-        context manager
-            To be entered for each attempt instead of `slot`.
+        Yields what is entered for each attempt instead of `slot`.
         """
-        running = _Running(self, request, temp_file, slot, is_ahead=is_ahead)
+        running = _Running(self, request, temp_file, slot, is_ahead, self._clock())
         with self._lock:
             self._running[running] = None
-        is_whole = False
         try:
             yield running
-            is_whole = True
-        finally:
+        except BaseException:
             with self._lock:
                 del self._running[running]
-                if is_whole:
-                    self._count_download(request, is_ahead=is_ahead)
-
-    def _count_download(self, request: ImageRequest, *, is_ahead: bool) -> None:
-        self._counts["downloads"] += 1
-        self._unused.pop(request, None)
-        if is_ahead:
-            self._counts["ahead"] += 1
-            self._unused[request] = None
-            if len(self._unused) > _REMEMBERED_AHEAD:
-                del self._unused[next(iter(self._unused))]
+            raise
+        with self._lock:
+            del self._running[running]
+            self._counts["downloads"] += 1
+            self._unused.pop(request, None)
+            if is_ahead:
+                self._counts["ahead"] += 1
+                self._unused[request] = None
+                if len(self._unused) > _REMEMBERED_AHEAD:
+                    del self._unused[next(iter(self._unused))]
 
     @property
     def counts(self) -> Counts:
@@ -306,7 +284,7 @@ class Activity:
         """Those in flight, the oldest first."""
         with self._lock:
             running = list(self._running)
-        now_s = self.clock()
+        now_s = self._clock()
         return [
             DownloadStatus(
                 path=one.request.path,
