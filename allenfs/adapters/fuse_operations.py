@@ -6,26 +6,33 @@ Their pitfalls, and how this module avoids them:
 - fusepy reports an exception whose errno is None as success with no bytes, and a
   BaseException ends mfusepy. `_translated` wraps every operation, and only FuseOSError
   leaves it; `_Fuse` handles errors in the bindings themselves.
-- The bindings decode names differently: see ``byte_paths.py``.
+- The bindings decode UTF-8 differently, and some names would fail with EINVAL. So they
+  pass names as latin-1, one character per byte.
+- Python does not know the threads that libfuse creates, so ctypes creates an
+  interpreter state for each call and destroys it afterwards. `ThreadStates` keeps it:
+  measured, without it a quarter to a half more CPU time for each file of ``ls -l``.
 - Operations that always succeed would cost a call each: they are None, so that the
   kernel stops calling them.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
+import threading
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from allenfs.adapters import byte_paths, libfuse, serving
-from allenfs.adapters.byte_paths import decoded as _decoded
-from allenfs.adapters.byte_paths import encoded as _encoded
+from allenfs.adapters import libfuse, serving
 from allenfs.adapters.callers import current_caller, is_listener
 from allenfs.adapters.fuse_options import Connection, for_libfuse
-from allenfs.adapters.stat_fields import fill as _fill
-from allenfs.adapters.stat_fields import require_known_machine, statfs_fields
-from allenfs.adapters.thread_state import ThreadStates
+from allenfs.adapters.stat_fields import (
+    fill,
+    inode,
+    require_known_machine,
+    statfs_fields,
+)
 from allenfs.adapters.translator import Translator
 from allenfs.errors import NoAttributeError, ReadOnlyError, StaleSizeError
 from allenfs.text import safe_logger
@@ -52,6 +59,12 @@ _translator = Translator(log)
 _OWN_ATTRIBUTES = b"user.allenfs."
 # What fuse_main of libfuse 3 returns after a signal
 _ENDED_WHILE_MOUNTED = 8
+_ENCODING = "latin-1"
+# Independent of the locale: an 8-bit locale cannot encode every gene.
+_NAME_ENCODING = "utf-8", "surrogateescape"
+# libfuse ends idle threads above ten, whose kept states leak: some 20 kB each, at most
+# 4 MB. Threads of a burst end after a call or two, so a state is kept after several.
+_MAX_STATES, _MIN_CALLS = 200, 8
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
 
 
@@ -143,7 +156,7 @@ class Operations(fuse.Operations):
     def readdir(self, path: str, info: object) -> list[tuple[str, dict[str, int], int]]:
         names = self._filesystem.names(_decoded(path), _caller())
         listed = [".", "..", *map(_encoded, names)]
-        return [(name, {"st_ino": byte_paths.inode(path, name)}, 0) for name in listed]
+        return [(name, {"st_ino": inode(path, name)}, 0) for name in listed]
 
     @_translated
     def open(self, path: str, info: Any) -> int:
@@ -190,6 +203,29 @@ class Operations(fuse.Operations):
         return statfs_fields(*self._usage())
 
 
+class ThreadStates:
+    """Counts the calls of each thread, and keeps the states of those that stay."""
+
+    def __init__(self) -> None:
+        self._states = 0
+        self._calls: dict[int, int] = {}  # by thread
+        # Ends with the thread: a new thread may get the same ID.
+        self._local = threading.local()
+
+    def count_call(self) -> None:
+        """Count a call that the current thread serves."""
+        if getattr(self._local, "is_kept", False):
+            return
+        thread = threading.get_ident()
+        calls = self._calls[thread] = self._calls.get(thread, 0) + 1
+        if calls >= _MIN_CALLS and self._states < _MAX_STATES:
+            self._states += 1
+            self._calls[thread] = 0
+            self._local.is_kept = True
+            # never released, so the state survives the end of the call
+            ctypes.pythonapi.PyGILState_Ensure()
+
+
 class _Fuse(fuse.FUSE):
     """The binding, with shortcuts for the most frequent calls."""
 
@@ -208,10 +244,10 @@ class _Fuse(fuse.FUSE):
 
     def fgetattr(self, path: bytes, buffer: Any, info: Any) -> int:
         # faster than the binding's, which fills a dictionary and sets fields by name
-        decoded = path.decode(byte_paths.ENCODING)
+        decoded = path.decode(_ENCODING)
         attributes = self.operations.getattr(decoded, info.contents if info else None)
-        _fill(buffer.contents, attributes, self.operations.owner)
-        buffer.contents.st_ino = byte_paths.inode(decoded)
+        fill(buffer.contents, attributes, self.operations.owner)
+        buffer.contents.st_ino = inode(decoded)
         return 0
 
     def getxattr(self, path: bytes, name: bytes, *rest: Any) -> int:
@@ -245,14 +281,14 @@ def serve(
     translated = for_libfuse(LIBFUSE.version, options)
     operations.connection = translated.connection
     words = {
-        name: byte_paths.from_system(value) if isinstance(value, str) else value
+        name: _from_system(value) if isinstance(value, str) else value
         for name, value in translated.words.items()
     }
     try:
         _Fuse(
             operations,
-            byte_paths.from_system(str(mountpoint)),
-            encoding=byte_paths.ENCODING,
+            _from_system(str(mountpoint)),
+            encoding=_ENCODING,
             raw_fi=True,
             foreground=True,
             **words,
@@ -261,6 +297,19 @@ def serve(
         # libfuse 3 also ends with this after a signal
         if _MAJOR == 2 or error.args != (_ENDED_WHILE_MOUNTED,):
             raise
+
+
+def _decoded(path: str) -> str:
+    return path.encode(_ENCODING).decode(*_NAME_ENCODING)
+
+
+def _encoded(name: str) -> str:
+    return name.encode(*_NAME_ENCODING).decode(_ENCODING)
+
+
+def _from_system(text: str) -> str:
+    """Encode for the bindings a text that Python decoded with the locale."""
+    return os.fsencode(text).decode(_ENCODING)
 
 
 def _caller() -> Caller:

@@ -8,22 +8,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 from allenfs.catalog import lists
 from allenfs.catalog.entries import Entry, Folder, Link
 from allenfs.errors import PathNotFoundError
-from allenfs.model.nodes import (
-    AtlasesDirectory,
-    AtlasLink,
-    BrowseDirectory,
-    BrowseNode,
-    DataSetLink,
-    DataSetLinksDirectory,
-    GeneDirectory,
-    GenesDirectory,
-    PlaneDirectory,
-    ProductDataSetsDirectory,
-    ProductDirectory,
-    ProductPlaneDirectory,
-    ProductPlanesDirectory,
-    ProductsDirectory,
-)
+from allenfs.model import nodes
 from allenfs.service.rma import is_askable
 from allenfs.text import path_name, readable_name
 
@@ -40,10 +25,10 @@ _Record = TypeVar("_Record")
 # Ten times as many as exist.
 _MAX_DATA_SET_IDS = 500_000
 # From `browse/product/ABBR/dataset`, `…/plane/PLANE` and `…/gene/ACRONYM/PLANE`.
-_UP: dict[type[DataSetLinksDirectory], str] = {
-    ProductDataSetsDirectory: "../" * 4,
-    ProductPlaneDirectory: "../" * 5,
-    PlaneDirectory: "../" * 6,
+_UP: dict[type[nodes.DataSetLinksDirectory], str] = {
+    nodes.ProductDataSetsDirectory: "../" * 4,
+    nodes.ProductPlaneDirectory: "../" * 5,
+    nodes.PlaneDirectory: "../" * 6,
 }
 
 
@@ -60,64 +45,70 @@ class Browser:
         self._repository = repository
         self.data_set_ids: set[int] = set()
 
-    def resolve(self, node: BrowseNode, caller: Caller) -> Entry:
+    def resolve(self, node: nodes.BrowseNode, caller: Caller) -> Entry:
         """Return the entry of a node; raises as `Catalog.resolve` does."""
         match node:
-            case BrowseDirectory() | ProductsDirectory() | AtlasesDirectory():
+            case (
+                nodes.BrowseDirectory()
+                | nodes.ProductsDirectory()
+                | nodes.AtlasesDirectory()
+            ):
                 return Folder()
             case (
-                ProductDirectory(product)
-                | ProductDataSetsDirectory(product)
-                | ProductPlanesDirectory(product)
+                nodes.ProductDirectory(product)
+                | nodes.ProductDataSetsDirectory(product)
+                | nodes.ProductPlanesDirectory(product)
             ):
                 name, exists = product, product in self._products(caller)
                 exists = exists and is_askable(product)
-            case GenesDirectory(product):
+            case nodes.GenesDirectory(product):
                 name, exists = "gene", self._has_genes(product, caller)
-            case GeneDirectory(product, name):
+            case nodes.GeneDirectory(product, name):
                 exists = self._has_gene(product, name, caller)
-            case PlaneDirectory(product, acronym, name):
+            case nodes.PlaneDirectory(product, acronym, name):
                 exists = name in self._planes(product, acronym, caller)
-            case ProductPlaneDirectory(product, name):
+            case nodes.ProductPlaneDirectory(product, name):
                 exists = name in self._product_data_sets(product, caller).by_plane
-            case DataSetLink(directory, data_set_id):
+            case nodes.DataSetLink(directory, data_set_id):
                 ids = self._data_sets(directory, caller)
                 place = bisect.bisect_left(ids, data_set_id)  # a product has 26 000
                 if ids[place : place + 1] == (data_set_id,):
                     return Link(f"{_UP[type(directory)]}dataset/{data_set_id}")
                 return _deny(str(data_set_id))
-            case AtlasLink(name):
+            case nodes.AtlasLink(name):
                 atlas_id = self._atlas_names(caller).get(name)
                 return _deny(name) if atlas_id is None else Link(str(atlas_id))
         return Folder() if exists else _deny(name)
 
-    def names(self, node: BrowseNode, caller: Caller) -> list[str]:
+    def names(self, node: nodes.BrowseNode, caller: Caller) -> list[str]:
         """Return the names in a directory; raises as `resolve` does."""
         match node:
-            case BrowseDirectory():
+            case nodes.BrowseDirectory():
                 return ["product", "atlas"]
-            case ProductsDirectory():
+            case nodes.ProductsDirectory():
                 return _path_names(filter(is_askable, self._products(caller)))
-            case ProductDirectory(product):
+            case nodes.ProductDirectory(product):
                 genes = ["gene"] if self._has_genes(product, caller) else []
                 return ["dataset", *genes, "plane"]
-            case ProductPlanesDirectory(product):
+            case nodes.ProductPlanesDirectory(product):
                 return _path_names(self._product_data_sets(product, caller).by_plane)
-            case GenesDirectory(product):
+            case nodes.GenesDirectory(product):
                 acronyms = self._get(lists.genes(product), caller).ids
                 return _path_names(filter(is_askable, acronyms))
-            case GeneDirectory(product, acronym):
+            case nodes.GeneDirectory(product, acronym):
                 return _path_names(self._planes(product, acronym, caller))
             case (
-                PlaneDirectory() | ProductDataSetsDirectory() | ProductPlaneDirectory()
+                nodes.PlaneDirectory()
+                | nodes.ProductDataSetsDirectory()
+                | nodes.ProductPlaneDirectory()
             ):
                 ids = self._data_sets(node, caller)
                 self._note(ids)
                 return [str(one) for one in ids]
-            case AtlasesDirectory():
+            case nodes.AtlasesDirectory():
                 atlases = [str(one) for one in self.atlas_ids(caller)]
                 return atlases + list(self._atlas_names(caller))
-            case DataSetLink() | AtlasLink():
+            case nodes.DataSetLink() | nodes.AtlasLink():
                 return _deny("a link")
 
     def _note(self, data_set_ids: tuple[int, ...]) -> None:
@@ -169,14 +160,14 @@ class Browser:
         return self._get(lists.product_data_sets(product), caller)
 
     def _data_sets(
-        self, directory: DataSetLinksDirectory, caller: Caller
+        self, directory: nodes.DataSetLinksDirectory, caller: Caller
     ) -> tuple[int, ...]:
         match directory:
-            case ProductDataSetsDirectory(product):
+            case nodes.ProductDataSetsDirectory(product):
                 return self._product_data_sets(product, caller).ids
-            case ProductPlaneDirectory(product, plane):
+            case nodes.ProductPlaneDirectory(product, plane):
                 planes = self._product_data_sets(product, caller).by_plane
-            case PlaneDirectory(product, acronym, plane):
+            case nodes.PlaneDirectory(product, acronym, plane):
                 planes = self._planes(product, acronym, caller)
         return planes[plane] if plane in planes else _deny(plane)
 

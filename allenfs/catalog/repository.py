@@ -180,7 +180,13 @@ class Repository:
         if cached is not None:
             return cached
         self._raise_remembered(question.key)
-        pages = _Pages(self._page, self._settings.deadline_s, self._clock)
+        page = functools.partial(
+            self._service.page,
+            slot=self._slots.at(Priority.QUERY),
+            # crawlers send many queries to an unreachable service
+            once=self.is_out_of_reach(),
+        )
+        pages = _Pages(page, self._settings.deadline_s, self._clock)
         try:
             answer = question.ask(pages)
         except ServiceError as error:
@@ -194,16 +200,6 @@ class Repository:
         self._failed(question.key, failure, has_older=has_older)
         raise failure
 
-    def _page(self, query: Query, start_row: int, num_rows: int) -> Rows:
-        return self._service.page(
-            query,
-            start_row=start_row,
-            num_rows=num_rows,
-            slot=self._slots.at(Priority.QUERY),
-            # crawlers send many queries to an unreachable service
-            once=self.is_out_of_reach(),
-        )
-
     def _failed(self, key: Key, error: ServiceError, *, has_older: bool) -> None:
         instead = "; an older answer is used" if has_older else ""
         log.warning("%s: %s%s", shown(key), error, instead)
@@ -215,7 +211,7 @@ class Repository:
 
 
 class _Pages:
-    """Fetches the pages of one question, within one deadline.
+    """Requests the pages of one question, within one deadline.
 
     Attributes
     ----------
@@ -226,7 +222,7 @@ class _Pages:
 
     def __init__(
         self,
-        page: Callable[[Query, int, int], Rows],
+        page: Callable[..., Rows],
         deadline_s: float,
         clock: Callable[[], float],
     ) -> None:
@@ -242,7 +238,7 @@ class _Pages:
             error = ServiceTimeoutError("the list did not end before the deadline")
             error.elapsed_s = self._deadline_s
             raise error
-        rows = self._page(query, start_row, num_rows)
+        rows = self._page(query, start_row=start_row, num_rows=num_rows)
         if not query.include:
             # the empty page at the end may have no total
             total_rows = max(rows.total_rows, self._total_rows.get(query, 0))

@@ -17,22 +17,8 @@ from allenfs.catalog.browse import Browser
 from allenfs.catalog.documents import DOCUMENTS
 from allenfs.catalog.entries import Entry, Folder, Link, Picture, Sheet
 from allenfs.errors import PathNotFoundError
-from allenfs.model import sheets, tree, views
+from allenfs.model import nodes, sheets, tree, views
 from allenfs.model.images import ImageService
-from allenfs.model.nodes import (
-    CatalogFile,
-    CatalogNode,
-    CollectionDirectory,
-    CollectionFile,
-    DataSetsDirectory,
-    DocumentFile,
-    ImageDirectory,
-    ImageFile,
-    ParameterDirectory,
-    SectionLink,
-    SheetFile,
-    Subject,
-)
 from allenfs.text import path_name
 
 if TYPE_CHECKING:
@@ -57,7 +43,7 @@ class Catalog:
 
     def resolve(
         self,
-        node: CatalogNode | ParameterDirectory | ImageFile,
+        node: nodes.CatalogNode | nodes.ParameterDirectory | nodes.ImageFile,
         caller: Caller,
     ) -> Entry:
         """Return the entry of a node.
@@ -70,44 +56,46 @@ class Catalog:
             The query failed.
         """
         match node:
-            case ImageFile():
+            case nodes.ImageFile():
                 request = self._completed(node, caller)
                 return Picture(request, self._cached_px(request))
-            case ParameterDirectory():
+            case nodes.ParameterDirectory():
                 self._completed(node, caller)
                 return Folder()
-            case DataSetsDirectory():
+            case nodes.DataSetsDirectory():
                 return Folder()
-            case DocumentFile(subject, subject_id, name):
+            case nodes.DocumentFile(subject, subject_id, name):
                 return DOCUMENTS[name](self._repository, subject, subject_id, caller)
-            case SectionLink(image_id, name):
+            case nodes.SectionLink(image_id, name):
                 return self._link(image_id, name, caller)
-            case CollectionDirectory():
+            case nodes.CollectionDirectory():
                 return self._folder(node, caller)
-            case CollectionFile() | SheetFile():
+            case nodes.CollectionFile() | nodes.SheetFile():
                 collection = self._collection(node.directory, caller)
                 return _file_of(collection, node)
             case _:
                 return self._browser.resolve(node, caller)
 
     def names(
-        self, node: CatalogNode | ImageDirectory | ParameterDirectory, caller: Caller
+        self,
+        node: nodes.CatalogNode | nodes.ImageDirectory | nodes.ParameterDirectory,
+        caller: Caller,
     ) -> list[str]:
         """Return the names in a directory; raises as `resolve` does."""
         match node:
-            case ImageDirectory() | ParameterDirectory():
+            case nodes.ImageDirectory() | nodes.ParameterDirectory():
                 return self._image_names(node, caller)
-            case DataSetsDirectory():
+            case nodes.DataSetsDirectory():
                 known = filter(str.isdecimal, self._repository.cache.names("dataset"))
                 return sorted(known, key=int)
-            case CollectionDirectory():
+            case nodes.CollectionDirectory():
                 return self._collection_names(node, caller)
-            case _ if isinstance(node, CatalogFile):
+            case _ if isinstance(node, nodes.CatalogFile):
                 raise PathNotFoundError(str(node))
             case _:
                 return self._browser.names(node, caller)
 
-    def series(self, directory: CollectionDirectory) -> tuple[ImageRequest, ...]:
+    def series(self, directory: nodes.CollectionDirectory) -> tuple[ImageRequest, ...]:
         """Return the images that a directory lists, if its record is cached."""
         cached = self._repository.cache.any(_question(directory))
         if cached is None or cached.record is None:
@@ -119,7 +107,7 @@ class Catalog:
         return tuple(requests)
 
     def _image_names(
-        self, node: ImageDirectory | ParameterDirectory, caller: Caller
+        self, node: nodes.ImageDirectory | nodes.ParameterDirectory, caller: Caller
     ) -> list[str]:
         """Return the names in a directory of one image.
 
@@ -140,9 +128,12 @@ class Catalog:
             data_set = lookup(queries.data_set(section.data_set_id))
         shown = views.applicable([section.image], data_set)
         names = tree.listing(node, [], shown)
-        if isinstance(node, ParameterDirectory) or service is ImageService.PROJECTION:
+        if (
+            isinstance(node, nodes.ParameterDirectory)
+            or service is ImageService.PROJECTION
+        ):
             return names
-        names += tree.DOCUMENTS[Subject.SECTION]
+        names += tree.DOCUMENTS[nodes.Subject.SECTION]
         if section.data_set_id is not None:
             names.append(tree.DATA_SET_LINK)
         if data_set is not None and data_set.equalization is not None:
@@ -153,14 +144,14 @@ class Catalog:
         return names
 
     def _plate_names(
-        self, node: ImageDirectory | ParameterDirectory, caller: Caller
+        self, node: nodes.ImageDirectory | nodes.ParameterDirectory, caller: Caller
     ) -> list[str]:
         """Return the names that the catalog adds to a directory of a plate."""
         request = node.request
         question = queries.plate(request.image_id)
-        if isinstance(node, ImageDirectory):
+        if isinstance(node, nodes.ImageDirectory):
             seen = self._quick_lookup.at(question, request.image_id, caller)
-            return [] if seen is None else [*tree.DOCUMENTS[Subject.PLATE]]
+            return [] if seen is None else [*tree.DOCUMENTS[nodes.Subject.PLATE]]
         if not request.annotated:
             return []
         plate = self._repository.get(question, caller).record
@@ -174,7 +165,7 @@ class Catalog:
         return _full_px(cached.record.image) if cached and cached.record else None
 
     def _completed(
-        self, node: ImageFile | ParameterDirectory, caller: Caller
+        self, node: nodes.ImageFile | nodes.ParameterDirectory, caller: Caller
     ) -> ImageRequest:
         """Return a request with `range` and `roi` filled in from the records."""
         request = node.request
@@ -199,10 +190,12 @@ class Catalog:
                 return request.with_range(data_set.equalization)
         return _deny(f"equalization of section {request.image_id}")
 
-    def _collection(self, directory: CollectionDirectory, caller: Caller) -> Collection:
+    def _collection(
+        self, directory: nodes.CollectionDirectory, caller: Caller
+    ) -> Collection:
         return self._repository.existing(_question(directory), caller).record
 
-    def _folder(self, directory: CollectionDirectory, caller: Caller) -> Folder:
+    def _folder(self, directory: nodes.CollectionDirectory, caller: Caller) -> Folder:
         view, subject_id = directory.view, directory.subject_id
         if view.equalized or view.treatment is not None:
             collection = self._collection(directory, caller)
@@ -210,7 +203,7 @@ class Catalog:
                 return _deny(f"equalization of data set {subject_id}")
             if view.treatment not in (None, *collection.treatments):
                 return _deny(f"treatment {view.treatment!r}")
-        elif directory.subject is Subject.ATLAS:
+        elif directory.subject is nodes.Subject.ATLAS:
             if subject_id not in self._browser.atlas_ids(caller):
                 return _deny(f"atlas {subject_id}")
         elif subject_id not in self._browser.data_set_ids:
@@ -218,7 +211,7 @@ class Catalog:
         return Folder()
 
     def _collection_names(
-        self, directory: CollectionDirectory, caller: Caller
+        self, directory: nodes.CollectionDirectory, caller: Caller
     ) -> list[str]:
         collection = self._collection(directory, caller)
         names = [image.file_name for image in views.listed(directory, collection)]
@@ -227,7 +220,7 @@ class Catalog:
         if sheets.is_possible(len(names)):
             names.append(sheets.SHEET_FILE)
         names += [*tree.DOCUMENTS[directory.subject], *tree.LISTED_DOWNSAMPLES]
-        if directory.subject is Subject.ATLAS:
+        if directory.subject is nodes.Subject.ATLAS:
             return [*names, tree.ANNOTATED, *_treatment_names(directory, collection)]
         if collection.equalization is not None:
             names.append(tree.EQUALIZED)
@@ -246,8 +239,8 @@ class Catalog:
         return _deny(f"{name} of section {image_id}")
 
 
-def _question(directory: CollectionDirectory) -> Question[Collection | None]:
-    is_atlas = directory.subject is Subject.ATLAS
+def _question(directory: nodes.CollectionDirectory) -> Question[Collection | None]:
+    is_atlas = directory.subject is nodes.Subject.ATLAS
     return (queries.atlas if is_atlas else queries.data_set)(directory.subject_id)
 
 
@@ -264,9 +257,11 @@ def _full_px(image: SectionImage) -> tuple[int, int] | None:
     return full_px if all(full_px) else None
 
 
-def _file_of(collection: Collection, file: CollectionFile | SheetFile) -> Entry:
+def _file_of(
+    collection: Collection, file: nodes.CollectionFile | nodes.SheetFile
+) -> Entry:
     directory = file.directory
-    if isinstance(file, SheetFile):
+    if isinstance(file, nodes.SheetFile):
         view = _equalized_view(directory, collection)
         sheet = sheets.sheet(directory, collection, view)
         return _deny("sheet of these images") if sheet is None else Sheet(sheet)
@@ -280,7 +275,7 @@ def _file_of(collection: Collection, file: CollectionFile | SheetFile) -> Entry:
 
 
 def _seen(
-    directory: CollectionDirectory, collection: Collection, image: SectionImage
+    directory: nodes.CollectionDirectory, collection: Collection, image: SectionImage
 ) -> ImageRequest:
     """Return the request of an image in a directory's view."""
     view = _equalized_view(directory, collection)
@@ -291,7 +286,7 @@ def _seen(
 
 
 def _equalized_view(
-    directory: CollectionDirectory, collection: Collection
+    directory: nodes.CollectionDirectory, collection: Collection
 ) -> ImageRequest:
     """Return the view's request for any image, with the data set's range."""
     request = directory.view.request
@@ -303,14 +298,17 @@ def _equalized_view(
 
 
 def _treatment_names(
-    directory: CollectionDirectory, collection: Collection
+    directory: nodes.CollectionDirectory, collection: Collection
 ) -> Iterator[str]:
     """Yield the treatments' names, except those that the grammar uses itself."""
     for treatment in collection.treatments:
         name = path_name(treatment)
         path = f"{directory.subject.value}/{directory.subject_id}/{name}"
         node = tree.parse(path) if name is not None else None
-        if isinstance(node, CollectionDirectory) and node.view.treatment == treatment:
+        if (
+            isinstance(node, nodes.CollectionDirectory)
+            and node.view.treatment == treatment
+        ):
             yield path.rpartition("/")[2]
 
 

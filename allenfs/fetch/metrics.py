@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt  # noqa: TC003 - `MountStatus.from_json` reads the annotations
 import errno
 import threading
 import time
@@ -17,6 +18,7 @@ from allenfs.errors import (
     UnreachableError,
     WebPageError,
 )
+from allenfs.text import utc_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,14 +67,15 @@ class Counts:
     ahead_used: int = 0
 
 
-class Failure(NamedTuple):
-    """A request that failed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureStatus:
+    """A request of a user that failed; `errno` is its name, such as ``ENOENT``."""
 
-    time_ns: int
+    time: dt.datetime
     path: str
-    url: str
+    url: str | None
     cause: str
-    errno_name: str
+    errno: str
 
 
 class Contact(NamedTuple):
@@ -94,7 +97,8 @@ class Contact(NamedTuple):
     cause: str | None = None
 
 
-class Download(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadStatus:
     """An image that is being downloaded.
 
     Attributes
@@ -104,13 +108,13 @@ class Download(NamedTuple):
         `STORING`.
     attempt : int
         From 1; 0 as long as it waits for the first.
-    size_bytes : int
-        So far, of this attempt.
+    bytes : int
+        Received in this attempt.
     total_bytes : int or None
         As the service has promised.
-    elapsed_s : float
+    seconds : float
         Since it was requested.
-    is_ahead : bool
+    ahead : bool
         It began before the image was opened.
     """
 
@@ -118,58 +122,42 @@ class Download(NamedTuple):
     url: str
     state: str
     attempt: int
-    size_bytes: int
+    bytes: int
     total_bytes: int | None
-    elapsed_s: float
-    is_ahead: bool
+    seconds: float
+    ahead: bool
 
 
+@dataclass(eq=False)
 class _Running(contextlib.AbstractContextManager[None]):
     """A download in flight, entered for each attempt, which then holds the slot.
 
     Its own thread writes, others read.
     """
 
-    def __init__(
-        self,
-        activity: Activity,
-        request: ImageRequest,
-        temp_file: TempFile,
-        slot: Slot,
-        *,
-        is_ahead: bool,
-    ) -> None:
-        self.request = request
-        self.temp_file = temp_file
-        self.is_ahead = is_ahead
-        self.started_s = activity.clock()
-        self.state = WAITING
-        self.attempt = 0
-        self._activity = activity
-        self._slot = slot
+    activity: Activity
+    request: ImageRequest
+    temp_file: TempFile
+    slot: Slot
+    is_ahead: bool
+    started_s: float
+    state: str = WAITING
+    attempt: int = 0
 
     def __enter__(self) -> None:
         self.state = WAITING
-        self._slot.__enter__()
+        self.slot.__enter__()
         self.attempt += 1
         self.state = DOWNLOADING
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self.state = PAUSING if error is not None else STORING
-        self._activity.add("downloaded_bytes", self.temp_file.size_bytes)
-        self._slot.__exit__()
+        self.activity.add("downloaded_bytes", self.temp_file.size_bytes)
+        self.slot.__exit__()
 
 
 class Activity:
-    """The metrics. Safe to use from many threads.
-
-    Parameters
-    ----------
-    api_url : str
-        Base of the URLs.
-    clock, clock_ns : callable
-        Monotonic seconds; nanoseconds since the epoch.
-    """
+    """The metrics. Safe to use from many threads."""
 
     def __init__(
         self,
@@ -178,14 +166,14 @@ class Activity:
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self.clock = clock
+        self._clock = clock
         self._api_url = api_url
         self._clock_ns = clock_ns
         self._lock = threading.Lock()
         self._counts: dict[str, int] = dict.fromkeys(Counts.__slots__, 0)
         self._contact = Contact()
         self._page_url: str | None = None  # got a web page since the last answer
-        self._failures: deque[Failure] = deque(maxlen=_REMEMBERED_FAILURES)
+        self._failures: deque[FailureStatus] = deque(maxlen=_REMEMBERED_FAILURES)
         self._running: dict[_Running, None] = {}  # the oldest first
         self._unused: dict[Request, None] = {}  # downloaded ahead
 
@@ -232,8 +220,13 @@ class Activity:
 
     def failed(self, path: str, error: ServiceError) -> None:
         """Record a failed request."""
-        name = errno.errorcode.get(error.errno, str(error.errno))
-        failure = Failure(self._clock_ns(), path, error.url, error.cause, name)
+        failure = FailureStatus(
+            time=utc_time(self._clock_ns()),
+            path=path,
+            url=error.url or None,
+            cause=error.cause,
+            errno=errno.errorcode.get(error.errno, str(error.errno)),
+        )
         with self._lock:
             self._failures.append(failure)
 
@@ -248,32 +241,26 @@ class Activity:
     ) -> Iterator[contextlib.AbstractContextManager[None]]:
         """Follow a download for the block, which ends well when it is whole.
 
-        Yields
-        ------
-        context manager
-            To be entered for each attempt instead of `slot`.
+        Yields what is entered for each attempt instead of `slot`.
         """
-        running = _Running(self, request, temp_file, slot, is_ahead=is_ahead)
+        running = _Running(self, request, temp_file, slot, is_ahead, self._clock())
         with self._lock:
             self._running[running] = None
-        is_whole = False
         try:
             yield running
-            is_whole = True
-        finally:
+        except BaseException:
             with self._lock:
                 del self._running[running]
-                if is_whole:
-                    self._count_download(request, is_ahead=is_ahead)
-
-    def _count_download(self, request: ImageRequest, *, is_ahead: bool) -> None:
-        self._counts["downloads"] += 1
-        self._unused.pop(request, None)
-        if is_ahead:
-            self._counts["ahead"] += 1
-            self._unused[request] = None
-            if len(self._unused) > _REMEMBERED_AHEAD:
-                del self._unused[next(iter(self._unused))]
+            raise
+        with self._lock:
+            del self._running[running]
+            self._counts["downloads"] += 1
+            self._unused.pop(request, None)
+            if is_ahead:
+                self._counts["ahead"] += 1
+                self._unused[request] = None
+                if len(self._unused) > _REMEMBERED_AHEAD:
+                    del self._unused[next(iter(self._unused))]
 
     @property
     def counts(self) -> Counts:
@@ -287,27 +274,27 @@ class Activity:
         return self._contact
 
     @property
-    def failures(self) -> list[Failure]:
+    def failures(self) -> list[FailureStatus]:
         """The last ones, the newest first."""
         with self._lock:
             return list(reversed(self._failures))
 
     @property
-    def downloads(self) -> list[Download]:
+    def downloads(self) -> list[DownloadStatus]:
         """Those in flight, the oldest first."""
         with self._lock:
             running = list(self._running)
-        now_s = self.clock()
+        now_s = self._clock()
         return [
-            Download(
-                one.request.path,
-                one.request.url(self._api_url),
-                one.state,
-                one.attempt,
-                one.temp_file.size_bytes,
-                one.temp_file.promised_bytes,
-                now_s - one.started_s,
-                one.is_ahead,
+            DownloadStatus(
+                path=one.request.path,
+                url=one.request.url(self._api_url),
+                state=one.state,
+                attempt=one.attempt,
+                bytes=one.temp_file.size_bytes,
+                total_bytes=one.temp_file.promised_bytes,
+                seconds=round(now_s - one.started_s, 1),
+                ahead=one.is_ahead,
             )
             for one in running
         ]

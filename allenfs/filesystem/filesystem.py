@@ -35,16 +35,7 @@ from allenfs.errors import (
 )
 from allenfs.fetch.metrics import Activity
 from allenfs.filesystem.kernel_view import Handle, Handles, KernelView, Opened, Opening
-from allenfs.model import tree
-from allenfs.model.nodes import (
-    CollectionFile,
-    ImageDirectory,
-    ImageFile,
-    OwnDirectory,
-    OwnFile,
-    Root,
-    ServiceDirectory,
-)
+from allenfs.model import nodes, tree
 from allenfs.service.single_flight import NOT_INTERRUPTED, Caller
 from allenfs.store.stored_file import Image, Known
 
@@ -132,16 +123,16 @@ class Filesystem:
             return picture
         node = tree.parse(path)
         match node:
-            case Root() | ServiceDirectory() | ImageDirectory():
+            case nodes.Root() | nodes.ServiceDirectory() | nodes.ImageDirectory():
                 return Folder()
-            case OwnDirectory() if self._own_files:
+            case nodes.OwnDirectory() if self._own_files:
                 return Folder()
-            case OwnFile(name) if name in self._own_files:
+            case nodes.OwnFile(name) if name in self._own_files:
                 return Changing(self._own_files[name])
-            case OwnDirectory() | OwnFile():  # nothing is mounted
+            case nodes.OwnDirectory() | nodes.OwnFile():  # nothing is mounted
                 raise PathNotFoundError(path)
         entry = self._catalog.resolve(node, caller)
-        if isinstance(node, CollectionFile) and isinstance(entry, Picture):
+        if isinstance(node, nodes.CollectionFile) and isinstance(entry, Picture):
             with self._lock:
                 self._pictures[path] = entry
         return entry
@@ -157,13 +148,15 @@ class Filesystem:
         """
         entry, node = self.entry(path, caller), tree.parse(path)
         match node:
-            case Root():
+            case nodes.Root():
                 return tree.listing(node, [])
-            case ServiceDirectory(service):
+            case nodes.ServiceDirectory(service):
                 return tree.listing(node, self._fetcher.used_ids(service))
-            case OwnDirectory():
+            case nodes.OwnDirectory():
                 return list(self._own_files)
-        if not isinstance(entry, Folder) or isinstance(node, (ImageFile, OwnFile)):
+        if not isinstance(entry, Folder) or isinstance(
+            node, (nodes.ImageFile, nodes.OwnFile)
+        ):
             raise NotADirError(path)
         try:
             return self._catalog.names(node, caller)

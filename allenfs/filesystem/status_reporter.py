@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 from allenfs import __version__
 from allenfs.catalog.documents import Document
 from allenfs.filesystem.status import (
-    DownloadStatus,
-    FailureStatus,
     ImageCounts,
     LogStatus,
     MountStatus,
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from allenfs.config import ServiceSettings, StoreSettings
-    from allenfs.fetch.metrics import Activity, Download, Failure
+    from allenfs.fetch.metrics import Activity
     from allenfs.filesystem.recent_log import RecentLog
     from allenfs.service.slots import Slots
     from allenfs.store.directory import StoreDirectory
@@ -130,14 +128,14 @@ class StatusReporter:
                 downloads=counts.downloads,
                 downloaded_bytes=counts.downloaded_bytes,
             ),
-            downloads=tuple(map(_download_status, downloads)),
+            downloads=tuple(downloads),
             readahead=ReadaheadStatus(
                 images=mounted.readahead_images,
                 downloaded=counts.ahead,
                 used=counts.ahead_used,
-                under_way=sum(one.is_ahead for one in downloads),
+                under_way=sum(one.ahead for one in downloads),
             ),
-            failures=tuple(map(_failure_status, activity.failures)),
+            failures=tuple(activity.failures),
             open_files=len(self._sources.handles),
             log=LogStatus(
                 file=None if mounted.log_file is None else str(mounted.log_file),
@@ -189,29 +187,6 @@ class StatusReporter:
                 used_bytes = sum(size_bytes for _, size_bytes in sizes)
             self._records = count, used_bytes, time.monotonic() + _COUNT_EVERY_S
         return count, used_bytes
-
-
-def _download_status(download: Download) -> DownloadStatus:
-    return DownloadStatus(
-        path=download.path,
-        url=download.url,
-        state=download.state,
-        attempt=download.attempt,
-        bytes=download.size_bytes,
-        total_bytes=download.total_bytes,
-        seconds=round(download.elapsed_s, 1),
-        ahead=download.is_ahead,
-    )
-
-
-def _failure_status(failure: Failure) -> FailureStatus:
-    return FailureStatus(
-        time=utc_time(failure.time_ns),
-        path=failure.path,
-        url=failure.url or None,
-        cause=failure.cause,
-        errno=failure.errno_name,
-    )
 
 
 def _time_or_none(time_ns: int | None) -> dt.datetime | None:

@@ -25,10 +25,12 @@ from allenfs.fetch.metrics import (
     Activity,
     Contact,
     Counts,
+    FailureStatus,
 )
 from allenfs.model.images import ImageRequest, ImageService
 from allenfs.service.slots import Priority, Slots
 from allenfs.store.temp_file import TempFile
+from allenfs.text import utc_time
 
 if TYPE_CHECKING:
     from allenfs.errors import ServiceError
@@ -126,7 +128,7 @@ def test_a_download_is_told_from_its_wait_to_its_end() -> None:
             "section/7/image.jpg",
             "http://h/api/v2/image_download/7",
         )
-        assert (told.state, told.attempt, told.size_bytes) == (WAITING, 0, 0)
+        assert (told.state, told.attempt, told.bytes) == (WAITING, 0, 0)
         with contextlib.suppress(BusyError), slot:
             temp_file.restart()
             temp_file.expect(400)
@@ -134,14 +136,14 @@ def test_a_download_is_told_from_its_wait_to_its_end() -> None:
             world.now_s += 5
             (told,) = world.activity.downloads
             assert (told.state, told.attempt) == (DOWNLOADING, 1)
-            assert (told.size_bytes, told.total_bytes) == (100, 400)
-            assert told.elapsed_s == 5
+            assert (told.bytes, told.total_bytes) == (100, 400)
+            assert told.seconds == 5
             raise BusyError("HTTP 503")
         assert world.activity.downloads[0].state == PAUSING
         with slot:
             temp_file.restart()
             (told,) = world.activity.downloads
-            assert (told.attempt, told.size_bytes, told.total_bytes) == (2, 0, None)
+            assert (told.attempt, told.bytes, told.total_bytes) == (2, 0, None)
             temp_file.write(bytes(400))
         assert world.activity.downloads[0].state == STORING
     temp_file.close()
@@ -239,11 +241,11 @@ def test_the_newest_twenty_failures_are_kept_the_newest_first() -> None:
         activity.failed(f"section/{number}/image.jpg", error)
     failures = activity.failures
     assert len(failures) == 20
-    assert failures[0] == (
-        NOW_NS,
-        "section/24/image.jpg",
-        "http://h/24",
-        "HTTP 404",
-        "ENOENT",
+    assert failures[0] == FailureStatus(
+        time=utc_time(NOW_NS),
+        path="section/24/image.jpg",
+        url="http://h/24",
+        cause="HTTP 404",
+        errno="ENOENT",
     )
     assert failures[-1].path == "section/5/image.jpg"
