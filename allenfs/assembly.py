@@ -15,8 +15,7 @@ from allenfs.fetch.fetcher import Fetcher
 from allenfs.fetch.metrics import Activity
 from allenfs.fetch.readahead import ReadAhead
 from allenfs.filesystem.filesystem import Filesystem
-from allenfs.filesystem.handles import Handles
-from allenfs.filesystem.own_files import OwnFiles
+from allenfs.filesystem.kernel_view import Handles
 from allenfs.filesystem.status_reporter import Sources, StatusReporter
 from allenfs.filesystem.xattrs import ExtendedAttributes
 from allenfs.model.tree import LOG_FILE, STATUS_FILE
@@ -28,8 +27,9 @@ from allenfs.store.lock_files import LockFiles
 from allenfs.store.record_files import RecordFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from allenfs.catalog.entries import Readable
     from allenfs.config import ServiceSettings, StoreSettings
     from allenfs.filesystem.status_reporter import Mounted
     from allenfs.sample.server import SampleService
@@ -83,7 +83,7 @@ def assemble(
     )
     records = RecordFiles(store_settings, store_directory)
     repository = Repository(
-        service, records, service_settings, slots, told=activity.failed
+        service, records, service_settings, slots, on_failure=activity.failed
     )
     catalog = Catalog(repository, QuickLookup(repository, slots))
     readahead = ReadAhead(
@@ -94,15 +94,13 @@ def assemble(
         capacity_bytes=store.capacity_bytes,
         is_out_of_reach=repository.is_out_of_reach,
     )
-    own_files = None
+    own_files: dict[str, Callable[[], Readable]] = {}
     if mounted is not None:
         sources = Sources(activity, slots, store, records, handles, store_directory)
         status = StatusReporter(
             mounted, service_settings, store_settings, sources, proxy=service.proxy
         )
-        own_files = OwnFiles(
-            {STATUS_FILE: status.document, LOG_FILE: mounted.log.taken}
-        )
+        own_files = {STATUS_FILE: status.document, LOG_FILE: mounted.log.reader}
     filesystem = Filesystem(
         fetcher,
         catalog,
@@ -113,7 +111,7 @@ def assemble(
         handles=handles,
     )
     attributes = ExtendedAttributes(
-        filesystem, fetcher, catalog, api_url=service_settings.api_url
+        filesystem, fetcher, repository, api_url=service_settings.api_url
     )
     return Assembly(store, fetcher, filesystem, attributes, store_directory)
 

@@ -1,8 +1,10 @@
-"""Settings: frozen, units in names, read from flags and environment."""
+"""Settings: frozen, units in names, read from flags and environment.
+
+A value that cannot be used raises ConfigError, and an address UrlError.
+"""
 
 from __future__ import annotations
 
-import math
 import os
 import pwd
 import re
@@ -31,7 +33,7 @@ SOURCE_PREFIX = "allenfs:"
 
 _DAY_S = 86_400
 DEFAULT_CATALOG_TTL = "7d"
-_DURATION_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": _DAY_S}
+_DURATION_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": _DAY_S}
 # The share of the store for catalog records is 1/16: 640 MiB of 10 GiB. The records
 # of a data set of 60 images take 4 kB.
 _RECORDS_SHARE = 16
@@ -49,8 +51,7 @@ _FUSE_OPTIONS = frozenset(
         *("allow_other", "allow_root", "async_read", "auto_unmount"),
         *("congestion_threshold", "debug", "default_permissions", "exec", "noexec"),
         *("fsname", "gid", "uid", "umask", "max_background", "max_read"),
-        *("max_readahead", "noatime", "nodev", "nonempty", "nosuid", "ro"),
-        "sync_read",
+        *("max_readahead", "noatime", "nodev", "nonempty", "nosuid", "ro", "sync_read"),
     }
 )
 
@@ -109,7 +110,7 @@ class MountSettings:
     fuse_options : mapping of str to (str or True)
         As given with ``-o``.
     readahead_images : int
-        The largest number of images of a listing to read ahead.
+        Maximum number of images of a listing to read ahead.
     """
 
     mountpoint: Path
@@ -132,13 +133,7 @@ class MountSettings:
 
 
 def parse_size(text: str) -> int:
-    """Read a number of bytes: ``4096``, ``500MB`` (10^6), ``10GiB`` or ``10G`` (2^30).
-
-    Raises
-    ------
-    ConfigError
-        `text` is not a size above zero.
-    """
+    """Read a size above zero: ``4096``, ``500MB`` (10^6), ``10G``, ``10GiB`` (2^30)."""
     found = _SIZE.fullmatch(text.strip())
     if found:
         base = 1000 if (found[3] or "").lower() == "b" else 1024
@@ -150,69 +145,48 @@ def parse_size(text: str) -> int:
 
 
 def parse_seconds(text: str) -> float:
-    """Read a time in seconds, above zero.
-
-    Raises
-    ------
-    ConfigError
-        `text` is not such a number.
-    """
+    """Read a time in seconds, above zero and at most a year."""
     try:
-        seconds = float(text)
+        return _seconds(text, 1)
     except ValueError:
-        seconds = math.nan
-    # a socket timeout is a 64-bit number of nanoseconds, which has room for a year
-    if 0 < seconds < 366 * 86_400:
-        return seconds
-    msg = f"not a time in seconds: {text!r}"
-    raise ConfigError(msg)
+        msg = f"not a time in seconds: {text!r}"
+        raise ConfigError(msg) from None
 
 
 def parse_duration(text: str) -> float:
-    """Read a time: ``90`` (seconds), ``30m``, ``12h``, ``7d``.
-
-    Raises
-    ------
-    ConfigError
-        `text` is not a time above zero.
-    """
-    unit = text[-1:].lower()
-    if unit not in _DURATION_UNITS_S:
-        unit = ""
-    number = text.removesuffix(text[-1:]) if unit else text
+    """Read a time: ``90`` (seconds), ``30m``, ``12h``, ``7d``; at most a year."""
+    unit_s = _DURATION_UNITS_S.get(text[-1:].lower())
     try:
-        return parse_seconds(str(float(number) * _DURATION_UNITS_S[unit]))
+        return _seconds(text[:-1], unit_s) if unit_s else _seconds(text, 1)
     except ValueError:
         msg = f"not a time: {text!r} (examples: 90, 12h, 7d)"
         raise ConfigError(msg) from None
 
 
-def parse_fuse_options(texts: list[str]) -> dict[str, str | bool]:
-    """Read ``-o a,b=c`` options.
+def _seconds(number: str, unit_s: int) -> float:
+    seconds = float(number) * unit_s
+    # a socket timeout is a 64-bit number of nanoseconds, which has room for a year
+    if 0 < seconds < 366 * _DAY_S:
+        return seconds
+    raise ValueError
 
-    Raises
-    ------
-    ConfigError
-        An option is unknown, or would break a promise.
-    """
+
+def parse_fuse_options(texts: list[str]) -> dict[str, str | bool]:
+    """Read ``-o a,b=c`` options, except those that are unknown or break a promise."""
     options: dict[str, str | bool] = {}
-    for text in texts:
-        for option in filter(None, text.split(",")):
-            name, equals, value = option.partition("=")
-            if name not in _FUSE_OPTIONS:
-                msg = f"-o {name!r}: not an option of a read-only mount (choose from "
-                raise ConfigError(msg + f"{', '.join(sorted(_FUSE_OPTIONS))})")
-            options[name] = value if equals else True
+    for option in filter(None, ",".join(texts).split(",")):
+        name, equals, value = option.partition("=")
+        if name not in _FUSE_OPTIONS:
+            msg = f"-o {name!r}: not an option of a read-only mount (choose from "
+            raise ConfigError(msg + f"{', '.join(sorted(_FUSE_OPTIONS))})")
+        options[name] = value if equals else True
     return options
 
 
 def parse_api_url(text: str) -> str:
-    """Return the service's address without a trailing slash.
+    """Return an ``http`` or ``https`` address without its trailing slash.
 
-    Raises
-    ------
-    UrlError
-        It is not an ``http`` or ``https`` address of a host, or contains a password.
+    It must name a host, and contain neither user nor password.
     """
     try:
         parts = urlsplit(text)
@@ -241,10 +215,7 @@ def parse_api_url(text: str) -> str:
 
 
 def service_name(api_url: str) -> str:
-    """Return the directory name of a service in the store, from its host and path.
-
-    The scheme does not matter: ``http`` and ``https`` are one service.
-    """
+    """Return a service's directory in the store; ``http`` and ``https`` share it."""
     return file_name(_address(api_url))
 
 
@@ -260,13 +231,7 @@ def _address(api_url: str) -> str:
 
 
 def cache_dir(flag: str | None, environ: Mapping[str, str]) -> Path:
-    """Return the store's directory: the flag, the environment, or XDG's cache folder.
-
-    Raises
-    ------
-    ConfigError
-        It would be in the home folder, which is unknown.
-    """
+    """Return the store's directory: from flag, environment, or XDG's cache folder."""
     chosen = flag or environ.get(CACHE_DIR_VARIABLE)
     if not chosen:
         instead = f"--cache-dir DIR or ${CACHE_DIR_VARIABLE}"
@@ -279,13 +244,7 @@ def cache_dir(flag: str | None, environ: Mapping[str, str]) -> Path:
 
 
 def absolute(text: str) -> Path:
-    """Make a path absolute without accessing the file system.
-
-    Raises
-    ------
-    ConfigError
-        It is relative, and the current directory was removed.
-    """
+    """Make a path absolute without accessing the file system."""
     try:
         return Path(os.path.abspath(text))
     except FileNotFoundError as error:
@@ -307,7 +266,6 @@ def data_home(environ: Mapping[str, str]) -> Path:
 def _xdg(
     environ: Mapping[str, str], variable: str, fallback: str, instead: str
 ) -> Path:
-    """Return a folder of the user; raise ConfigError if the home folder is unknown."""
     chosen = Path(environ.get(variable, ""))
     # XDG base directory specification: relative paths must be ignored
     if chosen.is_absolute():

@@ -1,46 +1,4 @@
-"""All errors, each with its errno or exit code.
-
-::
-
-    AllenFSError                   EIO, exit 1
-    ├── ConfigError                exit 2        an invalid setting
-    │   └── NetworkSettingError    exit 2        a proxy, certificates or .netrc
-    ├── MountError                 exit 3        not mounted, and why
-    ├── UnmountError               exit 1        still mounted, and why
-    ├── UnsafeStoreError           exit 1        a store that other users can access
-    ├── StatusError                exit 1        the status cannot be read, and why
-    ├── IntegrationError           exit 1        a file that cannot be installed
-    ├── UrlError                   exit 1        a URL without a path
-    ├── PathNotFoundError          ENOENT        the name is outside the grammar
-    ├── NotADirError               ENOTDIR
-    ├── IsADirError                EISDIR
-    ├── NotALinkError              EINVAL
-    ├── ReadOnlyError              EROFS         any write
-    ├── BadHandleError             EBADF
-    ├── NoAttributeError           ENODATA       no extended attribute of that name
-    ├── InterruptedWaitError       EINTR         the waiting process received a signal
-    ├── StaleSizeError             ESTALE        the kernel must repeat the lookup
-    ├── VanishedError              ESTALE        a directory that no longer exists
-    ├── ExhaustedError             ENFILE        this process cannot open more files
-    ├── ProcessLimitError          EAGAIN        no thread or process can be started
-    ├── DamagedStoreError          EIO           a stored file is not what was stored
-    └── ServiceError               EIO           carries url, attempts, elapsed_s
-        ├── UnreachableError       EHOSTUNREACH  transient: connect, DNS
-        │   ├── CertificateError   EHOSTUNREACH  a certificate is not trusted
-        │   └── ProxyRefusalError  EHOSTUNREACH  the proxy refuses to connect
-        │       └── ProxyLoginError              407
-        ├── ServiceTimeoutError    ETIMEDOUT     transient: a stall; or the deadline
-        ├── BusyError              EIO           transient: 429 and 5xx
-        ├── CutAnswerError         EIO           transient: reset, truncated, empty
-        ├── WrongAnswerError       EIO           wrong status or redirect
-        │   ├── BrokenImageError   EIO           transient: complete, but not a JPEG
-        │   └── PortalError        EIO           a login page: 511, another host
-        │       └── WebPageError                 a web page instead of an image
-        ├── QueryError             EIO           transient: a rejected query
-        ├── RejectedError          EINVAL        400
-        ├── ForbiddenError         EACCES        401, 403
-        ├── ImageNotFoundError     ENOENT        404
-        └── ImageTooLargeError     EFBIG         above the size limit
+"""All errors, each with its errno or exit code: its own, or those of its parent.
 
 The root is not an ``OSError``: fusepy reports an ``OSError`` without errno as success
 with no bytes. Errors that are not OSErrors cannot be lost that way.
@@ -58,21 +16,21 @@ class AllenFSError(Exception):
     errno: ClassVar[int] = errno.EIO
     exit_code: ClassVar[int] = 1
 
+    def __init_subclass__(cls, *, errno: int = 0, exit_code: int = 0) -> None:
+        cls.errno = errno or cls.errno
+        cls.exit_code = exit_code or cls.exit_code
 
-class ConfigError(AllenFSError):
+
+class ConfigError(AllenFSError, exit_code=2):
     """A setting has an invalid value."""
-
-    exit_code = 2
 
 
 class NetworkSettingError(ConfigError):
     """An unusable proxy, CA bundle or ``.netrc``."""
 
 
-class MountError(AllenFSError):
+class MountError(AllenFSError, exit_code=3):
     """The filesystem cannot be mounted here."""
-
-    exit_code = 3
 
 
 class UnmountError(AllenFSError):
@@ -95,80 +53,56 @@ class UrlError(AllenFSError):
     """A URL that corresponds to no path."""
 
 
-class PathNotFoundError(AllenFSError):
+class PathNotFoundError(AllenFSError, errno=errno.ENOENT):
     """A name outside the path grammar; no request was made."""
 
-    errno = errno.ENOENT
 
-
-class NotADirError(AllenFSError):
+class NotADirError(AllenFSError, errno=errno.ENOTDIR):
     """A directory operation on a file."""
 
-    errno = errno.ENOTDIR
 
-
-class IsADirError(AllenFSError):
+class IsADirError(AllenFSError, errno=errno.EISDIR):
     """A file operation on a directory."""
 
-    errno = errno.EISDIR
 
-
-class NotALinkError(AllenFSError):
+class NotALinkError(AllenFSError, errno=errno.EINVAL):
     """A link operation on something else."""
 
-    errno = errno.EINVAL
 
-
-class ReadOnlyError(AllenFSError):
+class ReadOnlyError(AllenFSError, errno=errno.EROFS):
     """A write."""
 
-    errno = errno.EROFS
 
-
-class BadHandleError(AllenFSError):
+class BadHandleError(AllenFSError, errno=errno.EBADF):
     """A handle that is not open."""
 
-    errno = errno.EBADF
 
-
-class NoAttributeError(AllenFSError):
+class NoAttributeError(AllenFSError, errno=errno.ENODATA):
     """The node has no extended attribute of that name."""
 
-    errno = errno.ENODATA
 
-
-class InterruptedWaitError(AllenFSError):
+class InterruptedWaitError(AllenFSError, errno=errno.EINTR):
     """The process that waits for an image received a signal."""
 
-    errno = errno.EINTR
 
-
-class StaleSizeError(AllenFSError):
+class StaleSizeError(AllenFSError, errno=errno.ESTALE):
     """The kernel has another size than the image's; it must repeat the lookup."""
 
-    errno = errno.ESTALE
 
-
-class VanishedError(AllenFSError):
+class VanishedError(AllenFSError, errno=errno.ESTALE):
     """A directory that no longer exists.
 
     Not ENOENT: the C library treats that as the end of a listing, and `ls` would show
     an empty directory.
     """
 
-    errno = errno.ESTALE
 
-
-class ExhaustedError(AllenFSError):
+class ExhaustedError(AllenFSError, errno=errno.ENFILE):
     """Neither a file nor memory could be opened for a download."""
 
-    errno = errno.ENFILE
 
-
-class ProcessLimitError(AllenFSError):
+class ProcessLimitError(AllenFSError, errno=errno.EAGAIN):
     """The limit of processes or threads was reached; EAGAIN, as from fork(2)."""
-
-    errno = errno.EAGAIN
 
     def __str__(self) -> str:
         return (
@@ -186,20 +120,22 @@ class ServiceError(AllenFSError):
 
     Attributes
     ----------
-    url : str
-        The URL of the request.
     attempts : int
-        Number of attempts, not counting redirects.
+        Not counting redirects.
     elapsed_s : float
         From the first attempt to the failure.
     transient : bool
-        Whether the next request may succeed.
+        Whether the next request may succeed; not inherited.
     retries : int
         Maximum number of retries of a transient failure.
     """
 
     transient: ClassVar[bool] = False
     retries: ClassVar[int] = 3
+
+    def __init_subclass__(cls, *, transient: bool = False, errno: int = 0) -> None:
+        super().__init_subclass__(errno=errno)
+        cls.transient = transient
 
     def __init__(self, cause: str) -> None:
         super().__init__(cause)
@@ -213,63 +149,43 @@ class ServiceError(AllenFSError):
         return f"{self.cause} ({times}, {self.elapsed_s:.1f} s, {self.url})"
 
 
-class UnreachableError(ServiceError):
+class UnreachableError(ServiceError, errno=errno.EHOSTUNREACH, transient=True):
     """No connection: refused, no route, unknown host, TLS failure."""
-
-    errno = errno.EHOSTUNREACH
-    transient = True
 
 
 class CertificateError(UnreachableError):
     """The certificate of the service, or of the proxy, is not trusted."""
 
-    transient = False
-
 
 class ProxyRefusalError(UnreachableError):
     """The proxy refuses to connect to the service."""
-
-    transient = False
 
 
 class ProxyLoginError(ProxyRefusalError):
     """407: the proxy requires a user and password, or rejects the ones given."""
 
 
-class ServiceTimeoutError(ServiceError):
+class ServiceTimeoutError(ServiceError, errno=errno.ETIMEDOUT, transient=True):
     """Connected, but no byte for the stall time, or the deadline has passed."""
 
-    errno = errno.ETIMEDOUT
-    transient = True
 
-
-class BusyError(ServiceError):
-    """429 or 5xx.
-
-    Attributes
-    ----------
-    retry_after_s : float or None
-        The Retry-After of the response, in seconds.
-    """
-
-    transient = True
+class BusyError(ServiceError, transient=True):
+    """429 or 5xx, with the seconds of Retry-After if the response has it."""
 
     def __init__(self, cause: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(cause)
         self.retry_after_s = retry_after_s
 
 
-class CutAnswerError(ServiceError):
+class CutAnswerError(ServiceError, transient=True):
     """The connection or the image was truncated."""
-
-    transient = True
 
 
 class WrongAnswerError(ServiceError):
     """A response that is not an image. A retry rarely helps."""
 
 
-class BrokenImageError(WrongAnswerError):
+class BrokenImageError(WrongAnswerError, transient=True):
     """A complete response with status 200 that is not a JPEG.
 
     It is retried, because it may be a proxy's temporary error page. About one in 700
@@ -278,7 +194,6 @@ class BrokenImageError(WrongAnswerError):
     """
 
     WORDS: ClassVar[str] = "the service answers with something that is not a JPEG"
-    transient = True
 
     def __str__(self) -> str:
         times = "once" if self.attempts == 1 else f"{self.attempts} times"
@@ -294,7 +209,7 @@ class WebPageError(PortalError):
     """A web page came instead of an image: from a portal, or for this image alone."""
 
 
-class QueryError(ServiceError):
+class QueryError(ServiceError, transient=True):
     """A query that the service rejected.
 
     EIO whatever the status: a failed query does not mean that something does not
@@ -302,29 +217,20 @@ class QueryError(ServiceError):
     answer to the next request, and for weeks.
     """
 
-    transient = True
     retries = 2
 
 
-class RejectedError(ServiceError):
+class RejectedError(ServiceError, errno=errno.EINVAL):
     """400: the service does not accept these parameters."""
 
-    errno = errno.EINVAL
 
-
-class ForbiddenError(ServiceError):
+class ForbiddenError(ServiceError, errno=errno.EACCES):
     """401 or 403."""
 
-    errno = errno.EACCES
 
-
-class ImageNotFoundError(ServiceError):
+class ImageNotFoundError(ServiceError, errno=errno.ENOENT):
     """404: the image does not exist."""
 
-    errno = errno.ENOENT
 
-
-class ImageTooLargeError(ServiceError):
+class ImageTooLargeError(ServiceError, errno=errno.EFBIG):
     """More bytes than the limit for one image."""
-
-    errno = errno.EFBIG

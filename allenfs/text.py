@@ -8,7 +8,7 @@ import hashlib
 import logging
 import re
 import unicodedata
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, unquote
 
 from allenfs.errors import PathNotFoundError
@@ -35,13 +35,17 @@ _NOT_PORTABLE = re.compile(r"[^a-z0-9._~\[\]-]|\.\Z")
 _MAX_FILE_NAME_BYTES = 200
 # First character of the hashed name of a longer text; no encoded name begins with it.
 HASHED = "+"
+# up to the last @: a password may contain one, or a slash or a blank
+_USER = re.compile(r"^((?:.*?://)?).*@", re.DOTALL)
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+# the end of the year 9999, the last that datetime can represent
+_LATEST_S = 253_402_300_799
 
 
 def path_name(text: str) -> str | None:
     """Return the path name of one of the service's names.
 
-    None if it has none: the text is empty, not valid Unicode, or longer than the
-    255 bytes of a file name.
+    None for an empty or invalid text, or one longer than the 255 bytes of a file name.
     """
     name = _ESCAPED.sub(lambda found: quote(found[0], safe=""), text)
     # no hidden files, and not `.` or `..`
@@ -55,13 +59,7 @@ def path_name(text: str) -> str | None:
 
 
 def text_of(name: str) -> str:
-    """Return the service's name for a path name: the inverse of `path_name`.
-
-    Raises
-    ------
-    PathNotFoundError
-        `path_name` never returns this name.
-    """
+    """Invert `path_name`; PathNotFoundError if it never returns this name."""
     try:
         text = unquote(name, errors="strict")
     except UnicodeDecodeError:
@@ -103,53 +101,34 @@ def in_one_line(text: str, max_chars: int) -> str:
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """Escape what would end a line, move a terminal's cursor or is invisible.
-
-    Parameters
-    ----------
-    keep : str
-        Characters to leave as they are.
-    """
-    if text.isprintable():
-        return text
+    """Escape what ends a line, moves a cursor or is invisible, except for `keep`."""
     return "".join(
-        one
-        if one.isprintable() or one in keep
-        else one.encode("unicode_escape").decode()
-        for one in text
+        one if one.isprintable() or one in keep else in_one_line(one, 1) for one in text
     )
-
-
-_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
-_UNIT_BYTES = 1024
-_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
-# up to the last @: a password may contain one, or a slash or a blank
-_USER = re.compile(r"^((?:.*?://)?).*@", re.DOTALL)
 
 
 def size(size_bytes: float) -> str:
     """Return a number of bytes with its unit: ``512 bytes``, ``1.5 GiB``."""
-    if round(size_bytes) < _UNIT_BYTES:
+    if round(size_bytes) < 1024:
         return f"{size_bytes:.0f} bytes"
-    for unit in _UNITS[1:-1]:
-        size_bytes /= _UNIT_BYTES
+    for unit in ("KiB", "MiB", "GiB"):
+        size_bytes /= 1024
         # a value that rounds to 1024.0 belongs to the next unit
-        if size_bytes < _UNIT_BYTES - 0.05:
+        if size_bytes < 1024 - 0.05:
             return f"{size_bytes:.1f} {unit}"
-    return f"{size_bytes / _UNIT_BYTES:.1f} {_UNITS[-1]}"
+    return f"{size_bytes / 1024:.1f} TiB"
 
 
 def duration(seconds: float) -> str:
     """Return a time with its units: ``4 s``, ``12 min``, ``3 h 5 min``, ``2 days``."""
-    seconds = int(max(0, seconds))
-    if seconds < _MINUTE_S:
-        return f"{seconds} s"
-    if seconds < _HOUR_S:
-        return f"{seconds // _MINUTE_S} min"
-    if seconds < _DAY_S:
-        return f"{seconds // _HOUR_S} h {seconds % _HOUR_S // _MINUTE_S} min"
-    days = seconds // _DAY_S
-    return f"{days} day" if days == 1 else f"{days} days"
+    minutes, seconds = divmod(int(max(0, seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} day{'s' if days > 1 else ''}"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if minutes else f"{seconds} s"
 
 
 def clock(seconds: float) -> str:
@@ -164,11 +143,6 @@ def without_user(url: str) -> str:
     return _USER.sub(r"\1***@", url)
 
 
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
-# the end of the year 9999, the last that datetime can represent
-_LATEST_S = 253_402_300_799
-
-
 def utc_time(time_ns: int) -> dt.datetime:
     """Return a time (nanoseconds since the epoch) in UTC, to the second."""
     return _EPOCH + dt.timedelta(seconds=min(max(0, time_ns // 10**9), _LATEST_S))
@@ -179,20 +153,12 @@ def iso_time(time_ns: int) -> str:
     return f"{utc_time(time_ns):%Y-%m-%dT%H:%M:%SZ}"
 
 
-if TYPE_CHECKING:
-    _Adapter = logging.LoggerAdapter[logging.Logger]
-else:
-    _Adapter = logging.LoggerAdapter  # no generic type before Python 3.11
-
-
-class SafeLogger(_Adapter):
-    """Suppresses the exceptions of a logger and its handlers.
-
-    Otherwise they would replace the error that is being logged, and change the errno.
-    """
+# LoggerAdapter is a generic type since Python 3.11
+class SafeLogger(logging.LoggerAdapter):  # type: ignore[type-arg]
+    """Suppresses exceptions of handlers: they would replace the error being logged."""
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        """Log; `debug` to `critical` and `exception` all come here."""
+        """Log; `debug` to `critical` and `exception` all call this."""
         with contextlib.suppress(Exception):
             super().log(level, msg, *args, **kwargs)
 

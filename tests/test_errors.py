@@ -18,6 +18,7 @@ import allenfs
 from allenfs import errors
 from allenfs.errors import AllenFSError, ServiceError
 from allenfs.service.foreign_errors import translate
+from allenfs.service.single_flight import WaitTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,7 @@ TABLE = {
     errors.QueryError: errno.EIO,
     errors.ImageTooLargeError: errno.EFBIG,
     errors.InterruptedWaitError: errno.EINTR,
+    WaitTimeoutError: errno.ETIMEDOUT,
     errors.ReadOnlyError: errno.EROFS,
     errors.StaleSizeError: errno.ESTALE,
     errors.VanishedError: errno.ESTALE,
@@ -78,7 +80,7 @@ def test_every_error_has_an_errno_that_the_kernel_knows() -> None:
 
 
 @pytest.mark.parametrize(("error", "number"), TABLE.items())
-def test_what_happened_is_the_errno_of_the_table(
+def test_errors_have_the_documented_errno(
     error: type[AllenFSError], number: int
 ) -> None:
     assert error.errno == number
@@ -105,7 +107,7 @@ def test_no_error_is_an_oserror() -> None:
         assert not issubclass(error, OSError), error
 
 
-def test_only_what_can_pass_is_transient() -> None:
+def test_only_temporary_failures_are_transient() -> None:
     transient = {
         error
         for error in subclasses_of(ServiceError)
@@ -163,7 +165,7 @@ def test_every_foreign_exception_becomes_a_service_error(
     assert own.errno > 0
 
 
-def test_the_walk_sees_what_requests_and_urllib3_raise() -> None:
+def test_the_list_of_foreign_exceptions_is_not_empty() -> None:
     names = {foreign.__name__ for foreign in foreign_classes()}
     assert names >= {"ConnectTimeout", "ChunkedEncodingError", "ProtocolError"}
     assert len(names) > 40
@@ -217,14 +219,14 @@ def test_a_foreign_exception_has_the_errno_of_what_happened(
         urllib3.exceptions.ProtocolError("x"),
     ],
 )
-def test_a_cut_or_stalled_connection_is_worth_another_attempt(
+def test_a_cut_or_stalled_connection_is_transient(
     foreign: Exception,
 ) -> None:
     assert translate(foreign).transient
 
 
 def as_requests_raises(reason: Exception) -> requests.ConnectionError:
-    """Wrap it in a URL, as long as a query's."""
+    """Wrap it in an exception that quotes a long URL, as those of queries do."""
     url = "/api/v2/data/query.json?criteria=" + "x" * 400
     return requests.ConnectionError(urllib3.exceptions.MaxRetryError(None, url, reason))
 
@@ -240,7 +242,7 @@ RESET = ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
 
 
 class SocksError(OSError):
-    """As PySocks', which need not be installed, and loses the reason it has."""
+    """Like the error of PySocks, which need not be installed; it hides its reason."""
 
     __module__ = "socks"
 
@@ -296,7 +298,7 @@ def test_root_cause_is_shown_without_password(reason: Exception, words: str) -> 
         ("0x05: Connection refused", errors.UnreachableError),
     ],
 )
-def test_a_refusal_by_socks_is_as_one_by_http(
+def test_a_socks_proxy_refuses_like_an_http_proxy(
     words: str, own: type[ServiceError]
 ) -> None:
     assert type(translate(as_requests_raises(socks(SocksError(words))))) is own

@@ -6,34 +6,41 @@ Their pitfalls, and how this module avoids them:
 - fusepy reports an exception whose errno is None as success with no bytes, and a
   BaseException ends mfusepy. `_translated` wraps every operation, and only FuseOSError
   leaves it; `_Fuse` handles errors in the bindings themselves.
-- The bindings decode names differently: see ``byte_paths.py``.
+- The bindings decode UTF-8 differently, and some names would fail with EINVAL. So they
+  pass names as latin-1, one character per byte.
+- Python does not know the threads that libfuse creates, so ctypes creates an
+  interpreter state for each call and destroys it afterwards. `ThreadStates` keeps it:
+  measured, without it a quarter to a half more CPU time for each file of ``ls -l``.
 - Operations that always succeed would cost a call each: they are None, so that the
   kernel stops calling them.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
+import threading
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from allenfs.adapters import byte_paths, libfuse, serving
-from allenfs.adapters.byte_paths import decoded as _decoded
-from allenfs.adapters.byte_paths import encoded as _encoded
+from allenfs.adapters import libfuse, serving
+from allenfs.adapters.callers import current_caller, is_listener
 from allenfs.adapters.fuse_options import Connection, for_libfuse
-from allenfs.adapters.interrupts import interruption
-from allenfs.adapters.listeners import is_listener
-from allenfs.adapters.stat_fields import fill as _fill
-from allenfs.adapters.stat_fields import require_known_machine, statfs_fields
-from allenfs.adapters.thread_state import ThreadStates
+from allenfs.adapters.stat_fields import (
+    fill,
+    inode,
+    require_known_machine,
+    statfs_fields,
+)
 from allenfs.adapters.translator import Translator
-from allenfs.errors import NoAttributeError, ReadOnlyError
+from allenfs.errors import NoAttributeError, ReadOnlyError, StaleSizeError
 from allenfs.text import safe_logger
 
 LIBFUSE = libfuse.chosen(os.environ)
 with libfuse.named_to_bindings(LIBFUSE):
-    if LIBFUSE.major == 2:
+    _MAJOR = LIBFUSE.major
+    if _MAJOR == 2:
         import fuse
     else:
         import mfusepy as fuse
@@ -44,6 +51,7 @@ if TYPE_CHECKING:
     from allenfs.catalog.entries import Attributes
     from allenfs.filesystem.filesystem import Filesystem
     from allenfs.filesystem.xattrs import ExtendedAttributes
+    from allenfs.service.single_flight import Caller
 
 log = safe_logger(__name__)
 _translator = Translator(log)
@@ -51,6 +59,12 @@ _translator = Translator(log)
 _OWN_ATTRIBUTES = b"user.allenfs."
 # What fuse_main of libfuse 3 returns after a signal
 _ENDED_WHILE_MOUNTED = 8
+_ENCODING = "latin-1"
+# Independent of the locale: an 8-bit locale cannot encode every gene.
+_NAME_ENCODING = "utf-8", "surrogateescape"
+# libfuse ends idle threads above ten, whose kept states leak: some 20 kB each, at most
+# 4 MB. Threads of a burst end after a call or two, so a state is kept after several.
+_MAX_STATES, _MIN_CALLS = 200, 8
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
 
 
@@ -63,6 +77,8 @@ def _translated(operation: Callable[..., Any]) -> Callable[..., Any]:
             return operation(*args)
         except fuse.FuseOSError:
             raise
+        except StaleSizeError as error:  # the usual answer to the first open
+            raise fuse.FuseOSError(error.errno) from error
         except BaseException as error:
             number = _translator.errno_of(error, operation.__name__, args[1:])
             raise fuse.FuseOSError(number) from error
@@ -70,12 +86,9 @@ def _translated(operation: Callable[..., Any]) -> Callable[..., Any]:
     return translated
 
 
-def _refuse(name: str) -> Callable[..., Any]:
-    def refuse(*_: object) -> None:
-        raise ReadOnlyError(name)
-
-    refuse.__name__ = name
-    return _translated(refuse)
+@_translated
+def _refused(*_: object) -> None:
+    raise ReadOnlyError
 
 
 class Operations(fuse.Operations):
@@ -83,8 +96,6 @@ class Operations(fuse.Operations):
 
     Parameters
     ----------
-    filesystem : Filesystem
-    attributes : ExtendedAttributes
     usage : callable
         Returns the bytes used in the store and its capacity, for `df`.
     started : callable
@@ -119,21 +130,8 @@ class Operations(fuse.Operations):
     access = bmap = flush = fsync = fsyncdir = ioctl = lock = None
     opendir = releasedir = None
 
-    chmod = _refuse("chmod")
-    chown = _refuse("chown")
-    create = _refuse("create")
-    link = _refuse("link")
-    mkdir = _refuse("mkdir")
-    mknod = _refuse("mknod")
-    removexattr = _refuse("removexattr")
-    rename = _refuse("rename")
-    rmdir = _refuse("rmdir")
-    setxattr = _refuse("setxattr")
-    symlink = _refuse("symlink")
-    truncate = _refuse("truncate")
-    unlink = _refuse("unlink")
-    utimens = _refuse("utimens")
-    write = _refuse("write")
+    chmod = chown = link = symlink = rename = setxattr = removexattr = _refused
+    create = mknod = mkdir = unlink = rmdir = truncate = utimens = write = _refused
 
     @_translated
     def init(self, path: str) -> None:
@@ -152,26 +150,24 @@ class Operations(fuse.Operations):
     @_translated
     def getattr(self, path: str, info: Any = None) -> Attributes:
         handle = (info.fh or None) if info else None
-        return self._filesystem.stat(
-            _decoded(path), handle, caller=_caller, interrupted=_interruption()
-        )
+        return self._filesystem.stat(_decoded(path), handle, _caller())
 
     @_translated
     def readdir(self, path: str, info: object) -> list[tuple[str, dict[str, int], int]]:
-        names = self._filesystem.names(_decoded(path), interrupted=_interruption())
+        names = self._filesystem.names(_decoded(path), _caller())
         listed = [".", "..", *map(_encoded, names)]
-        return [(name, {"st_ino": byte_paths.inode(path, name)}, 0) for name in listed]
+        return [(name, {"st_ino": inode(path, name)}, 0) for name in listed]
 
     @_translated
     def open(self, path: str, info: Any) -> int:
         if info.flags & _WRITE_FLAGS:
             raise ReadOnlyError(path)
+        caller = _caller()
         opened = self._filesystem.open(
             _decoded(path),
-            caller=_caller,
-            is_final=lambda: is_listener(_caller()),
+            caller,
+            is_final=lambda: is_listener(caller.thread_id),
             past_cache=bool(info.flags & os.O_DIRECT),
-            interrupted=_interruption(),
         )
         info.fh = opened.handle
         info.keep_cache = opened.keep_cache
@@ -189,24 +185,45 @@ class Operations(fuse.Operations):
 
     @_translated
     def readlink(self, path: str) -> str:
-        return _encoded(
-            self._filesystem.target(_decoded(path), interrupted=_interruption())
-        )
+        return _encoded(self._filesystem.target(_decoded(path), _caller()))
 
     @_translated
     def getxattr(self, path: str, name: str, *_: int) -> bytes:
         if path == "/" and name in serving.ATTRIBUTES:
             return serving.attribute(name).encode()
-        return self._attributes.value(_decoded(path), name, _interruption())
+        return self._attributes.value(_decoded(path), name, _caller())
 
     @_translated
     def listxattr(self, path: str) -> list[str]:
         own = serving.ATTRIBUTES if path == "/" else ()
-        return [*own, *self._attributes.names(_decoded(path), _interruption())]
+        return [*own, *self._attributes.names(_decoded(path), _caller())]
 
     @_translated
     def statfs(self, path: str) -> dict[str, int]:
         return statfs_fields(*self._usage())
+
+
+class ThreadStates:
+    """Counts the calls of each thread, and keeps the states of those that stay."""
+
+    def __init__(self) -> None:
+        self._states = 0
+        self._calls: dict[int, int] = {}  # by thread
+        # Ends with the thread: a new thread may get the same ID.
+        self._local = threading.local()
+
+    def count_call(self) -> None:
+        """Count a call that the current thread serves."""
+        if getattr(self._local, "is_kept", False):
+            return
+        thread = threading.get_ident()
+        calls = self._calls[thread] = self._calls.get(thread, 0) + 1
+        if calls >= _MIN_CALLS and self._states < _MAX_STATES:
+            self._states += 1
+            self._calls[thread] = 0
+            self._local.is_kept = True
+            # never released, so the state survives the end of the call
+            ctypes.pythonapi.PyGILState_Ensure()
 
 
 class _Fuse(fuse.FUSE):
@@ -227,10 +244,10 @@ class _Fuse(fuse.FUSE):
 
     def fgetattr(self, path: bytes, buffer: Any, info: Any) -> int:
         # faster than the binding's, which fills a dictionary and sets fields by name
-        decoded = path.decode(byte_paths.ENCODING)
+        decoded = path.decode(_ENCODING)
         attributes = self.operations.getattr(decoded, info.contents if info else None)
-        _fill(buffer.contents, attributes, self.operations.owner)
-        buffer.contents.st_ino = byte_paths.inode(decoded)
+        fill(buffer.contents, attributes, self.operations.owner)
+        buffer.contents.st_ino = inode(decoded)
         return 0
 
     def getxattr(self, path: bytes, name: bytes, *rest: Any) -> int:
@@ -242,7 +259,7 @@ class _Fuse(fuse.FUSE):
 
 def versions() -> str:
     """Return the versions in use, such as ``fusepy 3.0.1, libfuse 2.9``."""
-    binding = "fusepy" if LIBFUSE.major == 2 else "mfusepy"
+    binding = "fusepy" if _MAJOR == 2 else "mfusepy"
     return f"{binding} {metadata.version(binding)}, {LIBFUSE}"
 
 
@@ -264,28 +281,36 @@ def serve(
     translated = for_libfuse(LIBFUSE.version, options)
     operations.connection = translated.connection
     words = {
-        name: byte_paths.from_system(value) if isinstance(value, str) else value
+        name: _from_system(value) if isinstance(value, str) else value
         for name, value in translated.words.items()
     }
     try:
         _Fuse(
             operations,
-            byte_paths.from_system(str(mountpoint)),
-            encoding=byte_paths.ENCODING,
+            _from_system(str(mountpoint)),
+            encoding=_ENCODING,
             raw_fi=True,
             foreground=True,
             **words,
         )
     except RuntimeError as error:
         # libfuse 3 also ends with this after a signal
-        if LIBFUSE.major == 2 or error.args != (_ENDED_WHILE_MOUNTED,):
+        if _MAJOR == 2 or error.args != (_ENDED_WHILE_MOUNTED,):
             raise
 
 
-def _caller() -> int:
-    _, _, thread_id = fuse.fuse_get_context()
-    return int(thread_id)
+def _decoded(path: str) -> str:
+    return path.encode(_ENCODING).decode(*_NAME_ENCODING)
 
 
-def _interruption() -> Callable[[], bool]:
-    return interruption(fuse._libfuse, LIBFUSE.major)  # noqa: SLF001
+def _encoded(name: str) -> str:
+    return name.encode(*_NAME_ENCODING).decode(_ENCODING)
+
+
+def _from_system(text: str) -> str:
+    """Encode for the bindings a text that Python decoded with the locale."""
+    return os.fsencode(text).decode(_ENCODING)
+
+
+def _caller() -> Caller:
+    return current_caller(fuse._libfuse, _MAJOR)  # noqa: SLF001

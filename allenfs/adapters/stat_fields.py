@@ -1,8 +1,10 @@
-"""The C structures of `stat` and `statfs`, and the machines whose layout is known."""
+"""The C structures of `stat` and `statfs`, inode numbers, and the known machines."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import stat
 import sys
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 _PREFERRED_READ_BYTES = 128 * 1024
 _BLOCK_BYTES = 4096
 _NAME_MAX = 255
+_ROOT_INODE, _OTHERS = 1, 1 << 62
+# Images in a listing: section number and ID.
+_NUMBERED = re.compile("([0-9]{4})_")
 # Both bindings have the right layout for these: tests compare it with the kernel's.
 _MACHINES = ("x86_64", "aarch64")
 
@@ -35,6 +40,32 @@ def fill(fields: Any, attributes: Attributes, owner: tuple[int, int]) -> None:
     seconds, nanoseconds = divmod(attributes.modified_ns, 10**9)
     for time in (fields.st_atimespec, fields.st_mtimespec, fields.st_ctimespec):
         time.tv_sec, time.tv_nsec = seconds, nanoseconds
+
+
+def inode(path: str, name: str = ".") -> int:
+    """Return the inode number of a path from the kernel, or of a name in it.
+
+    It depends only on the path, so it survives the kernel's caches and a remount:
+    backup programs read a file again if its number has changed.
+
+    `cp -r` and file managers open the files of a directory in inode order, and
+    read-ahead needs files opened in listing order. So the images of a listing have
+    ascending numbers, below those of all other names.
+    """
+    directory, last = os.path.split(os.path.normpath(os.path.join(path, name)))
+    if not last:
+        return _ROOT_INODE
+    numbered = _NUMBERED.match(last)
+    if numbered is None:
+        return _OTHERS | _digest(os.path.join(directory, last), bits=62)
+    # also 62 bits; up to 63 are positive in programs that use a signed number
+    number = int(numbered[1]) << 17 | _digest(last, bits=17)
+    return max(_ROOT_INODE + 1, _digest(directory, bits=31) << 31 | number)
+
+
+def _digest(text: str, *, bits: int) -> int:
+    digest = hashlib.blake2b(text.encode("latin-1"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 64 - bits
 
 
 def statfs_fields(used_bytes: int, capacity_bytes: int) -> dict[str, int]:

@@ -3,43 +3,32 @@
 from __future__ import annotations
 
 import bisect
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from allenfs.catalog import lists
 from allenfs.catalog.entries import Entry, Folder, Link
 from allenfs.errors import PathNotFoundError
-from allenfs.model.nodes import (
-    AtlasesDirectory,
-    AtlasLink,
-    BrowseDirectory,
-    BrowseNode,
-    DataSetLink,
-    DataSetLinksDirectory,
-    GeneDirectory,
-    GenesDirectory,
-    PlaneDirectory,
-    ProductDataSetsDirectory,
-    ProductDirectory,
-    ProductPlaneDirectory,
-    ProductPlanesDirectory,
-    ProductsDirectory,
-)
+from allenfs.model import nodes
 from allenfs.service.rma import is_askable
 from allenfs.text import path_name, readable_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
+    from allenfs.catalog.queries import Question
     from allenfs.catalog.repository import Repository
     from allenfs.model.records import DataSetIds
+    from allenfs.service.single_flight import Caller
+
+_Record = TypeVar("_Record")
 
 # Ten times as many as exist.
 _MAX_DATA_SET_IDS = 500_000
 # From `browse/product/ABBR/dataset`, `…/plane/PLANE` and `…/gene/ACRONYM/PLANE`.
-_UP: dict[type[DataSetLinksDirectory], str] = {
-    ProductDataSetsDirectory: "../" * 4,
-    ProductPlaneDirectory: "../" * 5,
-    PlaneDirectory: "../" * 6,
+_UP: dict[type[nodes.DataSetLinksDirectory], str] = {
+    nodes.ProductDataSetsDirectory: "../" * 4,
+    nodes.ProductPlaneDirectory: "../" * 5,
+    nodes.PlaneDirectory: "../" * 6,
 }
 
 
@@ -56,72 +45,70 @@ class Browser:
         self._repository = repository
         self.data_set_ids: set[int] = set()
 
-    def resolve(self, node: BrowseNode, interrupted: Callable[[], bool]) -> Entry:
-        """Return the entry of a node.
-
-        Raises
-        ------
-        PathNotFoundError
-            It does not exist.
-        ServiceError, InterruptedWaitError
-            The query failed.
-        """
+    def resolve(self, node: nodes.BrowseNode, caller: Caller) -> Entry:
+        """Return the entry of a node; raises as `Catalog.resolve` does."""
         match node:
-            case BrowseDirectory() | ProductsDirectory() | AtlasesDirectory():
+            case (
+                nodes.BrowseDirectory()
+                | nodes.ProductsDirectory()
+                | nodes.AtlasesDirectory()
+            ):
                 return Folder()
             case (
-                ProductDirectory(product)
-                | ProductDataSetsDirectory(product)
-                | ProductPlanesDirectory(product)
+                nodes.ProductDirectory(product)
+                | nodes.ProductDataSetsDirectory(product)
+                | nodes.ProductPlanesDirectory(product)
             ):
-                exists = product in self._products(interrupted)
-                return _folder(exists and is_askable(product), product)
-            case GenesDirectory(product):
-                return _folder(self._has_genes(product, interrupted), "gene")
-            case GeneDirectory(product, acronym):
-                exists = self._has_gene(product, acronym, interrupted)
-                return _folder(exists, acronym)
-            case PlaneDirectory(product, acronym, plane):
-                planes = self._planes(product, acronym, interrupted)
-                return _folder(plane in planes, plane)
-            case ProductPlaneDirectory(product, plane):
-                planes = self._product_data_sets(product, interrupted).by_plane
-                return _folder(plane in planes, plane)
-            case DataSetLink():
-                return self._data_set_link(node, interrupted)
-            case AtlasLink(name):
-                atlas_id = self._atlas_names(interrupted).get(name)
+                name, exists = product, product in self._products(caller)
+                exists = exists and is_askable(product)
+            case nodes.GenesDirectory(product):
+                name, exists = "gene", self._has_genes(product, caller)
+            case nodes.GeneDirectory(product, name):
+                exists = self._has_gene(product, name, caller)
+            case nodes.PlaneDirectory(product, acronym, name):
+                exists = name in self._planes(product, acronym, caller)
+            case nodes.ProductPlaneDirectory(product, name):
+                exists = name in self._product_data_sets(product, caller).by_plane
+            case nodes.DataSetLink(directory, data_set_id):
+                ids = self._data_sets(directory, caller)
+                place = bisect.bisect_left(ids, data_set_id)  # a product has 26 000
+                if ids[place : place + 1] == (data_set_id,):
+                    return Link(f"{_UP[type(directory)]}dataset/{data_set_id}")
+                return _deny(str(data_set_id))
+            case nodes.AtlasLink(name):
+                atlas_id = self._atlas_names(caller).get(name)
                 return _deny(name) if atlas_id is None else Link(str(atlas_id))
+        return Folder() if exists else _deny(name)
 
-    def names(self, node: BrowseNode, interrupted: Callable[[], bool]) -> list[str]:
+    def names(self, node: nodes.BrowseNode, caller: Caller) -> list[str]:
         """Return the names in a directory; raises as `resolve` does."""
         match node:
-            case BrowseDirectory():
+            case nodes.BrowseDirectory():
                 return ["product", "atlas"]
-            case ProductsDirectory():
-                return _path_names(filter(is_askable, self._products(interrupted)))
-            case ProductDirectory(product):
-                has_genes = self._has_genes(product, interrupted)
-                return ["dataset", *(["gene"] if has_genes else []), "plane"]
-            case ProductPlanesDirectory(product):
-                data_sets = self._product_data_sets(product, interrupted)
-                return _path_names(data_sets.by_plane)
-            case GenesDirectory(product):
-                question = lists.genes(product)
-                acronyms = self._repository.get(question, interrupted).record.ids
+            case nodes.ProductsDirectory():
+                return _path_names(filter(is_askable, self._products(caller)))
+            case nodes.ProductDirectory(product):
+                genes = ["gene"] if self._has_genes(product, caller) else []
+                return ["dataset", *genes, "plane"]
+            case nodes.ProductPlanesDirectory(product):
+                return _path_names(self._product_data_sets(product, caller).by_plane)
+            case nodes.GenesDirectory(product):
+                acronyms = self._get(lists.genes(product), caller).ids
                 return _path_names(filter(is_askable, acronyms))
-            case GeneDirectory(product, acronym):
-                return _path_names(self._planes(product, acronym, interrupted))
+            case nodes.GeneDirectory(product, acronym):
+                return _path_names(self._planes(product, acronym, caller))
             case (
-                PlaneDirectory() | ProductDataSetsDirectory() | ProductPlaneDirectory()
+                nodes.PlaneDirectory()
+                | nodes.ProductDataSetsDirectory()
+                | nodes.ProductPlaneDirectory()
             ):
-                ids = self._data_sets(node, interrupted)
+                ids = self._data_sets(node, caller)
                 self._note(ids)
                 return [str(one) for one in ids]
-            case AtlasesDirectory():
-                atlases = [str(one) for one in self.atlas_ids(interrupted)]
-                return atlases + list(self._atlas_names(interrupted))
-            case DataSetLink() | AtlasLink():
+            case nodes.AtlasesDirectory():
+                atlases = [str(one) for one in self.atlas_ids(caller)]
+                return atlases + list(self._atlas_names(caller))
+            case nodes.DataSetLink() | nodes.AtlasLink():
                 return _deny("a link")
 
     def _note(self, data_set_ids: tuple[int, ...]) -> None:
@@ -129,88 +116,68 @@ class Browser:
             self.data_set_ids.clear()  # then each is queried
         self.data_set_ids.update(data_set_ids)
 
-    def atlas_ids(self, interrupted: Callable[[], bool]) -> list[int]:
+    def atlas_ids(self, caller: Caller) -> list[int]:
         """Return the ids of all atlases."""
-        held = self._repository.get(lists.atlases(), interrupted)
-        return list(held.record.by_id)
+        return list(self._get(lists.atlases(), caller).by_id)
 
-    def _data_set_link(
-        self, link: DataSetLink, interrupted: Callable[[], bool]
-    ) -> Link:
-        ids = self._data_sets(link.directory, interrupted)
-        place = bisect.bisect_left(ids, link.data_set_id)  # a product has 26 000
-        if ids[place : place + 1] != (link.data_set_id,):
-            _deny(str(link.data_set_id))
-        return Link(f"{_UP[type(link.directory)]}dataset/{link.data_set_id}")
-
-    def _atlas_names(self, interrupted: Callable[[], bool]) -> dict[str, int]:
-        held = self._repository.get(lists.atlases(), interrupted)
+    def _atlas_names(self, caller: Caller) -> dict[str, int]:
         named: dict[str, int] = {}
-        for atlas_id, title in held.record.by_id.items():
+        for atlas_id, title in self._get(lists.atlases(), caller).by_id.items():
             name = readable_name(title)
             if name is not None:
                 # if two atlases have one name, it leads to the lower id
                 named.setdefault(name, atlas_id)
         return named
 
-    def _products(self, interrupted: Callable[[], bool]) -> dict[str, int]:
-        return self._repository.get(lists.products(), interrupted).record.ids
+    def _products(self, caller: Caller) -> dict[str, int]:
+        return self._get(lists.products(), caller).ids
 
-    def _has_genes(self, product: str, interrupted: Callable[[], bool]) -> bool:
+    def _has_genes(self, product: str, caller: Caller) -> bool:
         if self._repository.cache.fresh(lists.genes(product)) is not None:
             return True  # an empty list too: it is suspect, and no proof of no genes
-        held = self._repository.get(lists.has_genes(product), interrupted)
-        return bool(held.record)
+        return bool(self._get(lists.has_genes(product), caller))
 
-    def _has_gene(
-        self, product: str, acronym: str, interrupted: Callable[[], bool]
-    ) -> bool:
+    def _has_gene(self, product: str, acronym: str, caller: Caller) -> bool:
         # `ls -l` looks up every name of the list it has just read
         listed = self._repository.cache.fresh(lists.genes(product))
         if listed is not None:
             is_listed = acronym in listed.record.ids
             if is_listed or not listed.is_suspect:
                 return is_askable(acronym) and is_listed
-        if self._planes(product, acronym, interrupted):
+        if self._planes(product, acronym, caller):
             return True
         # it has no data sets, or all of them failed
-        gene = lists.has_gene(product, acronym)
-        return acronym in self._repository.get(gene, interrupted).record
+        return acronym in self._get(lists.has_gene(product, acronym), caller).ids
 
     def _planes(
-        self, product: str, acronym: str, interrupted: Callable[[], bool]
+        self, product: str, acronym: str, caller: Caller
     ) -> dict[str, tuple[int, ...]]:
-        question = lists.gene_data_sets(product, acronym)
-        return self._repository.get(question, interrupted).record
+        return self._get(lists.gene_data_sets(product, acronym), caller)
 
-    def _product_data_sets(
-        self, product: str, interrupted: Callable[[], bool]
-    ) -> DataSetIds:
-        if product not in self._products(interrupted):
+    def _product_data_sets(self, product: str, caller: Caller) -> DataSetIds:
+        if product not in self._products(caller):
             return _deny(product)  # an unknown product is no warning in the log
-        question = lists.product_data_sets(product)
-        return self._repository.get(question, interrupted).record
+        return self._get(lists.product_data_sets(product), caller)
 
     def _data_sets(
-        self, directory: DataSetLinksDirectory, interrupted: Callable[[], bool]
+        self, directory: nodes.DataSetLinksDirectory, caller: Caller
     ) -> tuple[int, ...]:
         match directory:
-            case ProductDataSetsDirectory(product):
-                return self._product_data_sets(product, interrupted).ids
-            case ProductPlaneDirectory(product, plane):
-                planes = self._product_data_sets(product, interrupted).by_plane
-            case PlaneDirectory(product, acronym, plane):
-                planes = self._planes(product, acronym, interrupted)
+            case nodes.ProductDataSetsDirectory(product):
+                return self._product_data_sets(product, caller).ids
+            case nodes.ProductPlaneDirectory(product, plane):
+                planes = self._product_data_sets(product, caller).by_plane
+            case nodes.PlaneDirectory(product, acronym, plane):
+                planes = self._planes(product, acronym, caller)
         return planes[plane] if plane in planes else _deny(plane)
+
+    def _get(self, question: Question[_Record], caller: Caller) -> _Record:
+        return self._repository.get(question, caller).record
 
 
 def _path_names(texts: Iterable[str]) -> list[str]:
     """Return the texts that can be names in a path, sorted."""
     return sorted(name for text in texts if (name := path_name(text)) is not None)
-
-
-def _folder(exists: bool, name: str) -> Folder:  # noqa: FBT001 - private
-    return Folder() if exists else _deny(name)
 
 
 def _deny(name: str) -> NoReturn:

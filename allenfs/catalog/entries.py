@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from allenfs.catalog.documents import Document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from allenfs.catalog.documents import Readable
     from allenfs.model.images import ImageRequest
+    from allenfs.model.nodes import CollectionFile
     from allenfs.model.sheets import SheetRequest
+    from allenfs.store.stored_file import Facts
+
+
+class Readable(Protocol):
+    """The content of an open file: an image, a document or a log."""
+
+    @property
+    def facts(self) -> Facts:
+        """Size and time."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return bytes [offset, offset + size); shorter only at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +47,13 @@ class Picture:
     ----------
     full_px : tuple of int or None
         Width and height at full resolution, if the catalog knows them.
+    listed_as : CollectionFile or None
+        Its file in a directory of a data set or atlas.
     """
 
     request: ImageRequest
     full_px: tuple[int, int] | None = None
+    listed_as: CollectionFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +65,9 @@ class Sheet:
 
 @dataclass(frozen=True, slots=True)
 class Changing:
-    """A file whose content changes with each open.
+    """A file whose content changes: `snapshot` returns it as of now, at once."""
 
-    Attributes
-    ----------
-    taken : callable
-        Returns a snapshot of the file, without waiting for the service.
-    """
-
-    taken: Callable[[], Readable]
+    snapshot: Callable[[], Readable]
 
 
 Entry = Folder | Link | Picture | Sheet | Document | Changing

@@ -7,8 +7,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from allenfs.catalog.paging import Page, all_rows, first_rows
-from allenfs.catalog.queries import PATIENCE_S, Question
+from allenfs.catalog.paging import all_rows, first_rows
+from allenfs.catalog.queries import Question
 from allenfs.model import records
 from allenfs.model.records import DataSetIds, Names, Titles, record_id
 from allenfs.service.rma import Query, quoted
@@ -16,6 +16,7 @@ from allenfs.service.rma import Query, quoted
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from allenfs.catalog.paging import Page
     from allenfs.model.records import Row
 
 # enough that one of them has an acronym
@@ -25,7 +26,7 @@ _UNKNOWN_PLANE = "unknown"
 
 
 def atlases() -> Question[Titles]:
-    """Ask for the titles of all atlases, which need not be unique."""
+    """Request the titles of all atlases, which need not be unique."""
     query = Query("Atlas", order="atlases.id")
 
     def ask(page: Page) -> Any:
@@ -36,53 +37,60 @@ def atlases() -> Question[Titles]:
 
 
 def products() -> Question[Names]:
-    """Ask for the abbreviations of all products."""
+    """Request the abbreviations of all products."""
     query = Query("Product", order="products.id")
-    return _list(("list", "products"), query, "abbreviation")
+    return Question(
+        ("list", "products"),
+        lambda page: _pairs(all_rows(page, query, ("abbreviation",)), "abbreviation"),
+        _read_names,
+        expects_rows=True,
+    )
 
 
 def genes(product: str) -> Question[Names]:
-    """Ask for the acronyms of all genes of a product.
+    """Request the acronyms of all genes of a product.
 
     Raises
     ------
     PathNotFoundError
         Here and below: a query cannot contain the name.
     """
-    return _list(
-        ("genes", product), _genes_query(product), "acronym", patience_s=math.inf
+    query = _genes_query(product)
+    return Question(
+        ("genes", product),
+        lambda page: _pairs(all_rows(page, query, ("acronym",)), "acronym"),
+        _read_names,
+        patience_s=math.inf,
+        expects_rows=True,
     )
 
 
 def has_genes(product: str) -> Question[Names]:
-    """Ask whether a product has genes, by asking for a few."""
-    query = _genes_query(product)
-
-    def ask(page: Page) -> Any:
-        return _pairs(first_rows(page, query, _SOME, ("id", "acronym")), "acronym")
-
-    return Question(("has-genes", product), ask, _read_names)
+    """Request a few genes of a product, to see whether it has some."""
+    return _few_genes(("has-genes", product), _genes_query(product))
 
 
-def has_gene(product: str, acronym: str) -> Question[dict[str, int]]:
-    """Ask whether a product has a gene, even if all its data sets failed."""
+def has_gene(product: str, acronym: str) -> Question[Names]:
+    """Request a gene of a product, even if all its data sets failed."""
     criteria = f"[acronym$eq{quoted(acronym)}],"
-    criteria += f"products[abbreviation$eq{quoted(product)}]"
-    query = Query("Gene", criteria, order="genes.id")
+    query = _genes_query(product, criteria)
+    return _few_genes(("has-gene", _in_product(product, acronym)), query)
 
+
+def _few_genes(key: tuple[str, str], query: Query) -> Question[Names]:
     def ask(page: Page) -> Any:
         return _pairs(first_rows(page, query, _SOME, ("id", "acronym")), "acronym")
 
-    return Question(("has-gene", _in_product(product, acronym)), ask, dict)
+    return Question(key, ask, _read_names)
 
 
-def _genes_query(product: str) -> Query:
-    criteria = f"products[abbreviation$eq{quoted(product)}]"
+def _genes_query(product: str, criteria: str = "") -> Query:
+    criteria += f"products[abbreviation$eq{quoted(product)}]"
     return Query("Gene", criteria, order="genes.id")
 
 
 def product_data_sets(product: str) -> Question[DataSetIds]:
-    """Ask for the data sets of a product, all and by plane of section."""
+    """Request the data sets of a product, all and by plane of section."""
     query = Query(
         "SectionDataSet",
         f"[failed$eq'false'],products[abbreviation$eq{quoted(product)}]",
@@ -92,7 +100,7 @@ def product_data_sets(product: str) -> Question[DataSetIds]:
     fields = ("failed", "plane_of_section_id")
     return Question(
         ("data-sets", product),
-        lambda page: _by_plane(_good(all_rows(page, query, fields))),
+        lambda page: _by_plane(all_rows(page, query, fields)),
         _read_data_set_ids,
         patience_s=math.inf,
         expects_rows=True,
@@ -100,7 +108,7 @@ def product_data_sets(product: str) -> Question[DataSetIds]:
 
 
 def gene_data_sets(product: str, acronym: str) -> Question[dict[str, tuple[int, ...]]]:
-    """Ask for the data sets of a gene in a product, by plane of section."""
+    """Request the data sets of a gene in a product, by plane of section."""
     query = Query(
         "SectionDataSet",
         f"[failed$eq'false'],products[abbreviation$eq{quoted(product)}],"
@@ -114,7 +122,7 @@ def gene_data_sets(product: str, acronym: str) -> Question[dict[str, tuple[int, 
         # it is not known whether the service compares acronyms case-sensitively
         return _by_plane(
             row
-            for row in _good(all_rows(page, query, fields))
+            for row in all_rows(page, query, fields)
             if acronym in (records.texts(row.get("genes"), "acronym") or (acronym,))
         )
 
@@ -125,21 +133,16 @@ def _in_product(product: str, acronym: str) -> str:
     return f"{quote(product, safe='')}/{acronym}"
 
 
-def _good(rows: list[Row]) -> list[Row]:
-    """Omit failed data sets, even if the service returns them."""
-    return [
-        {**row, "id": record_id(row)}
-        for row in rows
-        if row.get("failed") not in (True, "true")
-    ]
+def _by_plane(rows: Iterable[Row]) -> dict[str, list[int | None]]:
+    """Return the ids of data sets by the name of their plane.
 
-
-def _by_plane(rows: Iterable[Row]) -> dict[str, list[int]]:
-    """Return the ids of data sets by the name of their plane."""
-    by_plane: dict[str, list[int]] = {}
+    Failed ones are omitted, even if the service returns them.
+    """
+    by_plane: dict[str, list[int | None]] = {}
     for row in rows:
-        plane = records.plane_of(row) or _UNKNOWN_PLANE
-        by_plane.setdefault(plane, []).append(row["id"])
+        if row.get("failed") not in (True, "true"):
+            plane = records.plane_of(row) or _UNKNOWN_PLANE
+            by_plane.setdefault(plane, []).append(record_id(row))
     return by_plane
 
 
@@ -148,19 +151,10 @@ def _read_by_plane(answer: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _read_data_set_ids(answer: Any) -> DataSetIds:
-    if isinstance(answer, list):  # kept by a version that did not know the planes
+    if isinstance(answer, list):  # stored by a version that did not know the planes
         return DataSetIds(tuple(sorted(answer)), {})
     by_plane = _read_by_plane(answer)
     return DataSetIds(tuple(sorted(chain.from_iterable(by_plane.values()))), by_plane)
-
-
-def _list(
-    key: tuple[str, str], query: Query, name: str, *, patience_s: float = PATIENCE_S
-) -> Question[Names]:
-    def ask(page: Page) -> Any:
-        return _pairs(all_rows(page, query, (name,)), name)
-
-    return Question(key, ask, _read_names, patience_s, expects_rows=True)
 
 
 def _pairs(rows: list[Row], name: str) -> list[list[Any]]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from allenfs.errors import WrongAnswerError
 from allenfs.model.records import record_id, slim
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from allenfs.model.records import Row
     from allenfs.service.rma import Query
+
+    # Returns the rows of one page, from a first row and at most so many.
+    Page = Callable[[Query, int, int], list[Row | None]]
 
 # The institute's examples request no more at once.
 PAGE_ROWS = 2000
@@ -20,15 +25,6 @@ _MAX_ROWS = 200_000
 _MAX_LIST_CHARS = 4 * 2**20
 # A record without its images has a few kB; each access to `info.json` serializes it.
 _MAX_RECORD_CHARS = 2**20
-
-
-class Page(Protocol):
-    """Asks the service for one page of a query."""
-
-    def __call__(
-        self, query: Query, *, start_row: int, num_rows: int
-    ) -> list[Row | None]:
-        """Return the page's rows, or raise a ServiceError."""
 
 
 class _Cut:
@@ -78,7 +74,7 @@ def one_row(page: Page, query: Query, row_id: int) -> Row | None:
     WrongAnswerError
         The answer has rows, but not this one, which may still exist.
     """
-    rows = page(query, start_row=0, num_rows=PAGE_ROWS)
+    rows = page(query, 0, PAGE_ROWS)
     for row in rows:
         if row is not None and record_id(row) == row_id:
             return row
@@ -92,7 +88,7 @@ def first_rows(
     page: Page, query: Query, num_rows: int, fields: tuple[str, ...]
 ) -> list[Row]:
     """Return the rows of the first page, reduced to these `fields`."""
-    rows = _Cut(query, fields)(page(query, start_row=0, num_rows=num_rows))
+    rows = _Cut(query, fields)(page(query, 0, num_rows))
     return [row for row in rows if row is not None]
 
 
@@ -109,7 +105,7 @@ def all_rows(page: Page, query: Query, fields: tuple[str, ...]) -> list[Row]:
     again: set[int | None] = set()
     start_row = 0
     last: list[Row | None] = []
-    while rows := cut(page(query, start_row=start_row, num_rows=PAGE_ROWS)):
+    while rows := cut(page(query, start_row, PAGE_ROWS)):
         if rows == last and any(rows):
             break
         start_row, last = start_row + len(rows), rows
@@ -154,7 +150,7 @@ def completed(
         record_id(row): row for row in filter(None, cut(nested)) if record_id(row)
     }
     start_row = len(found)
-    while rows := cut(page(query, start_row=start_row, num_rows=PAGE_ROWS)):
+    while rows := cut(page(query, start_row, PAGE_ROWS)):
         start_row += len(rows)
         fresh = {record_id(row): row for row in rows if row is not None}
         if fresh.keys() & found.keys() or len(fresh) < len(rows):

@@ -10,7 +10,7 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from allenfs.catalog.paging import Page, bounded, completed, one_row
+from allenfs.catalog.paging import bounded, completed, one_row
 from allenfs.model import records
 from allenfs.model.records import (
     Collection,
@@ -25,9 +25,10 @@ from allenfs.service.rma import Query
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from allenfs.catalog.paging import Page
     from allenfs.model.records import Row
 
-_Record = TypeVar("_Record")
+_RecordT_co = TypeVar("_RecordT_co", covariant=True)
 # The kernel looks up one name at a time in a directory, so a waiting lookup blocks
 # others, which cannot be interrupted. The live service answers in about half a second,
 # or a few seconds for hundreds of images.
@@ -41,7 +42,7 @@ _IMAGE_FIELDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Question(Generic[_Record]):
+class Question(Generic[_RecordT_co]):
     """A query of the catalog.
 
     Attributes
@@ -55,30 +56,27 @@ class Question(Generic[_Record]):
         false and not None is an empty list.
     patience_s : float
         The longest time that a lookup waits for the answer.
-    has_rows : bool
-        Whether an empty list is suspect, even the first time.
+    expects_rows : bool
+        An empty list is suspect, even the first time.
     """
 
     key: tuple[str, str]
     ask: Callable[[Page], Any]
-    read: Callable[[Any], _Record]
+    read: Callable[[Any], _RecordT_co]
     patience_s: float = PATIENCE_S
     expects_rows: bool = False
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)
 def section(image_id: int) -> Question[SectionRecord | None]:
-    """Ask for one SectionImage."""
-    query = Query("SectionImage", f"[id$eq{image_id}]")
-    return Question(
-        ("section", str(image_id)),
-        lambda page: bounded(one_row(page, query, image_id)),
-        _read_section,
+    """Request one SectionImage."""
+    return _one(
+        "section", image_id, Query("SectionImage", f"[id$eq{image_id}]"), _read_section
     )
 
 
 def nissl(image_id: int) -> Question[Neighbour]:
-    """Ask for the Nissl section closest to a section, as on the institute's page.
+    """Request the Nissl section closest to a section, as on the institute's page.
 
     The section must exist. It is not known whether a section without such a neighbour
     comes without associates or not at all; both mean that there is none.
@@ -88,16 +86,17 @@ def nissl(image_id: int) -> Question[Neighbour]:
         f"[id$eq{image_id}]",
         "associates(data_set(treatments[name$eq'NISSL']))",
     )
-    return Question(
-        ("nissl", str(image_id)),
-        lambda page: bounded(one_row(page, query, image_id)),
+    return _one(
+        "nissl",
+        image_id,
+        query,
         lambda row: Neighbour(records.nissl_of(row) if row else None),
     )
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)
 def data_set(data_set_id: int) -> Question[Collection | None]:
-    """Ask for a SectionDataSet with all its images: two requests."""
+    """Request a SectionDataSet with all its images: two requests."""
     criteria = f"[id$eq{data_set_id}]"
     # users of AllenSDK include probes(orientation): 2 is Antisense, 1 is Sense
     include = (
@@ -127,20 +126,16 @@ def data_set(data_set_id: int) -> Question[Collection | None]:
 
 @functools.lru_cache(maxsize=_REMEMBERED)
 def plate(image_id: int) -> Question[Plate | None]:
-    """Ask for one AtlasImage."""
+    """Request one AtlasImage."""
     query = Query(
         "AtlasImage", f"[id$eq{image_id}]", "treatments,atlas_data_set(atlases)"
     )
-    return Question(
-        ("plate", str(image_id)),
-        lambda page: bounded(one_row(page, query, image_id)),
-        _read_plate,
-    )
+    return _one("plate", image_id, query, _read_plate)
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)
 def atlas(atlas_id: int) -> Question[Collection | None]:
-    """Ask for an Atlas with all its plates, as on the institute's page."""
+    """Request an Atlas with all its plates, as on the institute's page."""
     query = Query(
         "Atlas", f"[id$eq{atlas_id}]", "atlas_data_sets(atlas_images(treatments))"
     )
@@ -168,6 +163,15 @@ def atlas(atlas_id: int) -> Question[Collection | None]:
 
     key = "atlas", str(atlas_id)
     return Question(key, ask, _read_atlas, PATIENCE_FOR_IMAGES_S)
+
+
+def _one(
+    kind: str, row_id: int, query: Query, read: Callable[[Any], _RecordT_co]
+) -> Question[_RecordT_co]:
+    def ask(page: Page) -> Any:
+        return bounded(one_row(page, query, row_id))
+
+    return Question((kind, str(row_id)), ask, read)
 
 
 def _read_section(row: Row | None) -> SectionRecord | None:

@@ -7,21 +7,21 @@ wait for a service that is slow, busy or unreachable.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
 from cachetools import TTLCache
 
-from allenfs.errors import InterruptedWaitError, ProcessLimitError, ServiceError
-from allenfs.service.single_flight import Patience
+from allenfs.errors import ProcessLimitError, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from allenfs.catalog.queries import Question
-    from allenfs.catalog.record_cache import Held
     from allenfs.catalog.repository import Repository
+    from allenfs.service.single_flight import Caller
     from allenfs.service.slots import Slots
 
 _Record = TypeVar("_Record")
@@ -37,12 +37,6 @@ class QuickLookup:
 
     Queries the service only if it is idle, waits 5 s at most, queries for at most 300
     directories an hour, and for none for a while after the service was unreachable.
-
-    Parameters
-    ----------
-    repository : Repository
-    slots : Slots
-        Whether the service is idle.
     """
 
     def __init__(
@@ -54,17 +48,13 @@ class QuickLookup:
     ) -> None:
         self._repository = repository
         self._slots = slots
-        self._clock = clock
         self._lock = threading.Lock()
-        self._asked: TTLCache[int, None, float] = TTLCache(
+        self._queried: TTLCache[int, None, float] = TTLCache(
             _DIRECTORIES, _AN_HOUR_S, timer=clock
         )
 
     def at(
-        self,
-        question: Question[_Record],
-        image_id: int,
-        interrupted: Callable[[], bool],
+        self, question: Question[_Record], image_id: int, caller: Caller
     ) -> _Record | None:
         """Return a record of any age; None if none is available.
 
@@ -78,32 +68,18 @@ class QuickLookup:
         InterruptedWaitError
         """
         cache = self._repository.cache
-        held = cache.any(question)
-        if (held is None or not cache.is_fresh(held)) and self._may_ask(image_id):
-            held = self._asked_in_time(question, interrupted) or held
-        return None if held is None else held.record
+        cached = cache.any(question)
+        if (cached is None or not cache.is_fresh(cached)) and self._may_query(image_id):
+            # without it, the listing omits names
+            with contextlib.suppress(ServiceError, ProcessLimitError):
+                cached = self._repository.get(question, caller, _PATIENCE_S)
+        return None if cached is None else cached.record
 
-    def _asked_in_time(
-        self, question: Question[_Record], interrupted: Callable[[], bool]
-    ) -> Held[_Record] | None:
-        patience = Patience(_PATIENCE_S, self._clock)
-        try:
-            return self._repository.get(
-                question, lambda: interrupted() or patience.is_over()
-            )
-        except InterruptedWaitError:
-            if interrupted():
-                raise
-            self._repository.set_out_of_reach()
-        except (ServiceError, ProcessLimitError):
-            pass  # the listing omits it
-        return None
-
-    def _may_ask(self, image_id: int) -> bool:
+    def _may_query(self, image_id: int) -> bool:
         if self._repository.is_out_of_reach() or not self._slots.is_one_free:
             return False
         with self._lock:
-            if image_id not in self._asked and len(self._asked) >= _DIRECTORIES:
+            if image_id not in self._queried and len(self._queried) >= _DIRECTORIES:
                 return False
-            self._asked[image_id] = None
+            self._queried[image_id] = None
         return True

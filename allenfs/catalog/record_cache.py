@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import threading
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from cachetools import TTLCache
+from cachetools import LRUCache
 
 from allenfs.model.records import row_count
 from allenfs.store.record_files import Kept, Key
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 log = safe_logger(__name__)
 
 _Record = TypeVar("_Record")
+_RecordT_co = TypeVar("_RecordT_co", covariant=True)
 
 # Estimated sizes: a data set of 2600 images takes 4 MB, most take 100 kB, the longest
 # lists 8 MB. Evicted answers remain in the store.
@@ -36,7 +36,7 @@ _SHORT_LIST_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Held(Generic[_Record]):
+class CachedRecord(Generic[_RecordT_co]):
     """A record, and when it was fetched (nanoseconds since the epoch).
 
     Attributes
@@ -45,9 +45,9 @@ class Held(Generic[_Record]):
         Whether rows seem to be missing, so that names not in it may exist.
     """
 
-    record: _Record
+    record: _RecordT_co
     fetched_ns: int
-    good_until_s: float = 0.0
+    fresh_until_s: float = 0.0
     weight_bytes: int = 0
     is_suspect: bool = False
 
@@ -57,8 +57,6 @@ class RecordCache:
 
     Parameters
     ----------
-    files : RecordFiles
-        Storage that outlives the process.
     settings : ServiceSettings
         Times to live of records and of absences.
     clock, clock_ns : callable
@@ -79,33 +77,30 @@ class RecordCache:
         self._clock_ns = clock_ns
         self._lock = threading.Lock()
         # expired records stay, for use while the service is unreachable
-        self._memory: TTLCache[Key, Held[Any], float] = TTLCache(
-            _REMEMBERED_BYTES,
-            math.inf,
-            timer=clock,
-            getsizeof=lambda held: held.weight_bytes,
+        self._memory: LRUCache[Key, CachedRecord[Any]] = LRUCache(
+            _REMEMBERED_BYTES, getsizeof=lambda cached: cached.weight_bytes
         )
-        self._warned: TTLCache[Key, None, float] = TTLCache(
-            _REMEMBERED_WARNINGS, math.inf, timer=clock
-        )
+        self._warned: LRUCache[Key, None] = LRUCache(_REMEMBERED_WARNINGS)
 
-    def fresh(self, question: Question[_Record]) -> Held[_Record] | None:
+    def fresh(self, question: Question[_Record]) -> CachedRecord[_Record] | None:
         """Return a record that is in memory and not expired."""
-        held = self._remembered(question)
-        return held if held is not None and self.is_fresh(held) else None
+        cached = self._remembered(question)
+        return cached if cached is not None and self.is_fresh(cached) else None
 
-    def any(self, question: Question[_Record]) -> Held[_Record] | None:
+    def any(self, question: Question[_Record]) -> CachedRecord[_Record] | None:
         """Return a record of any age from memory or the store."""
-        held = self._remembered(question)
-        if held is not None:
-            return held
+        cached = self._remembered(question)
+        if cached is not None:
+            return cached
         kept = self._files.get(question.key)
         if kept is None:
             return None
         try:
             weight_bytes = _weight_bytes(kept.answer)
             record = question.read(kept.answer)
-            held = Held(record, kept.fetched_ns, 0, weight_bytes, kept.is_suspect)
+            cached = CachedRecord(
+                record, kept.fetched_ns, 0, weight_bytes, kept.is_suspect
+            )
         except Exception:  # noqa: BLE001 - whatever another version has written
             log.warning(
                 "%s: unreadable in the store, requesting it again", shown(question.key)
@@ -114,22 +109,23 @@ class RecordCache:
             return None
         age_s = (self._clock_ns() - kept.fetched_ns) / 1e9
         # if the clock was set back, the answer counts as old
-        left_s = self._ttl_s(held) - age_s if age_s >= 0 else 0
-        return self.hold(question, held, left_s)
+        left_s = self._ttl_s(cached) - age_s if age_s >= 0 else 0
+        return self.extend(question, cached, left_s)
 
-    def is_fresh(self, held: Held[Any]) -> bool:
+    def is_fresh(self, cached: CachedRecord[Any]) -> bool:
         """Return whether a record has not expired."""
-        return self._clock() < held.good_until_s
+        return self._clock() < cached.fresh_until_s
 
-    def keep(
+    def add(
         self, question: Question[_Record], answer: Any, *, cut: str = ""
-    ) -> Held[_Record]:
-        """Keep a new answer; an absence only for a short time.
+    ) -> CachedRecord[_Record]:
+        """Cache a new answer; an absence only for a short time.
 
-        A suspect answer (an empty list, or one that is `cut`) is also kept for a short
-        time, and does not replace an older one with more rows, which is returned. If
-        it equals the older one it is kept for an hour: some lists never have as many
-        rows as the service announces. The absence of a known record must come twice.
+        A suspect answer (an empty list, or one that is `cut`) is also cached for a
+        short time, and does not replace an older one with more rows, which is returned.
+        If it equals the older one it is cached for an hour: some lists never have as
+        many rows as the service announces. The absence of a known record must come
+        twice.
 
         Parameters
         ----------
@@ -137,76 +133,68 @@ class RecordCache:
             How many rows are missing, in words.
         """
         record, weight_bytes = question.read(answer), _weight_bytes(answer)
-        held = Held(record, self._clock_ns(), 0, weight_bytes)
-        older, good_s = None, self._settings.catalog_ttl_s
+        cached = CachedRecord(record, self._clock_ns(), 0, weight_bytes)
+        older, fresh_s = None, self._settings.catalog_ttl_s
         rows = row_count(record)
         if cut or not rows:
             older = self.any(question)
-            good_s = self._settings.not_found_memory_s
-        if older is not None and self._is_doubtful(question.key, record, rows, older):
-            said = f"the older answer with {row_count(older.record)} stays in use"
-            self._warn(question.key, cut or "no rows", said)
-            return self.hold(question, older, good_s)
+            fresh_s = self._settings.not_found_memory_s
+        with self._lock:
+            is_news = record is not None or question.key not in self._warned
+        if older is not None and rows < row_count(older.record) and is_news:
+            effect = f"the older answer with {row_count(older.record)} stays in use"
+            self._warn(question.key, cut or "no rows", effect)
+            return self.extend(question, older, fresh_s)
         if cut or (record is not None and not rows):
-            held = replace(held, is_suspect=True)
+            cached = replace(cached, is_suspect=True)
             if rows and older is not None and record == older.record:
-                good_s = min(_SHORT_LIST_S, self._settings.catalog_ttl_s)
+                fresh_s = min(_SHORT_LIST_S, self._settings.catalog_ttl_s)
             elif cut or question.expects_rows:
-                said = "it is requested again soon"
-                self._warn(question.key, cut or "no rows", said)
+                effect = "it is requested again soon"
+                self._warn(question.key, cut or "no rows", effect)
         else:
             with self._lock:
                 self._warned.pop(question.key, None)
         if record:
-            kept = Kept(answer, held.fetched_ns, held.is_suspect)
+            kept = Kept(answer, cached.fetched_ns, cached.is_suspect)
             self._files.put(question.key, kept)
         else:
             self._files.remove(question.key)
-        return self.hold(question, held, good_s)
+        return self.extend(question, cached, fresh_s)
 
-    def hold(
-        self, question: Question[_Record], held: Held[_Record], good_s: float
-    ) -> Held[_Record]:
-        """Keep a record in memory, and treat it as fresh for `good_s`."""
-        held = replace(held, good_until_s=self._clock() + good_s)
+    def extend(
+        self, question: Question[_Record], cached: CachedRecord[_Record], fresh_s: float
+    ) -> CachedRecord[_Record]:
+        """Cache a record in memory, and treat it as fresh for `fresh_s`."""
+        cached = replace(cached, fresh_until_s=self._clock() + fresh_s)
         with self._lock:
-            self._memory[question.key] = held
-        return held
+            self._memory[question.key] = cached
+        return cached
 
     def names(self, kind: str) -> list[str]:
         """Return the names of the questions of a kind that have a cached answer."""
         with self._lock:
-            in_memory = [(key, self._memory.get(key)) for key in list(self._memory)]
-        names = set(self._files.names(kind))
-        names.update(
-            key[1] for key, held in in_memory if key[0] == kind and held and held.record
-        )
-        return sorted(names)
+            in_memory = list(self._memory.items())
+        names = {key[1] for key, one in in_memory if key[0] == kind and one.record}
+        return sorted(names.union(self._files.names(kind)))
 
-    def _is_doubtful(self, key: Key, record: Any, rows: int, older: Held[Any]) -> bool:
-        """Whether a suspect answer is not to replace an older one."""
-        if rows >= row_count(older.record):
-            return False
-        with self._lock:
-            return record is not None or key not in self._warned
-
-    def _ttl_s(self, held: Held[Any]) -> float:
-        if held.record and not held.is_suspect:
+    def _ttl_s(self, cached: CachedRecord[Any]) -> float:
+        if cached.record and not cached.is_suspect:
             return self._settings.catalog_ttl_s
         return self._settings.not_found_memory_s
 
-    def _warn(self, key: Key, has: str, what: str) -> None:
+    def _warn(self, key: Key, rows: str, effect: str) -> None:
         """Warn once about a suspect answer, until a good one arrives."""
         with self._lock:
             is_known, self._warned[key] = key in self._warned, None
         level = logging.INFO if is_known else logging.WARNING
-        log.log(level, "%s: the service's answer has %s; %s", shown(key), has, what)
+        log.log(level, "%s: the service's answer has %s; %s", shown(key), rows, effect)
 
-    def _remembered(self, question: Question[_Record]) -> Held[_Record] | None:
+    def _remembered(self, question: Question[_Record]) -> CachedRecord[_Record] | None:
         with self._lock:
-            held: Held[_Record] | None = self._memory.get(question.key)
-        if held is None or held.record or self.is_fresh(held):
-            return held
+            cached: CachedRecord[_Record] | None = self._memory.get(question.key)
+        if cached is None or cached.record or self.is_fresh(cached):
+            return cached
         return None  # an expired absence is not an answer
 
 

@@ -8,42 +8,29 @@ means that something does not exist.
 from __future__ import annotations
 
 import contextlib
+import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
-from allenfs.catalog import documents, info, queries
+from allenfs.catalog import queries
 from allenfs.catalog.browse import Browser
-from allenfs.catalog.documents import Document
+from allenfs.catalog.documents import DOCUMENTS
 from allenfs.catalog.entries import Entry, Folder, Link, Picture, Sheet
 from allenfs.errors import PathNotFoundError
-from allenfs.model import sheets, tree, views
+from allenfs.model import nodes, sheets, tree, views
 from allenfs.model.images import ImageService
-from allenfs.model.nodes import (
-    CatalogFile,
-    CatalogNode,
-    CollectionDirectory,
-    CollectionFile,
-    DataSetsDirectory,
-    ImageDirectory,
-    ImageFile,
-    InfoFile,
-    ParameterDirectory,
-    SectionLink,
-    SectionsFile,
-    SheetFile,
-    Subject,
-)
 from allenfs.text import path_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from allenfs.catalog.queries import Question
     from allenfs.catalog.quick_lookup import QuickLookup
-    from allenfs.catalog.record_cache import Held
+    from allenfs.catalog.record_cache import CachedRecord
     from allenfs.catalog.repository import Repository
     from allenfs.model.images import ImageRequest
     from allenfs.model.records import Collection, Plate, SectionImage, SectionRecord
+    from allenfs.service.single_flight import Caller
 
 
 class Catalog:
@@ -56,8 +43,8 @@ class Catalog:
 
     def resolve(
         self,
-        node: CatalogNode | ParameterDirectory | ImageFile,
-        interrupted: Callable[[], bool],
+        node: nodes.CatalogNode | nodes.ParameterDirectory | nodes.ImageFile,
+        caller: Caller,
     ) -> Entry:
         """Return the entry of a node.
 
@@ -69,208 +56,182 @@ class Catalog:
             The query failed.
         """
         match node:
-            case ImageFile():
-                request = self._completed(node, interrupted)
-                return Picture(request, self._held_px(request))
-            case ParameterDirectory():
-                self._completed(node, interrupted)
+            case nodes.ImageFile():
+                request = self._completed(node, caller)
+                return Picture(request, self._cached_px(request))
+            case nodes.ParameterDirectory():
+                self._completed(node, caller)
                 return Folder()
-            case DataSetsDirectory():
+            case nodes.DataSetsDirectory():
                 return Folder()
-            case InfoFile(subject, subject_id):
-                return info.document(self._repository, subject, subject_id, interrupted)
-            case SectionsFile(data_set_id):
-                question = queries.data_set(data_set_id)
-                held = self._repository.existing(question, interrupted)
-                return Document(documents.sections(held.record), held.fetched_ns)
-            case SectionLink(image_id, name):
-                return self._link(image_id, name, interrupted)
-            case CollectionDirectory():
-                return self._folder(node, interrupted)
-            case CollectionFile() | SheetFile():
-                collection = self._collection(node.directory, interrupted)
+            case nodes.DocumentFile(subject, subject_id, name):
+                return DOCUMENTS[name](self._repository, subject, subject_id, caller)
+            case nodes.SectionLink(image_id, name):
+                return self._link(image_id, name, caller)
+            case nodes.CollectionDirectory():
+                return self._folder(node, caller)
+            case nodes.CollectionFile() | nodes.SheetFile():
+                collection = self._collection(node.directory, caller)
                 return _file_of(collection, node)
             case _:
-                return self._browser.resolve(node, interrupted)
+                return self._browser.resolve(node, caller)
 
-    def names(self, node: CatalogNode, interrupted: Callable[[], bool]) -> list[str]:
+    def names(
+        self,
+        node: nodes.CatalogNode | nodes.ImageDirectory | nodes.ParameterDirectory,
+        caller: Caller,
+    ) -> list[str]:
         """Return the names in a directory; raises as `resolve` does."""
         match node:
-            case DataSetsDirectory():
+            case nodes.ImageDirectory() | nodes.ParameterDirectory():
+                return self._image_names(node, caller)
+            case nodes.DataSetsDirectory():
                 known = filter(str.isdecimal, self._repository.cache.names("dataset"))
                 return sorted(known, key=int)
-            case CollectionDirectory():
-                return self._collection_names(node, interrupted)
-            case _ if isinstance(node, CatalogFile):
+            case nodes.CollectionDirectory():
+                return self._collection_names(node, caller)
+            case _ if isinstance(node, nodes.CatalogFile):
                 raise PathNotFoundError(str(node))
             case _:
-                return self._browser.names(node, interrupted)
+                return self._browser.names(node, caller)
 
-    def series(self, directory: CollectionDirectory) -> tuple[ImageRequest, ...]:
+    def series(self, directory: nodes.CollectionDirectory) -> tuple[ImageRequest, ...]:
         """Return the images that a directory lists, if its record is cached."""
-        held = self._repository.cache.any(_question(directory))
-        collection: Collection | None = held.record if held else None
-        if collection is None:
+        cached = self._repository.cache.any(_question(directory))
+        if cached is None or cached.record is None:
             return ()
         requests = []
-        for image in views.listed(directory, collection):
+        for image in views.listed(directory, cached.record):
             with contextlib.suppress(PathNotFoundError):
-                requests.append(_seen(directory, collection, image))
+                requests.append(_seen(directory, cached.record, image))
         return tuple(requests)
 
-    def image_names(
-        self,
-        node: ImageDirectory | ParameterDirectory,
-        interrupted: Callable[[], bool],
+    def _image_names(
+        self, node: nodes.ImageDirectory | nodes.ParameterDirectory, caller: Caller
     ) -> list[str]:
         """Return the names in a directory of one image.
 
         If the service is slow, busy or unreachable, all views are listed, and the
         names of records and links are omitted; they can still be opened.
-        Raises as `resolve` does.
         """
-        if node.request.service is ImageService.ATLAS:
-            return tree.listing(node, []) + self._plate_names(node, interrupted)
-        image_id = node.request.image_id
-        section = self._quick_lookup.at(
-            queries.section(image_id), image_id, interrupted
+        service, image_id = node.request.service, node.request.image_id
+        if service is ImageService.ATLAS:
+            return tree.listing(node, []) + self._plate_names(node, caller)
+        lookup = functools.partial(
+            self._quick_lookup.at, image_id=image_id, caller=caller
         )
+        section = lookup(queries.section(image_id))
         if section is None:
             return tree.listing(node, [])
         data_set: Collection | None = None
         if section.data_set_id is not None:
-            question = queries.data_set(section.data_set_id)
-            data_set = self._quick_lookup.at(question, image_id, interrupted)
+            data_set = lookup(queries.data_set(section.data_set_id))
         shown = views.applicable([section.image], data_set)
         names = tree.listing(node, [], shown)
         if (
-            isinstance(node, ParameterDirectory)
-            or node.request.service is not ImageService.SECTION
+            isinstance(node, nodes.ParameterDirectory)
+            or service is ImageService.PROJECTION
         ):
             return names
-        names.append(tree.INFO_FILE)
+        names += tree.DOCUMENTS[nodes.Subject.SECTION]
         if section.data_set_id is not None:
             names.append(tree.DATA_SET_LINK)
         if data_set is not None and data_set.equalization is not None:
             names.append(tree.EQUALIZED)
-        nissl = self._quick_lookup.at(queries.nissl(image_id), image_id, interrupted)
+        nissl = lookup(queries.nissl(image_id))
         if nissl is not None and nissl.image_id is not None:
             names.append(tree.NISSL_LINK)
         return names
 
-    def last_failure(self) -> str | None:
-        """Why the last query failed; None if it succeeded."""
-        return self._repository.last_failure()
-
     def _plate_names(
-        self,
-        node: ImageDirectory | ParameterDirectory,
-        interrupted: Callable[[], bool],
+        self, node: nodes.ImageDirectory | nodes.ParameterDirectory, caller: Caller
     ) -> list[str]:
         """Return the names that the catalog adds to a directory of a plate."""
         request = node.request
         question = queries.plate(request.image_id)
-        if isinstance(node, ImageDirectory):
-            seen = self._quick_lookup.at(question, request.image_id, interrupted)
-            return [] if seen is None else [tree.INFO_FILE]
+        if isinstance(node, nodes.ImageDirectory):
+            seen = self._quick_lookup.at(question, request.image_id, caller)
+            return [] if seen is None else [*tree.DOCUMENTS[nodes.Subject.PLATE]]
         if not request.annotated:
             return []
-        plate = self._repository.get(question, interrupted).record
+        plate = self._repository.get(question, caller).record
         if plate is None or not plate.image.annotated:
             return []
         return [f"atlas{atlas_id}.jpg" for atlas_id in plate.atlas_ids]
 
-    def _held_px(self, request: ImageRequest) -> tuple[int, int] | None:
+    def _cached_px(self, request: ImageRequest) -> tuple[int, int] | None:
         """Return width and height of an image, if its record is cached."""
-        held: Held[Plate | None] | Held[SectionRecord | None] | None
-        if request.service is ImageService.ATLAS:
-            held = self._repository.cache.fresh(queries.plate(request.image_id))
-        else:
-            held = self._repository.cache.fresh(queries.section(request.image_id))
-        return _full_px(held.record.image) if held and held.record else None
+        cached = self._repository.cache.fresh(_image_question(request))
+        return _full_px(cached.record.image) if cached and cached.record else None
 
     def _completed(
-        self,
-        node: ImageFile | ParameterDirectory,
-        interrupted: Callable[[], bool],
+        self, node: nodes.ImageFile | nodes.ParameterDirectory, caller: Caller
     ) -> ImageRequest:
         """Return a request with `range` and `roi` filled in from the records."""
         request = node.request
         if node.from_corner:
-            request = self._from_corner(request, interrupted)
-        return self._equalized(request, interrupted) if node.equalized else request
+            question = _image_question(request)
+            existing: CachedRecord[Plate | SectionRecord] = self._repository.existing(
+                question, caller
+            )
+            corner_px = existing.record.image.corner_px
+            if corner_px is None:
+                return _deny(f"x and y of image {request.image_id}")
+            request = request.with_corner(corner_px)
+        return self._equalized(request, caller) if node.equalized else request
 
-    def _from_corner(
-        self, request: ImageRequest, interrupted: Callable[[], bool]
-    ) -> ImageRequest:
-        record: Plate | SectionRecord
-        if request.service is ImageService.ATLAS:
-            question = queries.plate(request.image_id)
-            record = self._repository.existing(question, interrupted).record
-        else:
-            section = queries.section(request.image_id)
-            record = self._repository.existing(section, interrupted).record
-        corner_px = record.image.corner_px
-        if corner_px is None:
-            return _deny(f"x and y of image {request.image_id}")
-        return request.with_corner(corner_px)
-
-    def _equalized(
-        self, request: ImageRequest, interrupted: Callable[[], bool]
-    ) -> ImageRequest:
+    def _equalized(self, request: ImageRequest, caller: Caller) -> ImageRequest:
         section = queries.section(request.image_id)
-        data_set_id = self._repository.existing(section, interrupted).record.data_set_id
+        data_set_id = self._repository.existing(section, caller).record.data_set_id
         if data_set_id is not None:
             question = queries.data_set(data_set_id)
-            data_set = self._repository.get(question, interrupted).record
+            data_set = self._repository.get(question, caller).record
             if data_set is not None and data_set.equalization is not None:
                 return request.with_range(data_set.equalization)
         return _deny(f"equalization of section {request.image_id}")
 
     def _collection(
-        self, directory: CollectionDirectory, interrupted: Callable[[], bool]
+        self, directory: nodes.CollectionDirectory, caller: Caller
     ) -> Collection:
-        return self._repository.existing(_question(directory), interrupted).record
+        return self._repository.existing(_question(directory), caller).record
 
-    def _folder(
-        self, directory: CollectionDirectory, interrupted: Callable[[], bool]
-    ) -> Folder:
+    def _folder(self, directory: nodes.CollectionDirectory, caller: Caller) -> Folder:
         view, subject_id = directory.view, directory.subject_id
         if view.equalized or view.treatment is not None:
-            collection = self._collection(directory, interrupted)
+            collection = self._collection(directory, caller)
             if view.equalized and collection.equalization is None:
                 return _deny(f"equalization of data set {subject_id}")
             if view.treatment not in (None, *collection.treatments):
                 return _deny(f"treatment {view.treatment!r}")
-        elif directory.subject is Subject.ATLAS:
-            if subject_id not in self._browser.atlas_ids(interrupted):
+        elif directory.subject is nodes.Subject.ATLAS:
+            if subject_id not in self._browser.atlas_ids(caller):
                 return _deny(f"atlas {subject_id}")
         elif subject_id not in self._browser.data_set_ids:
-            self._collection(directory, interrupted)
+            self._collection(directory, caller)
         return Folder()
 
     def _collection_names(
-        self, directory: CollectionDirectory, interrupted: Callable[[], bool]
+        self, directory: nodes.CollectionDirectory, caller: Caller
     ) -> list[str]:
-        collection = self._collection(directory, interrupted)
+        collection = self._collection(directory, caller)
         names = [image.file_name for image in views.listed(directory, collection)]
         if directory.is_view:
             return names
         if sheets.is_possible(len(names)):
             names.append(sheets.SHEET_FILE)
-        names += [tree.INFO_FILE, *tree.LISTED_DOWNSAMPLES]
-        if directory.subject is Subject.ATLAS:
+        names += [*tree.DOCUMENTS[directory.subject], *tree.LISTED_DOWNSAMPLES]
+        if directory.subject is nodes.Subject.ATLAS:
             return [*names, tree.ANNOTATED, *_treatment_names(directory, collection)]
         if collection.equalization is not None:
             names.append(tree.EQUALIZED)
         shown = views.applicable(collection.images.values(), collection)
-        return [*names, tree.SECTIONS_FILE, *shown]
+        return [*names, *shown]
 
-    def _link(self, image_id: int, name: str, interrupted: Callable[[], bool]) -> Link:
-        section = self._repository.existing(queries.section(image_id), interrupted)
+    def _link(self, image_id: int, name: str, caller: Caller) -> Link:
+        section = self._repository.existing(queries.section(image_id), caller)
         data_set_id = section.record.data_set_id
         if name == tree.NISSL_LINK:
-            nissl = self._repository.get(queries.nissl(image_id), interrupted).record
+            nissl = self._repository.get(queries.nissl(image_id), caller).record
             if nissl.image_id is not None:
                 return Link(f"../{nissl.image_id}")
         elif data_set_id is not None:
@@ -278,9 +239,17 @@ class Catalog:
         return _deny(f"{name} of section {image_id}")
 
 
-def _question(directory: CollectionDirectory) -> Question[Collection | None]:
-    is_atlas = directory.subject is Subject.ATLAS
+def _question(directory: nodes.CollectionDirectory) -> Question[Collection | None]:
+    is_atlas = directory.subject is nodes.Subject.ATLAS
     return (queries.atlas if is_atlas else queries.data_set)(directory.subject_id)
+
+
+def _image_question(
+    request: ImageRequest,
+) -> Question[Plate | SectionRecord | None]:
+    if request.service is ImageService.ATLAS:
+        return queries.plate(request.image_id)
+    return queries.section(request.image_id)
 
 
 def _full_px(image: SectionImage) -> tuple[int, int] | None:
@@ -288,9 +257,11 @@ def _full_px(image: SectionImage) -> tuple[int, int] | None:
     return full_px if all(full_px) else None
 
 
-def _file_of(collection: Collection, file: CollectionFile | SheetFile) -> Entry:
+def _file_of(
+    collection: Collection, file: nodes.CollectionFile | nodes.SheetFile
+) -> Entry:
     directory = file.directory
-    if isinstance(file, SheetFile):
+    if isinstance(file, nodes.SheetFile):
         view = _equalized_view(directory, collection)
         sheet = sheets.sheet(directory, collection, view)
         return _deny("sheet of these images") if sheet is None else Sheet(sheet)
@@ -299,11 +270,12 @@ def _file_of(collection: Collection, file: CollectionFile | SheetFile) -> Entry:
         return _deny(file.name)
     if not directory.view.shows(image):
         return _deny(f"{file.name} in this view")
-    return Picture(_seen(directory, collection, image), _full_px(image))
+    request = _seen(directory, collection, image)
+    return Picture(request, _full_px(image), file)
 
 
 def _seen(
-    directory: CollectionDirectory, collection: Collection, image: SectionImage
+    directory: nodes.CollectionDirectory, collection: Collection, image: SectionImage
 ) -> ImageRequest:
     """Return the request of an image in a directory's view."""
     view = _equalized_view(directory, collection)
@@ -314,7 +286,7 @@ def _seen(
 
 
 def _equalized_view(
-    directory: CollectionDirectory, collection: Collection
+    directory: nodes.CollectionDirectory, collection: Collection
 ) -> ImageRequest:
     """Return the view's request for any image, with the data set's range."""
     request = directory.view.request
@@ -326,14 +298,17 @@ def _equalized_view(
 
 
 def _treatment_names(
-    directory: CollectionDirectory, collection: Collection
+    directory: nodes.CollectionDirectory, collection: Collection
 ) -> Iterator[str]:
     """Yield the treatments' names, except those that the grammar uses itself."""
     for treatment in collection.treatments:
         name = path_name(treatment)
         path = f"{directory.subject.value}/{directory.subject_id}/{name}"
         node = tree.parse(path) if name is not None else None
-        if isinstance(node, CollectionDirectory) and node.view.treatment == treatment:
+        if (
+            isinstance(node, nodes.CollectionDirectory)
+            and node.view.treatment == treatment
+        ):
             yield path.rpartition("/")[2]
 
 

@@ -18,10 +18,10 @@ from allenfs.errors import (
 from allenfs.model import jpeg
 from allenfs.service import threads
 from allenfs.service.responses import Answer
+from allenfs.service.single_flight import Caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
 
     from allenfs.config import ServiceSettings
     from allenfs.fetch.sheet_page import Page
@@ -30,14 +30,7 @@ if TYPE_CHECKING:
     from allenfs.service.responses import Sink
     from allenfs.store.stored_file import Image
 
-    class Get(Protocol):
-        """Gets an image, from the store or the service."""
-
-        def __call__(
-            self, request: ImageRequest, interrupted: Callable[[], bool], /
-        ) -> Image:
-            """Return the whole image, or raise."""
-
+    Get = Callable[[ImageRequest, Caller], Image]
 
 # Of 96 MB each, at the most; the others wait.
 _SHEETS_AT_A_TIME = 4
@@ -140,8 +133,9 @@ class _Work:
                 self._page.leave_empty(place, "failed")
             return
         thumbnail = self._request.thumbnail(place)
+        caller = Caller(is_interrupted=self._has_failed)
         try:
-            image = self._get(thumbnail, self._has_failed)
+            image = self._get(thumbnail, caller)
             picture = self._page.reduced(_checked(image, thumbnail), thumbnail.path)
         except (ImageNotFoundError, BrokenImageError) as error:
             is_absent = isinstance(error, ImageNotFoundError)

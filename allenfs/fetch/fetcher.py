@@ -10,29 +10,29 @@ import weakref
 from typing import TYPE_CHECKING, NamedTuple
 
 from allenfs.errors import (
+    BusyError,
     DamagedStoreError,
     ExhaustedError,
     ProcessLimitError,
     ServiceError,
 )
-from allenfs.fetch.failures import Failures
 from allenfs.fetch.metrics import Activity
 from allenfs.model.images import ImageRequest, ImageService
-from allenfs.service.single_flight import SingleFlight
+from allenfs.service.health import CircuitBreaker, FailureMemory, is_outage
+from allenfs.service.single_flight import NOT_INTERRUPTED, Caller, SingleFlight
 from allenfs.service.slots import Priority, Slots, not_shared
 from allenfs.store.stored_file import Known
 from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
 
     from allenfs.config import ServiceSettings
     from allenfs.fetch.contact_sheet import SheetMaker
-    from allenfs.fetch.interfaces import ImageStore, Service
-    from allenfs.model.sheets import Request, SheetRequest
-    from allenfs.service.responses import Answer
+    from allenfs.model.sheets import Request
+    from allenfs.service.client import AllenService
     from allenfs.service.slots import Slot, TryLock
+    from allenfs.store.image_files import ImageFiles
     from allenfs.store.stored_file import Facts, Image
     from allenfs.store.temp_file import TempFile
 
@@ -58,27 +58,21 @@ class Fetcher:
 
     Parameters
     ----------
-    service, store
-        Where images come from, and where they are kept.
     settings : ServiceSettings
         How long failures are remembered; the deadline of a download.
-    sheets : SheetMaker, optional
-        Draws contact sheets.
     slots : Slots, optional
         Limits the requests; by default, `connections` downloads at a time.
     try_lock : callable, optional
         Takes a lock by its name and returns what releases it; None where another
-        process has it. By default, no other process is asked.
-    activity : Activity, optional
-        Counts opens and downloads.
+        process has it. By default, there are no other processes.
     clock : callable
         Monotonic seconds, for the memory of failures.
     """
 
     def __init__(
         self,
-        service: Service,
-        store: ImageStore,
+        service: AllenService,
+        store: ImageFiles,
         settings: ServiceSettings,
         *,
         slots: Slots | None = None,
@@ -93,7 +87,8 @@ class Fetcher:
         self._slots = slots or Slots(settings.connections)
         self._try_lock = try_lock
         self._deadline_s = settings.deadline_s
-        self._failures = Failures(settings, clock=clock)
+        self._failures: FailureMemory[Request] = FailureMemory(settings, clock=clock)
+        self._breaker = CircuitBreaker(settings.failure_memory_s, clock=clock)
         self._lock = threading.Lock()
         self._activity = activity or Activity()
         self._flights: SingleFlight[Request, _Result] = SingleFlight()
@@ -103,36 +98,27 @@ class Fetcher:
             weakref.WeakValueDictionary()
         )
         self._used: dict[ImageService, set[int]] = {one: set() for one in ImageService}
-        self._is_last_one_kept = True
+        self._is_last_one_stored = True
 
-    def get(
-        self,
-        request: Request,
-        interrupted: Callable[[], bool] = lambda: False,
-    ) -> Image:
+    def get(self, request: Request, caller: Caller = NOT_INTERRUPTED) -> Image:
         """Return the whole, checked image; wait for its download.
-
-        Parameters
-        ----------
-        interrupted : callable
-            Called by the waiting thread many times a second.
 
         Raises
         ------
         ServiceError
             The service gave no image, now or a short while ago.
         InterruptedWaitError
-            `interrupted` returned True. The download goes on.
+            The download goes on.
         """
         try:
-            image, was_here = self._get(request, interrupted)
+            image, was_here = self._get(request, caller)
         except BaseException:
-            self._activity.not_opened()
+            self._activity.add("failed")
             raise
         self._activity.opened(request, was_here=was_here)
         return image
 
-    def _get(self, request: Request, interrupted: Callable[[], bool]) -> _Result:
+    def _get(self, request: Request, caller: Caller) -> _Result:
         image = self._open_image(request)
         if image is not None:
             return _Result(image, was_here=True)
@@ -140,18 +126,15 @@ class Fetcher:
         if image is not None:
             return _Result(self._remember(request, image), was_here=True)
         self._raise_remembered(request)
-        slot = self._slots.at(Priority.IMAGE)
-        return self._flights.run(
-            request, lambda: self._fetch(request, slot, _always), interrupted
-        )
+        return self._flights.run(request, lambda: self._fetch(request), caller)
 
     @property
     def may_read_ahead(self) -> bool:
         """Whether to download images that nobody has opened yet.
 
-        Not while the service is in trouble, nor while the store keeps nothing.
+        Not while the service is in trouble, nor while images cannot be stored.
         """
-        return self._failures.is_calm and self._is_last_one_kept
+        return not self._breaker.is_open and self._is_last_one_stored
 
     def read_ahead(self, request: Request, slot: Slot) -> None:
         """Download an image that nobody has opened yet, in this thread.
@@ -160,13 +143,9 @@ class Fetcher:
         ends it and is not remembered.
         """
 
-        def is_asked_for() -> bool:
-            # once abandoned, no open can join this download any more
-            return not self._flights.abandon(request)
-
         def work() -> _Result:
             try:
-                return self._fetch(request, slot, is_asked_for)
+                return self._fetch(request, slot)
             except (ServiceError, ExhaustedError, ProcessLimitError):
                 raise  # no bug
             except Exception:
@@ -218,12 +197,8 @@ class Fetcher:
         if error is not None and self._store.peek(request) is None:
             raise error
 
-    def _fetch(
-        self,
-        request: Request,
-        slot: AbstractContextManager[object],
-        is_asked_for: Callable[[], bool],
-    ) -> _Result:
+    def _fetch(self, request: Request, ahead: Slot | None = None) -> _Result:
+        """Find or download an image; `ahead` is the slot of a read-ahead."""
         # another thread may have fetched it, or failed, since the caller looked
         image = self._open_image(request)
         if image is not None:
@@ -233,8 +208,9 @@ class Fetcher:
 
         def goes_on(error: ServiceError) -> bool:
             nonlocal is_given_up
-            self._failures.note(error)
-            is_given_up = not is_asked_for()
+            self._note(error)
+            # once abandoned, no open can join this download any more
+            is_given_up = ahead is not None and self._flights.abandon(request)
             return not is_given_up
 
         try:
@@ -242,18 +218,17 @@ class Fetcher:
             # and these can be interrupted.
             image = self._store.find(request, unread=True)
             was_here = image is not None
-            if image is None and is_asked_for is not _always:  # locked already
-                image = self._downloaded(request, slot, goes_on, is_ahead=True)
+            if image is None and ahead is not None:  # `read_ahead` has the lock
+                image = self._downloaded(request, ahead, goes_on)
             elif image is None:
                 with self._locked(request):
                     # another process may have got it meanwhile
                     image = self._store.find(request, unread=True)
                     if image is None:
-                        image = self._downloaded(request, slot, goes_on, is_ahead=False)
+                        image = self._downloaded(request, None, goes_on)
             return _Result(self._remember(request, image), was_here)
         except ServiceError as error:
-            self._failures.note(error)
-            if is_given_up or not is_asked_for():
+            if is_given_up or not goes_on(error):
                 log.info("not read ahead: %s: %s", request.path, error)
             else:
                 log.warning("%s: %s", request.path, error)
@@ -263,6 +238,13 @@ class Fetcher:
         except ExhaustedError as error:
             log.warning("%s: %s", request.path, error)
             raise
+
+    def _note(self, error: ServiceError) -> None:
+        if is_outage(error):
+            retry_after_s = (
+                error.retry_after_s if isinstance(error, BusyError) else None
+            )
+            self._breaker.failed(retry_after_s)
 
     @contextlib.contextmanager
     def _locked(self, request: Request) -> Iterator[None]:
@@ -282,18 +264,21 @@ class Fetcher:
     def _downloaded(
         self,
         request: Request,
-        slot: AbstractContextManager[object],
+        ahead: Slot | None,
         goes_on: Callable[[ServiceError], bool],
-        *,
-        is_ahead: bool,
     ) -> Image:
         def downloaded(temp_file: TempFile) -> Image:
             try:
                 if not isinstance(request, ImageRequest):
-                    made = self._made(request, temp_file)
-                    return self._store.add(request, temp_file, made.modified_ns)
+                    assert self._sheets is not None
+                    # its pictures do not count as opened
+                    answer = self._sheets.make(
+                        request, temp_file, lambda *args: self._get(*args).image
+                    )
+                    return self._store.add(request, temp_file, answer.modified_ns)
+                slot = ahead or self._slots.at(Priority.IMAGE)
                 with self._activity.downloading(
-                    request, temp_file, slot, is_ahead=is_ahead
+                    request, temp_file, slot, is_ahead=ahead is not None
                 ) as followed:
                     answer = self._service.fetch(request, temp_file, followed, goes_on)
                     return self._store.add(request, temp_file, answer.modified_ns)
@@ -305,15 +290,8 @@ class Fetcher:
         except DamagedStoreError as error:  # a disk that returns other bytes
             log.warning("%s: the download %s: once more", request.path, error)
             image = downloaded(self._store.temp_file(in_memory=True))
-        self._is_last_one_kept = self._store.peek(request) is not None
+        self._is_last_one_stored = self._store.peek(request) is not None
         return image
-
-    def _made(self, request: SheetRequest, temp_file: TempFile) -> Answer:
-        assert self._sheets is not None
-        # its pictures do not count as opened
-        return self._sheets.make(
-            request, temp_file, lambda *thumbnail: self._get(*thumbnail).image
-        )
 
     def _remember(self, request: Request, image: Image) -> Image:
         self._failures.forget(request)
@@ -325,7 +303,3 @@ class Fetcher:
 
 def _lock_name(request: Request) -> str:
     return f"image-{hashlib.sha256(request.key.encode()).hexdigest()[:32]}"
-
-
-def _always() -> bool:
-    return True

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt  # noqa: TC003 - `MountStatus.from_json` reads the annotations
 import errno
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from allenfs.errors import (
@@ -17,17 +18,18 @@ from allenfs.errors import (
     UnreachableError,
     WebPageError,
 )
-from allenfs.fetch.downloads import UnderWay
+from allenfs.text import utc_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
 
-    from allenfs.fetch.downloads import Download
     from allenfs.model.images import ImageRequest
     from allenfs.model.sheets import Request
+    from allenfs.service.slots import Slot
     from allenfs.store.temp_file import TempFile
 
+WAITING, DOWNLOADING = "waiting", "downloading"
+PAUSING, STORING = "pausing", "storing"
 _REMEMBERED_FAILURES = 20
 # Read ahead and not opened yet: of more, the oldest are never counted as used.
 _REMEMBERED_AHEAD = 16_384
@@ -43,8 +45,8 @@ class Counts:
         Opens of images: that found them in the store, that waited for a download,
         and that got none.
     read_bytes : int
-        Of images, as the kernel has asked for them: what it has in its memory, it
-        does not ask for again.
+        Of images, as the kernel has requested them: what is in its page cache, it does
+        not request again.
     requests, failed_requests : int
         Of the service, for images and records; a redirect does not count.
     downloads, downloaded_bytes : int
@@ -65,23 +67,24 @@ class Counts:
     ahead_used: int = 0
 
 
-class Failure(NamedTuple):
-    """A request that failed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureStatus:
+    """A request of a user that failed; `errno` is its name, such as ``ENOENT``."""
 
-    time_ns: int
+    time: dt.datetime
     path: str
-    url: str
+    url: str | None
     cause: str
-    errno_name: str
+    errno: str
 
 
 class Contact(NamedTuple):
-    """What was heard of the service last, as far as something was.
+    """The last contact with the service.
 
     Attributes
     ----------
     is_reachable : bool or None
-        Whether the service itself answered; None where it was not asked yet.
+        Whether the service itself answered; None before the first request.
     answered_ns, failed_ns : int or None
         Times of the last answer and of the last request that failed.
     cause : str or None
@@ -94,18 +97,67 @@ class Contact(NamedTuple):
     cause: str | None = None
 
 
-class Activity:
-    """The ledger. Safe to use from many threads.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadStatus:
+    """An image that is being downloaded.
 
-    Its lock is held for no longer than it takes to add something up.
-
-    Parameters
+    Attributes
     ----------
-    api_url : str
-        Base of the URLs.
-    clock, clock_ns : callable
-        Monotonic seconds; nanoseconds since the epoch.
+    state : str
+        `WAITING` for a connection, `DOWNLOADING`, `PAUSING` before a retry, or
+        `STORING`.
+    attempt : int
+        From 1; 0 as long as it waits for the first.
+    bytes : int
+        Received in this attempt.
+    total_bytes : int or None
+        As the service has promised.
+    seconds : float
+        Since it was requested.
+    ahead : bool
+        It began before the image was opened.
     """
+
+    path: str
+    url: str
+    state: str
+    attempt: int
+    bytes: int
+    total_bytes: int | None
+    seconds: float
+    ahead: bool
+
+
+@dataclass(eq=False)
+class _Running(contextlib.AbstractContextManager[None]):
+    """A download in flight, entered for each attempt, which then holds the slot.
+
+    Its own thread writes, others read.
+    """
+
+    activity: Activity
+    request: ImageRequest
+    temp_file: TempFile
+    slot: Slot
+    is_ahead: bool
+    started_s: float
+    state: str = WAITING
+    attempt: int = 0
+
+    def __enter__(self) -> None:
+        self.state = WAITING
+        self.slot.__enter__()
+        self.attempt += 1
+        self.state = DOWNLOADING
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self.state = PAUSING if error is not None else STORING
+        self.activity.add("downloaded_bytes", self.temp_file.size_bytes)
+        self.slot.__exit__()
+
+
+class Activity:
+    """The metrics. Safe to use from many threads."""
 
     def __init__(
         self,
@@ -114,39 +166,29 @@ class Activity:
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._api_url = api_url
         self._clock = clock
+        self._api_url = api_url
         self._clock_ns = clock_ns
         self._lock = threading.Lock()
         self._counts: dict[str, int] = dict.fromkeys(Counts.__slots__, 0)
         self._contact = Contact()
         self._page_url: str | None = None  # got a web page since the last answer
-        self._failures: deque[Failure] = deque(maxlen=_REMEMBERED_FAILURES)
-        self._under_way: dict[UnderWay, None] = {}  # the oldest first
+        self._failures: deque[FailureStatus] = deque(maxlen=_REMEMBERED_FAILURES)
+        self._running: dict[_Running, None] = {}  # the oldest first
         self._unused: dict[Request, None] = {}  # downloaded ahead
 
+    def add(self, name: str, number: int = 1) -> None:
+        """Add to one of the `Counts`."""
+        with self._lock:
+            self._counts[name] += number
+
     def opened(self, request: Request, *, was_here: bool) -> None:
-        """Count an open that got its image: at once, or by waiting for it."""
+        """Count an open that got its image: at once, or after its download."""
         with self._lock:
             self._counts["hits" if was_here else "misses"] += 1
             if self._unused and request in self._unused:
                 del self._unused[request]
                 self._counts["ahead_used"] += 1
-
-    def opened_again(self) -> None:
-        """Take back the hit of an open that the kernel had to repeat."""
-        with self._lock:
-            self._counts["hits"] -= 1
-
-    def not_opened(self) -> None:
-        """Count an open that got no image."""
-        with self._lock:
-            self._counts["failed"] += 1
-
-    def read(self, size_bytes: int) -> None:
-        """Count bytes of an image that were given to a reader."""
-        with self._lock:
-            self._counts["read_bytes"] += size_bytes
 
     def heard(self, error: ServiceError | None) -> None:
         """Count a request of the service that has ended."""
@@ -174,13 +216,17 @@ class Activity:
             # of a single image, it may be that image's trouble
             self._page_url = self._page_url or error.url
             return error.url != self._page_url
-        away = UnreachableError, ServiceTimeoutError, PortalError
-        return isinstance(error, away)
+        return isinstance(error, (UnreachableError, ServiceTimeoutError, PortalError))
 
     def failed(self, path: str, error: ServiceError) -> None:
         """Record a failed request."""
-        name = errno.errorcode.get(error.errno, str(error.errno))
-        failure = Failure(self._clock_ns(), path, error.url, error.cause, name)
+        failure = FailureStatus(
+            time=utc_time(self._clock_ns()),
+            path=path,
+            url=error.url or None,
+            cause=error.cause,
+            errno=errno.errorcode.get(error.errno, str(error.errno)),
+        )
         with self._lock:
             self._failures.append(failure)
 
@@ -189,66 +235,66 @@ class Activity:
         self,
         request: ImageRequest,
         temp_file: TempFile,
-        slot: AbstractContextManager[object],
+        slot: Slot,
         *,
         is_ahead: bool,
-    ) -> Iterator[AbstractContextManager[object]]:
+    ) -> Iterator[contextlib.AbstractContextManager[None]]:
         """Follow a download for the block, which ends well when it is whole.
 
-        Yields
-        ------
-        context manager
-            To be entered for each attempt instead of `slot`.
+        Yields what is entered for each attempt instead of `slot`.
         """
-        download = UnderWay(
-            request, temp_file, started_s=self._clock(), is_ahead=is_ahead
-        )
+        running = _Running(self, request, temp_file, slot, is_ahead, self._clock())
         with self._lock:
-            self._under_way[download] = None
-        is_whole = False
+            self._running[running] = None
         try:
-            yield download.attempts(slot, self._attempt_ended)
-            is_whole = True
-        finally:
+            yield running
+        except BaseException:
             with self._lock:
-                del self._under_way[download]
-                if is_whole:
-                    self._landed(download)
-
-    def _landed(self, download: UnderWay) -> None:
-        self._counts["downloads"] += 1
-        self._unused.pop(download.request, None)
-        if download.is_ahead:
-            self._counts["ahead"] += 1
-            self._unused[download.request] = None
-            if len(self._unused) > _REMEMBERED_AHEAD:
-                del self._unused[next(iter(self._unused))]
-
-    def _attempt_ended(self, size_bytes: int) -> None:
+                del self._running[running]
+            raise
         with self._lock:
-            self._counts["downloaded_bytes"] += size_bytes
+            del self._running[running]
+            self._counts["downloads"] += 1
+            self._unused.pop(request, None)
+            if is_ahead:
+                self._counts["ahead"] += 1
+                self._unused[request] = None
+                if len(self._unused) > _REMEMBERED_AHEAD:
+                    del self._unused[next(iter(self._unused))]
 
     @property
     def counts(self) -> Counts:
         """All of one moment."""
         with self._lock:
-            return replace(Counts(), **self._counts)
+            return Counts(**self._counts)
 
     @property
     def contact(self) -> Contact:
-        """What was heard of the service."""
+        """The last contact with the service."""
         return self._contact
 
     @property
-    def failures(self) -> list[Failure]:
+    def failures(self) -> list[FailureStatus]:
         """The last ones, the newest first."""
         with self._lock:
             return list(reversed(self._failures))
 
     @property
-    def downloads(self) -> list[Download]:
-        """Those under way, the oldest first."""
-        now_s = self._clock()
+    def downloads(self) -> list[DownloadStatus]:
+        """Those in flight, the oldest first."""
         with self._lock:
-            under_way = list(self._under_way)
-        return [download.told(self._api_url, now_s) for download in under_way]
+            running = list(self._running)
+        now_s = self._clock()
+        return [
+            DownloadStatus(
+                path=one.request.path,
+                url=one.request.url(self._api_url),
+                state=one.state,
+                attempt=one.attempt,
+                bytes=one.temp_file.size_bytes,
+                total_bytes=one.temp_file.promised_bytes,
+                seconds=round(now_s - one.started_s, 1),
+                ahead=one.is_ahead,
+            )
+            for one in running
+        ]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from allenfs.errors import ProcessLimitError
 from allenfs.fetch.window import Run
-from allenfs.model import tree
-from allenfs.model.nodes import CollectionFile
 from allenfs.service import threads
 from allenfs.store.lru_index import disk_bytes
 from allenfs.store.stored_file import FOOTER_BYTES
@@ -17,37 +15,20 @@ from allenfs.text import safe_logger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from allenfs.fetch.fetcher import Fetcher
     from allenfs.model.images import ImageRequest
-    from allenfs.model.nodes import CollectionDirectory
-    from allenfs.service.slots import Slot, Slots
-    from allenfs.store.stored_file import Known
+    from allenfs.model.nodes import CollectionDirectory, CollectionFile
+    from allenfs.service.slots import Slots
 
 log = safe_logger(__name__)
 
-# Listings that are being read at once. Of more, some begin anew at each open.
+# Listings that are being read at once. Of more, some start over at each open.
 _LISTINGS = 32
-# Of the store. What waits there to be opened must not be driven out by what comes
-# after it, nor drive out all that was read before.
+# Of the store. What waits there to be opened must not be evicted by what comes after
+# it, nor evict all that was read before.
 _STORE_SHARE = 4
 # Stored images are looked for so many at a time, not one at every open.
 _LOOK_AHEAD = 16
-
-
-class Fetcher(Protocol):
-    """What downloads."""
-
-    @property
-    def may_read_ahead(self) -> bool:
-        """Whether to download images that nobody has opened yet."""
-
-    def read_ahead(self, request: ImageRequest, slot: Slot) -> None:
-        """Download an image that nobody has opened yet."""
-
-    def is_known(self, request: ImageRequest) -> bool:
-        """Whether an image is stored."""
-
-    def peek(self, request: ImageRequest) -> Known | None:
-        """Return size and time of an image that is here."""
 
 
 class _Listing:
@@ -57,7 +38,7 @@ class _Listing:
         self.requests = requests
         self.places = {request.image_id: i for i, request in enumerate(requests)}
         self.run = Run(len(requests), max_window)
-        self.largest_bytes = 0  # on disk, of its images that are here
+        self.largest_bytes = 0  # on disk, of its stored images
 
     @property
     def unread_bytes(self) -> int:
@@ -70,14 +51,12 @@ class _Guess(NamedTuple):
 
 
 class ReadAhead:
-    """Guesses what is opened next, and lets it be downloaded. Thread-safe.
+    """Guesses what is opened next, and starts its download. Thread-safe.
 
     Parameters
     ----------
-    fetcher
-        Downloads.
     series : callable
-        The images that a directory lists, as far as they are at hand.
+        Returns the images that a directory lists, if its record is cached.
     slots : Slots
         Read-ahead uses slots that nothing else waits for, and leaves one free.
     max_window : int
@@ -107,53 +86,50 @@ class ReadAhead:
         self._max_window = max_window if self._max_workers else 0
         self._budget_bytes = capacity_bytes // _STORE_SHARE
         self._lock = threading.Lock()
-        self._listings: dict[str, _Listing] = {}  # by path, the latest read last
+        # the latest read last
+        self._listings: dict[CollectionDirectory, _Listing] = {}
         self._workers = 0
 
-    def opened(self, path: str) -> None:
-        """Note that an image is being opened, and go ahead of it in its listing."""
-        file = tree.parse(path)
-        if not self._max_window or not isinstance(file, CollectionFile):
+    def opened(self, file: CollectionFile) -> None:
+        """Note that an image is being opened, and read ahead of it in its listing."""
+        if not self._max_window:
             return
-        directory = path.rpartition("/")[0]
+        directory = file.directory
         listing = self._listings.get(directory)
         if listing is None:
-            listing = _Listing(self._series(file.directory), self._max_window)
+            listing = _Listing(self._series(directory), self._max_window)
         place = listing.places.get(file.image_id)
         if place is None:
-            self._forget(directory)  # it has got another image since
+            self.failed(file)  # it has got another image since
             return
         if listing.run.is_quiet(place):
             return
         with self._lock:
-            listing = self._remembered(directory, listing)
+            listing = self._latest(directory, listing)
             listing.run.opened(place)
             self._look_ahead(listing)
             if not self._may_read_ahead():
                 listing.run.end(place)
-            wanted = len(listing.run.open_guesses())
-            missing = max(0, min(wanted, self._max_workers - self._workers))
+            guesses = len(listing.run.open_guesses())
+            missing = max(0, min(guesses, self._max_workers - self._workers))
             self._workers += missing
         if missing and not listing.largest_bytes:
             self._learn(listing, place - 1, place, place + 1)
         for _ in range(missing):
             self._start()
 
-    def failed(self, path: str) -> None:
-        """Note that there is no image at `path`: the next ones are no good guess."""
-        self._forget(path.rpartition("/")[0])
-
-    def _forget(self, directory: str) -> None:
+    def failed(self, file: CollectionFile) -> None:
+        """Note that an image is missing: the next ones are no good guess."""
         with self._lock:
-            self._listings.pop(directory, None)
+            self._listings.pop(file.directory, None)
 
-    def _remembered(self, directory: str, listing: _Listing) -> _Listing:
-        """Make a listing the latest; another thread may have come with it first."""
-        known = self._listings.pop(directory, None)
-        self._listings[directory] = known or listing
+    def _latest(self, directory: CollectionDirectory, listing: _Listing) -> _Listing:
+        """Make a listing the latest, unless another thread has one already."""
+        listing = self._listings.pop(directory, listing)
+        self._listings[directory] = listing
         if len(self._listings) > _LISTINGS:
             del self._listings[next(iter(self._listings))]
-        return known or listing
+        return listing
 
     def _may_read_ahead(self) -> bool:
         return self._fetcher.may_read_ahead and not self._is_out_of_reach()
@@ -179,14 +155,14 @@ class ReadAhead:
     def _work(self) -> None:
         """Download one guess after the other, as long as there are some."""
         try:
-            while self._is_one_done():
+            while self._download_one():
                 pass
         except Exception:
             log.exception("reading ahead: a bug")
             with self._lock:
                 self._workers -= 1
 
-    def _is_one_done(self) -> bool:
+    def _download_one(self) -> bool:
         slot = self._slots.reserve()
         try:
             guess = self._next()
@@ -221,7 +197,7 @@ class ReadAhead:
         return unread_bytes + expected_bytes <= self._budget_bytes
 
     def _learn(self, listing: _Listing, *places: int) -> None:
-        """Look how large the images of a listing are."""
+        """Note how large the stored images of a listing are."""
         for place in places:
             if 0 <= place < len(listing.requests):
                 known = self._fetcher.peek(listing.requests[place])

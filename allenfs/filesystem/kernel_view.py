@@ -1,4 +1,4 @@
-"""What the kernel knows about each path: its size, and which image's pages it has.
+"""What the kernel knows about each path: its size, which image's pages, open files.
 
 The kernel reads a file up to the size it was told last, and pads short reads with
 zeros. Parallel short reads then disagree about the end: measured on Linux 6.18, 9 to
@@ -11,25 +11,32 @@ the open is answered with ESTALE: the kernel repeats the path walk with fresh lo
 from __future__ import annotations
 
 import enum
+import itertools
 import math
+import mmap
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+from cachetools import LRUCache
+
+from allenfs.errors import BadHandleError, StaleSizeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from allenfs.catalog.documents import Document
+    from allenfs.catalog.entries import Readable
     from allenfs.store.stored_file import Image, Known
 
 # Dropping a path costs one more lookup at its next open.
 _REMEMBERED_PATHS = 16_384
 # The second lookup and open follow within milliseconds; if the machine was suspended
 # in between, they start over.
-_AT_HAND_S = 10.0
+_RETRY_MEMORY_S = 10.0
 # How long the reply with a size may be on its way to the kernel while another process
 # opens the file: seen in one of 27 storms of 32 processes.
-_ON_ITS_WAY_S = 0.5
+_REPLY_DELAY_S = 0.5
 
 
 class Opening(enum.Enum):
@@ -38,7 +45,7 @@ class Opening(enum.Enum):
     AGAIN = "ESTALE: repeat the lookup"
     NEW_PAGES = "open, and drop the pages of another image"
     SAME_PAGES = "open, and keep the pages: they are of this image"
-    UNTOLD = "open, and bypass the page cache and the size"
+    SIZE_UNKNOWN = "open, and bypass the page cache and the size"
 
 
 class Opened(NamedTuple):
@@ -61,14 +68,14 @@ class Opened(NamedTuple):
 
 @dataclass(slots=True)
 class _Path:
-    told: Known | None = None
-    told_by: int = 0
-    told_s: float = -math.inf
+    known: Known | None = None  # in the last reply, at this time, to this thread
+    replied_s: float = -math.inf
+    thread_id: int = 0
     pages_sha256: str | None = None
 
 
 class KernelView:
-    """Remembers what the kernel was told about each path. Safe from many threads.
+    """Remembers what the kernel knows about each path. Safe from many threads.
 
     Parameters
     ----------
@@ -79,94 +86,146 @@ class KernelView:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._paths: dict[str, _Path] = {}
+        self._paths: LRUCache[str, _Path] = LRUCache(_REMEMBERED_PATHS)
         # Images between an open that was answered AGAIN and the next one, by path and
-        # caller, with their expiry.
-        self._at_hand: dict[tuple[str, int], tuple[Image | Document, float]] = {}
+        # thread, with their expiry.
+        self._retried: dict[tuple[str, int], tuple[Image | Document, float]] = {}
 
-    def told(self, path: str, known: Known, caller: Callable[[], int]) -> None:
-        """Note that the kernel is being told this exact size, for `caller`."""
-        noted = self._paths.get(path)
-        if noted is not None and noted.told == known:
-            return  # the usual case: each `cat` stats a file three times
+    def replied(self, path: str, known: Known, thread_id: int) -> None:
+        """Note that the kernel gets this exact size, in a reply to a thread's call."""
         with self._lock:
             noted = self._path(path)
-            noted.told, noted.told_by, noted.told_s = known, caller(), self._clock()
+            if noted.known != known:
+                noted.known, noted.thread_id = known, thread_id
+                noted.replied_s = self._clock()
 
-    def last_told(self, path: str) -> Known | None:
-        """Return the exact size the kernel was told last, if any."""
+    def last_known(self, path: str) -> Known | None:
+        """Return the exact size the kernel got last, if any."""
         with self._lock:
             noted = self._paths.get(path)
-            return noted.told if noted else None
+            return noted.known if noted else None
 
-    def was_sent_back(self, path: str, caller: Callable[[], int]) -> bool:
-        """Return whether `caller` was answered AGAIN and this is its second open."""
-        return bool(self._at_hand) and (path, caller()) in self._at_hand
+    def is_retry(self, path: str, thread_id: int) -> bool:
+        """Whether a thread was answered AGAIN and this is its second open."""
+        return (path, thread_id) in self._retried
 
     def opening(
         self,
         path: str,
-        caller: Callable[[], int],
+        thread_id: int,
         image: Image | Document,
         is_final: Callable[[], bool] = lambda: False,
     ) -> Opening:
-        """Decide how to answer `caller`'s open of `path`, which is this image.
+        """Decide how to answer a thread's open of `path`, which is this image.
 
-        A caller is answered AGAIN once. If the size is still untold the second time,
-        the caller opened without a lookup, as through ``/proc/self/fd``; without the
-        page cache the size does not matter. AGAIN is also the answer while the size may
-        be on its way to the kernel for another caller. An open that `is_final`, which
-        the kernel does not repeat, is never answered AGAIN.
+        A thread is answered AGAIN once. If the size is still unknown the second time,
+        it opened without a lookup, as through ``/proc/self/fd``; without the page cache
+        the size does not matter. AGAIN is also the answer while the size may be on its
+        way to the kernel for another thread. An open that `is_final`, which the kernel
+        does not repeat, is never answered AGAIN.
         """
         with self._lock:
-            opening = self._opening(path, caller, image)
+            opening = self._opening(path, thread_id, image)
         if opening is not Opening.AGAIN:
             return opening
         if is_final():
-            return Opening.UNTOLD
+            return Opening.SIZE_UNKNOWN
         with self._lock:
-            self._at_hand[path, caller()] = image, self._clock() + _AT_HAND_S
+            self._retried[path, thread_id] = image, self._clock() + _RETRY_MEMORY_S
         return opening
 
-    def _opening(
-        self, path: str, caller: Callable[[], int], image: Image | Document
-    ) -> Opening:
-        # for most opens nothing was answered AGAIN
-        is_second_try = bool(self._at_hand) and self._take(path, caller())
+    def _opening(self, path: str, thread_id: int, image: Image | Document) -> Opening:
+        self._drop_late_retries()
+        is_retry = self._retried.pop((path, thread_id), None) is not None
         noted = self._path(path)
-        told = noted.told
-        if told is None or told.size_bytes != image.facts.size_bytes:
-            return Opening.UNTOLD if is_second_try else Opening.AGAIN
-        if not is_second_try and self._is_on_its_way(noted, caller):
+        if noted.known is None or noted.known.size_bytes != image.facts.size_bytes:
+            return Opening.SIZE_UNKNOWN if is_retry else Opening.AGAIN
+        is_new = self._clock() - noted.replied_s < _REPLY_DELAY_S
+        if not is_retry and is_new and noted.thread_id != thread_id:
             return Opening.AGAIN
-        noted.told_s = -math.inf  # it has arrived
+        noted.replied_s = -math.inf  # the reply has arrived
         is_same = noted.pages_sha256 == image.facts.sha256
         noted.pages_sha256 = image.facts.sha256
         return Opening.SAME_PAGES if is_same else Opening.NEW_PAGES
 
-    def _is_on_its_way(self, noted: _Path, caller: Callable[[], int]) -> bool:
-        is_new = self._clock() - noted.told_s < _ON_ITS_WAY_S
-        return is_new and noted.told_by != caller()
-
-    def drop_late(self) -> None:
+    def drop_late_retries(self) -> None:
         """Drop images whose second open never came."""
-        if self._at_hand:
+        if self._retried:
             with self._lock:
-                self._drop_late()
+                self._drop_late_retries()
 
-    def _take(self, path: str, caller: int) -> bool:
-        self._drop_late()
-        return self._at_hand.pop((path, caller), None) is not None
-
-    def _drop_late(self) -> None:
-        now_s = self._clock()
-        late = [key for key, (_, ends_s) in self._at_hand.items() if ends_s < now_s]
-        for key in late:
-            del self._at_hand[key]
+    def _drop_late_retries(self) -> None:
+        if self._retried:
+            now_s = self._clock()
+            late = [key for key, (_, ends_s) in self._retried.items() if ends_s < now_s]
+            for key in late:
+                del self._retried[key]
 
     def _path(self, path: str) -> _Path:
-        noted = self._paths.pop(path, None) or _Path()
-        self._paths[path] = noted  # moved to the end: the first is the oldest
-        if len(self._paths) > _REMEMBERED_PATHS:
-            del self._paths[next(iter(self._paths))]
+        noted: _Path | None = self._paths.get(path)
+        if noted is None:
+            noted = self._paths[path] = _Path()
         return noted
+
+
+class Handle(NamedTuple):
+    """An open file; with `direct_io`, its reads bypass the page cache."""
+
+    path: str
+    file: Readable
+    direct_io: bool
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return bytes [offset, offset + size), shorter only at the file's end.
+
+        Raises
+        ------
+        DamagedStoreError
+        StaleSizeError
+            The kernel asks for pages beyond the end, so it has another size, and
+            would pad a short read with zeros.
+        """
+        end_of_pages = -(-self.file.facts.size_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+        if offset + size > end_of_pages and not self.direct_io:
+            msg = f"{self.path}: read of bytes {offset} to {offset + size}"
+            raise StaleSizeError(msg)
+        return self.file.read(offset, size)
+
+
+class Handles:
+    """Open files by number; no number is used twice. Safe from many threads.
+
+    `get` and `remove` raise BadHandleError for a number that is not in use.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._handles: dict[int, Handle] = {}
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+    def add(self, handle: Handle) -> int:
+        """Return the number of a new handle."""
+        with self._lock:
+            number = next(self._numbers)
+            self._handles[number] = handle
+        return number
+
+    def get(self, number: int) -> Handle:
+        """Return an open file."""
+        try:
+            return self._handles[number]
+        except KeyError:
+            raise _bad_handle(number) from None
+
+    def remove(self, number: int) -> None:
+        """Close a file."""
+        with self._lock:
+            if self._handles.pop(number, None) is None:
+                raise _bad_handle(number)
+
+
+def _bad_handle(number: int) -> BadHandleError:
+    return BadHandleError(f"handle {number}")

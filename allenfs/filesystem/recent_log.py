@@ -70,7 +70,7 @@ class RecentLog(logging.Handler):
                 self._start += len(self._lines.popleft())
             self._modified_ns = time.time_ns()
 
-    def taken(self) -> LogReader:
+    def reader(self) -> LogReader:
         """Return a file of the lines, which can be read and followed."""
         with self._ring_lock:
             reader = self._reader() if self._reader is not None else None

@@ -9,6 +9,10 @@ import typing
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from typing import Any
 
+from allenfs.fetch.metrics import DownloadStatus, FailureStatus
+
+__all__ = ["DownloadStatus", "FailureStatus", "MountStatus", "json_object"]
+
 # Larger numbers do not come from a mount, and would overflow a float.
 _NUMBER_LIMIT = 2**63
 
@@ -77,30 +81,6 @@ class ImageCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DownloadStatus:
-    """A running download: see `downloads.Download`.
-
-    Attributes
-    ----------
-    bytes : int
-        Received in this attempt.
-    seconds : float
-        Since it was requested.
-    ahead : bool
-        It is a read-ahead.
-    """
-
-    path: str
-    url: str
-    state: str
-    attempt: int
-    bytes: int
-    total_bytes: int | None
-    seconds: float
-    ahead: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadaheadStatus:
     """Read-ahead since the mount.
 
@@ -114,17 +94,6 @@ class ReadaheadStatus:
     downloaded: int
     used: int
     under_way: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailureStatus:
-    """A request of a user that failed; `errno` is its name, such as ``ENOENT``."""
-
-    time: dt.datetime
-    path: str
-    url: str | None
-    cause: str
-    errno: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

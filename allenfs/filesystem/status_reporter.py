@@ -6,13 +6,11 @@ import contextlib
 import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from allenfs import __version__
 from allenfs.catalog.documents import Document
 from allenfs.filesystem.status import (
-    DownloadStatus,
-    FailureStatus,
     ImageCounts,
     LogStatus,
     MountStatus,
@@ -28,8 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from allenfs.config import ServiceSettings, StoreSettings
-    from allenfs.fetch.downloads import Download
-    from allenfs.fetch.metrics import Activity, Counts, Failure
+    from allenfs.fetch.metrics import Activity
     from allenfs.filesystem.recent_log import RecentLog
     from allenfs.service.slots import Slots
     from allenfs.store.directory import StoreDirectory
@@ -66,7 +63,8 @@ class Mounted:
     log_failure: Callable[[], str | None] | None = None
 
 
-class Sources(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Sources:
     """The objects that know parts of the status."""
 
     activity: Activity
@@ -84,12 +82,8 @@ class StatusReporter:
 
     Parameters
     ----------
-    service, store : settings
-        As given to the mount.
     proxy : str or None
         URL of the proxy, without a password.
-    clock, clock_ns : callable
-        Monotonic seconds; nanoseconds since the epoch.
     """
 
     def __init__(
@@ -100,36 +94,31 @@ class StatusReporter:
         sources: Sources,
         *,
         proxy: str | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._mounted = mounted
         self._service = service
         self._store = store
         self._sources = sources
         self._proxy = proxy
-        self._clock = clock
-        self._clock_ns = clock_ns
-        self._started_ns = clock_ns()
+        self._started_ns = time.time_ns()
         # count and bytes of the records, and when to count again
         self._records = 0, 0, -1.0
 
     def document(self) -> Document:
         """Return ``status.json`` as of now."""
-        return Document(self.status().to_json(), self._clock_ns())
+        return Document(self.status().to_json(), time.time_ns())
 
     def status(self) -> MountStatus:
         """Return the status as of now."""
-        activity = self._sources.activity
+        activity, mounted = self._sources.activity, self._mounted
         counts, downloads = activity.counts, activity.downloads
-        file, failure = self._mounted.log_file, self._mounted.log_failure
         return MountStatus(
             version=__version__,
             pid=os.getpid(),
-            mountpoint=str(self._mounted.mountpoint),
+            mountpoint=str(mounted.mountpoint),
             started=utc_time(self._started_ns),
-            time=utc_time(self._clock_ns()),
-            service=self._service_status(counts),
+            time=utc_time(time.time_ns()),
+            service=self._service_status(counts.requests, counts.failed_requests),
             store=self._store_status(),
             images=ImageCounts(
                 hits=counts.hits,
@@ -139,22 +128,22 @@ class StatusReporter:
                 downloads=counts.downloads,
                 downloaded_bytes=counts.downloaded_bytes,
             ),
-            downloads=tuple(map(_download_status, downloads)),
+            downloads=tuple(downloads),
             readahead=ReadaheadStatus(
-                images=self._mounted.readahead_images,
+                images=mounted.readahead_images,
                 downloaded=counts.ahead,
                 used=counts.ahead_used,
-                under_way=sum(one.is_ahead for one in downloads),
+                under_way=sum(one.ahead for one in downloads),
             ),
-            failures=tuple(map(_failure_status, activity.failures)),
+            failures=tuple(activity.failures),
             open_files=len(self._sources.handles),
             log=LogStatus(
-                file=None if file is None else str(file),
-                failure=None if failure is None else failure(),
+                file=None if mounted.log_file is None else str(mounted.log_file),
+                failure=None if mounted.log_failure is None else mounted.log_failure(),
             ),
         )
 
-    def _service_status(self, counts: Counts) -> ServiceStatus:
+    def _service_status(self, requests: int, failed_requests: int) -> ServiceStatus:
         contact, slots = self._sources.activity.contact, self._sources.slots
         return ServiceStatus(
             url=self._service.api_url,
@@ -168,8 +157,8 @@ class StatusReporter:
             last_answer=_time_or_none(contact.answered_ns),
             last_failure=_time_or_none(contact.failed_ns),
             last_failure_cause=contact.cause,
-            requests=counts.requests,
-            failed_requests=counts.failed_requests,
+            requests=requests,
+            failed_requests=failed_requests,
         )
 
     def _store_status(self) -> StoreStatus:
@@ -191,36 +180,13 @@ class StatusReporter:
 
     def _counted_records(self) -> tuple[int, int]:
         count, used_bytes, valid_until_s = self._records
-        if self._clock() >= valid_until_s:
+        if time.monotonic() >= valid_until_s:
             with contextlib.suppress(OSError):  # unreadable: keep the last count
                 sizes = self._sources.records.sizes().values()
                 count = sum(number for number, _ in sizes)
                 used_bytes = sum(size_bytes for _, size_bytes in sizes)
-            self._records = count, used_bytes, self._clock() + _COUNT_EVERY_S
+            self._records = count, used_bytes, time.monotonic() + _COUNT_EVERY_S
         return count, used_bytes
-
-
-def _download_status(download: Download) -> DownloadStatus:
-    return DownloadStatus(
-        path=download.path,
-        url=download.url,
-        state=download.state,
-        attempt=download.attempt,
-        bytes=download.size_bytes,
-        total_bytes=download.total_bytes,
-        seconds=round(download.elapsed_s, 1),
-        ahead=download.is_ahead,
-    )
-
-
-def _failure_status(failure: Failure) -> FailureStatus:
-    return FailureStatus(
-        time=utc_time(failure.time_ns),
-        path=failure.path,
-        url=failure.url or None,
-        cause=failure.cause,
-        errno=failure.errno_name,
-    )
 
 
 def _time_or_none(time_ns: int | None) -> dt.datetime | None:

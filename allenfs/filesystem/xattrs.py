@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from allenfs.catalog.entries import Folder, Picture, Sheet
 from allenfs.errors import NoAttributeError
 from allenfs.text import iso_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from allenfs.catalog.repository import Repository
+    from allenfs.fetch.fetcher import Fetcher
     from allenfs.filesystem.filesystem import Filesystem
     from allenfs.model.sheets import Request
-    from allenfs.store.stored_file import Facts
+    from allenfs.service.single_flight import Caller
 
 URL_ATTRIBUTE = "user.allenfs.url"
 SHA256_ATTRIBUTE = "user.allenfs.sha256"
 FETCHED_ATTRIBUTE = "user.allenfs.fetched"
 SIZE_KNOWN_ATTRIBUTE = "user.allenfs.size_known"
 ERROR_ATTRIBUTE = "user.allenfs.error"
-
-
-class Images(Protocol):
-    """Facts about an image, and why it could not be downloaded."""
-
-    def facts(self, request: Request) -> Facts | None:
-        """Return the facts about a local image."""
-
-    def last_failure(self, request: Request) -> str | None:
-        """Return why the last download failed; None if it did not."""
-
-
-class QueryFailures(Protocol):
-    """Why a query of the catalog failed."""
-
-    def last_failure(self) -> str | None:
-        """Return why the last query failed; None if it did not."""
 
 
 class ExtendedAttributes:
@@ -46,62 +29,59 @@ class ExtendedAttributes:
     bound, and its last failure; if it is local, also its SHA-256 (64 hex digits) and
     the time of its download (ISO 8601, UTC). A directory has the reason why the last
     query failed: a name that could not be looked up has no attributes.
-
-    Parameters
-    ----------
-    api_url : str
-        Base of the URLs.
     """
 
     def __init__(
         self,
         filesystem: Filesystem,
-        images: Images,
-        catalog: QueryFailures,
+        fetcher: Fetcher,
+        repository: Repository,
         *,
         api_url: str,
     ) -> None:
         self._filesystem = filesystem
-        self._images = images
-        self._catalog = catalog
+        self._fetcher = fetcher
+        self._repository = repository
         self._api_url = api_url
 
-    def names(self, path: str, interrupted: Callable[[], bool]) -> list[str]:
+    def names(self, path: str, caller: Caller) -> list[str]:
         """Return the names of a path's attributes that have a value."""
-        return list(self._values(path, interrupted))
+        return list(self._values(path, caller))
 
-    def value(self, path: str, name: str, interrupted: Callable[[], bool]) -> bytes:
+    def value(self, path: str, name: str, caller: Caller) -> bytes:
         """Return the value of one attribute.
 
         Raises
         ------
         NoAttributeError, and what the lookup of the path raises
         """
-        value = self._values(path, interrupted).get(name)
+        value = self._values(path, caller).get(name)
         if value is None:
             raise NoAttributeError(name)
         return value.encode()
 
-    def _values(self, path: str, interrupted: Callable[[], bool]) -> dict[str, str]:
+    def _values(self, path: str, caller: Caller) -> dict[str, str]:
         values: dict[str, str] = {}
-        error: str | None = None
-        match self._filesystem.entry(path, interrupted=interrupted):
+        match self._filesystem.entry(path, caller):
             case Picture(request):
-                url = {URL_ATTRIBUTE: request.url(self._api_url)}
-                values = url | self._of_image(path, request)
-                error = self._images.last_failure(request)
+                values[URL_ATTRIBUTE] = request.url(self._api_url)
+                error = self._add_image(values, path, request)
             case Sheet(sheet):
-                values = self._of_image(path, sheet)
-                error = self._images.last_failure(sheet)
+                error = self._add_image(values, path, sheet)
             case Folder():
-                error = self._catalog.last_failure()
+                error = self._repository.last_failure
+            case _:
+                error = None
         return values if error is None else values | {ERROR_ATTRIBUTE: error}
 
-    def _of_image(self, path: str, request: Request) -> dict[str, str]:
+    def _add_image(
+        self, values: dict[str, str], path: str, request: Request
+    ) -> str | None:
+        """Add the attributes of an image; return why it could not be downloaded."""
         is_known = self._filesystem.is_size_known(path, request)
-        values = {SIZE_KNOWN_ATTRIBUTE: "true" if is_known else "false"}
-        facts = self._images.facts(request)
+        values[SIZE_KNOWN_ATTRIBUTE] = "true" if is_known else "false"
+        facts = self._fetcher.facts(request)
         if facts is not None:
             values[SHA256_ATTRIBUTE] = facts.sha256
             values[FETCHED_ATTRIBUTE] = iso_time(facts.fetched_ns)
-        return values
+        return self._fetcher.last_failure(request)

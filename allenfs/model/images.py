@@ -7,6 +7,7 @@ fields, and fields back to names and a query.
 from __future__ import annotations
 
 import enum
+import math
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -35,7 +36,7 @@ _KIB, _MIB = 2**10, 2**20
 
 
 class ImageService(enum.Enum):
-    """The three services: the value is the first name of a path."""
+    """The services; the value is the first name of a path."""
 
     SECTION = "section"
     PROJECTION = "projection"
@@ -44,11 +45,8 @@ class ImageService(enum.Enum):
     @property
     def endpoint(self) -> str:
         """Name below ``/api/v2/``."""
-        return {
-            ImageService.SECTION: "image_download",
-            ImageService.PROJECTION: "projection_image_download",
-            ImageService.ATLAS: "atlas_image_download",
-        }[self]
+        prefix = "" if self is ImageService.SECTION else f"{self.value}_"
+        return f"{prefix}image_download"
 
 
 # section_image_download is AllenSDK's name for image_download: recorded answers
@@ -68,14 +66,12 @@ class ImageRequest:
 
     Attributes
     ----------
-    service : ImageService
     image_id : int
         SectionImage or AtlasImage id, 1 to 18 digits.
     downsample : int
         Halvings of both sides, 0 (full resolution) to 10.
     quality : int or None
         JPEG quality 0 to 100; None is the service's own default.
-    roi : Roi or None
     range : tuple of six int or None
         Lower and upper bound of red, green, blue; 0 to 65 535.
     rgb, contrast, colormap : tuple of str or None
@@ -85,7 +81,7 @@ class ImageRequest:
     atlas_id : int or None
         The atlas whose drawings are shown; only with `annotated`.
     view : str or None
-        One of the four views; None is the image itself.
+        One of `VIEWS`; None is the image itself.
     """
 
     service: ImageService
@@ -105,7 +101,9 @@ class ImageRequest:
     def path(self) -> str:
         """Canonical path below the mountpoint."""
         names = [self.service.value, str(self.image_id)]
-        names += [row.name(value) for row, value in self._set_parameters()]
+        names += [
+            row.prefix + row.write(value) for row, value in self._set_parameters()
+        ]
         return "/".join([*names, self.file_name])
 
     @property
@@ -122,9 +120,7 @@ class ImageRequest:
 
     def url(self, base_url: str) -> str:
         """Return the download URL below `base_url` (``https://host``)."""
-        query = [
-            part for row, value in self._set_parameters() for part in row.query(value)
-        ]
+        query = [row.query(value) for row, value in self._set_parameters()]
         if self.atlas_id is not None:
             query.append(f"atlas={self.atlas_id}")
         if self.view is not None:
@@ -141,25 +137,24 @@ class ImageRequest:
         downsample, at least 1 MiB.
         """
         if self.roi and self.roi.width_px and self.roi.height_px:
-            return self.roi.width_px * self.roi.height_px * 3 + 64 * _KIB
-        if full_px is not None:
-            width_px, height_px = (side_px >> self.downsample for side_px in full_px)
-            return width_px * height_px * 3 + 64 * _KIB
-        return max(256 * _MIB >> 2 * self.downsample, _MIB)
+            pixels = self.roi.width_px * self.roi.height_px
+        elif full_px is not None:
+            pixels = math.prod(side_px >> self.downsample for side_px in full_px)
+        else:
+            return max(256 * _MIB >> 2 * self.downsample, _MIB)
+        return pixels * 3 + 64 * _KIB
 
     def with_parameter(self, name: str) -> tuple[str, ImageRequest]:
         """Read a parameter directory: the field it sets, and the new request.
 
-        Raises
-        ------
-        PathNotFoundError
-            `name` is not a parameter of this service, or is out of range.
+        PathNotFoundError if it is not a parameter of this service, or out of range.
         """
         is_atlas = self.service is ImageService.ATLAS
         for row in PARAMETERS:
-            found = row.pattern.fullmatch(name)
+            found = row.match(name)
             if found and (row.below_atlas if is_atlas else row.below_section):
-                return row.field, replace(self, **{row.field: row.read(found)})
+                value = row.read(*found.groups())
+                return row.field, replace(self, **{row.field: value})
         msg = f"no such parameter: {name!r}"
         raise PathNotFoundError(msg)
 
@@ -168,36 +163,27 @@ class ImageRequest:
         return replace(self, range=channels)
 
     def with_corner(self, corner_px: tuple[int, int]) -> ImageRequest:
-        """Return the request with its `roi`, measured from a corner, on the slide.
+        """Return the request with its `roi` measured on the slide, not from a corner.
 
-        Parameters
-        ----------
-        corner_px : tuple of int
-            Left and top of the image on its slide, in full-resolution pixels.
-
-        Raises
-        ------
-        PathNotFoundError
-            The place is beyond the largest coordinate of a path.
+        `corner_px` is left and top of the image on its slide, in full-resolution
+        pixels. PathNotFoundError if the result is beyond the largest coordinate.
         """
         return replace(self, roi=(self.roi or Roi()).moved(*corner_px))
 
     def with_file(self, name: str) -> ImageRequest:
         """Read a file name: the request with its view or atlas.
 
-        Raises
-        ------
-        PathNotFoundError
-            The directory has no such file.
+        PathNotFoundError if the directory has no such file.
         """
+        stem = name.removesuffix(".jpg")
         if name == f"{_PLAIN_FILE}.jpg":
             return self
         if self.service is ImageService.ATLAS:
             found = _ATLAS_FILE.fullmatch(name)
             if found and self.annotated:
                 return replace(self, atlas_id=int(found[1]))
-        elif name.removesuffix(".jpg") in VIEWS and name.endswith(".jpg"):
-            return replace(self, view=name.removesuffix(".jpg"))
+        elif stem in VIEWS and name != stem:
+            return replace(self, view=stem)
         msg = f"no such file: {name!r}"
         raise PathNotFoundError(msg)
 
@@ -208,22 +194,10 @@ class ImageRequest:
                 yield parameter, value
 
 
-def file_names(
-    service: ImageService, views: tuple[str, ...] = VIEWS
-) -> tuple[str, ...]:
-    """Return the files that a directory of an image with these views lists."""
-    if service is ImageService.ATLAS:
-        views = ()
-    return tuple(f"{name}.jpg" for name in (_PLAIN_FILE, *views))
-
-
 def request_of_url(url: str) -> ImageRequest:
     """Return the request of a download URL, whatever its host.
 
-    Raises
-    ------
-    UrlError
-        It is not a download URL of the three services, or no path corresponds to it.
+    UrlError if it is not a download URL of the services, or no path corresponds to it.
     """
     try:
         parts = urlsplit(url)
@@ -272,19 +246,15 @@ def _request_of_query(
 
 def _parameter_names(query: dict[str, str]) -> Iterator[str]:
     """Remove the parameters from `query`, and return them as directory names."""
-    if "downsample" in query:
-        yield f"ds{query.pop('downsample')}"
-    if "quality" in query:
-        yield f"q{query.pop('quality')}"
+    for row in PARAMETERS:
+        if row.write_query is None and row.field in query:
+            yield row.prefix + query.pop(row.field)
     left, top, width, height = (
         _digits(query.pop(key, "")) for key in ("left", "top", "width", "height")
     )
     if left or top or width or height:
         size = f"{width}x{height}" if width or height else ""
         yield f"roi{size}" + (f"+{left}+{top}" if left or top else "")
-    for key in ("range", "rgb", "contrast", "colormap"):
-        if key in query:
-            yield key + query.pop(key)
     if _is_true(query.pop("annotation", "false")):
         yield "annotated"
 

@@ -19,7 +19,6 @@ _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 # A lookahead, because matching a run of FF before it would take quadratic time.
 _MARKER_IN_SCAN = re.compile(rb"\xff(?=[^\xff\x00\xd0-\xd7])", re.DOTALL)
 
-
 # Markers of segments and scans, not those within a scan: a progressive JPEG with a
 # large colour profile has about a hundred.
 _MOST_MARKERS = 10_000
@@ -58,15 +57,9 @@ class JpegShape:
 def inspect(data: Data) -> JpegShape:
     """Walk the markers from SOI to EOI and return the frame's shape.
 
-    Bytes after EOI are allowed: every decoder ignores them.
-
-    Raises
-    ------
-    CutJpegError
-        The data ends before EOI.
-    NotAJpegError
-        No SOI, no frame header before EOI, a frame without pixels, or bytes
-        between segments that are not a marker.
+    Bytes after EOI are allowed: every decoder ignores them. CutJpegError if the data
+    ends before EOI, NotAJpegError if SOI, a marker, the frame header or pixels are
+    missing.
     """
     if data[:2] != _SOI[: len(data)]:
         msg = "not a JPEG: it does not begin with FF D8"

@@ -35,79 +35,18 @@ class ImageDirectory:
 
 
 @dataclass(frozen=True, slots=True)
-class ParameterDirectory:
-    """A directory below it, with the parameters in its path.
+class View:
+    """How images are requested: what the path says, and what the catalog adds.
 
     Attributes
     ----------
+    request : ImageRequest
+        Its id is 0 where the view is of any image.
     equalized : bool
         With the `range` of its data set, from the catalog.
     from_corner : bool
         The `roi` counts from the image's own corner, whose place on the slide is in
         the catalog.
-    """
-
-    request: ImageRequest
-    equalized: bool = False
-    from_corner: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFile:
-    """An image; `equalized` and `from_corner` as in `ParameterDirectory`."""
-
-    request: ImageRequest
-    equalized: bool = False
-    from_corner: bool = False
-
-
-class Subject(enum.Enum):
-    """The subject of an ``info.json``."""
-
-    SECTION = "section"
-    PLATE = "atlas"
-    DATA_SET = "dataset"
-    ATLAS = "browse/atlas"
-
-
-@dataclass(frozen=True, slots=True)
-class InfoFile:
-    """``info.json``: the record of its directory."""
-
-    subject: Subject
-    subject_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class SectionsFile:
-    """``dataset/ID/sections.csv``."""
-
-    data_set_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class SectionLink:
-    """``section/ID/dataset`` or ``section/ID/nissl``."""
-
-    image_id: int
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class DataSetsDirectory:
-    """``dataset``."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """The view in which a directory shows its images.
-
-    Attributes
-    ----------
-    request : ImageRequest
-        For any image: its id is 0.
-    equalized, from_corner : bool
-        As in a `ParameterDirectory`.
     treatment : str or None
         Only the plates of this treatment, by the service's name for it.
     """
@@ -128,6 +67,47 @@ class View:
         if self.from_corner and not image.has_region(self.request.roi):
             return False
         return self.treatment is None or self.treatment in image.treatments
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterDirectory(View):
+    """A directory below ``section/ID``, with the parameters in its path."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile(View):
+    """An image."""
+
+
+class Subject(enum.Enum):
+    """What a directory with documents is about."""
+
+    SECTION = "section"
+    PLATE = "atlas"
+    DATA_SET = "dataset"
+    ATLAS = "browse/atlas"
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentFile:
+    """A file that allenfs generates from the records of its directory."""
+
+    subject: Subject
+    subject_id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SectionLink:
+    """``section/ID/dataset`` or ``section/ID/nissl``."""
+
+    image_id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataSetsDirectory:
+    """``dataset``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +252,7 @@ class OwnFile:
     name: str
 
 
-CatalogFile = InfoFile | SectionsFile | SectionLink | CollectionFile | SheetFile
+CatalogFile = DocumentFile | SectionLink | CollectionFile | SheetFile
 CatalogNode = CatalogFile | DataSetsDirectory | CollectionDirectory | BrowseNode
 Node = (
     Root

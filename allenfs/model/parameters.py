@@ -1,8 +1,8 @@
 """The grammar of parameter directories, in one table.
 
 A row defines the field it sets, the directory names it reads and writes, and its part
-of a URL's query. Nothing else in allenfs does, so a parameter cannot be in the path but
-missing from the URL or the store's key.
+of a URL's query. Nothing else does, so a parameter cannot be in the path but missing
+from the URL or the store's key.
 
 Parameters are those of the Allen Institute's page "Downloading an Image";
 ``rgb``, ``contrast`` and ``colormap`` are those of AllenSDK's
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from allenfs.errors import PathNotFoundError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_DOWNSAMPLE = 10
-MAX_QUALITY = 100
+_MAX_QUALITY = 100
 # 16 bit: the source data of the connectivity sections
 _MAX_CHANNEL_VALUE = 65_535
 
@@ -63,15 +64,12 @@ class Roi:
     def moved(self, right_px: int, down_px: int) -> Roi:
         """Return the region moved by a number of full-resolution pixels.
 
-        Raises
-        ------
-        PathNotFoundError
-            The place is beyond the largest coordinate of a path.
+        PathNotFoundError if it is then beyond the largest coordinate of a path.
         """
         return replace(
             self,
-            left_px_full=_at_most((self.left_px_full or 0) + right_px, _MAX_PX),
-            top_px_full=_at_most((self.top_px_full or 0) + down_px, _MAX_PX),
+            left_px_full=_at_most(_MAX_PX, (self.left_px_full or 0) + right_px),
+            top_px_full=_at_most(_MAX_PX, (self.top_px_full or 0) + down_px),
         )
 
 
@@ -83,12 +81,14 @@ class Parameter:
     ----------
     field : str
         Of `ImageRequest`.
-    pattern : re.Pattern
-        Matches the whole directory name.
+    prefix, pattern : str
+        The start of the directory name, and what the rest matches.
     read : callable
-        Match to the field's value; PathNotFoundError if it is out of range.
-    name, query : callable
-        Value to the canonical directory name, and to parts of a query.
+        The pattern's groups to the field's value; PathNotFoundError if out of range.
+    write : callable
+        Value to the rest of the canonical directory name.
+    write_query : callable or None
+        Value to its part of a query; None if that is ``field=`` and what `write` gives.
     default : object
         The value that has no effect, no directory name and no query.
     below_atlas, below_section : bool
@@ -96,50 +96,45 @@ class Parameter:
     """
 
     field: str
-    pattern: re.Pattern[str]
-    read: Callable[[re.Match[str]], Any]
-    name: Callable[[Any], str]
-    query: Callable[[Any], list[str]]
+    prefix: str
+    pattern: str
+    read: Callable[..., Any]
+    write: Callable[[Any], str] = str
+    write_query: Callable[[Any], str] | None = None
     default: object = None
     below_atlas: bool = True
     below_section: bool = True
 
+    def match(self, name: str) -> re.Match[str] | None:
+        """Match a directory name."""
+        if not name.startswith(self.prefix):
+            return None
+        return re.fullmatch(self.pattern, name[len(self.prefix) :])
 
-def _number(
-    field: str, prefix: str, maximum: int, default: int | None = None
-) -> Parameter:
-    return Parameter(
-        field,
-        re.compile(rf"{prefix}({_NUMBER})"),
-        lambda found: _at_most(int(found[1]), maximum),
-        lambda value: f"{prefix}{value}",
-        lambda value: [f"{field}={value}"],
-        default=default,
-    )
-
-
-def _list(
-    field: str, pattern: str, read: Callable[[str], tuple[object, ...]]
-) -> Parameter:
-    return Parameter(
-        field,
-        re.compile(f"{field}({pattern})"),
-        lambda found: read(found[1]),
-        lambda values: f"{field}{','.join(map(str, values))}",
-        lambda values: [f"{field}={','.join(map(str, values))}"],
-        below_atlas=False,
-    )
+    def query(self, value: object) -> str:
+        """Return the value's part of a query."""
+        if self.write_query is not None:
+            return self.write_query(value)
+        return f"{self.field}={self.write(value)}"
 
 
-def _at_most(value: int, maximum: int) -> int:
+def _list(field: str, pattern: str, read: Callable[[str], object]) -> Parameter:
+    def write(values: tuple[object, ...]) -> str:
+        return ",".join(map(str, values))
+
+    return Parameter(field, field, f"({pattern})", read, write, below_atlas=False)
+
+
+def _at_most(maximum: int, text: str | int) -> int:
+    value = int(text)
     if value > maximum:
         msg = f"{value} is above {maximum}"
         raise PathNotFoundError(msg)
     return value
 
 
-def _read_roi(found: re.Match[str]) -> Roi:
-    return Roi(*(None if text is None else int(text) for text in found.groups()))
+def _read_roi(*numbers: str | None) -> Roi:
+    return Roi(*(None if text is None else int(text) for text in numbers))
 
 
 def region_from_corner(name: str) -> Roi | None:
@@ -148,21 +143,23 @@ def region_from_corner(name: str) -> Roi | None:
     The image's record gives the ``roi`` of the slide that it stands for.
     """
     found = _FROM_CORNER.fullmatch(name)
-    return None if found is None else _read_roi(found)
+    return None if found is None else _read_roi(*found.groups())
 
 
-def _roi_query(roi: Roi) -> list[str]:
+def _roi_query(roi: Roi) -> str:
     values = {
         "left": roi.left_px_full,
         "top": roi.top_px_full,
         "width": roi.width_px,
         "height": roi.height_px,
     }
-    return [f"{key}={value}" for key, value in values.items() if value is not None]
+    return "&".join(
+        f"{key}={value}" for key, value in values.items() if value is not None
+    )
 
 
 def _read_channels(text: str) -> tuple[int, ...]:
-    return tuple(_at_most(int(value), _MAX_CHANNEL_VALUE) for value in text.split(","))
+    return tuple(_at_most(_MAX_CHANNEL_VALUE, value) for value in text.split(","))
 
 
 def _read_decimals(text: str) -> tuple[str, ...]:
@@ -175,16 +172,16 @@ def _read_decimals(text: str) -> tuple[str, ...]:
 
 # In the order of canonical paths and canonical queries.
 PARAMETERS = (
-    _number("downsample", "ds", MAX_DOWNSAMPLE, default=0),
-    _number("quality", "q", MAX_QUALITY),
+    Parameter(
+        "downsample", "ds", f"({_NUMBER})", partial(_at_most, MAX_DOWNSAMPLE), default=0
+    ),
+    Parameter("quality", "q", f"({_NUMBER})", partial(_at_most, _MAX_QUALITY)),
     Parameter(
         "roi",
-        re.compile(
-            rf"roi(?=.)(?:({_POSITIVE})x({_POSITIVE}))?(?:\+({_NUMBER})\+({_NUMBER}))?"
-        ),
+        "roi",
+        rf"(?=.)(?:({_POSITIVE})x({_POSITIVE}))?(?:\+({_NUMBER})\+({_NUMBER}))?",
         _read_roi,
-        lambda roi: f"roi{roi}",
-        _roi_query,
+        write_query=_roi_query,
     ),
     _list("range", rf"{_NUMBER}(?:,{_NUMBER}){{5}}", _read_channels),
     _list("rgb", rf"{_UNIT_DECIMAL}(?:,{_UNIT_DECIMAL}){{2}}", _read_decimals),
@@ -194,10 +191,11 @@ PARAMETERS = (
     _list("colormap", rf"{_DECIMAL}(?:,{_DECIMAL}){{0,4}}", _read_decimals),
     Parameter(
         "annotated",
-        re.compile("annotated"),
-        lambda _: True,
-        lambda _: "annotated",
-        lambda _: ["annotation=true"],
+        "annotated",
+        "",
+        lambda: True,
+        lambda _: "",
+        lambda _: "annotation=true",
         default=False,
         below_section=False,
     ),

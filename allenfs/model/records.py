@@ -6,8 +6,9 @@ ignored: a name or number that cannot be in a path is never guessed.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allenfs.errors import PathNotFoundError
@@ -50,11 +51,13 @@ PLANES = {
 class SectionImage(NamedTuple):
     """One image of a data set, or one plate of an atlas.
 
+    None stands for what the record does not say.
+
     Attributes
     ----------
     section_number : int or None
-        None if the record has none, or one that cannot be in a name. 0 is valid: it
-        was recorded in data set 73817439.
+        None also if it cannot be in a name. 0 is valid: it was recorded in data set
+        73817439.
     width_px, height_px : int
         At full resolution; 0 if the record does not say.
     resolution_um : float or None
@@ -66,10 +69,9 @@ class SectionImage(NamedTuple):
     treatments : tuple of str
         Of a plate, such as ``NISSL``.
     x_px, y_px : int or None
-        Left and top of the image on its slide, in full-resolution pixels; None if
-        the record does not say.
+        Left and top of the image on its slide, in full-resolution pixels.
     has_expression : bool or None
-        Whether it has an expression mask; None if the record does not say.
+        Whether it has an expression mask.
     """
 
     image_id: int
@@ -98,31 +100,24 @@ class SectionImage(NamedTuple):
 
     def has_region(self, roi: Roi | None) -> bool:
         """Whether a region counted from its own corner is one that a path can name."""
-        if self.corner_px is None or roi is None:
-            return False
-        try:
-            roi.moved(*self.corner_px)
-        except PathNotFoundError:
-            return False
-        return True
+        if self.corner_px is not None and roi is not None:
+            with contextlib.suppress(PathNotFoundError):
+                roi.moved(*self.corner_px)
+                return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """The images of one data set or atlas, in section order.
+    """The images of one data set or atlas, in section order, by their ids.
 
-    Attributes
-    ----------
-    record : dict
-        The service's row, without the images.
-    images : dict
-        By image id.
+    `record` is the service's row, without the images.
     """
 
     record: Row
     images: dict[int, SectionImage]
     equalization: tuple[int, ...] | None = None
-    treatments: tuple[str, ...] = field(default=())
+    treatments: tuple[str, ...] = ()
 
 
 class SectionRecord(NamedTuple):
@@ -147,53 +142,46 @@ class Plate(NamedTuple):
     atlas_ids: tuple[int, ...]
 
 
-class DataSetIds(NamedTuple):
-    """Data sets without the failed ones: ascending, and by the name of their plane.
-
-    An empty one is false, as with the next two records.
-    """
+@dataclass(frozen=True, slots=True)
+class DataSetIds:
+    """Data sets without the failed ones: ascending, and by the name of their plane."""
 
     ids: tuple[int, ...]
     by_plane: dict[str, tuple[int, ...]]
 
-    def __bool__(self) -> bool:
-        return bool(self.ids)
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
-class Names(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Names:
     """The service's names, each with its id."""
 
     ids: dict[str, int]
 
-    def __bool__(self) -> bool:
-        return bool(self.ids)
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
-class Titles(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Titles:
     """Titles of atlases by id, ascending; empty if an atlas has none."""
 
     by_id: dict[int, str]
 
-    def __bool__(self) -> bool:
-        return bool(self.by_id)
+    def __len__(self) -> int:
+        return len(self.by_id)
 
 
 def row_count(record: object) -> int:
     """Return the number of rows in a list, or of images in a collection."""
-    match record:
-        case Collection(images=rows) | Titles(rows):
-            return len(rows)
-        case Names(rows) | DataSetIds(rows):
-            return len(rows)
-        case _:
-            return int(bool(record))
+    if isinstance(record, DataSetIds | Names | Titles):
+        return len(record)
+    return len(record.images) if isinstance(record, Collection) else bool(record)
 
 
 def slim(row: Row, fields: Iterable[str]) -> Row:
-    """Return the given fields of a row, reduced to what lists need.
-
-    Numbers, names and nulls are kept, and the names of nested rows.
-    """
+    """Return the given fields of a row: numbers, short texts, names of nested rows."""
     return {
         name: _slim(row[name])
         for name in fields
@@ -202,7 +190,7 @@ def slim(row: Row, fields: Iterable[str]) -> Row:
 
 
 def _slim(value: Any) -> Any:
-    if isinstance(value, (list, dict)):
+    if isinstance(value, list | dict):
         return [slim(row, _NESTED_FIELDS) for row in rows_of(value)]
     return value
 
@@ -249,19 +237,14 @@ def image_of(row: Row) -> SectionImage | None:
     image_id = record_id(row)
     if image_id is None:
         return None
-    resolution_um = row.get("resolution")
-    if (
-        not isinstance(resolution_um, (int, float))
-        or isinstance(resolution_um, bool)
-        or not 0 < resolution_um < _MAX_ID
-    ):
-        resolution_um = None
+    resolution_um: Any = row.get("resolution")
+    is_number = type(resolution_um) in (int, float)
     return SectionImage(
         image_id,
         _section_number(row),
         _whole(row.get("width"), 1, _MAX_SIDE_PX) or 0,
         _whole(row.get("height"), 1, _MAX_SIDE_PX) or 0,
-        resolution_um,
+        resolution_um if is_number and 0 < resolution_um < _MAX_ID else None,
         row.get("failed") is True,
         row.get("annotated") is True,
         texts(row.get("treatments"), "name"),
@@ -283,13 +266,13 @@ def in_section_order(rows: Iterable[Row]) -> dict[int, SectionImage]:
 def channels(equalization: Any) -> tuple[int, ...] | None:
     """Return an Equalization as a ``range``; None if a bound is missing."""
     row = equalization if isinstance(equalization, dict) else {}
-    bounds = [
+    bounds = (
         _whole(row.get(f"{colour}_{bound}"), 0, _MAX_CHANNEL_VALUE)
         for colour in ("red", "green", "blue")
         for bound in ("lower", "upper")
-    ]
-    said = tuple(bound for bound in bounds if bound is not None)
-    return said if len(said) == len(bounds) else None
+    )
+    known = tuple(bound for bound in bounds if bound is not None)
+    return known if len(known) == 6 else None
 
 
 def nissl_of(row: Row) -> int | None:
@@ -298,20 +281,16 @@ def nissl_of(row: Row) -> int | None:
     If there are several, the one whose section number is closest.
     """
     here = _section_number(row) or 0
+    own_data_set = {record_id(row, "data_set_id")} - {None}
     found = [
         (not is_proven, abs((image.section_number or 0) - here), image.image_id)
         for associate in rows_of(row.get("associates"))
         if (image := image_of(associate)) is not None
         and image.image_id != record_id(row)
-        and not _are_of_one_data_set(row, associate)
+        and record_id(associate, "data_set_id") not in own_data_set
         and (is_proven := _is_nissl(associate)) is not False
     ]
     return min(found)[-1] if found else None
-
-
-def _are_of_one_data_set(row: Row, other: Row) -> bool:
-    data_set_id = record_id(row, "data_set_id")
-    return data_set_id is not None and data_set_id == record_id(other, "data_set_id")
 
 
 def _is_nissl(row: Row) -> bool | None:

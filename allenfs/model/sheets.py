@@ -48,7 +48,7 @@ class Grid(NamedTuple):
     Attributes
     ----------
     scale : float
-        Of all thumbnails, at most 1, so that they can be compared.
+        Of all thumbnails, so that they can be compared; at most 1.
     picture_px : tuple of int
         Width and height of the space for a thumbnail.
     label_px : int
@@ -96,7 +96,7 @@ class SheetRequest:
     edition : str
         16 hex digits that depend on everything that is drawn.
     view : ImageRequest
-        The request of the thumbnails, for any image.
+        Of the thumbnails, for any image.
     heading, facts, count : str
         The two lines of the title, from the service's names, and the image count.
     images : tuple of SectionImage
@@ -146,24 +146,22 @@ def sheet(
 ) -> SheetRequest | None:
     """Return the sheet of the images that a directory lists; None if it lists none.
 
-    Parameters
-    ----------
-    view : ImageRequest
-        The directory's request, equalized if the directory is.
+    `view` is the directory's request, equalized if the directory is.
     """
     images = views.listed(directory, collection)
     if not is_possible(len(images)):
         return None
     names = [directory.subject.value, str(directory.subject_id)]
-    words = [*view.path.split("/")[2:-1], *filter(None, [view.view])]
-    names += [*filter(None, [directory.view.treatment]), *words]
-    heading, facts = _title(directory, collection.record, words)
+    parameters = [*view.path.split("/")[2:-1], *filter(None, [view.view])]
+    treatment = [*filter(None, [directory.view.treatment])]
+    heading, recorded = _title(directory, collection.record)
+    facts = _joined([*recorded, *treatment, *parameters])
     view = replace(view, downsample=_DOWNSAMPLE)
     drawn = [_DRAWING_VERSION, view.path, heading, facts]
     shown = [(*image[:4], image.failed) for image in images]
     digest = hashlib.sha256(json.dumps([drawn, shown]).encode())
     return SheetRequest(
-        "/".join([*names, SHEET_FILE]),
+        "/".join([*names, *treatment, *parameters, SHEET_FILE]),
         digest.hexdigest()[:16],
         view,
         heading,
@@ -173,33 +171,28 @@ def sheet(
     )
 
 
-def _title(
-    directory: CollectionDirectory, record: Row, words: list[str]
-) -> tuple[str, str]:
-    """Return the title: the data set or atlas, and the view."""
-    treatment = directory.view.treatment
+def _title(directory: CollectionDirectory, record: Row) -> tuple[str, list[str]]:
+    """Return the heading of a data set or atlas, and the facts of its record."""
     if directory.subject is Subject.ATLAS:
-        heading = [f"Atlas {directory.subject_id}", *records.texts(record, "name")]
-        facts = [treatment] if treatment is not None else []
-    else:
-        heading = [f"Data set {directory.subject_id}"]
-        heading += records.texts(record.get("genes"), "acronym")
-        plane = records.plane_of(record)
-        facts = [
-            *records.texts(record.get("genes"), "name"),
-            *records.texts(record.get("products"), "name"),
-            *([] if plane is None else [plane]),
-            *records.texts(record.get("treatments"), "name"),
-        ]
-        if record.get("failed") is True:
-            facts.append("failed")
-    return _joined(heading), _joined([*facts, *words])
+        names = records.texts(record, "name")
+        return _joined([f"Atlas {directory.subject_id}", *names]), []
+    genes = record.get("genes")
+    facts = [
+        *records.texts(genes, "name"),
+        *records.texts(record.get("products"), "name"),
+        records.plane_of(record) or "",
+        *records.texts(record.get("treatments"), "name"),
+        "failed" if record.get("failed") is True else "",
+    ]
+    acronyms = records.texts(genes, "acronym")
+    heading = _joined([f"Data set {directory.subject_id}", *acronyms])
+    return heading, [*filter(None, facts)]
 
 
 def _count(subject: Subject, images: tuple[SectionImage, ...]) -> str:
     word = "plate" if subject is Subject.ATLAS else "section"
     failed = sum(image.failed for image in images)
-    count = f"{len(images)} {word}{'' if len(images) == 1 else 's'}"
+    count = f"{len(images)} {word}{'s' * (len(images) != 1)}"
     return f"{count}, {failed} failed" if failed else count
 
 

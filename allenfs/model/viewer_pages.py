@@ -12,7 +12,7 @@ Browsers show these addresses, and papers and programs cite them:
 from __future__ import annotations
 
 import re
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from allenfs.errors import UrlError
 from allenfs.model.images import ID_PATTERN, ImageRequest, ImageService, request_of_url
@@ -30,7 +30,6 @@ _ATLAS = re.compile(r"/atlas/?")
 _DRAWING = re.compile(
     rf"(?:/.*)?/api/v2/svg(?:_download)?/({ID_PATTERN.pattern})(?:[/&].*)?"
 )
-_API = "/api/v2/"
 _ACCEPTED = (
     "allenfs accepts download URLs of the image services, and viewer pages of an "
     "experiment (experiment/show/ID), a section (experiment/siv?id=ID&imageId=IMAGE) "
@@ -39,15 +38,10 @@ _ACCEPTED = (
 
 
 def path_of_url(url: str) -> str:
-    """Return the path of a download URL or a viewer page.
+    """Return the path of a download URL or a viewer page; UrlError if it has none.
 
     An image becomes a file, an experiment its directory ``dataset/ID``, and an atlas
     ``browse/atlas/ID``.
-
-    Raises
-    ------
-    UrlError
-        No path corresponds to it.
     """
     url = url.replace("&amp;", "&")  # copied from the source of a page
     try:
@@ -56,28 +50,33 @@ def path_of_url(url: str) -> str:
     except ValueError:
         return request_of_url(url).path  # raises an error that says what is wrong
     page = unquote(parts.path)
+    # viewers keep the current view in the fragment, which is newer than the query
+    parameters = dict(parse_qsl(parts.query) + parse_qsl(parts.fragment))
     if not parts.scheme and ".brain-map.org/" in url:
         raise _no_path(url, "it does not begin with https://")
-    if parts.scheme not in ("http", "https") or _API in page:
-        drawing = _DRAWING.fullmatch(page)
-        if drawing:
-            raise UrlError(_about_drawing(url, drawing[1]))
+    if drawing := _DRAWING.fullmatch(page):
+        msg = (
+            f"allenfs does not offer drawings as SVG: {without_user(url)!r}; the plate "
+            f"with its drawings is atlas/{drawing[1]}/annotated/image.jpg"
+        )
+        raise UrlError(msg)
+    if parts.scheme not in ("http", "https") or "/api/v2/" in page:
         return request_of_url(url).path
     experiment = _EXPERIMENT.fullmatch(page)
     if experiment and _EXPERIMENT_HOSTS.fullmatch(host):
-        return _experiment_path(url, experiment["id"], _parameters(parts))
+        return _experiment_path(url, experiment["id"], parameters)
     if host == _ATLAS_HOST and _ATLAS.fullmatch(page):
-        return _atlas_path(url, _parameters(parts))
+        return _atlas_path(url, parameters)
     raise _no_path(url, "allenfs does not know this page")
 
 
 def _experiment_path(
     url: str, data_set_id: str | None, parameters: dict[str, str]
 ) -> str:
-    data_set_id = data_set_id or parameters.get("id")
     if "imageId" in parameters:
         image_id = _id(url, "imageId", parameters["imageId"])
         return ImageRequest(ImageService.SECTION, image_id).path
+    data_set_id = data_set_id or parameters.get("id")
     if data_set_id is None:
         raise _no_path(url, "it names no experiment")
     return f"dataset/{_id(url, 'experiment', data_set_id)}"
@@ -95,11 +94,6 @@ def _atlas_path(url: str, parameters: dict[str, str]) -> str:
     ).path
 
 
-def _parameters(parts: SplitResult) -> dict[str, str]:
-    # viewers keep the current view in the fragment, which is newer than the query
-    return dict(parse_qsl(parts.query) + parse_qsl(parts.fragment))
-
-
 def _id(url: str, name: str, text: str) -> int:
     if not ID_PATTERN.fullmatch(text):
         raise _no_path(url, f"{name} is not an id: {text!r}")
@@ -108,10 +102,3 @@ def _id(url: str, name: str, text: str) -> int:
 
 def _no_path(url: str, why: str) -> UrlError:
     return UrlError(f"no path corresponds to {without_user(url)!r}: {why}; {_ACCEPTED}")
-
-
-def _about_drawing(url: str, image_id: str) -> str:
-    return (
-        f"allenfs does not offer drawings as SVG: {without_user(url)!r}; the plate "
-        f"with its drawings is atlas/{image_id}/annotated/image.jpg"
-    )

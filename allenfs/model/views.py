@@ -36,14 +36,9 @@ _TUMOR_FEATURES = ("tumor_feature_annotation", "tumor_feature_boundary")
 def applicable(
     images: Iterable[SectionImage], data_set: Collection | None
 ) -> tuple[str, ...]:
-    """Return the views of these images, including those that may apply.
+    """Return the views of one image or all of a data set, also those that may apply.
 
-    Parameters
-    ----------
-    images : iterable of SectionImage
-        One, or all of a data set.
-    data_set : Collection or None
-        Their data set; None if it is not known.
+    `data_set` is None if it is not known.
     """
     hidden: set[str] = set()
     if {image.has_expression for image in images} == {False}:

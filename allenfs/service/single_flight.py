@@ -1,13 +1,15 @@
-"""Single flight: one thread does the work that many ask for, and all share it."""
+"""Single flight: one thread does the work that many wait for, and all share it."""
 
 from __future__ import annotations
 
 import concurrent.futures
+import errno
+import math
 import threading
-from typing import TYPE_CHECKING, Generic, TypeVar
+import time
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from allenfs.errors import InterruptedWaitError, ProcessLimitError
-from allenfs.service import threads
+from allenfs.errors import AllenFSError, InterruptedWaitError, ProcessLimitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -22,41 +24,80 @@ _POLL_S = 0.025
 _LONGEST_LOOK_S = 1.0
 
 
-class SingleFlight(Generic[_Key, _Value]):
-    """Work under way, by key. Safe to use from many threads."""
+def _never() -> bool:
+    return False
 
-    def __init__(self) -> None:
+
+class Caller(NamedTuple):
+    """The thread of a program that waits for an operation.
+
+    Attributes
+    ----------
+    thread_id : int
+        As the kernel reports it; 0 if there is none.
+    is_interrupted : callable
+        Whether it got a signal. Polled many times a second, by the thread that serves
+        the operation.
+    """
+
+    thread_id: int = 0
+    is_interrupted: Callable[[], bool] = _never
+
+
+NOT_INTERRUPTED = Caller()
+
+
+class WaitTimeoutError(AllenFSError):
+    """The longest time that a caller waits is over."""
+
+    errno = errno.ETIMEDOUT
+
+
+class SingleFlight(Generic[_Key, _Value]):
+    """Work in progress, by key. Safe to use from many threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._flights: dict[_Key, concurrent.futures.Future[_Value]] = {}
-        self._unasked: set[_Key] = set()  # of those, the ones nobody waited for yet
+        self._not_joined: set[_Key] = set()  # of `lead`
 
     def run(
         self,
         key: _Key,
         work: Callable[[], _Value],
-        interrupted: Callable[[], bool],
+        caller: Caller,
+        patience_s: float = math.inf,
     ) -> _Value:
         """Return what `work` returns, or raise what it raises.
 
+        One thread at a time works for a key. It goes on when nobody waits for it any
+        more; later callers join it.
+
         Parameters
         ----------
-        work : callable
-            Done by one thread at a time for a key. It goes on when nobody waits for
-            it any more; later callers join it.
-        interrupted : callable
-            Called by the waiting thread many times a second.
+        patience_s : float
+            The longest time to wait. Time while this process is stopped does not count:
+            data that arrived meanwhile is still in its sockets, and is read first.
 
         Raises
         ------
-        InterruptedWaitError
-            `interrupted` returned True. The work goes on.
+        InterruptedWaitError, WaitTimeoutError
+            The caller waits no longer. The work goes on.
         """
         flight = self._flight(key, work)
+        left_s, looked_s = patience_s, self._clock()
         while not flight.done():
             concurrent.futures.wait([flight], timeout=_POLL_S)
-            if interrupted() and not flight.done():
+            if caller.is_interrupted() and not flight.done():
                 msg = "the waiting process got a signal"
                 raise InterruptedWaitError(msg)
+            now_s = self._clock()
+            left_s -= min(now_s - looked_s, _LONGEST_LOOK_S)
+            looked_s = now_s
+            if left_s < 0 and not flight.done():
+                msg = f"still in progress after {patience_s} s"
+                raise WaitTimeoutError(msg)
         try:
             return flight.result()
         finally:
@@ -65,16 +106,15 @@ class SingleFlight(Generic[_Key, _Value]):
             del flight
 
     def lead(self, key: _Key, work: Callable[[], _Value]) -> None:
-        """Do `work` in this thread, unless it is under way.
+        """Do `work` in this thread before anybody waits for it, unless it is going on.
 
-        Nobody has asked for it yet. Callers of `run` join it meanwhile, and share its
-        result or its error.
+        Callers of `run` can join it, and share its result or its error.
         """
         with self._lock:
             if key in self._flights:
                 return
             flight = self._flights[key] = concurrent.futures.Future()
-            self._unasked.add(key)
+            self._not_joined.add(key)
         self._work_on(key, work, flight)
 
     def abandon(self, key: _Key) -> bool:
@@ -83,9 +123,9 @@ class SingleFlight(Generic[_Key, _Value]):
         For the work itself, before it gives up: nobody can join it afterwards.
         """
         with self._lock:
-            if key not in self._unasked:
+            if key not in self._not_joined:
                 return False
-            self._unasked.remove(key)
+            self._not_joined.remove(key)
             del self._flights[key]
             return True
 
@@ -95,19 +135,18 @@ class SingleFlight(Generic[_Key, _Value]):
         with self._lock:
             flight = self._flights.get(key)
             if flight is not None:
-                self._unasked.discard(key)
+                self._not_joined.discard(key)
                 return flight
             flight = self._flights[key] = concurrent.futures.Future()
-        # A daemon thread: work under way must not keep the process of an
-        # unmounted filesystem alive.
+        # a daemon: it does not keep the process of an unmounted filesystem alive
         thread = threading.Thread(
             target=self._work_on, args=(key, work, flight), daemon=True
         )
         try:
-            threads.start(thread)
-        except ProcessLimitError as error:  # the next caller may try again
+            thread.start()
+        except RuntimeError as error:  # the next caller may try again
             self._end(key, flight)
-            flight.set_exception(error)
+            flight.set_exception(ProcessLimitError(str(error)))
         return flight
 
     def _work_on(
@@ -118,7 +157,7 @@ class SingleFlight(Generic[_Key, _Value]):
     ) -> None:
         try:
             value = work()
-        except BaseException as error:  # noqa: BLE001 - a waiter must not wait for ever
+        except BaseException as error:  # noqa: BLE001 - nobody must wait for ever
             self._end(key, flight)
             flight.set_exception(error)
         else:
@@ -132,28 +171,4 @@ class SingleFlight(Generic[_Key, _Value]):
             # after `abandon`, the key may belong to other work already
             if self._flights.get(key) is flight:
                 del self._flights[key]
-                self._unasked.discard(key)
-
-
-class Patience:
-    """A time limit that does not count while this process is stopped.
-
-    Data that arrived meanwhile is still in its sockets, and has to be read first.
-
-    Parameters
-    ----------
-    clock : callable
-        Monotonic seconds.
-    """
-
-    def __init__(self, patience_s: float, clock: Callable[[], float]) -> None:
-        self._left_s = patience_s
-        self._clock = clock
-        self._looked_s = clock()
-
-    def is_over(self) -> bool:
-        """Whether the time is over; to be called many times a second."""
-        now_s = self._clock()
-        self._left_s -= min(now_s - self._looked_s, _LONGEST_LOOK_S)
-        self._looked_s = now_s
-        return self._left_s < 0
+                self._not_joined.discard(key)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from allenfs.adapters.thread_state import ThreadStates
+from allenfs.adapters.fuse_operations import ThreadStates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,6 +20,7 @@ from allenfs.errors import (
     WrongAnswerError,
 )
 from allenfs.service.rma import Rows
+from allenfs.service.single_flight import NOT_INTERRUPTED
 from allenfs.service.slots import Slots
 from allenfs.store.record_files import RecordFiles
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from allenfs.catalog.record_cache import Held
+    from allenfs.catalog.record_cache import CachedRecord
     from allenfs.model.records import Row
     from allenfs.service.rma import Query
 
@@ -44,10 +45,6 @@ FAILURES = [
 
 PATIENCE_S = 30
 DAY_S = 86_400
-
-
-def never() -> bool:
-    return False
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -139,12 +136,12 @@ class Bench:
         """Start another process on the same directory."""
         return Bench(self.directory, self.service, slots=slots, now_s=self.now_s)
 
-    def get(self, name: str) -> Held[Any]:
-        return self.repository.get(thing(name), never)
+    def get(self, name: str) -> CachedRecord[Any]:
+        return self.repository.get(thing(name), NOT_INTERRUPTED)
 
     def version(self, name: str) -> int:
         return self.get(name).record["version"]
 
     def quick_lookup(self, name: str) -> int | None:
-        record = self.glancing.at(thing(name), hash(name), never)
+        record = self.glancing.at(thing(name), hash(name), NOT_INTERRUPTED)
         return None if record is None else record["version"]

@@ -16,6 +16,7 @@ from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.model import nodes, tree
 from allenfs.sample.content import sample_database
 from allenfs.service.client import AllenService
+from allenfs.service.single_flight import NOT_INTERRUPTED
 from allenfs.service.slots import Slots
 from allenfs.store.record_files import RecordFiles
 
@@ -41,10 +42,10 @@ class World:
         self.catalog = Catalog(self.repository, QuickLookup(self.repository, slots))
 
     def entry(self, path: str) -> Entry:
-        return self.catalog.resolve(tree.parse(path), lambda: False)
+        return self.catalog.resolve(tree.parse(path), NOT_INTERRUPTED)
 
     def names(self, path: str) -> list[str]:
-        return self.catalog.names(tree.parse(path), lambda: False)
+        return self.catalog.names(tree.parse(path), NOT_INTERRUPTED)
 
     def json(self, path: str) -> Any:
         entry = self.entry(path)

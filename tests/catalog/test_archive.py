@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from archive_bench import DAY_S, FAILURES, PATIENCE_S, Bench, never, thing, warnings
+from archive_bench import DAY_S, FAILURES, PATIENCE_S, Bench, thing, warnings
 from no_threads import no_threads
 
 from allenfs.errors import (
@@ -24,6 +24,7 @@ from allenfs.errors import (
     WrongAnswerError,
 )
 from allenfs.service.rma import Query
+from allenfs.service.single_flight import NOT_INTERRUPTED, Caller
 from allenfs.store.record_files import Kept
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def test_an_older_answer_is_better_than_a_failure(
         assert one.get("Gene").fetched_ns == 1000 * 10**9
         assert "an older answer is used" in warnings(caplog)[0]
         assert len(warnings(caplog)) == 1
-        assert error.cause in (one.repository.last_failure() or "")
+        assert error.cause in (one.repository.last_failure or "")
     assert bench.service.asked == {"Gene": 3}
     # asked again after a while, and no sooner
     bench.now_s += 9
@@ -90,7 +91,7 @@ def test_an_older_answer_is_better_than_a_failure(
     bench.service.error = None
     bench.now_s += 1
     assert bench.version("Gene") == 4
-    assert bench.repository.last_failure() is None
+    assert bench.repository.last_failure is None
 
 
 def test_while_no_thread_can_be_started_an_older_answer_is_used(bench: Bench) -> None:
@@ -148,12 +149,12 @@ def test_a_failure_is_remembered_for_ten_seconds_and_logged_once(
     assert bench.service.asked == {"Gene": 1}
     (line,) = warnings(caplog)
     assert line.startswith("thing/Gene: ")
-    assert bench.repository.last_failure() == line
+    assert bench.repository.last_failure == line
     bench.service.error = None
     bench.now_s += 0.2
     assert bench.version("Gene") == 2
     assert len(warnings(caplog)) == 1
-    assert bench.repository.last_failure() is None
+    assert bench.repository.last_failure is None
 
 
 def test_a_failure_of_one_question_is_none_of_another(bench: Bench) -> None:
@@ -168,7 +169,7 @@ def test_what_does_not_exist_is_asked_again_after_a_minute(bench: Bench) -> None
     for _ in range(3):
         assert bench.get("Gene").record is None
         with pytest.raises(PathNotFoundError):
-            bench.repository.existing(thing("Gene"), never)
+            bench.repository.existing(thing("Gene"), NOT_INTERRUPTED)
     bench.now_s += 59
     assert bench.get("Gene").record is None
     assert bench.service.asked == {"Gene": 1}
@@ -176,7 +177,9 @@ def test_what_does_not_exist_is_asked_again_after_a_minute(bench: Bench) -> None
     del bench.service.rows["Gene"]
     bench.now_s += 1
     assert bench.version("Gene") == 2
-    assert bench.repository.existing(thing("Gene"), never).record["version"] == 2
+    assert (
+        bench.repository.existing(thing("Gene"), NOT_INTERRUPTED).record["version"] == 2
+    )
 
 
 def test_what_was_and_is_no_more_is_forgotten(bench: Bench) -> None:
@@ -197,7 +200,7 @@ def test_a_failure_is_never_an_absence(bench: Bench) -> None:
         bench.service.error = error
         bench.now_s += 11
         with pytest.raises(ServiceError) as raised:
-            bench.repository.existing(thing("Gene"), never)
+            bench.repository.existing(thing("Gene"), NOT_INTERRUPTED)
         assert not isinstance(raised.value, PathNotFoundError)
 
 
@@ -213,9 +216,10 @@ def test_sixteen_who_ask_are_one_query(bench: Bench) -> None:
                 all_wait.set()
         return False
 
+    caller = Caller(is_interrupted=waits)
     with ThreadPoolExecutor(16) as pool:
         futures = [
-            pool.submit(bench.repository.get, thing("Gene"), waits) for _ in range(16)
+            pool.submit(bench.repository.get, thing("Gene"), caller) for _ in range(16)
         ]
         assert all_wait.wait(PATIENCE_S)
         bench.service.gate.set()
@@ -226,7 +230,7 @@ def test_sixteen_who_ask_are_one_query(bench: Bench) -> None:
 def test_who_is_interrupted_leaves_and_the_answer_is_kept(bench: Bench) -> None:
     bench.service.gate.clear()
     with pytest.raises(InterruptedWaitError):
-        bench.repository.get(thing("Gene"), lambda: True)
+        bench.repository.get(thing("Gene"), Caller(is_interrupted=lambda: True))
     bench.service.gate.set()
     assert bench.version("Gene") == 1
     assert bench.service.asked == {"Gene": 1}
@@ -234,10 +238,10 @@ def test_who_is_interrupted_leaves_and_the_answer_is_kept(bench: Bench) -> None:
 
 def test_what_is_known_is_what_was_answered_here_or_before(bench: Bench) -> None:
     for name in ("7", "10"):
-        bench.repository.get(thing(name, "dataset"), never)
-    bench.repository.get(thing("5", "section"), never)
+        bench.repository.get(thing(name, "dataset"), NOT_INTERRUPTED)
+    bench.repository.get(thing("5", "section"), NOT_INTERRUPTED)
     bench.service.rows["8"] = []
-    bench.repository.get(thing("8", "dataset"), never)
+    bench.repository.get(thing("8", "dataset"), NOT_INTERRUPTED)
     assert bench.repository.cache.names("dataset") == ["10", "7"]
     assert bench.again().repository.cache.names("dataset") == ["10", "7"]
     bench.shelf.clear()
@@ -288,10 +292,10 @@ def test_nobody_waits_longer_than_ten_seconds_and_the_answer_is_kept(
         return False
 
     with pytest.raises(ServiceTimeoutError):
-        bench.repository.get(thing("Gene"), looked)
+        bench.repository.get(thing("Gene"), Caller(is_interrupted=looked))
     began_s = bench.now_s
     with pytest.raises(ServiceTimeoutError):  # the next one does not wait
-        bench.repository.get(thing("Gene"), looked)
+        bench.repository.get(thing("Gene"), Caller(is_interrupted=looked))
     assert bench.now_s == began_s
     bench.service.gate.set()
     bench.now_s += 11
@@ -310,7 +314,12 @@ def test_time_in_which_the_process_was_stopped_is_not_waited(bench: Bench) -> No
             bench.service.gate.set()
         return False
 
-    assert bench.repository.get(thing("Gene"), looked).record["version"] == 1
+    assert (
+        bench.repository.get(thing("Gene"), Caller(is_interrupted=looked)).record[
+            "version"
+        ]
+        == 1
+    )
     assert bench.service.asked == {"Gene": 1}
 
 
@@ -344,7 +353,7 @@ def test_an_older_answer_does_not_wait_for_a_slow_service(bench: Bench) -> None:
         bench.now_s += 1
         return False
 
-    held = bench.repository.get(thing("Gene"), looked)
+    held = bench.repository.get(thing("Gene"), Caller(is_interrupted=looked))
     assert held.record["version"] == 1
     assert bench.now_s - began_s <= 6
     bench.service.gate.set()
@@ -381,7 +390,10 @@ def test_an_answer_that_cannot_be_read_any_more_is_asked_again(
         return {"id": answer["id"], "version": answer["version"]}
 
     question = replace(thing("Gene"), read=read)
-    assert bench.repository.get(question, never).record == {"id": 1, "version": 1}
+    assert bench.repository.get(question, NOT_INTERRUPTED).record == {
+        "id": 1,
+        "version": 1,
+    }
     (warning,) = caplog.messages
     assert "thing/Gene" in warning
 
@@ -441,7 +453,7 @@ def test_a_failed_asking_keeps_nothing_of_what_it_has_read(bench: Bench) -> None
     gc.disable()
     try:
         with pytest.raises(WrongAnswerError):
-            bench.repository.get(replace(thing("Gene"), ask=ask), never)
+            bench.repository.get(replace(thing("Gene"), ask=ask), NOT_INTERRUPTED)
         for thread in {*threading.enumerate()} - others:  # the one that asked ends
             thread.join(PATIENCE_S)
         assert seen[0]() is None
@@ -454,11 +466,11 @@ def test_a_list_without_end_ends_at_the_deadline(bench: Bench) -> None:
 
     def ask(page: Any) -> Any:
         nonlocal pages
-        while page(Query("Gene"), start_row=pages, num_rows=2000):
+        while page(Query("Gene"), pages, 2000):
             pages += 1
             bench.now_s += 7
 
     question = replace(thing("Gene"), ask=ask, patience_s=math.inf)
     with pytest.raises(ServiceTimeoutError, match="before the deadline"):
-        bench.repository.get(question, never)
+        bench.repository.get(question, NOT_INTERRUPTED)
     assert pages == 600 // 7 + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from archive_bench import DAY_S, FAILURES, PATIENCE_S, Bench, never, thing, warnings
+from archive_bench import DAY_S, FAILURES, PATIENCE_S, Bench, thing, warnings
 from no_threads import no_threads
 
 from allenfs.errors import (
@@ -14,6 +14,7 @@ from allenfs.errors import (
     ServiceError,
     UnreachableError,
 )
+from allenfs.service.single_flight import NOT_INTERRUPTED, Caller
 from allenfs.service.slots import Priority
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def test_a_glance_takes_an_older_answer_rather_than_wait(tmp_path: Path) -> None
         return False
 
     with bench.slots.at(Priority.IMAGE):
-        record = bench.glancing.at(thing("Gene"), 1, looked)
+        record = bench.glancing.at(thing("Gene"), 1, Caller(is_interrupted=looked))
     assert record == {"id": 1, "version": 1}
     assert bench.service.asked == {"Gene": 1}
 
@@ -69,7 +70,7 @@ def test_a_glance_has_patience_for_five_seconds(bench: Bench) -> None:
         bench.now_s += 1
         return False
 
-    assert bench.glancing.at(thing("Gene"), 1, looked) is None
+    assert bench.glancing.at(thing("Gene"), 1, Caller(is_interrupted=looked)) is None
     assert 5 <= max(looks) - 1000 <= 9  # each look takes a second, and there are more
     # a service that is so slow is not asked by the next one
     assert bench.quick_lookup("Atlas") is None
@@ -84,7 +85,7 @@ def test_a_glance_has_patience_for_five_seconds(bench: Bench) -> None:
 def test_an_interrupted_glance_says_so(bench: Bench) -> None:
     bench.service.gate.clear()
     with pytest.raises(InterruptedWaitError):
-        bench.glancing.at(thing("Gene"), 1, lambda: True)
+        bench.glancing.at(thing("Gene"), 1, Caller(is_interrupted=lambda: True))
     bench.service.gate.set()
     assert bench.version("Gene") == 1
 
@@ -97,7 +98,10 @@ def test_glances_ask_for_300_directories_an_hour(bench: Bench) -> None:
     assert bench.version(names[309]) == 1  # who needs it asks
     assert bench.quick_lookup(names[309]) == 1
     # one directory asks for several things
-    again = [bench.glancing.at(thing(f"{name} 2"), hash(name), never) for name in names]
+    again = [
+        bench.glancing.at(thing(f"{name} 2"), hash(name), NOT_INTERRUPTED)
+        for name in names
+    ]
     assert len([one for one in again if one]) == 300
     bench.now_s += 3600
     assert [bench.quick_lookup(name) for name in names[300:]] == [1] * 10
@@ -112,11 +116,11 @@ def test_glances_leave_a_service_alone_that_is_away(
     assert [bench.quick_lookup(f"Model{number}") for number in range(9)] == [None] * 9
     assert bench.service.asked == {"Gene": 1}
     assert len(warnings(caplog)) == 1
-    assert error.cause in (bench.repository.last_failure() or "")
+    assert error.cause in (bench.repository.last_failure or "")
     bench.service.error = None
     bench.now_s += 10
     assert bench.quick_lookup("Atlas") == 1
-    assert bench.repository.last_failure() is None
+    assert bench.repository.last_failure is None
 
 
 def test_glances_are_answered_from_the_shelf_while_the_service_is_away(

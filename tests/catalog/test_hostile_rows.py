@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from test_records import json_values, scalars
 
 from allenfs.catalog import documents, lists, queries
 from allenfs.errors import ServiceError
+from allenfs.model.nodes import Subject
 from allenfs.model.records import (
     Collection,
     DataSetIds,
@@ -19,7 +21,9 @@ from allenfs.model.records import (
     Neighbour,
     Plate,
     SectionRecord,
+    Titles,
 )
+from allenfs.service.single_flight import NOT_INTERRUPTED
 
 if TYPE_CHECKING:
     from allenfs.catalog.queries import Question
@@ -50,7 +54,7 @@ QUESTIONS: list[tuple[Question[Any], type]] = [
     (queries.data_set(5), Collection),
     (queries.plate(5), Plate),
     (queries.atlas(5), Collection),
-    (lists.atlases(), tuple),
+    (lists.atlases(), Titles),
     (lists.products(), Names),
     (lists.genes("Mouse"), Names),
     (lists.has_genes("Mouse"), Names),
@@ -79,7 +83,10 @@ def check(record: Any) -> None:
             assert all(type(text) is str for text in record.treatments)
             numbers = [image.section_number for image in record.images.values()]
             assert numbers == sorted(numbers)
-            lines = documents.sections(record).decode().splitlines()
+            cached = SimpleNamespace(record=record, fetched_ns=0)
+            repository = SimpleNamespace(existing=lambda *_: cached)
+            table = documents.sections(repository, Subject.DATA_SET, 5, NOT_INTERRUPTED)
+            lines = table.read(0, 2**30).decode().splitlines()
             assert len(lines) == 1 + len(record.images)
         case Plate(_, _, atlas_ids):
             assert all(map(is_id, atlas_ids))
@@ -109,7 +116,7 @@ def test_hostile_rows_are_records_or_an_error_of_the_service(
     def ask(pages: list[list[dict[str, Any] | None]]) -> None:
         left = iter(pages)
 
-        def page(query: object, *, start_row: int, num_rows: int) -> Any:
+        def page(query: object, start_row: int, num_rows: int) -> Any:
             assert start_row >= 0
             assert num_rows > 0
             # a page is its caller's: two requests never give the same objects

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 
 
 _LEAVES = (
-    nodes.InfoFile,
-    nodes.SectionsFile,
+    nodes.DocumentFile,
     nodes.SectionLink,
     nodes.CollectionFile,
     nodes.DataSetLink,

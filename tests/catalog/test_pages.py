@@ -12,7 +12,7 @@ from allenfs.catalog import lists, queries
 from allenfs.catalog.paging import all_rows, completed, one_row
 from allenfs.config import ServiceSettings
 from allenfs.errors import WrongAnswerError
-from allenfs.model.records import Neighbour
+from allenfs.model.records import DataSetIds, Neighbour
 from allenfs.sample.content import sample_database
 from allenfs.sample.database import Database
 from allenfs.sample.inventing import add_data_set, add_genes
@@ -54,7 +54,12 @@ PLAIN = sample_database()
 
 def answered(sample: SampleService, question: Question[Any]) -> Any:
     service = AllenService(ServiceSettings(sample.url))
-    return question.read(question.ask(service.page))
+    answer = question.ask(
+        lambda query, start_row, num_rows: service.page(
+            query, start_row=start_row, num_rows=num_rows
+        )
+    )
+    return question.read(answer)
 
 
 def test_a_data_set_of_2600_images_is_complete_in_few_requests() -> None:
@@ -241,7 +246,7 @@ def test_failed_data_sets_are_left_out() -> None:
         add_data_set(database, number, genes=genes, products=[product], failed=failed)
     with SampleService(database=database) as sample:
         of_product = answered(sample, lists.product_data_sets("P"))
-        assert of_product == ((1, 3), {"sagittal": (1, 3)})
+        assert of_product == DataSetIds((1, 3), {"sagittal": (1, 3)})
         by_plane = answered(sample, lists.gene_data_sets("P", "A"))
     assert by_plane == {"sagittal": (1, 3)}
 
@@ -257,7 +262,7 @@ def test_what_a_service_filters_wrongly_is_left_out() -> None:
     ]
     question = lists.product_data_sets("P")
     planes = {"unknown": (3, 4), "coronal": (5,)}
-    assert question.read(question.ask(Pages(rows))) == ((3, 4, 5), planes)
+    assert question.read(question.ask(Pages(rows))) == DataSetIds((3, 4, 5), planes)
     gene = lists.gene_data_sets("P", "A")
     assert gene.read(gene.ask(Pages(rows))) == {"unknown": (4,), "coronal": (5,)}
 
@@ -304,9 +309,7 @@ class Pages:
         self.most = most
         self.starts: list[int] = []
 
-    def __call__(
-        self, query: Query, *, start_row: int, num_rows: int
-    ) -> list[Row | None]:
+    def __call__(self, query: Query, start_row: int, num_rows: int) -> list[Row | None]:
         self.starts.append(start_row)
         return self.rows[start_row : start_row + min(self.most, num_rows)]
 
@@ -333,7 +336,7 @@ def test_null_entries_count_in_a_page_and_are_left_out() -> None:
 
 @pytest.mark.parametrize("ids", [(1, 2), (1, 1)])
 def test_a_service_that_ignores_where_a_page_begins_ends(ids: tuple[int, int]) -> None:
-    def page(query: Query, *, start_row: int, num_rows: int) -> list[Row | None]:
+    def page(query: Query, start_row: int, num_rows: int) -> list[Row | None]:
         starts.append(start_row)
         return [{"id": one, "nested": [{"name": "a"}]} for one in ids]
 
@@ -344,7 +347,7 @@ def test_a_service_that_ignores_where_a_page_begins_ends(ids: tuple[int, int]) -
 
 
 def test_a_service_that_never_ends_is_wrong() -> None:
-    def page(query: Query, *, start_row: int, num_rows: int) -> list[Row | None]:
+    def page(query: Query, start_row: int, num_rows: int) -> list[Row | None]:
         return [{"id": start_row + more + 1} for more in range(num_rows)]
 
     with pytest.raises(WrongAnswerError, match="200000 rows of Gene"):
@@ -352,7 +355,7 @@ def test_a_service_that_never_ends_is_wrong() -> None:
 
 
 def test_images_that_never_end_are_wrong() -> None:
-    def page(query: Query, *, start_row: int, num_rows: int) -> list[Row | None]:
+    def page(query: Query, start_row: int, num_rows: int) -> list[Row | None]:
         return [{"id": start_row + more + 1} for more in range(num_rows)]
 
     with pytest.raises(WrongAnswerError, match="200000 rows of Gene"):

@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from archive_bench import DAY_S, never, warnings
+from archive_bench import DAY_S, warnings
 
 from allenfs.catalog import lists, queries
 from allenfs.catalog.repository import Repository
@@ -21,6 +21,7 @@ from allenfs.sample.faults import Fault
 from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
 from allenfs.service.client import AllenService
+from allenfs.service.single_flight import NOT_INTERRUPTED
 from allenfs.service.slots import Slots
 from allenfs.store.record_files import RecordFiles
 
@@ -68,7 +69,7 @@ class Process:
         return Process(*self._where, self.now_s)
 
     def get(self, question: Question[Any]) -> Any:
-        return self.repository.get(question, never).record
+        return self.repository.get(question, NOT_INTERRUPTED).record
 
     def rows(self, question: Question[Any]) -> int:
         return row_count(self.get(question))

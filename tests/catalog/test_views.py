@@ -15,6 +15,7 @@ from allenfs.sample.content import sample_database
 from allenfs.sample.faults import Fault
 from allenfs.sample.inventing import add_data_set
 from allenfs.sample.server import SampleService
+from allenfs.service.single_flight import NOT_INTERRUPTED
 from allenfs.store.record_files import Kept
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def listed(world: World, path: str) -> set[str]:
     """Return the views that a directory of an image or a data set lists."""
     node = tree.parse(path)
     if isinstance(node, (nodes.ImageDirectory, nodes.ParameterDirectory)):
-        names = world.catalog.image_names(node, lambda: False)
+        names = world.catalog.names(node, NOT_INTERRUPTED)
     else:
         names = world.names(path)
     assert len(names) == len(set(names))
@@ -79,7 +80,7 @@ def test_every_view_is_listed_where_the_records_do_not_say(tmp_path: Path) -> No
     answer = {"record": {"id": 5}, "images": [{"id": 50, "section_number": 1}]}
     question = queries.data_set(5)
     world = World("http://127.0.0.1:9", tmp_path)
-    fetched_ns = world.repository.cache.keep(question, answer).fetched_ns
+    fetched_ns = world.repository.cache.add(question, answer).fetched_ns
     assert listed(world, "dataset/5") == set(VIEWS)
     world.shelf.put(question.key, Kept(answer, fetched_ns))
     again = World("http://127.0.0.1:9", tmp_path)

@@ -17,11 +17,20 @@ from allenfs.errors import (
     UnreachableError,
     WebPageError,
 )
-from allenfs.fetch.downloads import DOWNLOADING, PAUSING, STORING, WAITING
-from allenfs.fetch.metrics import Activity, Contact, Counts
+from allenfs.fetch.metrics import (
+    DOWNLOADING,
+    PAUSING,
+    STORING,
+    WAITING,
+    Activity,
+    Contact,
+    Counts,
+    FailureStatus,
+)
 from allenfs.model.images import ImageRequest, ImageService
 from allenfs.service.slots import Priority, Slots
 from allenfs.store.temp_file import TempFile
+from allenfs.text import utc_time
 
 if TYPE_CHECKING:
     from allenfs.errors import ServiceError
@@ -72,7 +81,7 @@ def test_an_open_is_a_hit_a_miss_or_a_failure() -> None:
     activity.opened(request(), was_here=True)
     activity.opened(request(), was_here=True)
     activity.opened(request(), was_here=False)
-    activity.not_opened()
+    activity.add("failed")
     assert activity.counts == Counts(hits=2, misses=1, failed=1)
 
 
@@ -80,7 +89,7 @@ def test_an_open_that_the_kernel_repeats_counts_once() -> None:
     activity = Activity()
     activity.opened(request(), was_here=False)
     activity.opened(request(), was_here=True)
-    activity.opened_again()
+    activity.add("hits", -1)
     assert activity.counts == Counts(misses=1)
 
 
@@ -90,7 +99,7 @@ def test_every_count_is_exact_with_many_threads() -> None:
     def work(number: int) -> None:
         for _ in range(times):
             world.activity.opened(request(number), was_here=bool(number % 2))
-            world.activity.read(3)
+            world.activity.add("read_bytes", 3)
             world.activity.heard(None)
             world.download(number)
 
@@ -119,7 +128,7 @@ def test_a_download_is_told_from_its_wait_to_its_end() -> None:
             "section/7/image.jpg",
             "http://h/api/v2/image_download/7",
         )
-        assert (told.state, told.attempt, told.size_bytes) == (WAITING, 0, 0)
+        assert (told.state, told.attempt, told.bytes) == (WAITING, 0, 0)
         with contextlib.suppress(BusyError), slot:
             temp_file.restart()
             temp_file.expect(400)
@@ -127,14 +136,14 @@ def test_a_download_is_told_from_its_wait_to_its_end() -> None:
             world.now_s += 5
             (told,) = world.activity.downloads
             assert (told.state, told.attempt) == (DOWNLOADING, 1)
-            assert (told.size_bytes, told.total_bytes) == (100, 400)
-            assert told.elapsed_s == 5
+            assert (told.bytes, told.total_bytes) == (100, 400)
+            assert told.seconds == 5
             raise BusyError("HTTP 503")
         assert world.activity.downloads[0].state == PAUSING
         with slot:
             temp_file.restart()
             (told,) = world.activity.downloads
-            assert (told.attempt, told.size_bytes, told.total_bytes) == (2, 0, None)
+            assert (told.attempt, told.bytes, told.total_bytes) == (2, 0, None)
             temp_file.write(bytes(400))
         assert world.activity.downloads[0].state == STORING
     temp_file.close()
@@ -232,11 +241,11 @@ def test_the_newest_twenty_failures_are_kept_the_newest_first() -> None:
         activity.failed(f"section/{number}/image.jpg", error)
     failures = activity.failures
     assert len(failures) == 20
-    assert failures[0] == (
-        NOW_NS,
-        "section/24/image.jpg",
-        "http://h/24",
-        "HTTP 404",
-        "ENOENT",
+    assert failures[0] == FailureStatus(
+        time=utc_time(NOW_NS),
+        path="section/24/image.jpg",
+        url="http://h/24",
+        cause="HTTP 404",
+        errno="ENOENT",
     )
     assert failures[-1].path == "section/5/image.jpg"

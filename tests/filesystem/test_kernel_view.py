@@ -18,60 +18,55 @@ class Clock:
         return self.now_s
 
 
-def looker() -> int:
-    return 1
-
-
-def opener() -> int:
-    return 2
+LOOKER, OPENER = 1, 2
 
 
 def test_who_was_told_the_size_opens_at_once() -> None:
     view = KernelView(Clock())
-    view.told(PATH, EXACT, looker)
-    assert view.opening(PATH, looker, IMAGE) is Opening.NEW_PAGES
+    view.replied(PATH, EXACT, LOOKER)
+    assert view.opening(PATH, LOOKER, IMAGE) is Opening.NEW_PAGES
 
 
 def test_a_size_that_may_be_on_its_way_for_another_sends_back_once() -> None:
     view = KernelView(Clock())
-    view.told(PATH, EXACT, looker)
-    assert view.opening(PATH, opener, IMAGE) is Opening.AGAIN
-    assert view.was_sent_back(PATH, opener)
-    assert view.opening(PATH, opener, IMAGE) is Opening.NEW_PAGES
-    assert not view.was_sent_back(PATH, opener)
+    view.replied(PATH, EXACT, LOOKER)
+    assert view.opening(PATH, OPENER, IMAGE) is Opening.AGAIN
+    assert view.is_retry(PATH, OPENER)
+    assert view.opening(PATH, OPENER, IMAGE) is Opening.NEW_PAGES
+    assert not view.is_retry(PATH, OPENER)
 
 
 def test_a_size_that_has_long_arrived_is_everybodys() -> None:
     clock = Clock()
     view = KernelView(clock)
-    view.told(PATH, EXACT, looker)
+    view.replied(PATH, EXACT, LOOKER)
     clock.now_s += 1
-    assert view.opening(PATH, opener, IMAGE) is Opening.NEW_PAGES
+    assert view.opening(PATH, OPENER, IMAGE) is Opening.NEW_PAGES
 
 
 def test_who_is_told_the_same_again_keeps_nobody_waiting() -> None:
     clock = Clock()
     view = KernelView(clock)
-    view.told(PATH, EXACT, looker)
+    view.replied(PATH, EXACT, LOOKER)
     clock.now_s += 1
-    view.told(PATH, EXACT, looker)
-    assert view.opening(PATH, opener, IMAGE) is Opening.NEW_PAGES
+    view.replied(PATH, EXACT, LOOKER)
+    assert view.opening(PATH, OPENER, IMAGE) is Opening.NEW_PAGES
 
 
 def test_who_was_told_nothing_is_sent_back_once_and_then_reads_past_the_pages() -> None:
     view = KernelView(Clock())
-    assert view.opening(PATH, opener, IMAGE) is Opening.AGAIN
-    assert view.opening(PATH, opener, IMAGE) is Opening.UNTOLD
+    assert view.opening(PATH, OPENER, IMAGE) is Opening.AGAIN
+    assert view.opening(PATH, OPENER, IMAGE) is Opening.SIZE_UNKNOWN
 
 
 def test_an_open_that_is_not_tried_again_is_never_sent_back() -> None:
     view = KernelView(Clock())
-    assert view.opening(PATH, opener, IMAGE, lambda: True) is Opening.UNTOLD
-    view.told(PATH, EXACT, looker)
-    assert view.opening(PATH, opener, IMAGE, lambda: True) is Opening.UNTOLD
-    assert not view.was_sent_back(PATH, opener)
+    assert view.opening(PATH, OPENER, IMAGE, lambda: True) is Opening.SIZE_UNKNOWN
+    view.replied(PATH, EXACT, LOOKER)
+    assert view.opening(PATH, OPENER, IMAGE, lambda: True) is Opening.SIZE_UNKNOWN
+    assert not view.is_retry(PATH, OPENER)
     # which tells nothing of the others
-    assert view.opening(PATH, looker, IMAGE) is Opening.NEW_PAGES
+    assert view.opening(PATH, LOOKER, IMAGE) is Opening.NEW_PAGES
 
 
 def test_whether_an_open_is_tried_again_is_asked_only_where_it_matters() -> None:
@@ -79,6 +74,6 @@ def test_whether_an_open_is_tried_again_is_asked_only_where_it_matters() -> None
         raise AssertionError
 
     view = KernelView(Clock())
-    view.told(PATH, EXACT, looker)
-    assert view.opening(PATH, looker, IMAGE, unasked) is Opening.NEW_PAGES
-    assert view.opening(PATH, opener, IMAGE, unasked) is Opening.SAME_PAGES
+    view.replied(PATH, EXACT, LOOKER)
+    assert view.opening(PATH, LOOKER, IMAGE, unasked) is Opening.NEW_PAGES
+    assert view.opening(PATH, OPENER, IMAGE, unasked) is Opening.SAME_PAGES

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from allenfs.catalog.documents import Document
 from allenfs.catalog.entries import Changing, Folder
 from allenfs.errors import PathNotFoundError
-from allenfs.filesystem.own_files import OwnFiles
+from allenfs.filesystem.filesystem import Filesystem
 from allenfs.model import tree
 from allenfs.model.nodes import OwnDirectory, OwnFile, Root
 from allenfs.text import iso_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STATUS, LOG = OwnFile("status.json"), OwnFile("log")
 
@@ -34,20 +39,27 @@ def test_nothing_else_is_there(path: str) -> None:
         tree.parse(path)
 
 
+def mounted(**files: Callable[[], Document]) -> Filesystem:
+    own_files = {name.replace("_", "."): content for name, content in files.items()}
+    return Filesystem(None, None, max_image_bytes=2**30, own_files=own_files)
+
+
 def test_a_file_is_taken_anew_each_time() -> None:
     pages = iter([Document(b"1", 0), Document(b"22", 0)])
-    own = OwnFiles({"status.json": lambda: next(pages)})
-    entry = own.entry(STATUS)
+    entry = mounted(status_json=lambda: next(pages)).entry(".allenfs/status.json")
     assert isinstance(entry, Changing)
-    assert [entry.taken().read(0, 9) for _ in range(2)] == [b"1", b"22"]
+    assert [entry.snapshot().read(0, 9) for _ in range(2)] == [b"1", b"22"]
 
 
 def test_what_a_mount_does_not_tell_is_not_there() -> None:
-    own = OwnFiles({"status.json": lambda: Document(b"1", 0)})
-    assert own.entry(OwnDirectory()) == Folder()
-    assert own.names() == ["status.json"]
-    with pytest.raises(PathNotFoundError):
-        own.entry(LOG)
+    own = mounted(status_json=lambda: Document(b"1", 0))
+    assert own.entry(".allenfs") == Folder()
+    assert own.names(".allenfs") == ["status.json"]
+    for filesystem, path in [(own, ".allenfs/log"), (mounted(), ".allenfs")]:
+        with pytest.raises(PathNotFoundError):
+            filesystem.entry(path)
+        with pytest.raises(PathNotFoundError):
+            filesystem.names(path)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def say(kept: RecentLog, message: object, *arguments: object) -> None:
 
 
 def text_of(kept: RecentLog) -> str:
-    reader = kept.taken()
+    reader = kept.reader()
     return reader.read(0, 2**30).decode()
 
 
@@ -37,7 +37,7 @@ def test_a_line_says_when_how_grave_and_who() -> None:
 
 
 def test_nothing_logged_is_an_empty_file() -> None:
-    assert RecentLog().taken().facts.size_bytes == 0
+    assert RecentLog().reader().facts.size_bytes == 0
     assert text_of(RecentLog()) == ""
 
 
@@ -91,7 +91,7 @@ def test_one_endless_line_is_cut() -> None:
 
 def test_a_reader_keeps_what_it_opened_and_gets_what_comes_behind_it() -> None:
     kept = log_of("one")
-    reader = kept.taken()
+    reader = kept.reader()
     before = reader.read(0, 10_000)
     size = reader.facts.size_bytes
     assert len(before) == size
@@ -104,7 +104,7 @@ def test_a_reader_keeps_what_it_opened_and_gets_what_comes_behind_it() -> None:
 
 def test_who_follows_too_slowly_is_told_of_a_gap() -> None:
     kept = log_of("one")
-    reader = kept.taken()
+    reader = kept.reader()
     size = reader.facts.size_bytes
     for number in range(1000):
         say(kept, f"{number:06} " + "x" * 1000)
@@ -116,14 +116,14 @@ def test_who_follows_too_slowly_is_told_of_a_gap() -> None:
 
 def test_all_who_have_it_open_share_it_and_the_next_begins_anew() -> None:
     kept = log_of("one")
-    first = kept.taken()
+    first = kept.reader()
     say(kept, "two")
-    assert kept.taken() is first
+    assert kept.reader() is first
     size = first.facts.size_bytes
     del first
     for number in range(1000):
         say(kept, f"{number:06} " + "x" * 1000)
-    assert size < kept.taken().facts.size_bytes <= 256 * 1024
+    assert size < kept.reader().facts.size_bytes <= 256 * 1024
     assert text_of(kept).endswith("x\n")
     assert "one" not in text_of(kept)
 
@@ -134,7 +134,7 @@ def test_who_follows_for_long_begins_anew_as_with_a_log_that_is_rotated(
     monkeypatch.setattr(recent_log, "_FOLLOWED_BYTES", 4000)
     monkeypatch.setattr(recent_log, "_KEPT_BYTES", 1000)
     kept = log_of("one")
-    reader, sizes = kept.taken(), []
+    reader, sizes = kept.reader(), []
     for number in range(200):
         say(kept, f"{number:06} " + "x" * 50)
         sizes.append(reader.facts.size_bytes)

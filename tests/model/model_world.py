@@ -14,8 +14,9 @@ from allenfs.fetch.fetcher import Fetcher
 from allenfs.filesystem.filesystem import Filesystem
 from allenfs.filesystem.xattrs import ExtendedAttributes
 from allenfs.model import tree
-from allenfs.model.nodes import ImageFile, ParameterDirectory
+from allenfs.model.nodes import ImageDirectory, ImageFile, ParameterDirectory
 from allenfs.service.client import Answer
+from allenfs.service.single_flight import NOT_INTERRUPTED, Caller
 from allenfs.store.image_files import ImageFiles
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from allenfs.filesystem.filesystem import Opened
     from allenfs.model.images import ImageRequest
-    from allenfs.model.nodes import ImageDirectory
     from allenfs.service.client import Sink
 
 PAGE = 4096
@@ -82,23 +82,19 @@ class DictionaryService:
 class NoCatalog:
     """Knows images only."""
 
-    def resolve(self, node: object, interrupted: object) -> Entry:
+    last_failure = None
+
+    def resolve(self, node: object, caller: object) -> Entry:
         if isinstance(node, ImageFile):
             return Picture(node.request)
         if isinstance(node, ParameterDirectory):
             return Folder()
         raise PathNotFoundError(str(node))
 
-    def names(self, node: object, interrupted: object) -> list[str]:
+    def names(self, node: object, caller: object) -> list[str]:
+        if isinstance(node, (ImageDirectory, ParameterDirectory)):
+            return tree.listing(node, [])
         raise PathNotFoundError(str(node))
-
-    def image_names(
-        self, node: ImageDirectory | ParameterDirectory, interrupted: object
-    ) -> list[str]:
-        return tree.listing(node, [])
-
-    def last_failure(self) -> str | None:
-        return None
 
 
 @dataclass
@@ -129,10 +125,10 @@ class Attributes:
         )
 
     def names(self, path: str) -> list[str]:
-        return self._attributes.names(path, lambda: False)
+        return self._attributes.names(path, NOT_INTERRUPTED)
 
     def value(self, path: str, name: str) -> bytes:
-        return self._attributes.value(path, name, lambda: False)
+        return self._attributes.value(path, name, NOT_INTERRUPTED)
 
 
 @dataclass
@@ -160,7 +156,7 @@ class Kernel:
     ) -> tuple[Opened, int]:
         """Open as the kernel does; return also how often ESTALE came."""
         open_it = partial(
-            self.filesystem.open, path, caller=lambda: caller, past_cache=past_cache
+            self.filesystem.open, path, caller=Caller(caller), past_cache=past_cache
         )
         stale = 0
         if looks_up:

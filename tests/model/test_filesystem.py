@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import gc
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,6 +35,7 @@ from allenfs.filesystem.xattrs import (
     SIZE_KNOWN_ATTRIBUTE,
     URL_ATTRIBUTE,
 )
+from allenfs.service.single_flight import Caller
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,10 +107,10 @@ def test_an_exact_size_once_told_outlives_the_image(world: World) -> None:
 def test_each_caller_is_told_to_look_again_at_most_once(world: World) -> None:
     for caller in (1, 2):
         with pytest.raises(StaleSizeError) as raised:
-            world.fs.open(PATH, caller=partial(int, caller))
+            world.fs.open(PATH, caller=Caller(caller))
         assert raised.value.errno == errno.ESTALE
     for caller in (1, 2):
-        opened = world.fs.open(PATH, caller=partial(int, caller))
+        opened = world.fs.open(PATH, caller=Caller(caller))
         assert opened.direct_io  # never asked for the size: past the page cache
         assert not opened.keep_cache
         assert world.fs.read(opened.handle, 0, 2**20) == DATA
@@ -151,9 +151,9 @@ def test_a_size_told_here_and_changed_by_another_mount_is_told_again(
     kernel.look_up(PATH)
     Kernel(world.mounted()).open(PATH, 1, looks_up=True)
     with pytest.raises(StaleSizeError):
-        world.fs.open(PATH, caller=lambda: 1)
+        world.fs.open(PATH, caller=Caller(1))
     assert kernel.look_up(PATH) == len(DATA)
-    opened = world.fs.open(PATH, caller=lambda: 1)
+    opened = world.fs.open(PATH, caller=Caller(1))
     assert kernel.read_all(PATH, opened, 70_000) == DATA
     assert world.service.fetches == 1
 
@@ -161,15 +161,15 @@ def test_a_size_told_here_and_changed_by_another_mount_is_told_again(
 def test_a_second_open_that_never_comes_is_not_waited_for(world: World) -> None:
     """After 10 s the image is let go, and the next open begins anew."""
     with pytest.raises(StaleSizeError):
-        world.fs.open(PATH, caller=lambda: 1)
+        world.fs.open(PATH, caller=Caller(1))
     for path in (world.directory / "images").rglob("*.jpg"):
         path.unlink()
     world.clock.now_s += 10.1
     with pytest.raises(StaleSizeError):
-        world.fs.open(PATH, caller=lambda: 2)
-    world.fs.open(PATH, caller=lambda: 2)
+        world.fs.open(PATH, caller=Caller(2))
+    world.fs.open(PATH, caller=Caller(2))
     with pytest.raises(StaleSizeError):
-        world.fs.open(PATH, caller=lambda: 1)
+        world.fs.open(PATH, caller=Caller(1))
 
 
 def test_a_read_of_pages_behind_the_end_is_stale_not_short(world: World) -> None:
@@ -272,7 +272,7 @@ def test_the_attributes_say_the_url_and_why_it_failed(world: World) -> None:
 def test_a_failed_open_leaves_no_handle_and_no_size(world: World) -> None:
     world.service.fail_next = [CutAnswerError("cut")]
     with pytest.raises(CutAnswerError):
-        world.fs.open(PATH, caller=lambda: 1)
+        world.fs.open(PATH, caller=Caller(1))
     assert world.fs.stat(PATH).size_bytes == MIB
     assert world.fs.names("section") == []
     world.clock.now_s += 10

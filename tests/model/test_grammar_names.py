@@ -95,7 +95,7 @@ def test_any_string_is_a_node_or_enoent(path: str) -> None:
 
 @many
 @given(path=damaged_paths())
-def test_a_path_with_a_slip_is_a_node_or_enoent(path: str) -> None:
+def test_a_misspelled_path_is_a_node_or_enoent(path: str) -> None:
     assert_node_or_enoent(path)
 
 
@@ -120,7 +120,7 @@ def test_any_string_is_a_download_url_or_a_url_error(url: str) -> None:
         "http://h/api/v2/image_download/1?view=x%0ay",
     ],
 )
-def test_what_is_said_of_a_refused_url_is_one_line(url: str) -> None:
+def test_the_error_of_a_url_is_one_line(url: str) -> None:
     with pytest.raises(UrlError) as raised:
         request_of_url(url)
     assert str(raised.value).isprintable()

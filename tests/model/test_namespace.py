@@ -6,8 +6,8 @@ import pytest
 
 from allenfs.catalog.entries import Entry, Folder, Picture
 from allenfs.errors import PathNotFoundError
-from allenfs.filesystem import namespace
-from allenfs.filesystem.namespace import Namespace
+from allenfs.filesystem import filesystem
+from allenfs.filesystem.filesystem import Filesystem
 from allenfs.model.images import ImageRequest, ImageService
 from allenfs.model.nodes import CollectionFile
 
@@ -21,7 +21,7 @@ class CountingCatalog:
         self.asked = 0
         self.is_there = True
 
-    def resolve(self, node: object, interrupted: object) -> Entry:
+    def resolve(self, node: object, caller: object) -> Entry:
         self.asked += 1
         if not self.is_there:
             raise PathNotFoundError("withdrawn")
@@ -29,20 +29,20 @@ class CountingCatalog:
             return Picture(ImageRequest(ImageService.SECTION, node.image_id))
         return Folder()
 
-    def names(self, node: object, interrupted: object) -> list[str]:
+    def names(self, node: object, caller: object) -> list[str]:
         return []
-
-    image_names = names
 
 
 class World:
     def __init__(self) -> None:
         self.now_s = 50.0
         self.catalog = CountingCatalog()
-        self.namespace = Namespace(self.catalog, lambda _: [], lambda: self.now_s)
+        self.filesystem = Filesystem(
+            None, self.catalog, max_image_bytes=2**30, clock=lambda: self.now_s
+        )
 
     def entry(self, path: str) -> Entry:
-        return self.namespace.entry(path, lambda: False)
+        return self.filesystem.entry(path)
 
 
 def test_a_picture_of_a_listing_is_asked_for_once_a_second() -> None:
@@ -72,11 +72,11 @@ def test_a_directory_is_asked_for_each_time(path: str) -> None:
 
 
 def test_only_so_many_pictures_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(namespace, "_REMEMBERED_PICTURES", 100)
+    monkeypatch.setattr(filesystem, "_REMEMBERED_PICTURES", 100)
     world = World()
     for number in range(1, 1001):
         world.entry(FILE.format(number))
-    assert len(world.namespace._pictures) == 100
+    assert len(world.filesystem._pictures) == 100
     world.entry(FILE.format(1000))
     assert world.catalog.asked == 1000
     world.entry(FILE.format(1))

@@ -57,41 +57,28 @@ def made(collection: Collection, path: str = "dataset/1") -> sheets.SheetRequest
     return found
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "dataset/1",
-        "dataset/1/expression",
-        "dataset/1/equalized/q50",
-        "dataset/1/ds0",
-        "browse/atlas/2",
-        "browse/atlas/2/NISSL",
-        "browse/atlas/2/annotated",
-    ],
-)
+LISTINGS = """
+dataset/1 dataset/1/expression dataset/1/equalized/q50 dataset/1/ds0 browse/atlas/2
+browse/atlas/2/NISSL browse/atlas/2/annotated
+"""
+NO_SHEETS = """
+contact_sheet.jpg dataset/contact_sheet.jpg section/1/contact_sheet.jpg
+dataset/1/ds4/contact_sheet.jpg dataset/1/ds6/contact_sheet.jpg
+dataset/1/roi9x9/contact_sheet.jpg dataset/1/Contact_Sheet.jpg
+dataset/1/contact_sheet.jpeg dataset/1/contact_sheet.jpg/ds4
+browse/atlas/2/ds4/contact_sheet.jpg browse/atlas/contact_sheet.jpg
+browse/contact_sheet.jpg
+"""
+
+
+@pytest.mark.parametrize("path", LISTINGS.split())
 def test_a_listing_has_a_sheet(path: str) -> None:
     node = tree.parse(f"{path}/contact_sheet.jpg")
     assert node == SheetFile(directory(path))
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "contact_sheet.jpg",
-        "dataset/contact_sheet.jpg",
-        "section/1/contact_sheet.jpg",
-        "dataset/1/ds4/contact_sheet.jpg",
-        "dataset/1/ds6/contact_sheet.jpg",
-        "dataset/1/roi9x9/contact_sheet.jpg",
-        "dataset/1/Contact_Sheet.jpg",
-        "dataset/1/contact_sheet.jpeg",
-        "dataset/1/contact_sheet.jpg/ds4",
-        "browse/atlas/2/ds4/contact_sheet.jpg",
-        "browse/atlas/contact_sheet.jpg",
-        "browse/contact_sheet.jpg",
-    ],
-)
-def test_nothing_else_has_one(path: str) -> None:
+@pytest.mark.parametrize("path", NO_SHEETS.split())
+def test_nothing_else_has_a_sheet(path: str) -> None:
     with contextlib.suppress(PathNotFoundError):
         assert not isinstance(tree.parse(path), SheetFile)
 
@@ -111,7 +98,7 @@ def test_a_sheet_says_what_the_record_says() -> None:
     assert numbers == sorted(numbers)
 
 
-def test_a_failed_one_is_counted() -> None:
+def test_failed_sections_are_counted() -> None:
     collection = data_set(2)
     last = list(collection.images.values())[-1]
     collection.images[last.image_id] = last._replace(failed=True)
@@ -119,7 +106,7 @@ def test_a_failed_one_is_counted() -> None:
     assert made(data_set(1)).count == "1 section"
 
 
-def test_equal_records_are_one_sheet_and_what_is_drawn_otherwise_is_another() -> None:
+def test_sheets_are_equal_if_their_records_are() -> None:
     first = made(data_set(5))
     assert made(data_set(5)) == first
     assert hash(made(data_set(5))) == hash(first)
@@ -144,7 +131,7 @@ def test_a_data_set_and_an_atlas_of_one_id_are_two_sheets() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 5001, 20_000])
-def test_there_is_no_sheet_of_nothing_nor_of_everything(count: int) -> None:
+def test_no_sheet_of_no_images_or_too_many(count: int) -> None:
     assert sheet(data_set(count)) is None
 
 
@@ -158,7 +145,7 @@ sides = st.sampled_from([0, 1, 64, 640, 11_377, 130_000, 10**7])
     height_px=sides,
     id_digits=st.integers(4, 18),
 )
-def test_every_sheet_is_bounded_and_every_cell_inside_it_apart_from_the_others(
+def test_every_sheet_is_bounded_and_its_cells_do_not_overlap(
     count: int, width_px: int, height_px: int, id_digits: int
 ) -> None:
     collection = data_set(1, width_px, height_px)
@@ -182,6 +169,6 @@ def test_every_sheet_is_bounded_and_every_cell_inside_it_apart_from_the_others(
     assert grid.cell_px >= (picture_width, picture_height + grid.label_px)
 
 
-def test_pictures_of_a_usual_data_set_are_not_made_smaller() -> None:
+def test_pictures_of_a_usual_data_set_are_not_reduced() -> None:
     assert made(data_set(60)).grid.scale == 1
     assert made(data_set(140, 14_065, 7297)).grid.scale == 1

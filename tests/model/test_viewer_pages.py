@@ -93,7 +93,7 @@ def test_a_viewer_page_becomes_the_path_of_what_it_shows(url: str, path: str) ->
 
 
 @pytest.mark.parametrize(("url", "directory"), PRINTED)
-def test_a_download_url_may_have_an_ampersand_for_its_question_mark(
+def test_a_download_url_may_have_an_ampersand_instead_of_a_question_mark(
     url: str, directory: str
 ) -> None:
     assert path_of_url(API + url) == f"{directory}image.jpg"

@@ -51,7 +51,7 @@ class Raising:
         if path == f"/{operation}":
             raise self._exception
 
-    def stat(self, path: str, handle: int | None = None, **_: object) -> Attributes:
+    def stat(self, path: str, handle: int | None, caller: object) -> Attributes:
         self._fail("stat", path)
         return Attributes(
             size_bytes=len(CONTENT),
@@ -65,7 +65,7 @@ class Raising:
         self._fail("names", path)
         return ["names"]
 
-    def open(self, path: str, **_: object) -> Opened:
+    def open(self, path: str, caller: object, **_: object) -> Opened:
         self._fail("open", path)
         self._paths.append(path)
         return Opened(handle=len(self._paths), keep_cache=False, direct_io=False)
@@ -80,7 +80,7 @@ class Raising:
     def release(self, handle: int) -> None:
         self._fail("release", self._paths[handle - 1])
 
-    def target(self, path: str, **_: object) -> str:
+    def target(self, path: str, caller: object) -> str:
         self._fail("target", path)
         return "names"
 
@@ -88,7 +88,7 @@ class Raising:
 class RaisingAttributes(Raising):
     """The same for the extended attributes."""
 
-    def value(self, path: str, name: str, interrupted: object) -> bytes:
+    def value(self, path: str, name: str, caller: object) -> bytes:
         self._fail("attribute", path)
         return b"value"
 

@@ -11,7 +11,13 @@ import pytest
 from no_threads import no_threads
 
 from allenfs.errors import InterruptedWaitError, ProcessLimitError, WrongAnswerError
-from allenfs.service.single_flight import Patience, SingleFlight
+from allenfs.service import single_flight
+from allenfs.service.single_flight import (
+    NOT_INTERRUPTED,
+    Caller,
+    SingleFlight,
+    WaitTimeoutError,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -43,7 +49,7 @@ class Work:
 
 
 class Waiting:
-    """An `interrupted` that knows when so many threads have looked."""
+    """A caller that knows when so many threads have looked."""
 
     def __init__(self, count: int) -> None:
         self.all_wait = threading.Event()
@@ -51,7 +57,11 @@ class Waiting:
         self._seen: set[int] = set()
         self._lock = threading.Lock()
 
-    def __call__(self) -> bool:
+    @property
+    def caller(self) -> Caller:
+        return Caller(is_interrupted=self._look)
+
+    def _look(self) -> bool:
         with self._lock:
             self._seen.add(threading.get_ident())
             if len(self._seen) == self._count:
@@ -68,7 +78,8 @@ def at_once(flights: SingleFlight[str, object], work: Work) -> list[Future[objec
     waiting = Waiting(READERS)
     with ThreadPoolExecutor(READERS) as pool:
         futures = [
-            pool.submit(flights.run, "key", work, waiting) for _ in range(READERS)
+            pool.submit(flights.run, "key", work, waiting.caller)
+            for _ in range(READERS)
         ]
         assert waiting.all_wait.wait(PATIENCE_S)
         work.gate.set()
@@ -92,7 +103,7 @@ def test_a_failure_is_shared_and_the_next_one_tries_again(
     assert {type(one) for one in raised} == {type(error)}
     assert work.done == 1
     work.error = None
-    assert flights.run("key", work, lambda: False) is not None
+    assert flights.run("key", work, NOT_INTERRUPTED) is not None
     assert work.done == 2
 
 
@@ -100,9 +111,9 @@ def test_each_key_is_work_of_its_own(flights: SingleFlight[str, object]) -> None
     slow, quick = Work(), Work()
     quick.gate.set()
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(flights.run, "slow", slow, lambda: False)
+        waiting = pool.submit(flights.run, "slow", slow, NOT_INTERRUPTED)
         assert slow.begun.wait(PATIENCE_S)
-        value = flights.run("quick", quick, lambda: False)
+        value = flights.run("quick", quick, NOT_INTERRUPTED)
         assert not waiting.done()
         slow.gate.set()
         assert waiting.result() is not value
@@ -114,10 +125,10 @@ def test_who_is_interrupted_leaves_the_others_waiting(
 ) -> None:
     work, waiting = Work(), Waiting(1)
     with ThreadPoolExecutor(1) as pool:
-        patient = pool.submit(flights.run, "key", work, waiting)
+        patient = pool.submit(flights.run, "key", work, waiting.caller)
         assert waiting.all_wait.wait(PATIENCE_S)
         with pytest.raises(InterruptedWaitError) as raised:
-            flights.run("key", work, lambda: True)
+            flights.run("key", work, Caller(is_interrupted=lambda: True))
         assert raised.value.errno == errno.EINTR
         assert not patient.done()
         work.gate.set()
@@ -131,11 +142,11 @@ def test_work_that_nobody_waits_for_goes_on_and_is_joined(
     work = Work()
     for _ in range(3):
         with pytest.raises(InterruptedWaitError):
-            flights.run("key", work, lambda: True)
+            flights.run("key", work, Caller(is_interrupted=lambda: True))
     assert work.done == 1
     waiting = Waiting(1)
     with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(flights.run, "key", work, waiting)
+        late = pool.submit(flights.run, "key", work, waiting.caller)
         assert waiting.all_wait.wait(PATIENCE_S)
         work.gate.set()
         assert late.result() is not None
@@ -156,7 +167,7 @@ def test_work_that_is_done_is_not_interrupted(
                 thread.join(PATIENCE_S)
         return True
 
-    assert flights.run("key", work, interrupted) is not None
+    assert flights.run("key", work, Caller(is_interrupted=interrupted)) is not None
 
 
 def test_a_thread_that_cannot_start_is_an_error_and_the_next_one_tries(
@@ -167,9 +178,9 @@ def test_a_thread_that_cannot_start_is_an_error_and_the_next_one_tries(
     with no_threads():
         for _ in range(2):
             with pytest.raises(ProcessLimitError, match="can't start"):
-                flights.run("key", work, lambda: False)
+                flights.run("key", work, NOT_INTERRUPTED)
     assert work.done == 0
-    assert flights.run("key", work, lambda: False) is not None
+    assert flights.run("key", work, NOT_INTERRUPTED) is not None
     assert work.done == 1
 
 
@@ -179,7 +190,7 @@ def test_nothing_is_kept_of_work_that_has_ended(
     work = Work()
     work.gate.set()
     for number in range(50):
-        flights.run(str(number), work, lambda: False)
+        flights.run(str(number), work, NOT_INTERRUPTED)
     assert flights._flights == {}
     assert work.done == 50
 
@@ -192,14 +203,14 @@ def test_who_asks_joins_work_that_nobody_had_asked_for(
         leading = pool.submit(flights.lead, "key", ahead)
         assert ahead.begun.wait(PATIENCE_S)
         waiting = Waiting(1)
-        value = pool.submit(flights.run, "key", asked, waiting)
+        value = pool.submit(flights.run, "key", asked, waiting.caller)
         assert waiting.all_wait.wait(PATIENCE_S)
         assert not flights.abandon("key")  # somebody waits
         ahead.gate.set()
         assert value.result() is not None
         assert leading.result() is None
     assert (ahead.done, asked.done) == (1, 0)
-    assert (flights._flights, flights._unasked) == ({}, set())
+    assert (flights._flights, flights._not_joined) == ({}, set())
 
 
 def test_leading_what_is_under_way_does_nothing(
@@ -207,7 +218,7 @@ def test_leading_what_is_under_way_does_nothing(
 ) -> None:
     work, again = Work(), Work()
     with ThreadPoolExecutor(1) as pool:
-        value = pool.submit(flights.run, "key", work, lambda: False)
+        value = pool.submit(flights.run, "key", work, NOT_INTERRUPTED)
         assert work.begun.wait(PATIENCE_S)
         flights.lead("key", again)
         assert not flights.abandon("key")
@@ -225,7 +236,7 @@ def test_a_failure_of_what_nobody_asked_for_reaches_nobody(
     work.gate.set()
     flights.lead("key", work)
     assert work.done == 1
-    assert (flights._flights, flights._unasked) == ({}, set())
+    assert (flights._flights, flights._not_joined) == ({}, set())
 
 
 def test_work_that_was_abandoned_is_joined_by_nobody(
@@ -239,7 +250,7 @@ def test_work_that_was_abandoned_is_joined_by_nobody(
 
     def ahead() -> object:
         gave_up.append(flights.abandon("key"))
-        values.append(flights.run("key", asked, lambda: False))
+        values.append(flights.run("key", asked, NOT_INTERRUPTED))
         raise WrongAnswerError("given up")
 
     flights.lead("key", ahead)
@@ -247,7 +258,7 @@ def test_work_that_was_abandoned_is_joined_by_nobody(
     assert asked.done == 1
     assert values[0] is not None
     assert not flights.abandon("key")
-    assert (flights._flights, flights._unasked) == ({}, set())
+    assert (flights._flights, flights._not_joined) == ({}, set())
 
 
 def test_abandoned_work_does_not_take_the_next_ones_place(
@@ -259,7 +270,7 @@ def test_abandoned_work_does_not_take_the_next_ones_place(
 
     def ahead() -> object:
         assert flights.abandon("key")
-        values.append(pool.submit(flights.run, "key", asked, lambda: False))
+        values.append(pool.submit(flights.run, "key", asked, NOT_INTERRUPTED))
         assert asked.begun.wait(PATIENCE_S)
         raise WrongAnswerError("given up")
 
@@ -267,30 +278,34 @@ def test_abandoned_work_does_not_take_the_next_ones_place(
     with pool:
         flights.lead("key", ahead)
         waiting = Waiting(1)
-        second = pool.submit(flights.run, "key", asked, waiting)
+        second = pool.submit(flights.run, "key", asked, waiting.caller)
         assert waiting.all_wait.wait(PATIENCE_S)
         asked.gate.set()
         assert second.result() is values[0].result()
     assert asked.done == 1
 
 
-@pytest.mark.parametrize("look_s", [0.025, 0.3, 1.0])
-def test_patience_counts_each_moment_once_however_often_one_looks(
-    look_s: float,
+@pytest.mark.parametrize(
+    ("look_s", "waited_s"),
+    # without a look the process was stopped, or suspended: no answer could come
+    [(0.025, 10), (0.3, 10), (1.0, 10), (3600, 10 * 3600)],
+)
+def test_patience_counts_each_moment_once_and_at_most_a_second_a_look(
+    look_s: float, waited_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = 0.0
-    patience = Patience(10.0, lambda: now_s)
-    while not patience.is_over():
+    monkeypatch.setattr(single_flight, "_POLL_S", 0)
+    flights: SingleFlight[str, object] = SingleFlight(lambda: now_s)
+
+    def looked() -> bool:
+        nonlocal now_s
         now_s += look_s
-    assert now_s == pytest.approx(10.0, abs=1.1 * look_s)
+        return False
 
-
-def test_of_a_time_without_a_look_patience_counts_one_second() -> None:
-    """The process was stopped, or suspended: it could not have been answered."""
-    now_s = 0.0
-    patience = Patience(10.0, lambda: now_s)
-    for _ in range(10):
-        now_s += 3600
-        assert not patience.is_over()
-    now_s += 3600
-    assert patience.is_over()
+    work = Work()
+    with pytest.raises(WaitTimeoutError):
+        flights.run("key", work, Caller(is_interrupted=looked), 10.0)
+    assert now_s == pytest.approx(waited_s, abs=1.1 * look_s)
+    work.gate.set()
+    assert flights.run("key", work, NOT_INTERRUPTED) is not None  # the work went on
+    assert work.done <= 2

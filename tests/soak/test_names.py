@@ -118,7 +118,7 @@ class ImagesAtOnce:
         fd = os.open(folder / "image", os.O_RDONLY)
         self._image = Image(OpenFile(fd), Facts(len(data), sha256, 0, 0))
 
-    def get(self, request: ImageRequest, interrupted: object) -> Image:
+    def get(self, request: ImageRequest, caller: object) -> Image:
         if request.image_id not in _KNOWN_IDS:
             msg = "HTTP 404"
             raise ImageNotFoundError(msg)
@@ -171,7 +171,7 @@ def an_adapter(folder: Path) -> Operations:
     filesystem = Filesystem(images, catalog, max_image_bytes=2**30)
     return fuse_operations.Operations(
         filesystem,
-        ExtendedAttributes(filesystem, images, catalog, api_url="http://h"),
+        ExtendedAttributes(filesystem, images, repository, api_url="http://h"),
         usage=lambda: (0, 2**30),
         started=lambda: None,
     )

@@ -16,7 +16,10 @@ from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import ServiceError
 from allenfs.fetch.fetcher import Fetcher
 from allenfs.fetch.readahead import ReadAhead
+from allenfs.model import tree
+from allenfs.model.nodes import CollectionFile
 from allenfs.service.client import Answer
+from allenfs.service.single_flight import Caller
 from allenfs.service.slots import Slots
 from allenfs.store.directory import StoreDirectory
 from allenfs.store.image_files import ImageFiles
@@ -109,7 +112,7 @@ class WatchedStore(ImageFiles):
 
 
 class Waiters:
-    """Gives each thread an `interrupted` and knows when so many wait."""
+    """The caller of each thread; knows when so many wait."""
 
     def __init__(self, count: int) -> None:
         self._ends_s = time.monotonic() + PATIENCE_S
@@ -118,7 +121,11 @@ class Waiters:
         self._seen: set[int] = set()
         self._lock = threading.Lock()
 
-    def interrupted(self) -> bool:
+    @property
+    def caller(self) -> Caller:
+        return Caller(is_interrupted=self._is_interrupted)
+
+    def _is_interrupted(self) -> bool:
         with self._lock:
             self._seen.add(threading.get_ident())
             if len(self._seen) == self._count:
@@ -152,7 +159,7 @@ class Bench:
         )
 
     def get(self, number: int) -> Image:
-        return self.fetcher.get(section(number), Waiters(1).interrupted)
+        return self.fetcher.get(section(number), Waiters(1).caller)
 
     def fails(self, number: int, expected: type[BaseException]) -> BaseException:
         with pytest.raises(expected) as raised:
@@ -165,7 +172,7 @@ class Bench:
         waiters = Waiters(READERS)
         with ThreadPoolExecutor(READERS) as pool:
             futures = [
-                pool.submit(self.fetcher.get, section(number), waiters.interrupted)
+                pool.submit(self.fetcher.get, section(number), waiters.caller)
                 for _ in range(READERS)
             ]
             assert waiters.all_wait.wait(PATIENCE_S)
@@ -203,16 +210,18 @@ class AheadBench(Bench):
     def request(self, place: int) -> ImageRequest:
         return section(FIRST_ID + place)
 
-    def path(self, place: int, directory: str = "/dataset/1") -> str:
-        return f"{directory}/{place:04d}_{FIRST_ID + place}.jpg"
+    def file(self, place: int, directory: str = "/dataset/1") -> CollectionFile:
+        file = tree.parse(f"{directory}/{place:04d}_{FIRST_ID + place}.jpg")
+        assert isinstance(file, CollectionFile)
+        return file
 
     def open(self, place: int, directory: str = "/dataset/1") -> Image:
-        path = self.path(place, directory)
-        self.ahead.opened(path)
+        file = self.file(place, directory)
+        self.ahead.opened(file)
         try:
             return self.get(FIRST_ID + place)
         except Exception:
-            self.ahead.failed(path)
+            self.ahead.failed(file)
             raise
 
     def read(self, *places: int) -> None:

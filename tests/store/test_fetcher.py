@@ -15,6 +15,7 @@ from store_helpers import content, found, image_bytes, section, store_at
 
 from allenfs.errors import CutAnswerError, ImageNotFoundError, InterruptedWaitError
 from allenfs.model.images import ImageService
+from allenfs.service.single_flight import Caller
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +83,7 @@ def test_a_stored_image_waits_for_no_connection(tmp_path: Path) -> None:
 def test_an_interrupted_reader_leaves_and_the_download_lands(bench: Bench) -> None:
     bench.service.gate.clear()
     with pytest.raises(InterruptedWaitError) as raised:
-        bench.fetcher.get(section(1), lambda: True)
+        bench.fetcher.get(section(1), Caller(is_interrupted=lambda: True))
     assert raised.value.errno == errno.EINTR
     assert found(bench.store, 1) is None
     bench.service.gate.set()
@@ -96,10 +97,10 @@ def test_an_interrupted_reader_takes_nobody_with_it(bench: Bench) -> None:
     bench.service.gate.clear()
     waiters = Waiters(1)
     with ThreadPoolExecutor(1) as pool:
-        patient = pool.submit(bench.fetcher.get, section(1), waiters.interrupted)
+        patient = pool.submit(bench.fetcher.get, section(1), waiters.caller)
         assert waiters.all_wait.wait(PATIENCE_S)
         with pytest.raises(InterruptedWaitError):
-            bench.fetcher.get(section(1), lambda: True)
+            bench.fetcher.get(section(1), Caller(is_interrupted=lambda: True))
         bench.service.gate.set()
         assert content(patient.result()) == image_bytes(1, 5000)
     assert bench.service.fetches == {1: 1}
@@ -110,7 +111,7 @@ def test_an_interrupt_while_waiting_for_a_connection_is_heard(tmp_path: Path) ->
     bench.service.gate.clear()
     for number in (1, 2, 3):
         with pytest.raises(InterruptedWaitError):
-            bench.fetcher.get(section(number), lambda: True)
+            bench.fetcher.get(section(number), Caller(is_interrupted=lambda: True))
     bench.service.gate.set()
     for number in (1, 2, 3):
         assert content(bench.get(number)) == image_bytes(number, 5000)
@@ -203,7 +204,7 @@ def test_two_processes_that_want_one_image_make_one_fetch(
     with ThreadPoolExecutor(1) as pool:
         with under_way(bench, 1):
             waiters = Waiters(1)
-            second = pool.submit(other.fetcher.get, section(1), waiters.interrupted)
+            second = pool.submit(other.fetcher.get, section(1), waiters.caller)
             assert waiters.all_wait.wait(PATIENCE_S)
         assert content(second.result(PATIENCE_S)) == image_bytes(1, 5000)
     assert bench.service.fetches == {1: 1}
@@ -213,7 +214,7 @@ def test_a_reader_that_waits_for_another_process_can_be_interrupted(
     bench: Bench, other: Bench
 ) -> None:
     with under_way(bench, 1), pytest.raises(InterruptedWaitError):
-        other.fetcher.get(section(1), lambda: True)
+        other.fetcher.get(section(1), Caller(is_interrupted=lambda: True))
     assert content(other.get(1)) == image_bytes(1, 5000)
     assert bench.service.fetches == {1: 1}
 
@@ -225,7 +226,7 @@ def test_a_failure_in_another_process_is_not_the_answer_here(
     with ThreadPoolExecutor(1) as pool:
         with under_way(bench, 1) as first:
             waiters = Waiters(1)
-            second = pool.submit(other.fetcher.get, section(1), waiters.interrupted)
+            second = pool.submit(other.fetcher.get, section(1), waiters.caller)
             assert waiters.all_wait.wait(PATIENCE_S)
         with pytest.raises(CutAnswerError):
             first.result(PATIENCE_S)

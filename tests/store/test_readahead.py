@@ -122,7 +122,7 @@ def opened_while_ahead(bench: AheadBench) -> tuple[Future[Image], Future[Image]]
 def joined(bench: AheadBench) -> set[int]:
     """Images under way that somebody waits for."""
     flights = bench.fetcher._flights
-    return {key.image_id for key in set(flights._flights) - flights._unasked}
+    return {key.image_id for key in set(flights._flights) - flights._not_joined}
 
 
 def test_an_open_of_what_is_being_fetched_ahead_waits_for_that(
@@ -166,7 +166,7 @@ def test_with_every_slot_taken_nothing_is_read_ahead(bench: AheadBench) -> None:
         far = [pool.submit(bench.open, place) for place in (20, 25, 30, 35)]
         until(lambda: bench.service.under_way == 4, "four are under way")
         bench.open(0)
-        bench.ahead.opened(bench.path(1))
+        bench.ahead.opened(bench.file(1))
         assert set(bench.fetched) == {0, 20, 25, 30, 35}
         bench.service.gate.set()
         for future in far:
@@ -308,20 +308,20 @@ def test_two_who_read_a_listing_at_the_same_time_read_one(
 
     def slow(directory: CollectionDirectory) -> tuple[ImageRequest, ...]:
         monkeypatch.undo()
-        bench.ahead.opened(bench.path(0))  # another thread, meanwhile
+        bench.ahead.opened(bench.file(0))  # another thread, meanwhile
         return series(directory)
 
     monkeypatch.setattr(bench.ahead, "_series", slow)
-    bench.ahead.opened(bench.path(1))
+    bench.ahead.opened(bench.file(1))
     bench.settle()
     assert {2, 3} <= set(bench.fetched)
 
 
 def test_a_new_image_of_a_listing_makes_it_be_read_anew(bench: AheadBench) -> None:
     bench.read(0, 1)
-    assert "/dataset/1" in bench.ahead._listings
-    bench.ahead.opened("/dataset/1/0099_99999.jpg")
-    assert "/dataset/1" not in bench.ahead._listings
+    assert bench.file(1).directory in bench.ahead._listings
+    bench.ahead.opened(bench.file(99_999))
+    assert bench.file(1).directory not in bench.ahead._listings
 
 
 def test_a_listing_of_failures_is_not_read_ahead(bench: AheadBench) -> None:
@@ -358,7 +358,7 @@ def test_what_is_fetched_ahead_is_not_evicted_before_it_is_opened(
         bench.open(place)
     bench.settle()
     assert bench.fetched == dict.fromkeys(range(40), 1)
-    assert len(bench.ahead._listings["/dataset/1"].run.guesses) == 0
+    assert len(bench.ahead._listings[bench.file(0).directory].run.guesses) == 0
 
 
 def test_where_the_store_keeps_nothing_nothing_is_fetched_ahead(
@@ -419,9 +419,9 @@ def test_of_two_readers_the_later_one_is_served_first(tmp_path: Path) -> None:
     bench = AheadBench(tmp_path, capacity_bytes=2**33, connections=2)
     bench.slots.acquire(Priority.IMAGE)  # nothing can begin
     for place in (0, 1):
-        bench.ahead.opened(bench.path(place, "/dataset/1"))
+        bench.ahead.opened(bench.file(place, "/dataset/1"))
     for place in (29, 28):
-        bench.ahead.opened(bench.path(place, "/dataset/2"))
+        bench.ahead.opened(bench.file(place, "/dataset/2"))
     bench.slots.release()
     bench.settle()
     order = [number - FIRST_ID for number in bench.service.fetches]
@@ -432,7 +432,7 @@ def test_only_so_many_listings_are_remembered(bench: AheadBench) -> None:
     for number in range(1, 101):
         bench.open(0, f"/dataset/{number}")
     assert len(bench.ahead._listings) == 32
-    assert "/dataset/100" in bench.ahead._listings
+    assert bench.file(0, "/dataset/100").directory in bench.ahead._listings
 
 
 @settings(
@@ -455,4 +455,4 @@ def test_whatever_the_order_bytes_are_right_and_none_is_fetched_twice(
     assert bench.service.most_under_way <= 4
     assert bench.slots.in_use == 0
     assert bench.fetcher._flights._flights == {}
-    assert bench.fetcher._flights._unasked == set()
+    assert bench.fetcher._flights._not_joined == set()

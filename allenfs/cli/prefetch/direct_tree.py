@@ -11,6 +11,7 @@ from allenfs.cli.prefetch.selection import Kind
 from allenfs.errors import IsADirError, PathNotFoundError
 from allenfs.model import tree
 from allenfs.model.nodes import AtlasLink, DataSetLink, SectionLink
+from allenfs.service.single_flight import Caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +40,7 @@ class DirectTree:
         interrupted: Callable[[], bool],
     ) -> None:
         self._assembly = assembly
-        self._interrupted = interrupted
+        self._caller = Caller(is_interrupted=interrupted)
         self.connections = connections
 
     def shown(self, path: str) -> str:
@@ -48,9 +49,7 @@ class DirectTree:
 
     def names(self, path: str) -> list[str]:
         """Return the names in a directory."""
-        return self._assembly.filesystem.names(
-            self._resolved(path), interrupted=self._interrupted
-        )
+        return self._assembly.filesystem.names(self._resolved(path), self._caller)
 
     def kind(self, path: str, *, follow: bool) -> Kind:
         """Return what a path is."""
@@ -76,7 +75,7 @@ class DirectTree:
         """Download an image into the store."""
         match self._entry(path):
             case Picture(request) | Sheet(request):
-                image = self._assembly.fetcher.get(request, self._interrupted)
+                image = self._assembly.fetcher.get(request, self._caller)
                 return image.facts.size_bytes
             case Document() as document:
                 return document.facts.size_bytes
@@ -97,7 +96,7 @@ class DirectTree:
         return self._at(self._resolved(path))
 
     def _at(self, path: str) -> Entry:
-        return self._assembly.filesystem.entry(path, interrupted=self._interrupted)
+        return self._assembly.filesystem.entry(path, self._caller)
 
     def _resolved(self, path: str) -> str:
         """Resolve the symbolic links in a path, as the kernel does in a mount."""
@@ -105,9 +104,7 @@ class DirectTree:
         for name in path.split("/"):
             resolved = posixpath.join(resolved, name)
             if _is_link(resolved):
-                target = self._assembly.filesystem.target(
-                    resolved, interrupted=self._interrupted
-                )
+                target = self._assembly.filesystem.target(resolved, self._caller)
                 directory = posixpath.dirname(resolved)
                 resolved = posixpath.normpath(posixpath.join(directory, target))
         return resolved

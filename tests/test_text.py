@@ -1,4 +1,4 @@
-"""Somebody's words as names in a path, and back: one spelling each."""
+"""Texts as names in a path and back, one spelling each; sizes and times for people."""
 
 from __future__ import annotations
 
@@ -10,30 +10,33 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from allenfs.errors import PathNotFoundError
-from allenfs.text import path_name, readable_name, text_of
+from allenfs.text import (
+    clock,
+    duration,
+    path_name,
+    printable,
+    readable_name,
+    size,
+    text_of,
+)
 
 many = settings(max_examples=500, deadline=None)
 # characters that mean something to somebody: to a path, a URL, or a terminal
 _PIECES = st.sampled_from(
     [
         *"./%-+_'\"*,$[] ~@",
-        "..",
-        "%2F",
-        "%2e",
-        "%25",
-        "%00",
-        "\x00",
-        "\n",
-        "\x1b[2J",
-        "\x7f",
-        "\x9b",
-        "\u2028",
-        "\u2029",
-        "\ud800",
-        "\udcff",
-        "é",
-        "é",
-        "🧠",
+        *("..", "%2F", "%2e", "%25", "%00", "é", "é", "🧠"),
+        *(
+            "\x00",
+            "\n",
+            "\x1b[2J",
+            "\x7f",
+            "\x9b",
+            "\u2028",
+            "\u2029",
+            "\ud800",
+            "\udcff",
+        ),
     ]
 )
 texts = st.one_of(
@@ -48,7 +51,7 @@ texts = st.one_of(
 @example(text="..")
 @example(text="a/../b")
 @example(text="%2E")
-def test_every_text_that_has_a_name_comes_back(text: str) -> None:
+def test_a_name_leads_back_to_its_text(text: str) -> None:
     name = path_name(text)
     if name is not None:
         assert text_of(name) == text
@@ -57,7 +60,7 @@ def test_every_text_that_has_a_name_comes_back(text: str) -> None:
 @many
 @given(text=texts)
 @example(text="Gad1/2\n\x1b[31m")
-def test_every_name_can_be_one_name_of_a_path(text: str) -> None:
+def test_every_name_is_a_valid_file_name(text: str) -> None:
     name = path_name(text)
     if name is None:
         return
@@ -72,7 +75,7 @@ def test_every_name_can_be_one_name_of_a_path(text: str) -> None:
 @given(one=texts, other=texts)
 @example(one="a/b", other="a%2Fb")
 @example(one=".a", other="%2Ea")
-def test_texts_that_differ_have_names_that_differ(one: str, other: str) -> None:
+def test_different_texts_have_different_names(one: str, other: str) -> None:
     if path_name(one) is not None:
         assert (path_name(one) == path_name(other)) is (one == other)
 
@@ -83,7 +86,7 @@ def test_texts_that_differ_have_names_that_differ(one: str, other: str) -> None:
 @example(name="%2f")
 @example(name="%FF")
 @example(name="a%")
-def test_a_name_is_the_one_spelling_of_its_text_or_none(name: str) -> None:
+def test_a_name_has_one_spelling(name: str) -> None:
     try:
         text = text_of(name)
     except PathNotFoundError as error:
@@ -114,9 +117,7 @@ def test_a_name_is_the_one_spelling_of_its_text_or_none(name: str) -> None:
         ("µm", "µm"),
     ],
 )
-def test_names_are_as_they_are_said_but_for_what_a_path_cannot_hold(
-    text: str, name: str
-) -> None:
+def test_only_special_characters_are_escaped_in_names(text: str, name: str) -> None:
     assert path_name(text) == name
     assert text_of(name) == text
 
@@ -124,44 +125,28 @@ def test_names_are_as_they_are_said_but_for_what_a_path_cannot_hold(
 @pytest.mark.parametrize(
     "text", ["", "\ud800", "a\udc80", "x" * 256, "é" * 128, "/" * 86, "." + "x" * 253]
 )
-def test_what_no_name_can_be_has_none(text: str) -> None:
+def test_a_text_that_cannot_be_a_name_has_none(text: str) -> None:
     assert path_name(text) is None
 
 
 @pytest.mark.parametrize(
     "text", ["x" * 255, "é" * 127 + "x", "/" * 85, "." + "x" * 252]
 )
-def test_the_longest_name_is_one(text: str) -> None:
+def test_a_name_may_have_255_bytes(text: str) -> None:
     assert len(path_name(text).encode()) == 255
     assert text_of(path_name(text)) == text
 
 
+SECOND_SPELLINGS = (
+    ". .. .a a/b %2f %2F% %41 %61dora2a % %zz %C3 %FF %ED%A0%80 %00x% %252g%"
+)
+
+
 @pytest.mark.parametrize(
     "name",
-    [
-        "",
-        ".",
-        "..",
-        ".a",
-        "a/b",
-        "%2f",
-        "%2F%",
-        "%41",
-        "%61dora2a",
-        "%",
-        "%zz",
-        "%C3",
-        "%FF",
-        "%ED%A0%80",
-        "%00x%",
-        "a\nb",
-        "a\x00b",
-        "\udc80",
-        "x" * 256,
-        "%252g%",
-    ],
+    [*SECOND_SPELLINGS.split(), "", "a\nb", "a\x00b", "\udc80", "x" * 256],
 )
-def test_a_second_spelling_is_no_name(name: str) -> None:
+def test_a_second_spelling_is_not_found(name: str) -> None:
     with pytest.raises(PathNotFoundError):
         text_of(name)
 
@@ -189,13 +174,13 @@ def test_a_title_reads_as_one_word(title: str, name: str) -> None:
 @pytest.mark.parametrize(
     "title", ["", "...", "_-_", "2", "  602630314 ", "/", "٣", "\0"]
 )
-def test_a_title_of_which_nothing_but_a_number_is_left_has_no_name(title: str) -> None:
+def test_a_title_that_leaves_nothing_or_a_number_has_no_name(title: str) -> None:
     assert readable_name(title) is None
 
 
 @many
 @given(title=texts)
-def test_a_readable_name_is_a_name_that_nobody_must_quote(title: str) -> None:
+def test_a_readable_name_needs_no_quotes(title: str) -> None:
     name = readable_name(title)
     if name is None:
         return
@@ -207,7 +192,7 @@ def test_a_readable_name_is_a_name_that_nobody_must_quote(title: str) -> None:
     assert readable_name(name) == name
 
 
-def test_no_name_shows_itself_in_another_order_than_it_has() -> None:
+def test_no_name_changes_the_direction_of_text() -> None:
     marks = {chr(code) for code in (0x061C, 0x200E, 0x200F)}
     kinds = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
     every = map(chr, range(sys.maxunicode + 1))
@@ -218,3 +203,62 @@ def test_no_name_shows_itself_in_another_order_than_it_has() -> None:
         assert name is not None
         assert name.isascii()
         assert text_of(name) == f"a{mark}b"
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (0, "0 bytes"),
+        (1023, "1023 bytes"),
+        (1023.7, "1.0 KiB"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        (2**20 - 1, "1.0 MiB"),
+        (5 * 2**30, "5.0 GiB"),
+        (2**40, "1.0 TiB"),
+        (2**62, "4194304.0 TiB"),
+    ],
+)
+def test_sizes_have_units(number: float, shown: str) -> None:
+    assert size(number) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (-5, "0 s"),  # a clock that was put back
+        (59.9, "59 s"),
+        (60, "1 min"),
+        (3600, "1 h 0 min"),
+        (86_400, "1 day"),
+        (10 * 86_400, "10 days"),
+    ],
+)
+def test_times_have_units(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0:00"),
+        (59.6, "1:00"),
+        (750, "12:30"),
+        (3599.7, "1:00:00"),
+        (1e5, "27:46:40"),
+    ],
+)
+def test_a_clock_shows_minutes_and_seconds(seconds: float, words: str) -> None:
+    assert clock(seconds) == words
+
+
+@given(st.text(st.characters(), max_size=40))
+def test_printable_text_is_one_line_without_control_characters(text: str) -> None:
+    assert printable(text).isprintable()
+    assert printable(printable(text)) == printable(text)
+
+
+def test_names_that_are_not_utf_8_are_escaped() -> None:
+    text = "a\x1b[2J\n\udcff\u202eb"
+    assert printable(text) == r"a\x1b[2J\n\udcff\u202eb"
+    assert printable(text, keep="\n") == "a\\x1b[2J\n\\udcff\\u202eb"
