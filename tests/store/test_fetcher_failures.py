@@ -22,18 +22,14 @@ from store_helpers import (
     warnings_in,
 )
 
-from allenfs.config import ServiceSettings
 from allenfs.errors import (
     BusyError,
     CutAnswerError,
     ExhaustedError,
     ImageNotFoundError,
-    ProxyLoginError,
     ServiceError,
     ServiceTimeoutError,
-    WrongAnswerError,
 )
-from allenfs.fetch.failures import Failures
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -223,51 +219,3 @@ def test_a_download_whose_file_cannot_be_locked_leaves_none_behind(
     assert temp_file.path is None
     assert downloads(bench.directory) == []
     temp_file.close()
-
-
-@pytest.fixture
-def now_s() -> list[float]:
-    return [100.0]
-
-
-@pytest.fixture
-def failures(now_s: list[float]) -> Failures:
-    return Failures(ServiceSettings("http://h"), clock=lambda: now_s[0])
-
-
-def test_ten_thousand_failing_images_are_asked_for_once_a_minute(
-    failures: Failures, now_s: list[float]
-) -> None:
-    """More than four connections bring in that time from a service of 25 ms."""
-    for _ in range(2):
-        for number in range(1, 10_001):
-            if failures.remembered(section(number)) is None:
-                assert now_s[0] == 100
-                failures.remember(section(number), ImageNotFoundError("none"))
-        now_s[0] += 59
-
-
-def test_trouble_is_the_services_not_an_images(
-    failures: Failures, now_s: list[float]
-) -> None:
-    for error in (
-        CutAnswerError("cut"),
-        WrongAnswerError("wrong"),
-        ImageNotFoundError("none"),
-    ):
-        failures.note(error)
-        assert failures.is_calm
-    failures.note(BusyError("busy"))
-    assert not failures.is_calm
-    now_s[0] += 10
-    assert failures.is_calm
-    failures.note(ProxyLoginError("407"))
-    assert not failures.is_calm
-    now_s[0] += 10
-    assert failures.is_calm
-    failures.note(BusyError("busy", retry_after_s=60))
-    failures.note(BusyError("busy", retry_after_s=1))  # the longer one counts
-    now_s[0] += 59
-    assert not failures.is_calm
-    now_s[0] += 1
-    assert failures.is_calm
