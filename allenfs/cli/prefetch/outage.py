@@ -25,8 +25,11 @@ class Outage:
         Longer than failures are remembered; an earlier request gets the same failure.
     patience_s : float
         Counted from the last of the 4 failures.
-    clock : callable
-        Monotonic seconds.
+
+    Attributes
+    ----------
+    reason : str or None
+        Why no more requests are sent; None while they are.
     """
 
     def __init__(
@@ -43,17 +46,12 @@ class Outage:
         self._in_a_row = 0
         self._is_asking = False
         self._next_s = self._ends_s = 0.0
-        self._reason: str | None = None
+        self.reason: str | None = None
 
     @property
     def is_on(self) -> bool:
         """Whether the service does not answer."""
         return self._in_a_row >= _IN_A_ROW
-
-    @property
-    def reason(self) -> str | None:
-        """Why no more requests are sent; None while they are."""
-        return self._reason
 
     def may_ask(self) -> bool:
         """Wait until this thread may send a request; False after giving up.
@@ -61,7 +59,7 @@ class Outage:
         The caller must then report the result: `answered`, `failed` or `unasked`.
         """
         with self._changed:
-            while self._reason is None and self.is_on:
+            while self.reason is None and self.is_on:
                 now_s = self._clock()
                 if not self._is_asking and now_s >= self._next_s:
                     self._is_asking = True
@@ -69,7 +67,7 @@ class Outage:
                 self._changed.wait(
                     None if self._is_asking else max(0.0, self._next_s - now_s)
                 )
-            return self._reason is None
+            return self.reason is None
 
     def unasked(self) -> None:
         """Record that no request was sent."""
@@ -97,7 +95,7 @@ class Outage:
                 self._give_up(f"the service does not answer: {cause}")
             self._is_asking = False
             self._changed.notify_all()
-            return self.is_on and self._reason is None
+            return self.is_on and self.reason is None
 
     def give_up(self, reason: str) -> None:
         """Send no more requests."""
@@ -105,5 +103,5 @@ class Outage:
             self._give_up(reason)
 
     def _give_up(self, reason: str) -> None:
-        self._reason = self._reason or reason
+        self.reason = self.reason or reason
         self._changed.notify_all()
