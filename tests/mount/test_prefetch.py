@@ -546,11 +546,11 @@ def test_a_store_without_room_is_said_before_much_is_downloaded_in_vain(
     tmp_path: Path, service: SampleService, without: Without
 ) -> None:
     with Mounted(tmp_path, service.url, capacity_bytes=64 * 1024) as mounted:
-        for done in (
-            without("--cache-size", "64KiB", *many(60)),
-            allenfs("prefetch", *(mounted / one for one in many(60))),
+        for arguments in (
+            [*without.flags, "--cache-size", "64KiB", *many(60)],
+            [mounted / one for one in many(60)],
         ):
-            lines = said(done, 1)
+            lines = said(allenfs("prefetch", *arguments), 1)
             assert "given up: the store has no room for all images" in lines
             assert "not tried" in lines[-1]
             assert service.image_requests < 30
@@ -702,7 +702,8 @@ def test_a_mount_whose_store_is_in_another_container_is_one_line(
         MountNamespace(tmp_path) as namespace,
     ):
         command = [*STRICT_PYTHON, "-m", "allenfs", "prefetch", mounted / VIEW]
-        namespace.run("mount", "-t", "tmpfs", "none", store.parent)
+        done = namespace.run("mount", "-t", "tmpfs", "none", store.parent)
+        assert done.returncode == 0, done.stderr
         done = namespace.run(*command)
         assert (done.returncode, done.stderr) == (
             1,
