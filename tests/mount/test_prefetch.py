@@ -226,30 +226,28 @@ def test_evicting_takes_nothing_but_what_is_named(
     assert service.image_requests == 0
 
 
-@pytest.mark.parametrize("by_mount", [True, False])
 def test_a_contact_sheet_is_fetched_found_and_evicted_as_an_image(
-    tmp_path: Path, service: SampleService, without: Without, by_mount: bool
+    tmp_path: Path, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url, cache_dir=without.store) as mounted:
-        sheet = f"{DATA_SET}/contact_sheet.jpg"
-        names = [str(mounted / sheet)] if by_mount else [*without.flags, sheet]
+    with Mounted(tmp_path, service.url) as mounted:
+        sheet = mounted / DATA_SET / "contact_sheet.jpg"
 
         def told(code: int, *flags: str) -> str:
-            return said(allenfs("prefetch", *flags, *names), code)[-1]
+            return said(allenfs("prefetch", *flags, sheet), code)[-1]
 
         assert "1 not local" in told(1, "--check")
         assert service.image_requests == 0
         assert "1 fetched" in told(0)
         assert "1 already local" in told(0, "--check")
-        data = (mounted / sheet).read_bytes()
+        data = sheet.read_bytes()
         assert service.image_requests == len(IMAGE_IDS)
         other = mounted / DATA_SET / "expression" / "contact_sheet.jpg"
         other.read_bytes()
         assert "1 evicted" in told(0, "--evict")
-        until(lambda: blocks([mounted / sheet]) == [0])
+        until(lambda: blocks([sheet]) == [0])
         assert blocks([other]) != [0]
         service.reset_counters()
-        assert (mounted / sheet).read_bytes() == data
+        assert sheet.read_bytes() == data
         assert service.image_requests == 0
 
 
@@ -297,19 +295,14 @@ def test_a_listing_that_fails_says_why_and_a_wrong_name_does_not(
         assert "3 fetched" in line
 
 
-@pytest.mark.parametrize("is_mounted", [True, False])
 def test_broken_images_are_listed_separately_and_can_be_skipped(
-    tmp_path: Path, service: SampleService, without: Without, is_mounted: bool
+    tmp_path: Path, service: SampleService
 ) -> None:
-    with Mounted(
-        tmp_path, service.url, cache_dir=without.store, readahead=0, warnings=["JPEG"]
-    ) as mounted:
-        root = f"{mounted.root}/" if is_mounted else ""
-        flags = [] if is_mounted else without.flags
+    with Mounted(tmp_path, service.url) as mounted:
         # one in each tier: more in a row than make an outage
-        views = [f"{root}{DATA_SET}/ds{tier}" for tier in range(4, 9)]
+        views = [mounted / f"{DATA_SET}/ds{tier}" for tier in range(4, 9)]
         service.fail(Fault.NOT_A_JPEG, image_id=IMAGE_IDS[1])
-        patient = ["--patience", "0.1", *flags, *views]
+        patient = ["--patience", "0.1", *views]
         lines = said(allenfs("prefetch", *patient), 1)
         assert lines[0] == "broken at the service: 5"
         for view, line in zip(views, sorted(lines[1:-1]), strict=True):
@@ -323,7 +316,7 @@ def test_broken_images_are_listed_separately_and_can_be_skipped(
         assert (again[0], len(again)) == (lines[0], len(lines))
         assert said(allenfs("prefetch", "--skip-broken", "-q", *patient), 0) == []
         # other failures still count
-        bad = f"{root}section/69750516/ds7/q101/image.jpg"
+        bad = mounted / "section/69750516/ds7/q101/image.jpg"
         lines = said(allenfs("prefetch", "--skip-broken", *patient, bad), 1)
         assert lines[0].startswith(f"{bad}: ")
         assert lines[1] == "broken at the service: 5"
@@ -512,34 +505,20 @@ def test_a_reader_of_the_list_may_go_away(without: Without) -> None:
     assert process.wait(30) == 1
 
 
-@pytest.mark.parametrize("is_mounted", [True, False])
 def test_a_service_that_is_away_is_not_hammered_and_it_is_said(
-    tmp_path: Path, service: SampleService, without: Without, is_mounted: bool
+    service: SampleService, without: Without
 ) -> None:
-    with Mounted(
-        tmp_path,
-        service.url,
-        cache_dir=without.store,
-        readahead=0,
-        warnings=["503"],
-        failure_memory_s=10,
-    ) as mounted:
-        below = mounted.root if is_mounted else Path()
-        paths = [str(below / path) for path in many(60)]
-        patient = ["--patience", "0.5", *([] if is_mounted else without.flags)]
-        service.fail(Fault.STATUS_503)
-        lines = said(allenfs("prefetch", *patient, *paths), 1)
-        assert any(line.startswith("given up: the service does not") for line in lines)
-        assert "503" in lines[0]
-        assert lines[-1].endswith(" not tried")
-        # 4 under way twice, and one that looks again, of 4 attempts each
-        assert service.image_requests <= 4 * 9
-        assert service.peak_requests <= 4
-        service.heal()
-        mounted.stop()  # with its memory of failures
-        mounted.start()
-        (line,) = said(allenfs("prefetch", *patient, *paths), 0)
-        assert "60 fetched" in line
+    service.fail(Fault.STATUS_503)
+    lines = said(without("--patience", "0.5", *many(60)), 1)
+    assert any(line.startswith("given up: the service does not") for line in lines)
+    assert "503" in lines[0]
+    assert lines[-1].endswith(" not tried")
+    # 4 under way twice, and one that looks again, of 4 attempts each
+    assert service.image_requests <= 4 * 9
+    assert service.peak_requests <= 4
+    service.heal()
+    (line,) = said(without(*many(60)), 0)
+    assert "60 fetched" in line
 
 
 def test_a_store_without_room_is_said_before_much_is_downloaded_in_vain(

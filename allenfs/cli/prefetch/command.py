@@ -51,12 +51,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     task = parser.add_mutually_exclusive_group()
     task.add_argument(
         "--check",
-        action="store_true",
+        action="store_const",
+        dest="task",
+        const="check",
+        default="fetch",
         help="download no image; print the files that are not local",
     )
     task.add_argument(
         "--evict",
-        action="store_true",
+        action="store_const",
+        dest="task",
+        const="evict",
         help="remove the images from the store; open files remain readable",
     )
     task.add_argument(
@@ -90,9 +95,7 @@ def run(parsed: argparse.Namespace) -> int:
     from allenfs.cli.prefetch.places import Places  # noqa: PLC0415
     from allenfs.cli.prefetch.report import Report  # noqa: PLC0415
 
-    task = Task.FETCH
-    if parsed.check or parsed.evict:
-        task = Task.CHECK if parsed.check else Task.EVICT
+    task = Task(parsed.task)
     report = Report(
         task,
         sys.stdout,

@@ -7,7 +7,6 @@ be interrupted.
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import errno
 import functools
@@ -63,21 +62,11 @@ class Result(enum.Enum):
 
 
 class Outcome(NamedTuple):
-    """The outcome for one file.
-
-    Attributes
-    ----------
-    path : str
-        As on the command line.
-    size_bytes : int
-        Size of the local file, or of the evicted one.
-    cause : str
-        Why it failed.
-    """
+    """The outcome for one file: its path as messages show it, and why it failed."""
 
     path: str
     result: Result
-    size_bytes: int = 0
+    size_bytes: int = 0  # of the local file, or of the evicted one
     cause: str = ""
 
 
@@ -95,7 +84,6 @@ class Gathering:
     ----------
     found : int
         Files found so far.
-    is_all_found : bool
     """
 
     def __init__(
@@ -156,11 +144,10 @@ class Gathering:
 
     def rest(self) -> Iterator[Outcome]:
         """Yield the outcomes that are already queued, without waiting."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                outcome = self._outcomes.get_nowait()
-                if isinstance(outcome, Outcome):
-                    yield outcome
+        while not self._outcomes.empty():  # the caller alone takes from it
+            outcome = self._outcomes.get()
+            if isinstance(outcome, Outcome):
+                yield outcome
 
     def _run(self, target: Callable[[], None]) -> None:
         try:
@@ -207,13 +194,13 @@ class Gathering:
 
     def _check(self, path: str) -> tuple[Result, int]:
         size_bytes = self._tree.local_bytes(path)
-        return (Result.MISSING, 0) if size_bytes is None else (Result.LOCAL, size_bytes)
+        result = Result.MISSING if size_bytes is None else Result.LOCAL
+        return result, size_bytes or 0
 
     def _evict(self, path: str) -> tuple[Result, int]:
         size_bytes = self._tree.evict(path)
-        if size_bytes is None:
-            return Result.MISSING, 0
-        return Result.EVICTED, size_bytes
+        result = Result.MISSING if size_bytes is None else Result.EVICTED
+        return result, size_bytes or 0
 
     def _fetch(self, path: str) -> tuple[Result, int]:
         if self._tree.local_bytes(path) is not None:

@@ -42,7 +42,7 @@ class Outage:
         self._pause_s = pause_s
         self._patience_s = patience_s
         self._clock = clock
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # its lock is reentrant
         self._in_a_row = 0
         self._is_asking = False
         self._next_s = self._ends_s = 0.0
@@ -79,8 +79,7 @@ class Outage:
         """Record an answer."""
         with self._changed:
             self._in_a_row = 0
-            self._is_asking = False
-            self._changed.notify_all()
+            self.unasked()
 
     def failed(self, cause: str) -> bool:
         """Record a failure; return whether to retry later."""
@@ -92,16 +91,12 @@ class Outage:
             if self._in_a_row == _IN_A_ROW or self._is_asking:
                 self._next_s = min(now_s + self._pause_s, self._ends_s)
             if self._is_asking and now_s >= self._ends_s:
-                self._give_up(f"the service does not answer: {cause}")
-            self._is_asking = False
-            self._changed.notify_all()
+                self.give_up(f"the service does not answer: {cause}")
+            self.unasked()
             return self.is_on and self.reason is None
 
     def give_up(self, reason: str) -> None:
         """Send no more requests."""
         with self._changed:
-            self._give_up(reason)
-
-    def _give_up(self, reason: str) -> None:
-        self.reason = self.reason or reason
-        self._changed.notify_all()
+            self.reason = self.reason or reason
+            self._changed.notify_all()

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import errno
 import itertools
-import operator
 import os
 import posixpath
 import re
@@ -30,6 +29,7 @@ from allenfs.errors import AllenFSError, ConfigError, PathNotFoundError, UrlErro
 from allenfs.model.nodes import Root
 from allenfs.model.tree import listing
 from allenfs.mount import mount_table, probe
+from allenfs.service.network import checked_proxy
 from allenfs.store import trust
 from allenfs.text import printable
 
@@ -87,11 +87,8 @@ class Places:
     def gatherings(self) -> Iterator[Gathering]:
         """Yield a gathering for the paths of each place, then for standard input.
 
-        Raises
-        ------
-        AllenFSError
-            A mount does not answer, which takes 2 s if it is stopped, or its store is
-            not for this process; or an argument is invalid.
+        Raises AllenFSError if a mount does not answer (after 2 s if its process is
+        stopped), its store cannot be used by this process, or an argument is invalid.
         """
         patterns: dict[Path | None, list[str]] = {}
         for text in self._parsed.paths:
@@ -101,20 +98,17 @@ class Places:
                 mountpoint, below = _located(text)
             except PathNotFoundError as error:
                 self._failed(text, str(error))
-            else:
-                patterns.setdefault(mountpoint, []).append(below)
-        for mountpoint in patterns:
-            self._tree(mountpoint)
-        for mountpoint, below_it in patterns.items():
-            yield self._gathering(mountpoint, below_it)
+                continue
+            patterns.setdefault(mountpoint, []).append(below)
+        # each is checked before the first is used
+        yield from [self._gathering(*place) for place in patterns.items()]
         if _STDIN in self._parsed.paths:
             yield from self._listed()
 
     def _listed(self) -> Iterator[Gathering]:
         """Yield a gathering for each run of lines of standard input in one place."""
-        place_of = operator.itemgetter(0)
         # the thread that finds the files consumes the group
-        for mountpoint, group in itertools.groupby(self._lines(), place_of):
+        for mountpoint, group in itertools.groupby(self._lines(), lambda line: line[0]):
             try:
                 gathering = self._gathering(mountpoint, (below for _, below in group))
             except AllenFSError as error:
@@ -125,11 +119,12 @@ class Places:
     def _lines(self) -> Iterator[tuple[Path | None, str]]:
         used: set[Path | None] = set()
 
+        def is_given_up(mountpoint: Path | None) -> bool:
+            known = self._trees.get(mountpoint)
+            return known is not None and known[1].reason is not None
+
         def is_ended() -> bool:
-            outages = [self._trees[one][1] for one in used if one in self._trees]
-            is_given_up = bool(used) and len(outages) == len(used)
-            is_given_up = is_given_up and all(one.reason for one in outages)
-            return self.stop.is_set() or is_given_up
+            return self.stop.is_set() or (bool(used) and all(map(is_given_up, used)))
 
         try:
             for line in _lines_of(sys.stdin.fileno(), is_ended):
@@ -145,7 +140,10 @@ class Places:
                 self._failed("standard input", error.strerror or str(error))
 
     def _gathering(self, mountpoint: Path | None, patterns: Iterable[str]) -> Gathering:
-        tree, outage = self._tree(mountpoint)
+        if mountpoint not in self._trees:
+            outage = Outage(pause_s=self._pause_s, patience_s=self._parsed.patience)
+            self._trees[mountpoint] = self._tree(mountpoint), outage
+        tree, outage = self._trees[mountpoint]
         return Gathering(
             tree,
             patterns,
@@ -155,23 +153,19 @@ class Places:
             stop=self.stop,
         )
 
-    def _tree(self, mountpoint: Path | None) -> tuple[Tree, Outage]:
-        if mountpoint not in self._trees:
-            if mountpoint is None:
-                service, store = self._settings()
-            else:
-                service, store = _mount_settings(mountpoint, self._parsed)
-            if self._task is Task.EVICT:
-                store = replace(store, capacity_bytes=_ALL_BYTES)
-            tree = Tree(
-                assemble(service, store),
-                mountpoint,
-                connections=service.connections,
-                interrupted=self.stop.is_set,
-            )
-            outage = Outage(pause_s=self._pause_s, patience_s=self._parsed.patience)
-            self._trees[mountpoint] = tree, outage
-        return self._trees[mountpoint]
+    def _tree(self, mountpoint: Path | None) -> Tree:
+        if mountpoint is None:
+            service, store = self._settings()
+        else:
+            service, store = _mount_settings(mountpoint, self._parsed)
+        if self._task is Task.EVICT:
+            store = replace(store, capacity_bytes=_ALL_BYTES)
+        return Tree(
+            assemble(service, store),
+            mountpoint,
+            connections=service.connections,
+            interrupted=self.stop.is_set,
+        )
 
     def _settings(self) -> tuple[ServiceSettings, StoreSettings]:
         try:
@@ -191,11 +185,8 @@ def _lines_of(fd: int, is_ended: Callable[[], bool]) -> Iterator[str]:
     Reads the file descriptor: a thread that blocks in `sys.stdin` holds its lock, and
     Python then aborts at exit. `is_ended` is polled several times a second.
 
-    Raises
-    ------
-    OSError
-        It cannot be read, has a line that is longer than any path, or was not read to
-        its end.
+    Raises OSError if it cannot be read, has a line that is longer than any path, or was
+    not read to its end.
     """
     rest = b""
     while not is_ended():
@@ -217,12 +208,8 @@ def _lines_of(fd: int, is_ended: Callable[[], bool]) -> Iterator[str]:
 def _located(text: str) -> tuple[Path | None, str]:
     """Return the mountpoint that a path is in (None without one), and the path there.
 
-    Raises
-    ------
-    ConfigError
-        It is empty, or relative to a current directory that no longer exists.
-    PathNotFoundError
-        It is neither in a mount nor a path of the tree.
+    Raises ConfigError as `arguments.absolute_path`, and PathNotFoundError if the path
+    is neither in a mount nor one of the tree.
     """
     mountpoint = None
     try:
@@ -285,12 +272,15 @@ def _mount_settings(
     )
 
 
-def _proxy_like(shown: str | None) -> str | None:
-    """Return the setting for a mount's proxy; its status hides user and password."""
+def _proxy_like(shown: str | None) -> str:
+    """Return the URL of a mount's proxy, with the password that the environment has.
+
+    The status shows neither user nor password.
+    """
     host = (shown or "").partition("://")[2]
     for url in urllib.request.getproxies().values():
         if host and url.rpartition("://")[2].rpartition("@")[2].rstrip("/") == host:
-            return None  # the environment has the password, too
+            return checked_proxy(url, "the environment")
     return shown or ""
 
 

@@ -36,10 +36,8 @@ class Report:
 
     Parameters
     ----------
-    out : TextIO
-        For the files that a check finds missing.
-    err : TextIO
-        For everything else.
+    out, err : TextIO
+        `out` is for the files that a check finds missing.
     skips_broken : bool
         Do not count images that are broken at the service as failures.
 
@@ -228,10 +226,8 @@ class Progress:
         ----------
         done, found : int
             Files.
-        amount : str
-            How much was downloaded.
-        note : str
-            What delays the task, if anything.
+        amount, note : str
+            How much was downloaded; what delays the task, if anything.
         """
         bar = self._bar
         bar.total = found
