@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -31,6 +32,7 @@ VIEW = f"{DATA_SET}/ds7"
 IMAGE_IDS = (102146163, 102146167, 102146171)
 # by a link in the middle
 GENE = "browse/product/Mouse/gene/Adora2a/sagittal/*/ds8"
+PROGRESS = re.compile(r"[0-9]+\+? files? in ")
 UNLISTED = "section/69750516/ds7/q50/image.jpg"
 
 
@@ -72,7 +74,15 @@ def said(done: subprocess.CompletedProcess[str], code: int) -> list[str]:
     assert "Traceback" not in done.stderr
     lines = done.stderr.splitlines()
     assert all(line.startswith("allenfs: ") and line.isprintable() for line in lines)
-    return [line.removeprefix("allenfs: ") for line in lines]
+    lines = [line.removeprefix("allenfs: ") for line in lines]
+    # without those that tell every 10 s how far it is
+    return [line for line in lines[:-1] if not PROGRESS.match(line)] + lines[-1:]
+
+
+def ended(process: subprocess.Popen[str], code: int) -> list[str]:
+    out, err = process.communicate(timeout=60)
+    assert out == ""
+    return said(subprocess.CompletedProcess((), process.returncode, out, err), code)
 
 
 def blocks(paths: Sequence[Path]) -> list[int]:
@@ -344,9 +354,7 @@ class Listed:
 
     def end(self, code: int) -> list[str]:
         os.close(self.writer)
-        out, err = self.process.communicate(timeout=30)
-        done = self.process.returncode
-        return said(subprocess.CompletedProcess((), done, out, err), code)
+        return ended(self.process, code)
 
 
 def test_paths_from_standard_input_are_fetched_before_it_ends(
@@ -467,10 +475,8 @@ def test_a_signal_keeps_what_is_done_and_the_next_run_goes_on(
         process = run(*paths)
         until(lambda: service.image_requests == 9)
         process.send_signal(number)
-        out, err = process.communicate(timeout=30)
-        assert (process.returncode, out) == (128 + number, "")
-        (line,) = err.splitlines()
-        assert line.startswith("allenfs: interrupted: ")
+        (line,) = ended(process, 128 + number)
+        assert line.startswith("interrupted: ")
         assert "5 already local" in line
         assert line.endswith(" remaining; run the command again to continue")
         service.resume()
@@ -487,10 +493,9 @@ def test_a_signal_hides_no_failure(service: SampleService, without: Without) -> 
     process = without.start("section/69750516/no", *many(1))
     until(lambda: service.image_requests == 1)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    failure, line = ended(process, 130)
     service.resume()
-    failure, line = err.splitlines()
-    assert failure.startswith("allenfs: section/69750516/no: ")
+    assert failure.startswith("section/69750516/no: ")
     assert "1 failed, 1 remaining" in line
 
 
@@ -608,9 +613,8 @@ def test_a_mount_that_is_stopped_or_ends_meanwhile_does_not_matter(
                 else:
                     mounted.kill()
                 service.resume()
-                _, err = process.communicate(timeout=60)
-            assert process.returncode == 0, err
-            assert "20 fetched" in err
+                (line,) = ended(process, 0)
+            assert "20 fetched" in line
         assert len(mounted.stored) == 40
 
 
