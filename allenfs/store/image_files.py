@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import os
@@ -141,21 +140,6 @@ class ImageFiles(DiskCache):
         """
         found = self._look(request)
         return None if found is None else self._evict(self.name(request), found.st_size)
-
-    def evict_sheet(self, sha256: str) -> int | None:
-        """Remove the contact sheet with that checksum; as `evict`.
-
-        A mount does not say which images are on it, from which its name is made.
-        """
-        for name, _ in self._files(self._root / self._service_name / "sheet"):
-            found, file_bytes = "", 0
-            with contextlib.suppress(OSError, DamagedStoreError):
-                file = self._open(name)
-                found = stored_file.read_facts(file.fd, name).sha256
-                file_bytes = os.fstat(file.fd).st_size
-            if found == sha256:
-                return self._evict(name, file_bytes)
-        return None
 
     def used_ids(self, service: ImageService) -> list[int]:
         """Return the ids of the stored images of one image service."""
