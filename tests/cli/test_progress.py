@@ -54,7 +54,9 @@ def test_a_terminal_has_one_line_that_is_drawn_again_within_its_width(
 ) -> None:
     progress = Progress(terminal.stream, is_quiet=False)
     assert terminal.read() == "\r0 of 0+ files"
-    for done in range(3):
+    progress.show(0, 60, "", "", is_all_found=True)
+    assert terminal.read().rstrip().endswith("| 0 of 60 files")
+    for done in range(1, 4):
         progress.show(done, 60, "1.0 KiB", "", is_all_found=True)
         *_, line = terminal.read().split("\r")
         assert line.isprintable()
@@ -64,8 +66,8 @@ def test_a_terminal_has_one_line_that_is_drawn_again_within_its_width(
         assert line.endswith(" left")
     progress.clear()
     assert terminal.read().replace(" ", "") == "\r\r"
-    progress.show(3, 60, "", "no answer, waiting", is_all_found=True)
-    assert "| 3 of 60 files, no answer, waiting " in terminal.read() + " "
+    progress.show(4, 60, "", "no answer, waiting", is_all_found=True)
+    assert "| 4 of 60 files, no answer, waiting " in terminal.read() + " "
     progress.close()
     progress.close()
     assert terminal.read().replace(" ", "") == "\r\r"

@@ -147,10 +147,11 @@ class Report:
         if not self._progress.is_shown:
             self._print([self._summary()])
             return
+        fetched_bytes = self._bytes[Result.FETCHED]
         self._progress.show(
             self._done,
             self._found,
-            size(self._bytes[Result.FETCHED]),
+            size(fetched_bytes) if fetched_bytes else "",
             "no answer, waiting" if gathering.outage.is_on else "",
             is_all_found=gathering.is_all_found,
         )
@@ -231,7 +232,10 @@ class Progress:
         """
         bar = self._bar
         bar.total = found
-        bar.bar_format = (_COUNTED if note else _TIMED) if is_all_found else _FINDING
+        has_rate = done and not note
+        bar.bar_format = (
+            (_TIMED if has_rate else _COUNTED) if is_all_found else _FINDING
+        )
         bar.set_postfix_str(", ".join(filter(None, (amount, note))), refresh=False)
         if done > bar.n:  # `update(0)` would forget the time since the last file
             bar.update(done - bar.n)
