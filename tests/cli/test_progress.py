@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+END = "§"
+
+
 class Terminal:
     """A pseudo terminal of some columns."""
 
@@ -31,7 +34,13 @@ class Terminal:
         self.stream = os.fdopen(theirs, "w", encoding="utf-8")
 
     def read(self) -> str:
-        return os.read(self.ours, 65536).decode()
+        """Return what was written, which arrives in pieces."""
+        self.stream.write(END)
+        self.stream.flush()
+        data = b""
+        while not data.endswith(END.encode()):
+            data += os.read(self.ours, 65536)
+        return data.decode().removesuffix(END)
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # the other end is closed
@@ -112,10 +121,7 @@ def test_no_bar_with_quiet_nor_where_none_can_be_drawn(
         progress.clear()
         progress.close()
     assert plain.getvalue() == ""
-    for one in (terminal, wide):
-        one.stream.write("x")
-        one.stream.flush()
-        assert one.read() == "x"
+    assert [one.read() for one in (terminal, wide)] == ["", ""]
     wide.close()
 
 
