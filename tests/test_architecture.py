@@ -49,6 +49,7 @@ IMPORTERS = {
     },
     "urllib3": {"service.connections", "service.foreign_errors"},
     "shtab": {"cli.integrate.completion"},
+    "tqdm": {"cli.prefetch.report"},
     "cachetools": {
         "store.image_files",
         "store.lru_index",

@@ -123,17 +123,6 @@ class ImageFiles(DiskCache):
         """
         return self._evict(self.name(request))
 
-    def evict_sheet(self, sha256: str) -> int | None:
-        """Remove the contact sheet with that checksum; as `evict`.
-
-        A mount does not say which images are on it, from which its name is made.
-        """
-        for name in self._files(self._root / self._service_name / "sheet"):
-            facts = self._footer(name)
-            if facts is not None and facts.sha256 == sha256:
-                return self._evict(name)
-        return None
-
     def used_ids(self, service: ImageService) -> list[int]:
         """Return the ids of the stored images of one image service."""
         try:

@@ -1,7 +1,8 @@
-"""The line that tells how far it is: its words, its width, its stream."""
+"""The progress of a task: a bar on a terminal, a line every 10 s elsewhere."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import io
 import os
@@ -11,62 +12,17 @@ import termios
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from allenfs.cli.prefetch.progress import Progress, Tally, _width, cut, end_of
+from allenfs.cli.prefetch import report
+from allenfs.cli.prefetch.gathering import Outcome, Result, Task
+from allenfs.cli.prefetch.outage import Outage
+from allenfs.cli.prefetch.report import Progress, Report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Clock:
-    now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@given(st.text(max_size=40), st.integers(1, 40))
-def test_a_text_is_cut_to_its_columns(text: str, columns: int) -> None:
-    for short in (cut(text, columns), end_of(text, columns)):
-        assert sum(map(_width, short)) <= columns
-    assert text.startswith(cut(text, columns))
-    assert text.endswith(end_of(text, columns).removeprefix("…"))
-
-
-def test_a_stream_that_is_no_terminal_gets_a_line_every_ten_seconds() -> None:
-    clock, stream = Clock(), io.StringIO()
-    progress = Progress(stream, clock)
-    for second in range(31):
-        clock.now_s = second
-        progress.show(
-            Tally(60, is_all_found=True, done=second, work_bytes=second * 1024)
-        )
-        progress.clear()
-    assert stream.getvalue() == (
-        "10 of 60 files  10.0 KiB  1.0 KiB/s  0:50 left\n"
-        "20 of 60 files  20.0 KiB  1.0 KiB/s  0:40 left\n"
-        "30 of 60 files  30.0 KiB  1.0 KiB/s  0:30 left\n"
-    )
-
-
-def test_a_rate_forgets_what_was_long_ago() -> None:
-    clock, stream = Clock(), io.StringIO()
-    progress = Progress(stream, clock)
-    for second in range(101):
-        clock.now_s = second
-        done = min(second, 10) * 100 + second
-        progress.show(Tally(2000, is_all_found=True, done=done, work_bytes=done))
-    assert stream.getvalue().splitlines()[-1].endswith("1 bytes/s  15:00 left")
-
-
-def test_while_files_are_being_found_the_total_is_open_and_no_time_is_told() -> None:
-    clock, stream = Clock(), io.StringIO()
-    progress = Progress(stream, clock)
-    clock.now_s = 10
-    progress.show(Tally(60, done=20, note="no answer, waiting"))
-    assert stream.getvalue() == "20 of 60+ files  no answer, waiting\n"
+END = "§"
 
 
 class Terminal:
@@ -78,73 +34,134 @@ class Terminal:
         self.stream = os.fdopen(theirs, "w", encoding="utf-8")
 
     def read(self) -> str:
-        return os.read(self.ours, 65536).decode()
+        """Return what was written, which arrives in pieces."""
+        self.stream.write(END)
+        self.stream.flush()
+        data = b""
+        while not data.endswith(END.encode()):
+            data += os.read(self.ours, 65536)
+        return data.decode().removesuffix(END)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # the other end is closed
+            self.stream.close()
+        os.close(self.ours)
 
 
 @pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+def terminal(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Terminal]:
     monkeypatch.setenv("TERM", "xterm")
-    made = Terminal(60)
+    made = Terminal(getattr(request, "param", 60))
     yield made
-    made.stream.close()
-    os.close(made.ours)
+    made.close()
 
 
 def test_a_terminal_has_one_line_that_is_drawn_again_within_its_width(
     terminal: Terminal,
 ) -> None:
-    clock = Clock()
-    progress = Progress(terminal.stream, clock)
-    name = "dataset/1/" + "脳" * 40 + "\x1b[31m.jpg"
-    for second in range(3):
-        clock.now_s = second
-        progress.show(Tally(60, is_all_found=True, done=second, name=name))
-        said = terminal.read()
-        assert said.startswith("\r")
-        assert said.endswith("\x1b[K")
-        line = said.removeprefix("\r").removesuffix("\x1b[K")
+    progress = Progress(terminal.stream, is_quiet=False)
+    assert terminal.read() == "\r0 of 0+ files"
+    progress.show(0, 60, "", "", is_all_found=True)
+    assert terminal.read().rstrip().endswith("| 0 of 60 files")
+    for done in range(1, 4):
+        progress.show(done, 60, "1.0 KiB", "", is_all_found=True)
+        *_, line = terminal.read().split("\r")
         assert line.isprintable()
-        assert 40 < sum(map(_width, line)) < 60
-        assert line.endswith(".jpg")
+        assert len(line) < 60
+        assert line.startswith(f"{done / 60 * 100:3.0f}%|")
+        assert f"| {done} of 60 files, 1.0 KiB, " in line
+        assert line.endswith(" left")
     progress.clear()
-    progress.clear()
-    assert terminal.read() == "\r\x1b[K"
+    assert terminal.read().replace(" ", "") == "\r\r"
+    progress.show(4, 60, "", "no answer, waiting", is_all_found=True)
+    assert "| 4 of 60 files, no answer, waiting " in terminal.read() + " "
+    progress.close()
+    progress.close()
+    assert terminal.read().replace(" ", "") == "\r\r"
 
 
-def test_a_terminal_that_can_draw_nothing_gets_plain_lines(
+def test_while_files_are_being_found_the_total_is_open_and_no_time_is_told(
+    terminal: Terminal,
+) -> None:
+    progress = Progress(terminal.stream, is_quiet=False)
+    terminal.read()
+    progress.show(20, 60, "1.0 KiB", "", is_all_found=False)
+    *_, line = terminal.read().split("\r")
+    assert line == "20 of 60+ files, 1.0 KiB"
+    progress.close()
+
+
+@pytest.mark.parametrize("terminal", [20, 30], indirect=True)
+def test_a_narrow_terminal_is_no_trouble(terminal: Terminal) -> None:
+    progress = Progress(terminal.stream, is_quiet=False)
+    progress.show(1, 2, "1.0 KiB", "", is_all_found=True)
+    progress.close()
+    lines = terminal.read().split("\r")
+    assert all(line.isprintable() and len(line) < 30 for line in lines)
+    assert any("1 of 2" in line for line in lines)
+
+
+@pytest.mark.parametrize("terminal", [0, 1, 5], indirect=True)
+def test_no_bar_with_quiet_nor_where_none_can_be_drawn(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    plain, wide = io.StringIO(), Terminal(60)
+    made = [
+        Progress(wide.stream, is_quiet=True),
+        Progress(plain, is_quiet=False),
+        Progress(terminal.stream, is_quiet=False),
+    ]
     monkeypatch.setenv("TERM", "dumb")
-    clock = Clock()
-    progress = Progress(terminal.stream, clock)
-    clock.now_s = 10
-    progress.show(Tally(2, done=1))
-    assert terminal.read() == "1 of 2+ files\r\n"
+    made.append(Progress(wide.stream, is_quiet=False))
+    for progress in made:
+        assert not progress.is_shown
+        progress.show(1, 2, "1.0 KiB", "", is_all_found=True)
+        progress.clear()
+        progress.close()
+    assert plain.getvalue() == ""
+    assert [one.read() for one in (terminal, wide)] == ["", ""]
+    wide.close()
 
 
-@pytest.mark.parametrize("columns", [0, 1, 5])
-def test_a_narrow_terminal_is_no_trouble(
-    columns: int, monkeypatch: pytest.MonkeyPatch
+def test_a_terminal_that_was_closed_is_no_trouble(terminal: Terminal) -> None:
+    progress = Progress(terminal.stream, is_quiet=False)
+    os.close(terminal.ours)
+    for done in range(2):
+        progress.show(done, 2, "1.0 KiB", "", is_all_found=True)
+        progress.clear()
+    progress.close()
+    terminal.ours = os.open(os.devnull, os.O_RDONLY)
+
+
+class Slow:
+    """A gathering with an outcome in each of 31 seconds."""
+
+    found, is_all_found = 60, True
+    outage = Outage(pause_s=1, patience_s=1)
+    now_s = 0.0
+
+    def outcomes(self, every_s: float) -> Iterator[Outcome | None]:
+        for _ in range(31):
+            self.now_s += 1
+            yield Outcome("name", Result.FETCHED, 1024)
+            yield None
+
+
+@pytest.mark.parametrize("is_quiet", [False, True])
+def test_a_stream_that_is_no_terminal_gets_a_line_every_ten_seconds(
+    is_quiet: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    narrow = Terminal(columns)
-    progress = Progress(narrow.stream, Clock())
-    progress.show(Tally(2, done=1, name="name"))
-    line = narrow.read().removeprefix("\r").removesuffix("\x1b[K")
-    assert len(line) <= (columns or 80)
-    narrow.stream.close()
-    os.close(narrow.ours)
-
-
-def test_a_stream_that_nobody_reads_is_no_trouble() -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    clock = Clock()
-    stream = os.fdopen(writer, "w", encoding="utf-8", closefd=False)
-    progress = Progress(stream, clock)
-    for _ in range(2):
-        clock.now_s += 10
-        progress.show(Tally(2, done=1))
-    os.close(writer)
-    with pytest.raises(OSError):
-        stream.close()
+    slow, err = Slow(), io.StringIO()
+    monkeypatch.setattr(report, "monotonic", lambda: slow.now_s)
+    printed = Report(
+        Task.FETCH, io.StringIO(), err, is_quiet=is_quiet, skips_broken=False
+    )
+    printed.follow(slow)  # type: ignore[arg-type]
+    expected = (
+        "allenfs: 60 files in 0:10: 10 fetched (10.0 KiB), 50 remaining\n"
+        "allenfs: 60 files in 0:20: 20 fetched (20.0 KiB), 40 remaining\n"
+        "allenfs: 60 files in 0:30: 30 fetched (30.0 KiB), 30 remaining\n"
+    )
+    assert err.getvalue() == ("" if is_quiet else expected)

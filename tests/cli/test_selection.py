@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allenfs.cli.prefetch.selection import Kind, files
-from allenfs.errors import PathNotFoundError, UnreachableError
+from allenfs.cli.prefetch.selection import files
+from allenfs.cli.prefetch.tree import Kind
+from allenfs.errors import NotADirError, PathNotFoundError, UnreachableError
 
 FILES = (
     "a/1.jpg",
@@ -32,14 +33,9 @@ HIDDEN = ("a/ds9/1.jpg",)
 class DictTree:
     """A tree in memory; `hidden` files are not listed; `away` cannot be asked."""
 
-    connections = 1
-
     def __init__(self, away: str | None = None) -> None:
         self.away = away
         self.asked: list[str] = []
-
-    def shown(self, path: str) -> str:
-        return path
 
     def _resolved(self, path: str) -> str:
         for link, target in LINKS.items():
@@ -53,7 +49,7 @@ class DictTree:
             raise UnreachableError("no route")
         path = self._resolved(path)
         if path in FILES:
-            raise OSError(errno.ENOTDIR, "no directory")
+            raise NotADirError("no directory")
         start = f"{path}/" if path else ""
         names = {
             one.removeprefix(start).split("/")[0]: None
@@ -74,11 +70,6 @@ class DictTree:
         if not path or any(f"{one}/".startswith(f"{path}/") for one in known):
             return Kind.DIRECTORY
         raise PathNotFoundError(path)
-
-    def local_bytes(self, path: str) -> int | None:
-        raise AssertionError
-
-    fetch = evict = local_bytes  # type: ignore[assignment]
 
 
 def named(pattern: str, *, recursive: bool = False) -> list[str]:

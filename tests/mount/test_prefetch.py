@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import re
 import signal
 import subprocess
+import tempfile
 import termios
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from command import allenfs, fails
+from mount_namespace import MountNamespace
 from mounted import STRICT_PYTHON, Mounted, image_bytes, until
 
 from allenfs.sample.faults import Fault
@@ -22,11 +26,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.one_libfuse
 
+NOBODY = 65534
 DATA_SET = "dataset/100141599"
 VIEW = f"{DATA_SET}/ds7"
 IMAGE_IDS = (102146163, 102146167, 102146171)
 # by a link in the middle
 GENE = "browse/product/Mouse/gene/Adora2a/sagittal/*/ds8"
+PROGRESS = re.compile(r"[0-9]+\+? files? in ")
 UNLISTED = "section/69750516/ds7/q50/image.jpg"
 
 
@@ -68,7 +74,15 @@ def said(done: subprocess.CompletedProcess[str], code: int) -> list[str]:
     assert "Traceback" not in done.stderr
     lines = done.stderr.splitlines()
     assert all(line.startswith("allenfs: ") and line.isprintable() for line in lines)
-    return [line.removeprefix("allenfs: ") for line in lines]
+    lines = [line.removeprefix("allenfs: ") for line in lines]
+    # without those that tell every 10 s how far it is
+    return [line for line in lines[:-1] if not PROGRESS.match(line)] + lines[-1:]
+
+
+def ended(process: subprocess.Popen[str], code: int) -> list[str]:
+    out, err = process.communicate(timeout=60)
+    assert out == ""
+    return said(subprocess.CompletedProcess((), process.returncode, out, err), code)
 
 
 def blocks(paths: Sequence[Path]) -> list[int]:
@@ -222,30 +236,28 @@ def test_evicting_takes_nothing_but_what_is_named(
     assert service.image_requests == 0
 
 
-@pytest.mark.parametrize("by_mount", [True, False])
 def test_a_contact_sheet_is_fetched_found_and_evicted_as_an_image(
-    tmp_path: Path, service: SampleService, without: Without, by_mount: bool
+    tmp_path: Path, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url, cache_dir=without.store) as mounted:
-        sheet = f"{DATA_SET}/contact_sheet.jpg"
-        names = [str(mounted / sheet)] if by_mount else [*without.flags, sheet]
+    with Mounted(tmp_path, service.url) as mounted:
+        sheet = mounted / DATA_SET / "contact_sheet.jpg"
 
         def told(code: int, *flags: str) -> str:
-            return said(allenfs("prefetch", *flags, *names), code)[-1]
+            return said(allenfs("prefetch", *flags, sheet), code)[-1]
 
         assert "1 not local" in told(1, "--check")
         assert service.image_requests == 0
         assert "1 fetched" in told(0)
         assert "1 already local" in told(0, "--check")
-        data = (mounted / sheet).read_bytes()
+        data = sheet.read_bytes()
         assert service.image_requests == len(IMAGE_IDS)
         other = mounted / DATA_SET / "expression" / "contact_sheet.jpg"
         other.read_bytes()
         assert "1 evicted" in told(0, "--evict")
-        until(lambda: blocks([mounted / sheet]) == [0])
+        until(lambda: blocks([sheet]) == [0])
         assert blocks([other]) != [0]
         service.reset_counters()
-        assert (mounted / sheet).read_bytes() == data
+        assert sheet.read_bytes() == data
         assert service.image_requests == 0
 
 
@@ -265,6 +277,7 @@ def test_what_fails_is_listed_at_the_end_and_the_others_are_fetched(
     failures = dict(line.split(": ", 1) for line in lines[:-1])
     assert sorted(failures) == sorted([*bad[:4], r"\x1b[2J"])
     assert "404" in failures[bad[0]]
+    assert failures[bad[1]] == "101 is above 100"
     assert failures[bad[2]] == "no file matches"
     assert "neither in an allenfs mount" in failures[bad[3]]
     with Mounted(
@@ -274,37 +287,32 @@ def test_what_fails_is_listed_at_the_end_and_the_others_are_fetched(
         failures = dict(line.split(": ", 1) for line in lines[:-1])
         assert sorted(failures) == sorted(str(mounted / one) for one in bad[:3])
         assert "404" in failures[str(mounted / bad[0])]
-        assert failures[str(mounted / bad[1])] == "No such file or directory"
+        assert failures[str(mounted / bad[1])] == "101 is above 100"
 
 
-def test_a_listing_that_fails_says_why_and_a_name_that_is_none_does_not(
+def test_a_listing_that_fails_says_why_and_a_wrong_name_does_not(
     tmp_path: Path, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url, warnings=["503"]) as mounted:
+    with Mounted(tmp_path, service.url) as mounted:
         service.fail_queries(Fault.STATUS_503)
         lines = said(allenfs("prefetch", mounted / VIEW), 1)
         assert lines[0].startswith(f"{mounted / VIEW}: ")
         assert "503" in lines[0]
         lines = said(allenfs("prefetch", mounted / "section/1/none.jpg"), 1)
-        assert lines[0].endswith("none.jpg: No such file or directory")
+        assert lines[0].endswith("none.jpg: no such file: 'none.jpg'")
         service.heal()
         (line,) = said(allenfs("prefetch", mounted / VIEW), 0)
         assert "3 fetched" in line
 
 
-@pytest.mark.parametrize("is_mounted", [True, False])
 def test_broken_images_are_listed_separately_and_can_be_skipped(
-    tmp_path: Path, service: SampleService, without: Without, is_mounted: bool
+    tmp_path: Path, service: SampleService
 ) -> None:
-    with Mounted(
-        tmp_path, service.url, cache_dir=without.store, readahead=0, warnings=["JPEG"]
-    ) as mounted:
-        root = f"{mounted.root}/" if is_mounted else ""
-        flags = [] if is_mounted else without.flags
+    with Mounted(tmp_path, service.url) as mounted:
         # one in each tier: more in a row than make an outage
-        views = [f"{root}{DATA_SET}/ds{tier}" for tier in range(4, 9)]
+        views = [mounted / f"{DATA_SET}/ds{tier}" for tier in range(4, 9)]
         service.fail(Fault.NOT_A_JPEG, image_id=IMAGE_IDS[1])
-        patient = ["--patience", "0.1", *flags, *views]
+        patient = ["--patience", "0.1", *views]
         lines = said(allenfs("prefetch", *patient), 1)
         assert lines[0] == "broken at the service: 5"
         for view, line in zip(views, sorted(lines[1:-1]), strict=True):
@@ -318,7 +326,7 @@ def test_broken_images_are_listed_separately_and_can_be_skipped(
         assert (again[0], len(again)) == (lines[0], len(lines))
         assert said(allenfs("prefetch", "--skip-broken", "-q", *patient), 0) == []
         # other failures still count
-        bad = f"{root}section/69750516/ds7/q101/image.jpg"
+        bad = mounted / "section/69750516/ds7/q101/image.jpg"
         lines = said(allenfs("prefetch", "--skip-broken", *patient, bad), 1)
         assert lines[0].startswith(f"{bad}: ")
         assert lines[1] == "broken at the service: 5"
@@ -346,9 +354,7 @@ class Listed:
 
     def end(self, code: int) -> list[str]:
         os.close(self.writer)
-        out, err = self.process.communicate(timeout=30)
-        done = self.process.returncode
-        return said(subprocess.CompletedProcess((), done, out, err), code)
+        return ended(self.process, code)
 
 
 def test_paths_from_standard_input_are_fetched_before_it_ends(
@@ -448,14 +454,15 @@ def test_a_directory_that_lists_no_files_says_what_would_take_them(
     assert lines[0] == "browse: contains no files; use -r for subdirectories"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("is_mounted", [True, False])
+@pytest.mark.parametrize(
+    ("number", "is_mounted"), [(signal.SIGINT, True), (signal.SIGTERM, False)]
+)
 def test_a_signal_keeps_what_is_done_and_the_next_run_goes_on(
     tmp_path: Path,
     service: SampleService,
     without: Without,
-    is_mounted: bool,
     number: signal.Signals,
+    is_mounted: bool,
 ) -> None:
     with Mounted(
         tmp_path, service.url, cache_dir=without.store, readahead=0
@@ -468,21 +475,16 @@ def test_a_signal_keeps_what_is_done_and_the_next_run_goes_on(
         process = run(*paths)
         until(lambda: service.image_requests == 9)
         process.send_signal(number)
-        out, err = process.communicate(timeout=30)
-        assert (process.returncode, out) == (128 + number, "")
-        (line,) = err.splitlines()
-        assert line.startswith("allenfs: interrupted: ")
+        (line,) = ended(process, 128 + number)
+        assert line.startswith("interrupted: ")
         assert "5 already local" in line
         assert line.endswith(" remaining; run the command again to continue")
         service.resume()
-        if is_mounted:  # its downloads go on
-            until(lambda: len(mounted.stored) == 9)
         done = allenfs("prefetch", *paths) if is_mounted else without(*paths)
-        (line,) = said(done, 0)
+        said(done, 0)
         assert len(mounted.stored) == 20
-    # without a mount, what was under way ended with the command
-    again = 0 if is_mounted else 4
-    assert service.image_requests == 20 + again
+    # what was under way ended with the command
+    assert service.image_requests == 20 + 4
     assert len(set(service.requested)) == 20
 
 
@@ -491,10 +493,9 @@ def test_a_signal_hides_no_failure(service: SampleService, without: Without) -> 
     process = without.start("section/69750516/no", *many(1))
     until(lambda: service.image_requests == 1)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    failure, line = ended(process, 130)
     service.resume()
-    failure, line = err.splitlines()
-    assert failure.startswith("allenfs: section/69750516/no: ")
+    assert failure.startswith("section/69750516/no: ")
     assert "1 failed, 1 remaining" in line
 
 
@@ -509,55 +510,36 @@ def test_a_reader_of_the_list_may_go_away(without: Without) -> None:
     assert process.wait(30) == 1
 
 
-@pytest.mark.parametrize("is_mounted", [True, False])
 def test_a_service_that_is_away_is_not_hammered_and_it_is_said(
-    tmp_path: Path, service: SampleService, without: Without, is_mounted: bool
+    service: SampleService, without: Without
 ) -> None:
-    with Mounted(
-        tmp_path,
-        service.url,
-        cache_dir=without.store,
-        readahead=0,
-        warnings=["503"],
-        failure_memory_s=10,
-    ) as mounted:
-        below = mounted.root if is_mounted else Path()
-        paths = [str(below / path) for path in many(60)]
-        patient = ["--patience", "0.5", *([] if is_mounted else without.flags)]
-        service.fail(Fault.STATUS_503)
-        lines = said(allenfs("prefetch", *patient, *paths), 1)
-        assert any(line.startswith("given up: the service does not") for line in lines)
-        assert "503" in lines[0]
-        assert lines[-1].endswith(" not tried")
-        # 4 under way twice, and one that looks again, of 4 attempts each
-        assert service.image_requests <= 4 * 9
-        assert service.peak_requests <= 4
-        service.heal()
-        mounted.stop()  # with its memory of failures
-        mounted.start()
-        (line,) = said(allenfs("prefetch", *patient, *paths), 0)
-        assert "60 fetched" in line
+    service.fail(Fault.STATUS_503)
+    lines = said(without("--patience", "0.5", *many(60)), 1)
+    assert any(line.startswith("given up: the service does not") for line in lines)
+    assert "503" in lines[0]
+    assert lines[-1].endswith(" not tried")
+    # 4 under way twice, and one that looks again, of 4 attempts each
+    assert service.image_requests <= 4 * 9
+    assert service.peak_requests <= 4
+    service.heal()
+    (line,) = said(without(*many(60)), 0)
+    assert "60 fetched" in line
 
 
 def test_a_store_without_room_is_said_before_much_is_downloaded_in_vain(
-    service: SampleService, without: Without
+    tmp_path: Path, service: SampleService, without: Without
 ) -> None:
-    lines = said(without("--cache-size", "64KiB", *many(60)), 1)
-    assert "given up: the store has no room for all images" in lines
-    assert "not tried" in lines[-1]
-    assert service.image_requests < 30
+    with Mounted(tmp_path, service.url, capacity_bytes=64 * 1024) as mounted:
+        for arguments in (
+            [*without.flags, "--cache-size", "64KiB", *many(60)],
+            [mounted / one for one in many(60)],
+        ):
+            lines = said(allenfs("prefetch", *arguments), 1)
+            assert "given up: the store has no room for all images" in lines
+            assert "not tried" in lines[-1]
+            assert service.image_requests < 30
+            service.reset_counters()
     said(without("--cache-size", "8MiB", *many(60)), 0)
-
-
-def test_a_mount_whose_store_has_no_room_says_so_too(
-    tmp_path: Path, service: SampleService
-) -> None:
-    with Mounted(
-        tmp_path, service.url, capacity_bytes=64 * 1024, readahead=0
-    ) as mounted:
-        lines = said(allenfs("prefetch", *(mounted / one for one in many(60))), 1)
-        assert "given up: the store has no room for all images" in lines
-        assert service.image_requests < 30
 
 
 @pytest.mark.parametrize("connections", [1, 3])
@@ -616,36 +598,104 @@ def test_a_mount_that_is_dead_or_stopped_is_one_line(
         said(allenfs("prefetch", mounted / VIEW), 0)
 
 
-def test_a_mount_that_dies_meanwhile_ends_it_with_the_reason(
+def test_a_mount_that_is_stopped_or_ends_meanwhile_does_not_matter(
     tmp_path: Path, service: SampleService
 ) -> None:
     with Mounted(tmp_path, service.url, readahead=0) as mounted:
-        service.pause()
-        process = start(*(mounted / path for path in many(50)))
-        until(lambda: service.image_requests == 4)
-        mounted.kill()
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == 1
-        assert "given up: the process behind the mount has ended" in err
-        service.resume()
+        for is_stopped, paths in ((True, many(20)), (False, many(40))):
+            service.reset_counters()
+            service.pause()
+            process = start(*(mounted / path for path in paths))
+            until(lambda: service.image_requests == 4)
+            with contextlib.ExitStack() as stack:
+                if is_stopped:
+                    stack.enter_context(mounted.stopped(0))
+                else:
+                    mounted.kill()
+                service.resume()
+                (line,) = ended(process, 0)
+            assert "20 fetched" in line
+        assert len(mounted.stored) == 40
 
 
-def test_while_a_mount_is_stopped_ctrl_c_says_how_far_it_got(
+def test_a_mount_of_the_sample_is_prefetched_from_its_own_service(
+    tmp_path: Path,
+) -> None:
+    root, store = tmp_path / "mnt", tmp_path / "store"
+    root.mkdir()
+    assert allenfs("mount", "--sample", "--cache-dir", store, root).returncode == 0
+    try:
+        # neither the service nor the store of the command line
+        flags = ["--api-url", "http://127.0.0.1:9", "--cache-dir", tmp_path / "other"]
+        (line,) = said(allenfs("prefetch", *flags, root / VIEW), 0)
+        assert ": 3 fetched" in line
+        assert all(blocks([*(root / VIEW).iterdir()]))
+        assert not (tmp_path / "other").exists()
+    finally:
+        assert allenfs("umount", root).returncode == 0
+
+
+def as_nobody(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a command as another user, who may have no access to this Python."""
+    program = (
+        "import os, sys; from allenfs.cli import main; "
+        "from allenfs.cli.prefetch import places, report; "
+        "main.parser().format_help(); "  # argparse imports late
+        f"os.setgid({NOBODY}); os.setuid({NOBODY}); sys.exit(main.main(sys.argv[1:]))"
+    )
+    return subprocess.run(
+        [*STRICT_PYTHON, "-c", program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_mount_whose_store_is_another_users_is_one_line(
+    service: SampleService,
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's are closed to others
+        os.chmod(folder, 0o755)
+        root, store = Path(folder, "mnt"), Path(folder, "store")
+        root.mkdir()
+        flags = ["--api-url", service.url, "--cache-dir", store, "--allow-other"]
+        assert allenfs("mount", *flags, root).returncode == 0
+        try:
+            line = (
+                f"allenfs: the store of {root} belongs to another user: run this "
+                "command as that user, or read the files instead, as with cp"
+            )
+            done = as_nobody("prefetch", root / VIEW)
+            assert (done.returncode, done.stderr.splitlines()) == (1, [line])
+            os.chown(store, NOBODY, NOBODY)  # not even root
+            assert fails(1, "prefetch", root / VIEW) == line
+            os.chown(store, 0, 0)
+        finally:
+            assert allenfs("umount", root).returncode == 0
+        assert service.image_requests == 0
+
+
+def test_a_mount_whose_store_is_in_another_container_is_one_line(
     tmp_path: Path, service: SampleService
 ) -> None:
-    with Mounted(tmp_path, service.url, readahead=0) as mounted:
-        service.pause()
-        process = start(*(mounted / path for path in many(50)))
-        until(lambda: service.image_requests == 4)
-        assert process.stderr is not None
-        with mounted.stopped(0):
-            process.send_signal(signal.SIGINT)
-            line = process.stderr.readline()
-            assert line.startswith("allenfs: interrupted: ")
-        # the kernel keeps who waits for a stopped process until it goes on
-        process.communicate(timeout=30)
-        assert process.returncode == 130
-        service.resume()
+    (tmp_path / "disk").mkdir()
+    store = tmp_path / "disk" / "store"
+    with (
+        Mounted(tmp_path, service.url, cache_dir=store) as mounted,
+        MountNamespace(tmp_path) as namespace,
+    ):
+        command = [*STRICT_PYTHON, "-m", "allenfs", "prefetch", mounted / VIEW]
+        done = namespace.run("mount", "-t", "tmpfs", "none", store.parent)
+        assert done.returncode == 0, done.stderr
+        done = namespace.run(*command)
+        assert (done.returncode, done.stderr) == (
+            1,
+            f"allenfs: the store of {mounted.root} is in another container: run this "
+            "command there, or read the files instead, as with cp\n",
+        )
+        assert service.image_requests == 0
+        namespace.run("umount", store.parent)
+        said(namespace.run(*command), 0)
 
 
 def test_the_sample_needs_neither_a_mount_nor_a_service(tmp_path: Path) -> None:

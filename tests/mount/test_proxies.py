@@ -121,6 +121,24 @@ def test_a_wrong_password_of_a_proxy_is_an_errno_and_shown_nowhere(
         assert "wr0ng" not in done.stdout + done.stderr
 
 
+def test_prefetch_in_a_mount_uses_its_proxy_but_not_a_hidden_password(
+    root: Path, service: SampleService, proxy: Proxy
+) -> None:
+    flags = ["--api-url", service.url, "--proxy", url_of(proxy)]
+    assert allenfs("mount", *flags, root).returncode == 0
+    done = allenfs("prefetch", root / PATH)
+    assert (done.returncode, service.image_requests) == (1, 0)
+    assert "407" in done.stderr
+    for url in (url_of(proxy), url_of(proxy).removeprefix("http://")):
+        done = allenfs("prefetch", root / PATH, http_proxy=url)
+        assert done.returncode == 0, done.stderr
+    assert service.image_requests == 1
+    assert any("image_download" in head for head in proxy.heads)
+    done = allenfs("prefetch", "--proxy", "", root / PATH.replace("ds6", "ds7"))
+    assert (done.returncode, service.image_requests) == (0, 2)
+    assert allenfs("umount", root).returncode == 0
+
+
 @pytest.mark.parametrize("kind", ["http", "https"])
 @pytest.mark.parametrize("variable", ["--proxy", "HTTPS_PROXY", "ALL_PROXY"])
 def test_https_works_through_tls_inspecting_proxy(

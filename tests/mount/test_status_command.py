@@ -220,7 +220,8 @@ def test_pages_that_follow_one_another_show_the_progress(
 def test_closed_streams_are_no_error(
     mounted: Mounted, command: str, closed: str
 ) -> None:
-    path = mounted / ".allenfs" if "prefetch" in command else mounted.root
+    record = mounted / "section/69750516/info.json"
+    path = record if "prefetch" in command else mounted.root
     text = f'exec {sys.executable} -m allenfs {command} "$0" {closed}'
     done = subprocess.run(["sh", "-c", text, path], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr

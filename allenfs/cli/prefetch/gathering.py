@@ -7,7 +7,6 @@ be interrupted.
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import errno
 import functools
@@ -28,11 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from allenfs.cli.prefetch.outage import Outage
-    from allenfs.cli.prefetch.selection import Named, Tree
+    from allenfs.cli.prefetch.selection import Named
+    from allenfs.cli.prefetch.tree import Tree
 
 # Queue size of found files: large enough to know the total, at most 10 MB.
 _FOUND_AHEAD = 100_000
-_HEARD_LATER = 1000
+_MAX_OUTCOMES = 1000
 # One to find files, one to process them.
 _FEWEST_THREADS = 2
 # A single image that is too large does not mean that the store is full.
@@ -62,21 +62,11 @@ class Result(enum.Enum):
 
 
 class Outcome(NamedTuple):
-    """The outcome for one file.
+    """The outcome for one file: its path as messages show it, and why it failed."""
 
-    Attributes
-    ----------
-    path : str
-        As on the command line.
-    size_bytes : int
-        Size of the local file, or of the evicted one.
-    cause : str
-        Why it failed.
-    """
-
-    result: Result
     path: str
-    size_bytes: int = 0
+    result: Result
+    size_bytes: int = 0  # of the local file, or of the evicted one
     cause: str = ""
 
 
@@ -94,7 +84,6 @@ class Gathering:
     ----------
     found : int
         Files found so far.
-    is_all_found : bool
     """
 
     def __init__(
@@ -110,56 +99,55 @@ class Gathering:
         self._tree = tree
         self._patterns = patterns
         self._recursive = recursive
-        self._outage = outage
         self._stop = stop
-        self._work: Callable[[str], Outcome] = {
-            Task.FETCH: self._fetched,
-            Task.CHECK: self._checked,
-            Task.EVICT: self._evicted,
+        self._work = {
+            Task.FETCH: self._fetch,
+            Task.CHECK: self._check,
+            Task.EVICT: self._evict,
         }[task]
         # checks keep the order of the files
         self._workers = tree.connections if task is Task.FETCH else 1
         self._files: queue.Queue[Named | None] = queue.Queue(_FOUND_AHEAD)
         self._outcomes: queue.Queue[Outcome | Exception | None] = queue.Queue(
-            _HEARD_LATER
+            _MAX_OUTCOMES
         )
         self._first: str | None = None
         self._unkept = 0
+        self.outage = outage
         self.found = 0
         self.is_all_found = False
 
-    def outcomes(self, look_s: float) -> Iterator[Outcome | None]:
-        """Run the task; yield the outcome of each file, and None every `look_s`."""
-        under_way = 0
-        for target in [self._find] + [self._work_off] * self._workers:
+    def outcomes(self, every_s: float) -> Iterator[Outcome | None]:
+        """Run the task; yield the outcome of each file, and None every `every_s`."""
+        running = 0
+        for target in [self._find] + [self._process] * self._workers:
             thread = threading.Thread(target=self._run, args=(target,), daemon=True)
             try:
                 threads.start(thread)
             except ProcessLimitError:
-                if under_way < _FEWEST_THREADS:
+                if running < _FEWEST_THREADS:
                     raise
                 break  # fewer threads are slower, but enough
-            under_way += 1
-        while under_way:
+            running += 1
+        while running:
             try:
-                outcome = self._outcomes.get(timeout=look_s)
+                outcome = self._outcomes.get(timeout=every_s)
             except queue.Empty:
                 yield None
                 continue
             if isinstance(outcome, Exception):
                 raise outcome
             if outcome is None:
-                under_way -= 1
+                running -= 1
             else:
                 yield outcome
 
     def rest(self) -> Iterator[Outcome]:
         """Yield the outcomes that are already queued, without waiting."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                outcome = self._outcomes.get_nowait()
-                if isinstance(outcome, Outcome):
-                    yield outcome
+        while not self._outcomes.empty():  # the caller alone takes from it
+            outcome = self._outcomes.get()
+            if isinstance(outcome, Outcome):
+                yield outcome
 
     def _run(self, target: Callable[[], None]) -> None:
         try:
@@ -172,12 +160,12 @@ class Gathering:
     def _find(self) -> None:
         for pattern in self._patterns:
             named = selection.files(self._tree, pattern, recursive=self._recursive)
-            while not self._is_ended() and self._outage.may_ask():
+            while not self._is_ended() and self.outage.may_ask():
                 one = next(named, None)
                 if one is not None and one.error and one.error.errno in _OUTAGES:
-                    self._outage.failed(cause_of(one.error))
+                    self.outage.failed(str(one.error))
                 else:
-                    self._outage.unasked()
+                    self.outage.unasked()
                 if one is None:
                     break
                 self.found += 1
@@ -187,61 +175,58 @@ class Gathering:
             self._files.put(None)
 
     def _is_ended(self) -> bool:
-        return self._stop.is_set() or self._outage.reason is not None
+        return self._stop.is_set() or self.outage.reason is not None
 
-    def _work_off(self) -> None:
+    def _process(self) -> None:
         while (named := self._files.get()) is not None and not self._stop.is_set():
             shown = self._tree.shown(named.path)
-            error = named.error
-            if error is None:
-                try:
-                    self._outcomes.put(self._work(named.path))
-                    continue
-                except InterruptedWaitError:
-                    return
-                except (AllenFSError, OSError) as raised:
-                    error = raised
-            if error.errno in (errno.ENOTCONN, errno.ECONNABORTED):
-                self._outage.give_up("the process behind the mount has ended")
-            result = Result.BROKEN if is_broken(error) else Result.FAILED
-            self._outcomes.put(Outcome(result, shown, cause=cause_of(error)))
+            try:
+                if named.error is not None:
+                    raise named.error
+                outcome = Outcome(shown, *self._work(named.path))
+            except InterruptedWaitError:
+                return
+            except BrokenImageError as error:
+                outcome = Outcome(shown, Result.BROKEN, cause=str(error))
+            except AllenFSError as error:
+                outcome = Outcome(shown, Result.FAILED, cause=str(error))
+            self._outcomes.put(outcome)
 
-    def _checked(self, path: str) -> Outcome:
+    def _check(self, path: str) -> tuple[Result, int]:
         size_bytes = self._tree.local_bytes(path)
         result = Result.MISSING if size_bytes is None else Result.LOCAL
-        return Outcome(result, self._tree.shown(path), size_bytes or 0)
+        return result, size_bytes or 0
 
-    def _evicted(self, path: str) -> Outcome:
+    def _evict(self, path: str) -> tuple[Result, int]:
         size_bytes = self._tree.evict(path)
         result = Result.MISSING if size_bytes is None else Result.EVICTED
-        return Outcome(result, self._tree.shown(path), size_bytes or 0)
+        return result, size_bytes or 0
 
-    def _fetched(self, path: str) -> Outcome:
-        shown = self._tree.shown(path)
+    def _fetch(self, path: str) -> tuple[Result, int]:
         if self._tree.local_bytes(path) is not None:
             if path.endswith(".jpg"):
                 self._first = self._first or path
             # verifies the checksum, and marks it as recently used
-            return Outcome(Result.LOCAL, shown, self._tree.fetch(path))
+            return Result.LOCAL, self._tree.fetch(path)
         if self._failure_at_first:
             self._give_up(self._failure_at_first)
-        while self._outage.may_ask():
+        while self.outage.may_ask():
             try:
                 size_bytes = self._tree.fetch(path)
-            except (AllenFSError, OSError) as error:
-                if error.errno not in _OUTAGES or is_broken(error):
-                    self._outage.answered()
+            except AllenFSError as error:
+                if error.errno not in _OUTAGES or isinstance(error, BrokenImageError):
+                    self.outage.answered()
                     raise
-                if self._outage.failed(cause_of(error)):
+                if self.outage.failed(str(error)):
                     continue
                 raise
-            self._outage.answered()
-            return self._kept(path, size_bytes)
-        return Outcome(Result.UNTRIED, shown)
+            self.outage.answered()
+            self._require_kept(path)
+            return Result.FETCHED, size_bytes
+        return Result.UNTRIED, 0
 
-    def _kept(self, path: str, size_bytes: int) -> Outcome:
+    def _require_kept(self, path: str) -> None:
         """Check that the store has kept this image, and still has the first one."""
-        shown = self._tree.shown(path)
         first = self._first = self._first or path
         is_kept = self._tree.local_bytes(path) is not None
         self._unkept = 0 if is_kept else self._unkept + 1
@@ -250,11 +235,11 @@ class Gathering:
         if failure:
             self._give_up(failure)
         elif is_first_gone or self._unkept >= _UNKEPT_IN_A_ROW:
-            self._outage.give_up("the store has no room for all images")
-        if is_kept:
-            return Outcome(Result.FETCHED, shown, size_bytes)
-        cause = f"downloaded, but not kept: {failure or 'the store has no room for it'}"
-        return Outcome(Result.FAILED, shown, cause=cause)
+            self.outage.give_up("the store has no room for all images")
+        if not is_kept:
+            why = failure or "the store has no room for it"
+            msg = f"downloaded, but not kept: {why}"
+            raise AllenFSError(msg)
 
     @functools.cached_property
     def _failure_at_first(self) -> str | None:
@@ -262,19 +247,4 @@ class Gathering:
         return self._tree.store_failure()
 
     def _give_up(self, failure: str) -> None:
-        self._outage.give_up(f"the store cannot be written: {failure}")
-
-
-def is_broken(error: AllenFSError | OSError) -> bool:
-    """Whether the service returned something other than a JPEG.
-
-    `user.allenfs.error` of a mount begins with the same words.
-    """
-    return cause_of(error).startswith(BrokenImageError.WORDS)
-
-
-def cause_of(error: AllenFSError | OSError) -> str:
-    """Return the reason, without the path."""
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return str(error)
+        self.outage.give_up(f"the store cannot be written: {failure}")

@@ -25,8 +25,11 @@ class Outage:
         Longer than failures are remembered; an earlier request gets the same failure.
     patience_s : float
         Counted from the last of the 4 failures.
-    clock : callable
-        Monotonic seconds.
+
+    Attributes
+    ----------
+    reason : str or None
+        Why no more requests are sent; None while they are.
     """
 
     def __init__(
@@ -39,21 +42,16 @@ class Outage:
         self._pause_s = pause_s
         self._patience_s = patience_s
         self._clock = clock
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # its lock is reentrant
         self._in_a_row = 0
         self._is_asking = False
         self._next_s = self._ends_s = 0.0
-        self._reason: str | None = None
+        self.reason: str | None = None
 
     @property
     def is_on(self) -> bool:
         """Whether the service does not answer."""
         return self._in_a_row >= _IN_A_ROW
-
-    @property
-    def reason(self) -> str | None:
-        """Why no more requests are sent; None while they are."""
-        return self._reason
 
     def may_ask(self) -> bool:
         """Wait until this thread may send a request; False after giving up.
@@ -61,7 +59,7 @@ class Outage:
         The caller must then report the result: `answered`, `failed` or `unasked`.
         """
         with self._changed:
-            while self._reason is None and self.is_on:
+            while self.reason is None and self.is_on:
                 now_s = self._clock()
                 if not self._is_asking and now_s >= self._next_s:
                     self._is_asking = True
@@ -69,7 +67,7 @@ class Outage:
                 self._changed.wait(
                     None if self._is_asking else max(0.0, self._next_s - now_s)
                 )
-            return self._reason is None
+            return self.reason is None
 
     def unasked(self) -> None:
         """Record that no request was sent."""
@@ -81,8 +79,7 @@ class Outage:
         """Record an answer."""
         with self._changed:
             self._in_a_row = 0
-            self._is_asking = False
-            self._changed.notify_all()
+            self.unasked()
 
     def failed(self, cause: str) -> bool:
         """Record a failure; return whether to retry later."""
@@ -94,16 +91,12 @@ class Outage:
             if self._in_a_row == _IN_A_ROW or self._is_asking:
                 self._next_s = min(now_s + self._pause_s, self._ends_s)
             if self._is_asking and now_s >= self._ends_s:
-                self._give_up(f"the service does not answer: {cause}")
-            self._is_asking = False
-            self._changed.notify_all()
-            return self.is_on and self._reason is None
+                self.give_up(f"the service does not answer: {cause}")
+            self.unasked()
+            return self.is_on and self.reason is None
 
     def give_up(self, reason: str) -> None:
         """Send no more requests."""
         with self._changed:
-            self._give_up(reason)
-
-    def _give_up(self, reason: str) -> None:
-        self._reason = self._reason or reason
-        self._changed.notify_all()
+            self.reason = self.reason or reason
+            self._changed.notify_all()

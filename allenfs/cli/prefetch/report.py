@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
-import time
 from collections import Counter, deque
-from typing import TYPE_CHECKING, TextIO
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TextIO
+
+from tqdm import tqdm
 
 from allenfs.cli.prefetch.gathering import Result, Task
-from allenfs.cli.prefetch.progress import Progress, Tally
 from allenfs.text import clock, printable, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable
 
     from allenfs.cli.prefetch.gathering import Gathering, Outcome
-    from allenfs.cli.prefetch.outage import Outage
 
 _EXIT_FAILED = 1
 _LISTED_FAILURES = 20
-_LOOK_S = 0.2
+_DRAW_EVERY_S = 0.2
+_PRINT_EVERY_S = 10.0  # without a terminal
+_FEWEST_COLUMNS = 20
+
+_COUNTED = "{percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt} files{postfix}"
+_TIMED = _COUNTED + ", {remaining} left"
+# While files are being found, their number is a lower bound.
+_FINDING = "{n_fmt} of {total_fmt}+ files{postfix}"
 
 
 class Report:
@@ -28,17 +36,13 @@ class Report:
 
     Parameters
     ----------
-    out : TextIO
-        For the files that a check finds missing.
-    err : TextIO
-        For everything else.
+    out, err : TextIO
+        `out` is for the files that a check finds missing.
     skips_broken : bool
         Do not count images that are broken at the service as failures.
 
     Attributes
     ----------
-    stop : Event
-        Set to stop the task.
     warnings : deque of str
         Printed at the next opportunity; any thread may append.
     """
@@ -49,102 +53,108 @@ class Report:
         out: TextIO,
         err: TextIO,
         *,
-        is_quiet: bool = False,
-        skips_broken: bool = False,
-        clock: Callable[[], float] = time.monotonic,
+        is_quiet: bool,
+        skips_broken: bool,
     ) -> None:
-        self.task = task
-        self.stop = threading.Event()
         self.warnings: deque[str] = deque()
+        self._task = task
         self._out = out
         self._err = err
         self._is_quiet = is_quiet
         self._skips_broken = skips_broken
-        self._clock = clock
-        self._tally = Tally(is_all_found=True)
-        self._progress = Progress(None if is_quiet else err, clock)
-        self._started_s = self._shown_s = clock()
+        self._progress = Progress(err, is_quiet=is_quiet)
+        self._started_s = self._shown_s = monotonic()
+        self._gathering: Gathering | None = None
+        self._found_before = self._done = 0
         self._counts: Counter[Result] = Counter()
         self._bytes: Counter[Result] = Counter()
-        self._gathering: Gathering | None = None
-        self._found_before = 0
         self._lock = threading.Lock()  # guards the failures
         self._listed: dict[Result, list[str]] = {Result.FAILED: [], Result.BROKEN: []}
         self._reasons: list[str] = []
 
-    def follow(self, gathering: Gathering, outage: Outage) -> None:
+    def follow(self, gathering: Gathering) -> None:
         """Report the outcomes of a task until it ends."""
-        self._gathering, self._found_before = gathering, self._tally.found
-        for outcome in gathering.outcomes(_LOOK_S):
+        self._found_before, self._gathering = self._found, gathering
+        for outcome in gathering.outcomes(_DRAW_EVERY_S):
             if outcome is not None:
-                self._take(outcome)
-            self._count()
-            self._tally.note = "no answer, waiting" if outage.is_on else ""
-            self._say_warnings()
-            if self._clock() - self._shown_s >= _LOOK_S:
-                self._shown_s = self._clock()
-                self._progress.show(self._tally)
-        self._count()
-        if outage.reason is not None:
-            self._reasons.append(outage.reason)
+                self._add(outcome)
+            self._print_warnings()
+            self._show(gathering)
+        reason = gathering.outage.reason
+        if reason is not None and reason not in self._reasons:
+            self._reasons.append(reason)
 
-    def failed(self, path: str, cause: str) -> None:
+    def failed(self, path: str, cause: str, result: Result = Result.FAILED) -> None:
         """Record a failure; any thread may call this."""
-        self._list(Result.FAILED, path, cause)
+        with self._lock:
+            self._counts[result] += 1
+            if len(self._listed[result]) < _LISTED_FAILURES:
+                self._listed[result].append(f"{path}: {cause}")
 
     def ended(self) -> int:
         """Print failures and the summary; return the exit code."""
-        self._progress.clear()
+        self.close()
         self._out.flush()
-        self._say_warnings()
-        self._say_failures()
-        for reason in self._reasons:
-            self._say(f"given up: {reason}")
+        self._print_warnings()
+        self._print_failures()
+        self._print(f"given up: {reason}" for reason in self._reasons)
         if not self._is_quiet:
-            self._say(self._summary())
+            self._print([self._summary()])
         bad = [Result.FAILED, Result.UNTRIED]
         if not self._skips_broken:
             bad.append(Result.BROKEN)
-        if self.task is Task.CHECK:
+        if self._task is Task.CHECK:
             bad.append(Result.MISSING)
         return _EXIT_FAILED if self._reasons or any(map(self._counts.get, bad)) else 0
 
     def interrupted(self) -> None:
         """Print failures and the summary after a signal."""
-        self._progress.clear()
+        self.close()
         with contextlib.suppress(OSError):
             for outcome in self._gathering.rest() if self._gathering else ():
-                self._take(outcome)
+                self._add(outcome)
             self._out.flush()
-        self._count()
-        self._say_failures()
-        self._say(f"interrupted: {self._summary()}; run the command again to continue")
+        self._print_failures()
+        again = "run the command again to continue"
+        self._print([f"interrupted: {self._summary()}; {again}"])
 
-    def _count(self) -> None:
-        if self._gathering is not None:
-            self._tally.found = self._found_before + self._gathering.found
-            self._tally.is_all_found = self._gathering.is_all_found
+    def close(self) -> None:
+        """Erase the progress bar."""
+        self._progress.close()
 
-    def _take(self, outcome: Outcome) -> None:
-        self._tally.done += 1
-        self._tally.name = outcome.path
+    @property
+    def _found(self) -> int:
+        return self._found_before + (self._gathering.found if self._gathering else 0)
+
+    def _add(self, outcome: Outcome) -> None:
+        self._done += 1
         if outcome.result in self._listed:
-            self._list(outcome.result, outcome.path, outcome.cause)
+            self.failed(outcome.path, outcome.cause, outcome.result)
             return
         self._counts[outcome.result] += 1
         self._bytes[outcome.result] += outcome.size_bytes
-        if outcome.result is Result.FETCHED:
-            self._tally.work_bytes += outcome.size_bytes
-        elif outcome.result is Result.MISSING and self.task is Task.CHECK:
+        is_missing = self._task is Task.CHECK and outcome.result is Result.MISSING
+        if is_missing and not self._is_quiet:
             self._progress.clear()
-            if not self._is_quiet:
-                self._print(outcome.path)
+            self._out.write(outcome.path + "\n")
 
-    def _list(self, result: Result, path: str, cause: str) -> None:
-        with self._lock:
-            self._counts[result] += 1
-            if len(self._listed[result]) < _LISTED_FAILURES:
-                self._listed[result].append(f"{path}: {cause}")
+    def _show(self, gathering: Gathering) -> None:
+        every_s = _DRAW_EVERY_S if self._progress.is_shown else _PRINT_EVERY_S
+        now_s = monotonic()
+        if self._is_quiet or now_s - self._shown_s < every_s:
+            return
+        self._shown_s = now_s
+        if not self._progress.is_shown:
+            self._print([self._summary()])
+            return
+        fetched_bytes = self._bytes[Result.FETCHED]
+        self._progress.show(
+            self._done,
+            self._found,
+            size(fetched_bytes) if fetched_bytes else "",
+            "no answer, waiting" if gathering.outage.is_on else "",
+            is_all_found=gathering.is_all_found,
+        )
 
     def _summary(self) -> str:
         parts = [
@@ -153,40 +163,87 @@ class Report:
             for result in Result
             if (count := self._counts[result])
         ]
-        remaining = self._tally.found - self._tally.done
+        remaining = self._found - self._done
         if remaining > 0:
             parts.append(f"{remaining} remaining")
-        found = f"{self._tally.found}{'' if self._tally.is_all_found else '+'}"
+        is_all_found = self._gathering is None or self._gathering.is_all_found
+        found = f"{self._found}{'' if is_all_found else '+'}"
         files = "1 file" if found == "1" else f"{found} files"
-        spent = clock(self._clock() - self._started_s)
+        spent = clock(monotonic() - self._started_s)
         return f"{files} in {spent}: {', '.join(parts) or 'none'}"
 
-    def _say_failures(self) -> None:
-        with self._lock:
-            listed = {result: list(said) for result, said in self._listed.items()}
-        broken = self._counts[Result.BROKEN]
-        if self._skips_broken and self._is_quiet:
-            listed[Result.BROKEN], broken = [], 0
-        self._say_all(listed[Result.FAILED], self._counts[Result.FAILED], "failed")
-        if broken:
-            self._say(f"{Result.BROKEN.value}: {broken}")
-        self._say_all(listed[Result.BROKEN], broken, "broken")
+    def _print_failures(self) -> None:
+        for result, listed in self._listed.items():
+            if result is Result.BROKEN:
+                if self._skips_broken and self._is_quiet:
+                    continue
+                if listed:
+                    self._print([f"{result.value}: {self._counts[result]}"])
+            with self._lock:  # the thread that finds files may still run
+                lines, count = list(listed), self._counts[result]
+            self._print(lines)
+            if count > len(lines):
+                self._print([f"and {count - len(lines)} more {result.name.lower()}"])
 
-    def _say_all(self, listed: list[str], count: int, word: str) -> None:
-        for one in listed:
-            self._say(one)
-        if count > len(listed):
-            self._say(f"and {count - len(listed)} more {word}")
-
-    def _say_warnings(self) -> None:
+    def _print_warnings(self) -> None:
         while self.warnings:
             self._progress.clear()
-            self._say(self.warnings.popleft())
+            self._print([self.warnings.popleft()])
 
-    def _say(self, text: str) -> None:
+    def _print(self, lines: Iterable[str]) -> None:
         with contextlib.suppress(OSError):  # stderr is closed
-            self._err.write(f"allenfs: {printable(text)}\n")
+            for line in lines:
+                self._err.write(f"allenfs: {printable(line)}\n")
             self._err.flush()
 
-    def _print(self, path: str) -> None:
-        self._out.write(path + "\n")
+
+class Progress:
+    """A bar on a terminal; nothing elsewhere, or if the terminal is closed."""
+
+    def __init__(self, stream: TextIO, *, is_quiet: bool) -> None:
+        self.is_shown = not is_quiet and _can_draw(stream)
+        # Its defaults are a semaphore for several processes, and a thread.
+        tqdm.set_lock(threading.RLock())
+        tqdm.monitor_interval = 0
+        self._bar: tqdm[Any] = tqdm(
+            file=stream,
+            disable=not self.is_shown,
+            total=0,
+            leave=False,
+            position=0,
+            dynamic_ncols=True,
+            miniters=0,
+            bar_format=_FINDING,
+        )
+        self.clear = self._bar.clear  # until it is drawn again
+        self.close = self._bar.close
+
+    def show(
+        self, done: int, found: int, amount: str, note: str, *, is_all_found: bool
+    ) -> None:
+        """Redraw the bar.
+
+        Parameters
+        ----------
+        done, found : int
+            Files.
+        amount, note : str
+            How much was downloaded; what delays the task, if anything.
+        """
+        bar = self._bar
+        bar.total = found
+        has_rate = done and not note
+        bar.bar_format = (
+            (_TIMED if has_rate else _COUNTED) if is_all_found else _FINDING
+        )
+        bar.set_postfix_str(", ".join(filter(None, (amount, note))), refresh=False)
+        if done > bar.n:  # `update(0)` would forget the time since the last file
+            bar.update(done - bar.n)
+        bar.refresh()
+
+
+def _can_draw(stream: TextIO) -> bool:
+    if not stream.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+        return False
+    # 0 if unknown
+    return os.get_terminal_size(stream.fileno()).columns >= _FEWEST_COLUMNS

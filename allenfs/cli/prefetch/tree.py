@@ -1,0 +1,146 @@
+"""The tree of images of one service and one store, in this process."""
+
+from __future__ import annotations
+
+import enum
+import posixpath
+from typing import TYPE_CHECKING
+
+from allenfs.catalog.documents import Document
+from allenfs.catalog.entries import Changing, Entry, Folder, Link
+from allenfs.errors import AllenFSError, IsADirError, PathNotFoundError
+from allenfs.model import tree
+from allenfs.model.nodes import AtlasLink, DataSetLink, SectionLink
+from allenfs.service.single_flight import Caller
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from allenfs.assembly import Assembly
+    from allenfs.catalog.entries import Picture, Sheet
+
+
+class Kind(enum.Enum):
+    """What a path is."""
+
+    DIRECTORY = "directory"
+    FILE = "file"
+    LINK = "link"
+
+
+class Tree:
+    """The tree, with or without a mount of it. Thread-safe.
+
+    Paths are relative to the root, without a slash at either end; symbolic links
+    inside a path are followed. Every method may wait for the service, and raises
+    AllenFSError.
+
+    Parameters
+    ----------
+    mountpoint : Path or None
+        Where the tree is mounted.
+    connections : int
+        How many files to fetch at a time.
+    interrupted : callable
+        Polled while waiting for the service.
+    """
+
+    def __init__(
+        self,
+        assembly: Assembly,
+        mountpoint: Path | None,
+        *,
+        connections: int,
+        interrupted: Callable[[], bool],
+    ) -> None:
+        self._assembly = assembly
+        self._mountpoint = mountpoint
+        self._caller = Caller(is_interrupted=interrupted)
+        self.connections = connections
+
+    def shown(self, path: str) -> str:
+        """Return a path as messages show it."""
+        return str(self._mountpoint / path) if self._mountpoint else path or "."
+
+    def names(self, path: str) -> list[str]:
+        """Return the names in a directory."""
+        return self._assembly.filesystem.names(
+            self._resolved(path), self._caller
+        )
+
+    def kind(self, path: str, *, follow: bool) -> Kind:
+        """Return the kind of a path; if `follow`, of the target of a link."""
+        if follow:
+            path = self._resolved(path)
+        else:
+            directory, _, name = path.rpartition("/")
+            path = posixpath.join(self._resolved(directory), name)
+        match self._entry(path):
+            case Link():
+                return Kind.LINK
+            case Folder():
+                return Kind.DIRECTORY
+        return Kind.FILE
+
+    def local_bytes(self, path: str) -> int | None:
+        """Return the size of a stored image or of a document, None if it is missing."""
+        file = self._file(path)
+        if isinstance(file, Document):  # the lookup has requested its record
+            return file.facts.size_bytes
+        known = self._assembly.store.peek(file.request)
+        return None if known is None else known.size_bytes
+
+    def fetch(self, path: str) -> int:
+        """Download an image unless it is stored; verify it, and return its size."""
+        file = self._file(path)
+        if isinstance(file, Document):
+            return file.facts.size_bytes
+        image = self._assembly.fetcher.get(file.request, self._caller)
+        return image.facts.size_bytes
+
+    def evict(self, path: str) -> int | None:
+        """Remove an image from the store; return its size, None if it is not stored.
+
+        Documents are kept: they are made from records that other files need.
+        """
+        file = self._file(path)
+        if isinstance(file, Document):
+            return None
+        try:
+            return self._assembly.store.evict(file.request)
+        except OSError as error:
+            raise AllenFSError(error.strerror) from error
+
+    def store_failure(self) -> str | None:
+        """Return why the store cannot be written, None if it can."""
+        return self._assembly.store_directory.check()
+
+    def _file(self, path: str) -> Picture | Sheet | Document:
+        entry = self._entry(self._resolved(path))
+        if isinstance(entry, (Folder, Link, Changing)):
+            raise IsADirError(path)
+        return entry
+
+    def _entry(self, path: str) -> Entry:
+        return self._assembly.filesystem.entry(path, self._caller)
+
+    def _resolved(self, path: str) -> str:
+        """Resolve the symbolic links in a path, as the kernel does in a mount."""
+        resolved = ""
+        for name in path.split("/"):
+            resolved = posixpath.join(resolved, name)
+            if _is_link(resolved):
+                target = self._assembly.filesystem.target(
+                    resolved, self._caller
+                )
+                directory = posixpath.dirname(resolved)
+                resolved = posixpath.normpath(posixpath.join(directory, target))
+        return resolved
+
+
+def _is_link(path: str) -> bool:
+    try:
+        return isinstance(tree.parse(path), (SectionLink, DataSetLink, AtlasLink))
+    except PathNotFoundError:
+        return False
