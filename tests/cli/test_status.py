@@ -216,9 +216,10 @@ class Command:
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         self._folder = folder
-        self._table = folder / "mountinfo"
+        self._table = folder / "proc/self/mountinfo"
+        self._table.parent.mkdir(parents=True)
         self._capsys = capsys
-        monkeypatch.setattr(mount_table, "_OWN_TABLE", self._table)
+        monkeypatch.setattr(mount_table, "_PROC", folder / "proc")
 
     def mounts(self, *pages: str | None, user: int | None = None) -> list[Path]:
         """Have a mount of `user` for each page, its `status.json`."""

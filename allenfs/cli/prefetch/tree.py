@@ -65,9 +65,7 @@ class Tree:
 
     def names(self, path: str) -> list[str]:
         """Return the names in a directory."""
-        return self._assembly.filesystem.names(
-            self._resolved(path), self._caller
-        )
+        return self._assembly.filesystem.names(self._resolved(path), self._caller)
 
     def kind(self, path: str, *, follow: bool) -> Kind:
         """Return the kind of a path; if `follow`, of the target of a link."""
@@ -131,9 +129,7 @@ class Tree:
         for name in path.split("/"):
             resolved = posixpath.join(resolved, name)
             if _is_link(resolved):
-                target = self._assembly.filesystem.target(
-                    resolved, self._caller
-                )
+                target = self._assembly.filesystem.target(resolved, self._caller)
                 directory = posixpath.dirname(resolved)
                 resolved = posixpath.normpath(posixpath.join(directory, target))
         return resolved
