@@ -173,10 +173,6 @@ class Fetcher:
         image = self._open_image(request)
         return self._store.facts(request) if image is None else image.facts
 
-    def is_known(self, request: Request) -> bool:
-        """Whether an image is stored."""
-        return self._store.is_known(request)
-
     def used_ids(self, service: ImageService) -> list[int]:
         """Ids of one service with images that are stored or were opened."""
         stored = self._store.used_ids(service)
