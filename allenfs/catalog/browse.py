@@ -32,16 +32,11 @@ _UP: dict[type[nodes.DataSetLinksDirectory], str] = {
 
 
 class Browser:
-    """Products, genes, planes and atlases. Safe to use from many threads.
-
-    Attributes
-    ----------
-    data_set_ids : set of int
-        Those named by a list, which therefore exist without a query for each.
-    """
+    """Products, genes, planes and atlases. Safe to use from many threads."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
+        # named by a list: they exist without a query for each
         self.data_set_ids: set[int] = set()
 
     def resolve(self, node: nodes.BrowseNode, caller: Caller) -> Entry:

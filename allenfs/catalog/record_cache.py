@@ -53,15 +53,7 @@ class CachedRecord(Generic[_RecordT_co]):
 
 
 class RecordCache:
-    """Records by question. Safe to use from many threads.
-
-    Parameters
-    ----------
-    settings : ServiceSettings
-        Times to live of records and of absences.
-    clock, clock_ns : callable
-        Monotonic seconds; nanoseconds since the epoch.
-    """
+    """Records by question. Safe to use from many threads."""
 
     def __init__(
         self,
@@ -125,12 +117,7 @@ class RecordCache:
         short time, and does not replace an older one with more rows, which is returned.
         If it equals the older one it is cached for an hour: some lists never have as
         many rows as the service announces. The absence of a known record must come
-        twice.
-
-        Parameters
-        ----------
-        cut : str
-            How many rows are missing, in words.
+        twice. `cut` says how many rows are missing, in words.
         """
         record, weight_bytes = question.read(answer), _weight_bytes(answer)
         cached = CachedRecord(record, self._clock_ns(), 0, weight_bytes)

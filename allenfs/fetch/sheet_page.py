@@ -41,10 +41,7 @@ class Page:
     def reduced(self, data: bytes, name: str) -> Image.Image:
         """Return a JPEG as it will be on the sheet.
 
-        Raises
-        ------
-        BrokenImageError
-            It cannot be drawn. `name` says which one.
+        Raises BrokenImageError, with `name`, if it cannot be drawn.
         """
         try:
             with Image.open(io.BytesIO(data), formats=["JPEG"]) as opened:

@@ -65,8 +65,6 @@ class Filesystem:
         The largest upper bound of a size.
     own_files : mapping of str to callable
         The files in ``.allenfs``: functions that return their current content.
-    clock, clock_ns : callable
-        Monotonic seconds; nanoseconds since the epoch.
     """
 
     def __init__(

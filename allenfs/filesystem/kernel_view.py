@@ -73,13 +73,7 @@ class _Path:
 
 
 class KernelView:
-    """Remembers what the kernel knows about each path. Safe from many threads.
-
-    Parameters
-    ----------
-    clock : callable
-        Monotonic seconds.
-    """
+    """Remembers what the kernel knows about each path. Safe from many threads."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
