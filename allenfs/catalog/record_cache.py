@@ -84,14 +84,14 @@ class RecordCache:
         cached = self._remembered(question)
         if cached is not None:
             return cached
-        kept = self._files.get(question.key)
-        if kept is None:
+        stored = self._files.get(question.key)
+        if stored is None:
             return None
         try:
-            weight_bytes = _weight_bytes(kept.answer)
-            record = question.read(kept.answer)
+            weight_bytes = _weight_bytes(stored.answer)
+            record = question.read(stored.answer)
             cached = CachedRecord(
-                record, kept.fetched_ns, 0, weight_bytes, kept.is_suspect
+                record, stored.fetched_ns, 0, weight_bytes, stored.is_suspect
             )
         except Exception:  # noqa: BLE001 - whatever another version has written
             log.warning(
@@ -99,7 +99,7 @@ class RecordCache:
             )
             self._files.remove(question.key)
             return None
-        age_s = (self._clock_ns() - kept.fetched_ns) / 1e9
+        age_s = (self._clock_ns() - stored.fetched_ns) / 1e9
         # if the clock was set back, the answer counts as old
         left_s = self._ttl_s(cached) - age_s if age_s >= 0 else 0
         return self.extend(question, cached, left_s)
@@ -143,8 +143,8 @@ class RecordCache:
             with self._lock:
                 self._warned.pop(question.key, None)
         if record:
-            kept = Kept(answer, cached.fetched_ns, cached.is_suspect)
-            self._files.put(question.key, kept)
+            stored = Kept(answer, cached.fetched_ns, cached.is_suspect)
+            self._files.put(question.key, stored)
         else:
             self._files.remove(question.key)
         return self.extend(question, cached, fresh_s)

@@ -148,12 +148,12 @@ def _cut(
     """Return as much of a text as fits, with an ellipsis where it is not all."""
     if font.getlength(text) <= width_px:
         return text
-    kept = bisect.bisect_right(
+    too_long = bisect.bisect_right(
         range(len(text)),
         width_px,
         key=lambda end: math.ceil(font.getlength(text[:end] + _CUT)),
     )
-    return text[: max(0, kept - 1)].rstrip() + _CUT
+    return text[: max(0, too_long - 1)].rstrip() + _CUT
 
 
 def _drawable(text: str) -> str:
