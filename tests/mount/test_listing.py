@@ -14,7 +14,7 @@ import fuse
 import pytest
 from mounted import Mounted
 
-from allenfs.adapters import fuse_operations
+from allenfs.adapters import stat_fields
 from allenfs.catalog.entries import Attributes
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ def test_statfs_is_the_stores(tmp_path: Path, service: SampleService) -> None:
 def test_a_stat_is_filled_whole(kind: dict[str, bool], mode: int, links: int) -> None:
     fields = fuse.c_stat()
     attributes = Attributes(2**33 + 1, 7, 1_700_000_000_123_456_789, **kind)
-    fuse_operations._fill(fields, attributes, (12, 34))
+    stat_fields.fill(fields, attributes, (12, 34))
     assert (fields.st_mode, fields.st_nlink) == (mode, links)
     assert (fields.st_uid, fields.st_gid) == (12, 34)
     assert (fields.st_size, fields.st_blocks) == (2**33 + 1, 7)
