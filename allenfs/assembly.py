@@ -88,10 +88,10 @@ def assemble(
     catalog = Catalog(repository, QuickLookup(repository, slots))
     readahead = ReadAhead(
         fetcher,
+        store,
         catalog.series,
         slots,
         max_window=readahead_images,
-        capacity_bytes=store.capacity_bytes,
         is_out_of_reach=repository.is_out_of_reach,
     )
     own_files: dict[str, Callable[[], Readable]] = {}

@@ -56,8 +56,6 @@ IMPORTERS = {
         "service.health",
         "catalog.record_cache",
         "catalog.quick_lookup",
-        "filesystem.filesystem",
-        "filesystem.kernel_view",
     },
     "socks": {"service.connections"},
     "PIL": {"fetch.sheet_page"},

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import bisect
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from allenfs.catalog import lists
-from allenfs.catalog.entries import Entry, Folder, Link
-from allenfs.errors import PathNotFoundError
+from allenfs.catalog.entries import Entry, Folder, Link, deny
 from allenfs.model import nodes
 from allenfs.service.rma import is_askable
 from allenfs.text import path_name, readable_name
@@ -33,16 +32,11 @@ _UP: dict[type[nodes.DataSetLinksDirectory], str] = {
 
 
 class Browser:
-    """Products, genes, planes and atlases. Safe to use from many threads.
-
-    Attributes
-    ----------
-    data_set_ids : set of int
-        Those named by a list, which therefore exist without a query for each.
-    """
+    """Products, genes, planes and atlases. Safe to use from many threads."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
+        # named by a list: they exist without a query for each
         self.data_set_ids: set[int] = set()
 
     def resolve(self, node: nodes.BrowseNode, caller: Caller) -> Entry:
@@ -74,11 +68,11 @@ class Browser:
                 place = bisect.bisect_left(ids, data_set_id)  # a product has 26 000
                 if ids[place : place + 1] == (data_set_id,):
                     return Link(f"{_UP[type(directory)]}dataset/{data_set_id}")
-                return _deny(str(data_set_id))
+                return deny(f"data set {data_set_id}")
             case nodes.AtlasLink(name):
                 atlas_id = self._atlas_names(caller).get(name)
-                return _deny(name) if atlas_id is None else Link(str(atlas_id))
-        return Folder() if exists else _deny(name)
+                return deny(repr(name)) if atlas_id is None else Link(str(atlas_id))
+        return Folder() if exists else deny(repr(name))
 
     def names(self, node: nodes.BrowseNode, caller: Caller) -> list[str]:
         """Return the names in a directory; raises as `resolve` does."""
@@ -109,7 +103,7 @@ class Browser:
                 atlases = [str(one) for one in self.atlas_ids(caller)]
                 return atlases + list(self._atlas_names(caller))
             case nodes.DataSetLink() | nodes.AtlasLink():
-                return _deny("a link")
+                return deny("a link")
 
     def _note(self, data_set_ids: tuple[int, ...]) -> None:
         if len(self.data_set_ids) > _MAX_DATA_SET_IDS:
@@ -156,7 +150,7 @@ class Browser:
 
     def _product_data_sets(self, product: str, caller: Caller) -> DataSetIds:
         if product not in self._products(caller):
-            return _deny(product)  # an unknown product is no warning in the log
+            return deny(repr(product))  # an unknown product is no warning in the log
         return self._get(lists.product_data_sets(product), caller)
 
     def _data_sets(
@@ -169,7 +163,7 @@ class Browser:
                 planes = self._product_data_sets(product, caller).by_plane
             case nodes.PlaneDirectory(product, acronym, plane):
                 planes = self._planes(product, acronym, caller)
-        return planes[plane] if plane in planes else _deny(plane)
+        return planes[plane] if plane in planes else deny(repr(plane))
 
     def _get(self, question: Question[_Record], caller: Caller) -> _Record:
         return self._repository.get(question, caller).record
@@ -178,8 +172,3 @@ class Browser:
 def _path_names(texts: Iterable[str]) -> list[str]:
     """Return the texts that can be names in a path, sorted."""
     return sorted(name for text in texts if (name := path_name(text)) is not None)
-
-
-def _deny(name: str) -> NoReturn:
-    msg = f"the catalog has no {name!r}"
-    raise PathNotFoundError(msg)

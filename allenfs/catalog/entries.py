@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 from allenfs.catalog.documents import Document
+from allenfs.errors import PathNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,3 +94,9 @@ class Attributes(NamedTuple):
     modified_ns: int
     is_dir: bool = False
     is_link: bool = False
+
+
+def deny(what: str) -> NoReturn:
+    """Raise PathNotFoundError: the catalog does not have it."""
+    msg = f"the catalog has no {what}"
+    raise PathNotFoundError(msg)

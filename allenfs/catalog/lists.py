@@ -50,10 +50,7 @@ def products() -> Question[Names]:
 def genes(product: str) -> Question[Names]:
     """Request the acronyms of all genes of a product.
 
-    Raises
-    ------
-    PathNotFoundError
-        Here and below: a query cannot contain the name.
+    Raises PathNotFoundError, here and below, if a query cannot contain the name.
     """
     query = _genes_query(product)
     return Question(

@@ -50,13 +50,7 @@ class _Cut:
 
 
 def bounded(row: Row | None) -> Row | None:
-    """Return a record that is kept as a whole.
-
-    Raises
-    ------
-    WrongAnswerError
-        It is larger than any real record.
-    """
+    """Return a record; raises WrongAnswerError if it is larger than any real one."""
     if len(json.dumps(row)) > _MAX_RECORD_CHARS:
         msg = f"a record of more than {_MAX_RECORD_CHARS} bytes"
         raise WrongAnswerError(msg)
@@ -69,10 +63,7 @@ def one_row(page: Page, query: Query, row_id: int) -> Row | None:
     A full page is requested, because nested rows may count towards the page
     (total_rows was recorded to count them).
 
-    Raises
-    ------
-    WrongAnswerError
-        The answer has rows, but not this one, which may still exist.
+    Raises WrongAnswerError if the answer has rows, but not this one, which may exist.
     """
     rows = page(query, 0, PAGE_ROWS)
     for row in rows:

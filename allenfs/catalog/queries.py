@@ -1,6 +1,6 @@
 """The catalog's queries for single records, and how to read their answers.
 
-`Question.ask` fetches an answer (plain JSON, kept in the store), and `Question.read`
+`Question.ask` fetches an answer (plain JSON, as it is stored), and `Question.read`
 converts an answer to a record, whether it comes from the service or the store.
 """
 

@@ -56,17 +56,7 @@ class QuickLookup:
     def at(
         self, question: Question[_Record], image_id: int, caller: Caller
     ) -> _Record | None:
-        """Return a record of any age; None if none is available.
-
-        Parameters
-        ----------
-        image_id : int
-            The image whose directory is listed.
-
-        Raises
-        ------
-        InterruptedWaitError
-        """
+        """Return a record of any age for an image's directory; None without one."""
         cache = self._repository.cache
         cached = cache.any(question)
         if (cached is None or not cache.is_fresh(cached)) and self._may_query(image_id):

@@ -53,15 +53,7 @@ class CachedRecord(Generic[_RecordT_co]):
 
 
 class RecordCache:
-    """Records by question. Safe to use from many threads.
-
-    Parameters
-    ----------
-    settings : ServiceSettings
-        Times to live of records and of absences.
-    clock, clock_ns : callable
-        Monotonic seconds; nanoseconds since the epoch.
-    """
+    """Records by question. Safe to use from many threads."""
 
     def __init__(
         self,
@@ -92,14 +84,14 @@ class RecordCache:
         cached = self._remembered(question)
         if cached is not None:
             return cached
-        kept = self._files.get(question.key)
-        if kept is None:
+        stored = self._files.get(question.key)
+        if stored is None:
             return None
         try:
-            weight_bytes = _weight_bytes(kept.answer)
-            record = question.read(kept.answer)
+            weight_bytes = _weight_bytes(stored.answer)
+            record = question.read(stored.answer)
             cached = CachedRecord(
-                record, kept.fetched_ns, 0, weight_bytes, kept.is_suspect
+                record, stored.fetched_ns, 0, weight_bytes, stored.is_suspect
             )
         except Exception:  # noqa: BLE001 - whatever another version has written
             log.warning(
@@ -107,7 +99,7 @@ class RecordCache:
             )
             self._files.remove(question.key)
             return None
-        age_s = (self._clock_ns() - kept.fetched_ns) / 1e9
+        age_s = (self._clock_ns() - stored.fetched_ns) / 1e9
         # if the clock was set back, the answer counts as old
         left_s = self._ttl_s(cached) - age_s if age_s >= 0 else 0
         return self.extend(question, cached, left_s)
@@ -125,12 +117,7 @@ class RecordCache:
         short time, and does not replace an older one with more rows, which is returned.
         If it equals the older one it is cached for an hour: some lists never have as
         many rows as the service announces. The absence of a known record must come
-        twice.
-
-        Parameters
-        ----------
-        cut : str
-            How many rows are missing, in words.
+        twice. `cut` says how many rows are missing, in words.
         """
         record, weight_bytes = question.read(answer), _weight_bytes(answer)
         cached = CachedRecord(record, self._clock_ns(), 0, weight_bytes)
@@ -156,8 +143,8 @@ class RecordCache:
             with self._lock:
                 self._warned.pop(question.key, None)
         if record:
-            kept = Kept(answer, cached.fetched_ns, cached.is_suspect)
-            self._files.put(question.key, kept)
+            stored = Kept(answer, cached.fetched_ns, cached.is_suspect)
+            self._files.put(question.key, stored)
         else:
             self._files.remove(question.key)
         return self.extend(question, cached, fresh_s)

@@ -44,19 +44,8 @@ class Repository:
     An answer older than its time to live is requested again, and remains in use while
     the service is unreachable.
 
-    Parameters
-    ----------
-    settings : ServiceSettings
-        Time to live; how long failures are remembered.
-    on_failure : callable
-        Called with each failed query, as text, and its error.
-    clock, clock_ns : callable
-        Monotonic seconds; nanoseconds since the epoch.
-
     Attributes
     ----------
-    cache : RecordCache
-        The cached records.
     last_failure : str or None
         Why the last query failed; None if it succeeded.
     """
@@ -100,8 +89,7 @@ class Repository:
         Raises
         ------
         ServiceError
-            The query failed, now or a short while ago, and there is no older
-            answer.
+            The query failed, now or a short while ago, and no older answer is cached.
         InterruptedWaitError
             The query goes on.
         """
@@ -116,13 +104,7 @@ class Repository:
     def existing(
         self, question: Question[_Record | None], caller: Caller
     ) -> CachedRecord[_Record]:
-        """Return a record that must exist; raises as `get` does.
-
-        Raises
-        ------
-        PathNotFoundError
-            The service has no such record.
-        """
+        """Return a record as `get` does; raises PathNotFoundError if there is none."""
         cached = self.get(question, caller)
         if cached.record is None:
             msg = f"the service has no {' '.join(question.key)}"

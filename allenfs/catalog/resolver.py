@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import functools
 from dataclasses import replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from allenfs.catalog import queries
 from allenfs.catalog.browse import Browser
 from allenfs.catalog.documents import DOCUMENTS
-from allenfs.catalog.entries import Entry, Folder, Link, Picture, Sheet
+from allenfs.catalog.entries import Entry, Folder, Link, Picture, Sheet, deny
 from allenfs.errors import PathNotFoundError
 from allenfs.model import nodes, sheets, tree, views
 from allenfs.model.images import ImageService
@@ -176,7 +176,7 @@ class Catalog:
             )
             corner_px = existing.record.image.corner_px
             if corner_px is None:
-                return _deny(f"x and y of image {request.image_id}")
+                return deny(f"x and y of image {request.image_id}")
             request = request.with_corner(corner_px)
         return self._equalized(request, caller) if node.equalized else request
 
@@ -188,7 +188,7 @@ class Catalog:
             data_set = self._repository.get(question, caller).record
             if data_set is not None and data_set.equalization is not None:
                 return request.with_range(data_set.equalization)
-        return _deny(f"equalization of section {request.image_id}")
+        return deny(f"equalization of section {request.image_id}")
 
     def _collection(
         self, directory: nodes.CollectionDirectory, caller: Caller
@@ -200,12 +200,12 @@ class Catalog:
         if view.equalized or view.treatment is not None:
             collection = self._collection(directory, caller)
             if view.equalized and collection.equalization is None:
-                return _deny(f"equalization of data set {subject_id}")
+                return deny(f"equalization of data set {subject_id}")
             if view.treatment not in (None, *collection.treatments):
-                return _deny(f"treatment {view.treatment!r}")
+                return deny(f"treatment {view.treatment!r}")
         elif directory.subject is nodes.Subject.ATLAS:
             if subject_id not in self._browser.atlas_ids(caller):
-                return _deny(f"atlas {subject_id}")
+                return deny(f"atlas {subject_id}")
         elif subject_id not in self._browser.data_set_ids:
             self._collection(directory, caller)
         return Folder()
@@ -236,7 +236,7 @@ class Catalog:
                 return Link(f"../{nissl.image_id}")
         elif data_set_id is not None:
             return Link(f"../../dataset/{data_set_id}")
-        return _deny(f"{name} of section {image_id}")
+        return deny(f"{name} of section {image_id}")
 
 
 def _question(directory: nodes.CollectionDirectory) -> Question[Collection | None]:
@@ -264,12 +264,12 @@ def _file_of(
     if isinstance(file, nodes.SheetFile):
         view = _equalized_view(directory, collection)
         sheet = sheets.sheet(directory, collection, view)
-        return _deny("sheet of these images") if sheet is None else Sheet(sheet)
+        return deny("sheet of these images") if sheet is None else Sheet(sheet)
     image = collection.images.get(file.image_id)
     if image is None or image.file_name != file.name:
-        return _deny(file.name)
+        return deny(file.name)
     if not directory.view.shows(image):
-        return _deny(f"{file.name} in this view")
+        return deny(f"{file.name} in this view")
     request = _seen(directory, collection, image)
     return Picture(request, _full_px(image), file)
 
@@ -293,7 +293,7 @@ def _equalized_view(
     if not directory.view.equalized:
         return request
     if collection.equalization is None:
-        return _deny(f"equalization of data set {directory.subject_id}")
+        return deny(f"equalization of data set {directory.subject_id}")
     return request.with_range(collection.equalization)
 
 
@@ -310,8 +310,3 @@ def _treatment_names(
             and node.view.treatment == treatment
         ):
             yield path.rpartition("/")[2]
-
-
-def _deny(what: str) -> NoReturn:
-    msg = f"the catalog has no {what}"
-    raise PathNotFoundError(msg)

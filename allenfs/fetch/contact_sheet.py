@@ -50,14 +50,11 @@ class SheetMaker:
     def make(self, request: SheetRequest, sink: Sink, get: Get) -> Answer:
         """Get every picture, once; draw the sheet into `sink`, and check it.
 
-        What the institute marked as failed is not asked for; its cell is empty, and so
+        What the institute marked as failed is not requested; its cell is empty, and so
         is that of a picture which the service does not have or which is broken there.
 
-        Raises
-        ------
-        ServiceError
-            A picture could not be got; none is there; or the sheet is larger than an
-            image may be.
+        Raises ServiceError if a picture could not be got, if none is there, or if the
+        sheet is larger than an image may be.
         """
         # not by every process that mounts: 4 MB and 30 ms
         from allenfs.fetch.sheet_page import Page  # noqa: PLC0415

@@ -54,19 +54,13 @@ class Fetcher:
     One thread downloads an image, and all that wait for it share the result. A
     download goes on when nobody waits for it any more. Of the processes that share a
     store, one downloads the image, and the others wait until it is stored. If that
-    download fails, the next process asks the service itself.
+    download fails, the next process tries it itself.
 
     Parameters
     ----------
-    settings : ServiceSettings
-        How long failures are remembered; the deadline of a download.
-    slots : Slots, optional
-        Limits the requests; by default, `connections` downloads at a time.
     try_lock : callable, optional
         Takes a lock by its name and returns what releases it; None where another
         process has it. By default, there are no other processes.
-    clock : callable
-        Monotonic seconds, for the memory of failures.
     """
 
     def __init__(
@@ -172,10 +166,6 @@ class Fetcher:
         """Return the facts about a stored or open image, without reading it."""
         image = self._open_image(request)
         return self._store.facts(request) if image is None else image.facts
-
-    def is_known(self, request: Request) -> bool:
-        """Whether an image is stored."""
-        return self._store.is_known(request)
 
     def used_ids(self, service: ImageService) -> list[int]:
         """Ids of one service with images that are stored or were opened."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from allenfs.model.images import ImageRequest
     from allenfs.model.nodes import CollectionDirectory, CollectionFile
     from allenfs.service.slots import Slots
+    from allenfs.store.image_files import ImageFiles
 
 log = safe_logger(__name__)
 
@@ -61,8 +62,6 @@ class ReadAhead:
         Read-ahead uses slots that nothing else waits for, and leaves one free.
     max_window : int
         Images to read ahead, at most; 0 disables read-ahead.
-    capacity_bytes : int
-        Of the store.
     is_out_of_reach : callable
         Whether a query failed a moment ago.
     """
@@ -70,21 +69,22 @@ class ReadAhead:
     def __init__(
         self,
         fetcher: Fetcher,
+        store: ImageFiles,
         series: Callable[[CollectionDirectory], tuple[ImageRequest, ...]],
         slots: Slots,
         *,
         max_window: int,
-        capacity_bytes: int,
         is_out_of_reach: Callable[[], bool],
     ) -> None:
         self._fetcher = fetcher
+        self._store = store
         self._is_out_of_reach = is_out_of_reach
         self._series = series
         self._slots = slots
         # one slot is always left for an open; with a single one there is no read-ahead
         self._max_workers = slots.limit - 1
         self._max_window = max_window if self._max_workers else 0
-        self._budget_bytes = capacity_bytes // _STORE_SHARE
+        self._budget_bytes = store.capacity_bytes // _STORE_SHARE
         self._lock = threading.Lock()
         # the latest read last
         self._listings: dict[CollectionDirectory, _Listing] = {}
@@ -137,11 +137,11 @@ class ReadAhead:
     def _look_ahead(self, listing: _Listing) -> None:
         run, requests = listing.run, listing.requests
         for place in run.new_places():
-            if not self._fetcher.is_known(requests[place]):
+            if not self._store.is_known(requests[place]):
                 run.guesses[place] = False
         if not run.guesses:
             for place in run.new_places(beyond=_LOOK_AHEAD):
-                if not self._fetcher.is_known(requests[place]):
+                if not self._store.is_known(requests[place]):
                     run.put_back()
                     break
 

@@ -41,10 +41,7 @@ class Page:
     def reduced(self, data: bytes, name: str) -> Image.Image:
         """Return a JPEG as it will be on the sheet.
 
-        Raises
-        ------
-        BrokenImageError
-            It cannot be drawn. `name` says which one.
+        Raises BrokenImageError, with `name`, if it cannot be drawn.
         """
         try:
             with Image.open(io.BytesIO(data), formats=["JPEG"]) as opened:
@@ -151,12 +148,12 @@ def _cut(
     """Return as much of a text as fits, with an ellipsis where it is not all."""
     if font.getlength(text) <= width_px:
         return text
-    kept = bisect.bisect_right(
+    too_long = bisect.bisect_right(
         range(len(text)),
         width_px,
         key=lambda end: math.ceil(font.getlength(text[:end] + _CUT)),
     )
-    return text[: max(0, kept - 1)].rstrip() + _CUT
+    return text[: max(0, too_long - 1)].rstrip() + _CUT
 
 
 def _drawable(text: str) -> str:

@@ -20,19 +20,12 @@ class Run:
     guess that comes true, halves if an open skips guesses, and closes on random
     access. Skipped images may still be opened: of several readers, one is behind.
 
-    Parameters
-    ----------
-    length : int
-        Images of the listing.
-    max_window : int
-        Images to be ahead, at the most.
-
     Attributes
     ----------
     last : int
         The place that was opened last, the furthest one of a run.
     guesses : dict of int to bool
-        The places that are guessed and not opened yet, to whether they were taken.
+        The places that are guessed and not opened yet, to whether their download began.
     """
 
     def __init__(self, length: int, max_window: int) -> None:

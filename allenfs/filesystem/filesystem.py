@@ -7,12 +7,10 @@ an open may be answered with ESTALE once.
 
 from __future__ import annotations
 
-import threading
+import contextlib
 import time
 import weakref
 from typing import TYPE_CHECKING
-
-from cachetools import TTLCache
 
 from allenfs.catalog.documents import Document
 from allenfs.catalog.entries import (
@@ -67,8 +65,6 @@ class Filesystem:
         The largest upper bound of a size.
     own_files : mapping of str to callable
         The files in ``.allenfs``: functions that return their current content.
-    clock, clock_ns : callable
-        Monotonic seconds; nanoseconds since the epoch.
     """
 
     def __init__(
@@ -93,10 +89,9 @@ class Filesystem:
         self._started_ns = clock_ns()
         self._handles = Handles() if handles is None else handles
         self._kernel = KernelView(clock)
-        self._lock = threading.Lock()
-        self._pictures: TTLCache[str, Picture, float] = TTLCache(
-            _REMEMBERED_PICTURES, _PICTURE_MEMORY_S, timer=clock
-        )
+        self._clock = clock
+        # a plain dictionary, without a lock: a TTLCache takes as long as resolving
+        self._pictures: dict[str, tuple[Picture, float]] = {}
         # Documents in use. As with images, the kernel has one page cache per file, and
         # a newer record must not get into it.
         self._live: weakref.WeakValueDictionary[str, Document] = (
@@ -117,9 +112,8 @@ class Filesystem:
         ServiceError, InterruptedWaitError
             A query of the catalog failed.
         """
-        with self._lock:
-            picture: Picture | None = self._pictures.get(path)
-        if picture is not None:
+        picture, ends_s = self._pictures.get(path, (None, 0.0))
+        if picture is not None and self._clock() < ends_s:
             return picture
         node = tree.parse(path)
         match node:
@@ -133,8 +127,10 @@ class Filesystem:
                 raise PathNotFoundError(path)
         entry = self._catalog.resolve(node, caller)
         if isinstance(node, nodes.CollectionFile) and isinstance(entry, Picture):
-            with self._lock:
-                self._pictures[path] = entry
+            self._pictures[path] = entry, self._clock() + _PICTURE_MEMORY_S
+            if len(self._pictures) > _REMEMBERED_PICTURES:
+                with contextlib.suppress(KeyError, RuntimeError):  # another thread did
+                    del self._pictures[next(iter(self._pictures))]
         return entry
 
     def names(self, path: str, caller: Caller = NOT_INTERRUPTED) -> list[str]:

@@ -18,8 +18,6 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from cachetools import LRUCache
-
 from allenfs.errors import BadHandleError, StaleSizeError
 
 if TYPE_CHECKING:
@@ -75,29 +73,25 @@ class _Path:
 
 
 class KernelView:
-    """Remembers what the kernel knows about each path. Safe from many threads.
-
-    Parameters
-    ----------
-    clock : callable
-        Monotonic seconds.
-    """
+    """Remembers what the kernel knows about each path. Safe from many threads."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._paths: LRUCache[str, _Path] = LRUCache(_REMEMBERED_PATHS)
+        self._paths: dict[str, _Path] = {}
         # Images between an open that was answered AGAIN and the next one, by path and
         # thread, with their expiry.
         self._retried: dict[tuple[str, int], tuple[Image | Document, float]] = {}
 
     def replied(self, path: str, known: Known, thread_id: int) -> None:
         """Note that the kernel gets this exact size, in a reply to a thread's call."""
+        noted = self._paths.get(path)
+        if noted is not None and noted.known == known:
+            return  # the usual case, without the lock: `cat` stats a file three times
         with self._lock:
             noted = self._path(path)
-            if noted.known != known:
-                noted.known, noted.thread_id = known, thread_id
-                noted.replied_s = self._clock()
+            noted.known, noted.thread_id = known, thread_id
+            noted.replied_s = self._clock()
 
     def last_known(self, path: str) -> Known | None:
         """Return the exact size the kernel got last, if any."""
@@ -162,9 +156,10 @@ class KernelView:
                 del self._retried[key]
 
     def _path(self, path: str) -> _Path:
-        noted: _Path | None = self._paths.get(path)
-        if noted is None:
-            noted = self._paths[path] = _Path()
+        noted = self._paths.pop(path, None) or _Path()
+        self._paths[path] = noted  # moved to the end: the first is the oldest
+        if len(self._paths) > _REMEMBERED_PATHS:
+            del self._paths[next(iter(self._paths))]
         return noted
 
 

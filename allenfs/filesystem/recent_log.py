@@ -48,12 +48,12 @@ class RecentLog(logging.Handler):
     @contextlib.contextmanager
     def of(cls, logger: str) -> Iterator[RecentLog]:
         """Keep the lines of a logger during the block."""
-        kept = cls()
-        logging.getLogger(logger).addHandler(kept)
+        recent = cls()
+        logging.getLogger(logger).addHandler(recent)
         try:
-            yield kept
+            yield recent
         finally:
-            logging.getLogger(logger).removeHandler(kept)
+            logging.getLogger(logger).removeHandler(recent)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a line, with control characters escaped."""

@@ -79,11 +79,6 @@ class StatusReporter:
     """Collects the status of a mount. Safe to use from many threads.
 
     It makes no request, and waits for no lock that a download holds.
-
-    Parameters
-    ----------
-    proxy : str or None
-        URL of the proxy, without a password.
     """
 
     def __init__(

@@ -42,15 +42,7 @@ class _Failure(NamedTuple):
 
 
 class FailureMemory(Generic[_Key]):
-    """Recent failures by key. Safe to use from many threads.
-
-    Parameters
-    ----------
-    settings : ServiceSettings
-        How long a failure is the answer.
-    clock : callable
-        Monotonic seconds.
-    """
+    """Recent failures by key. Safe to use from many threads."""
 
     def __init__(
         self,
@@ -109,8 +101,6 @@ class CircuitBreaker:
         How long it stays open after the last failure.
     threshold : int
         Consecutive failures that open it.
-    clock : callable
-        Monotonic seconds.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Limit the requests under way: in this process and in all that share a store."""
+"""Limit the requests in flight: in this process and in all that share a store."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def not_shared(_name: str) -> Release:
 
 
 class Slots:
-    """As many slots as requests may be under way. Safe to use from many threads.
+    """As many slots as requests may be in flight. Safe to use from many threads.
 
     Within a process, waiting requests go by priority, then in order of arrival. A
     query is short, and a listing waits for it. Read-ahead starts only when nothing
@@ -43,7 +43,7 @@ class Slots:
 
     Among processes, `try_lock` holds one lock per slot. Each process uses the first
     `limit` of them, so that a process with a lower limit starts nothing while that
-    many requests are under way. A process that finds no free slot takes the lock
+    many requests are in flight. A process that finds no free slot takes the lock
     ``next-LIMIT``: no process of the same limit starts a request before it does.
     Otherwise a busy process would take its own slots again before another one could.
     Read-ahead never holds that lock.
@@ -54,10 +54,10 @@ class Slots:
         Requests at a time.
     try_lock : callable
         Takes a lock by its name and returns what releases it; None where another
-        process has it. By default, no other process is asked.
+        process has it. By default, there are no other processes.
     patience_s : float
-        When other processes have held all slots for so long, requests go without:
-        what holds one is not a request any more.
+        When other processes have held all slots for so long, requests go without one:
+        what holds a slot is no request any more.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ class Slots:
         return Slot(self, priority)
 
     def reserve(self) -> Slot:
-        """Acquire a slot for read-ahead; it is held until it was entered or dropped."""
+        """Acquire a slot for read-ahead; the caller enters or drops it."""
         self.acquire(Priority.READ_AHEAD)
         return Slot(self, Priority.IMAGE, is_reserved=True)
 

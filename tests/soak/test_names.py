@@ -131,9 +131,6 @@ class ImagesAtOnce:
     def facts(self, request: ImageRequest) -> Facts | None:
         return self._image.facts if self.peek(request) else None
 
-    def is_known(self, request: ImageRequest) -> bool:
-        return request.image_id in _KNOWN_IDS
-
     def used_ids(self, service: ImageService) -> list[int]:
         return sorted(_KNOWN_IDS)
 

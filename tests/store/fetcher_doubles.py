@@ -200,10 +200,10 @@ class AheadBench(Bench):
         self.is_out_of_reach = False
         self.ahead = ReadAhead(
             self.fetcher,
+            self.store,
             lambda _: tuple(map(section, range(FIRST_ID, FIRST_ID + length))),
             self.slots,
             max_window=max_window,
-            capacity_bytes=self.store.capacity_bytes,
             is_out_of_reach=lambda: self.is_out_of_reach,
         )
 
