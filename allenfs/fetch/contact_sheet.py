@@ -16,9 +16,8 @@ from allenfs.errors import (
     WrongAnswerError,
 )
 from allenfs.model import jpeg
-from allenfs.service import threads
 from allenfs.service.responses import Answer
-from allenfs.service.single_flight import Caller
+from allenfs.service.single_flight import Caller, start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +96,7 @@ class _Work:
             # a daemon: an unmounted filesystem's process waits for no sheet
             other = threading.Thread(target=self._work, daemon=True)
             try:
-                threads.start(other)
+                start_thread(other)
             except ProcessLimitError:  # with fewer, it takes longer
                 break
             others.append(other)

@@ -23,7 +23,7 @@ from allenfs.mount import log_output, notify
 from allenfs.mount.claim import claimed, clear_dead
 from allenfs.mount.mount_table import SUBTYPE, is_automount, is_mounted
 from allenfs.mount.probe import serving_pid
-from allenfs.service import threads
+from allenfs.service.single_flight import start_thread
 from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def run(
             url = settings.service.api_url
             log.info("mounted %s on %s (%s)", url, mountpoint, operations.versions())
             notify.ready(mountpoint, settings.source)
-            threads.start(threading.Thread(target=store.load, daemon=True))
+            start_thread(threading.Thread(target=store.load, daemon=True))
 
         try:
             operations.serve(

@@ -12,7 +12,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from allenfs.errors import ProcessLimitError
-from allenfs.service import threads
+from allenfs.service.single_flight import start_thread
 from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class LogOutput(logging.Handler):
             return
         try:
             # a daemon thread: a write that hangs must not keep the process alive
-            threads.start(threading.Thread(target=self._write_all, daemon=True))
+            start_thread(threading.Thread(target=self._write_all, daemon=True))
             self._has_writer = True
         except ProcessLimitError:
             self._write_next()  # in this thread; retry with the next line
@@ -159,4 +159,4 @@ def follow_switch() -> None:
             log.info("log level is now %s", logging.getLevelName(root.level))
 
     block_switch()
-    threads.start(threading.Thread(target=follow, daemon=True))
+    start_thread(threading.Thread(target=follow, daemon=True))

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from allenfs.mount.probe import serving_pid
-from allenfs.service import threads
+from allenfs.service.single_flight import start_thread
 from allenfs.text import printable, safe_logger
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def ready(mountpoint: Path, source: str) -> None:
         send(f"READY=1\nSTATUS={source} on {printable(str(mountpoint))}")
 
     if os.environ.get(SOCKET_VARIABLE):
-        threads.start(threading.Thread(target=notify, daemon=True))
+        start_thread(threading.Thread(target=notify, daemon=True))
 
 
 def stopping() -> None:

@@ -13,7 +13,7 @@ from allenfs.errors import StatusError
 from allenfs.filesystem.status import MountStatus
 from allenfs.model import tree
 from allenfs.mount.mount_table import is_mounted
-from allenfs.service import threads
+from allenfs.service.single_flight import start_thread
 from allenfs.text import printable
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def ask(question: Callable[[], _Answer]) -> _Answer | Exception | None:
 
     # if the daemon is stopped, this thread stays blocked
     asking = threading.Thread(target=reply, daemon=True)
-    threads.start(asking)
+    start_thread(asking)
     asking.join(_TIMEOUT_S)
     return replies[0] if replies else None
 

@@ -23,8 +23,8 @@ from allenfs.errors import (
     ServiceTimeoutError,
     WrongAnswerError,
 )
-from allenfs.service import threads
 from allenfs.service.network import basic_authorization
+from allenfs.service.single_flight import start_thread
 
 _of_thread = threading.local()
 
@@ -47,7 +47,7 @@ class Watchdog:
         self._timer.daemon = True
 
     def __enter__(self) -> None:
-        threads.start(self._timer)
+        start_thread(self._timer)
         _of_thread.watchdog = self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import errno
+import functools
 import math
 import threading
 import time
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from allenfs.errors import AllenFSError, InterruptedWaitError, ProcessLimitError
@@ -36,8 +37,7 @@ class Caller(NamedTuple):
     thread_id : int
         As the kernel reports it; 0 if there is none.
     is_interrupted : callable
-        Whether it got a signal. Polled many times a second, by the thread that serves
-        the operation.
+        Whether it got a signal; polled by the thread that serves the operation.
     """
 
     thread_id: int = 0
@@ -53,13 +53,21 @@ class WaitTimeoutError(AllenFSError):
     errno = errno.ETIMEDOUT
 
 
+def start_thread(thread: threading.Thread) -> None:
+    """Start a thread, or raise ProcessLimitError."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise ProcessLimitError(str(error)) from error
+
+
 class SingleFlight(Generic[_Key, _Value]):
     """Work in progress, by key. Safe to use from many threads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._flights: dict[_Key, concurrent.futures.Future[_Value]] = {}
+        self._flights: dict[_Key, Future[_Value]] = {}
         self._not_joined: set[_Key] = set()  # of `lead`
 
     def run(
@@ -85,10 +93,10 @@ class SingleFlight(Generic[_Key, _Value]):
         InterruptedWaitError, WaitTimeoutError
             The caller waits no longer. The work goes on.
         """
-        flight = self._flight(key, work)
+        flight = self._join(key, work)
         left_s, looked_s = patience_s, self._clock()
         while not flight.done():
-            concurrent.futures.wait([flight], timeout=_POLL_S)
+            wait([flight], timeout=_POLL_S)
             if caller.is_interrupted() and not flight.done():
                 msg = "the waiting process got a signal"
                 raise InterruptedWaitError(msg)
@@ -113,7 +121,7 @@ class SingleFlight(Generic[_Key, _Value]):
         with self._lock:
             if key in self._flights:
                 return
-            flight = self._flights[key] = concurrent.futures.Future()
+            flight = self._flights[key] = Future()
             self._not_joined.add(key)
         self._work_on(key, work, flight)
 
@@ -129,31 +137,24 @@ class SingleFlight(Generic[_Key, _Value]):
             del self._flights[key]
             return True
 
-    def _flight(
-        self, key: _Key, work: Callable[[], _Value]
-    ) -> concurrent.futures.Future[_Value]:
+    def _join(self, key: _Key, work: Callable[[], _Value]) -> Future[_Value]:
+        """Return the work in progress, or start it in a thread of its own."""
         with self._lock:
-            flight = self._flights.get(key)
-            if flight is not None:
+            if key in self._flights:
                 self._not_joined.discard(key)
-                return flight
-            flight = self._flights[key] = concurrent.futures.Future()
-        # a daemon: it does not keep the process of an unmounted filesystem alive
-        thread = threading.Thread(
-            target=self._work_on, args=(key, work, flight), daemon=True
-        )
+                return self._flights[key]
+            flight = self._flights[key] = Future()
+        work_on = functools.partial(self._work_on, key, work, flight)
         try:
-            thread.start()
-        except RuntimeError as error:  # the next caller may try again
+            # a daemon: it does not keep the process of an unmounted filesystem alive
+            start_thread(threading.Thread(target=work_on, daemon=True))
+        except ProcessLimitError as error:  # the next caller may try again
             self._end(key, flight)
-            flight.set_exception(ProcessLimitError(str(error)))
+            flight.set_exception(error)
         return flight
 
     def _work_on(
-        self,
-        key: _Key,
-        work: Callable[[], _Value],
-        flight: concurrent.futures.Future[_Value],
+        self, key: _Key, work: Callable[[], _Value], flight: Future[_Value]
     ) -> None:
         try:
             value = work()
@@ -166,7 +167,7 @@ class SingleFlight(Generic[_Key, _Value]):
         finally:
             del flight  # as in `run`
 
-    def _end(self, key: _Key, flight: concurrent.futures.Future[_Value]) -> None:
+    def _end(self, key: _Key, flight: Future[_Value]) -> None:
         with self._lock:
             # after `abandon`, the key may belong to other work already
             if self._flights.get(key) is flight:

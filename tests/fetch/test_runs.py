@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allenfs.fetch.window import Run
+from allenfs.fetch.readahead import Run
 
 LENGTH = 40
 

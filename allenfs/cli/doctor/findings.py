@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from allenfs.errors import AllenFSError
-from allenfs.service import threads
+from allenfs.service.single_flight import start_thread
 from allenfs.text import printable
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _in_time(find: Callable[[], Finding], deadline_s: float) -> Finding:
     """
     found: list[Finding] = []
     thread = threading.Thread(target=lambda: found.append(_caught(find)), daemon=True)
-    threads.start(thread)
+    start_thread(thread)
     thread.join(deadline_s)
     if found:
         return found[0]

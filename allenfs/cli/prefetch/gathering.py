@@ -21,7 +21,7 @@ from allenfs.errors import (
     InterruptedWaitError,
     ProcessLimitError,
 )
-from allenfs.service import threads
+from allenfs.service.single_flight import start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -123,7 +123,7 @@ class Gathering:
         for target in [self._find] + [self._process] * self._workers:
             thread = threading.Thread(target=self._run, args=(target,), daemon=True)
             try:
-                threads.start(thread)
+                start_thread(thread)
             except ProcessLimitError:
                 if running < _FEWEST_THREADS:
                     raise
