@@ -42,12 +42,8 @@ SAMPLE_USERS = {"assembly"}
 IMPORTERS = {
     "fuse": {"adapters.fuse_operations"},
     "mfusepy": {"adapters.fuse_operations"},
-    "requests": {
-        "service.transport",
-        "service.connections",
-        "service.foreign_errors",
-    },
-    "urllib3": {"service.connections", "service.foreign_errors"},
+    "requests": {"service.transport", "service.responses"},
+    "urllib3": {"service.transport", "service.responses", "service.certificates"},
     "shtab": {"cli.integrate.completion"},
     "tqdm": {"cli.prefetch.report"},
     "cachetools": {
@@ -57,7 +53,7 @@ IMPORTERS = {
         "catalog.record_cache",
         "catalog.quick_lookup",
     },
-    "socks": {"service.connections"},
+    "socks": {"service.transport"},
     "PIL": {"fetch.sheet_page"},
     "numpy": set(),
 }

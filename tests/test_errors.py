@@ -17,7 +17,7 @@ import urllib3.exceptions
 import allenfs
 from allenfs import errors
 from allenfs.errors import AllenFSError, ServiceError
-from allenfs.service.foreign_errors import translate
+from allenfs.service.responses import translate
 from allenfs.service.single_flight import WaitTimeoutError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Which CAs a TLS connection trusts: the system's, certifi's and the user's.
+"""The TLS context of all connections: the CAs of the system, of certifi, of the user.
 
 Files are read once, at the start: removing them later harms no connection.
 """
@@ -11,6 +11,8 @@ import re
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from urllib3.util.ssl_ import ALPN_PROTOCOLS, create_urllib3_context
 
 from allenfs.errors import NetworkSettingError
 from allenfs.service import network
@@ -31,18 +33,17 @@ _SYSTEM_DIRECTORY = "/etc/ssl/certs"
 _HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 
 
-def named(flag: Path | None, environ: Mapping[str, str]) -> dict[Path, str]:
-    """Map each path that the user named to its flag (``--ca-bundle``) or variable."""
-    found = {flag: "--ca-bundle"} if flag else {}
-    for variable in network.CA_BUNDLE_VARIABLES:
-        paths = [environ.get(variable, "")]
-        if variable == network.CA_DIRECTORIES_VARIABLE:
-            paths = paths[0].split(os.pathsep)
-            # OpenSSL skips those of a list that do not exist
-            paths = [path for path in paths if os.path.isdir(path)] or paths
-        for path in filter(None, paths):
-            found.setdefault(Path(path), variable)
-    return found
+def new_context() -> ssl.SSLContext:
+    """Return a context as urllib3 makes it, with no trusted CAs."""
+    context = create_urllib3_context()
+    # Like curl and Python 3.13: an intermediate CA can be trusted without its root.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.set_alpn_protocols(ALPN_PROTOCOLS)
+    # urllib3 sets them again for each connection. That frees what OpenSSL may be
+    # reading for one in another thread: in a test of eight threads, five of 550 000
+    # connections began with garbage.
+    vars(context)["set_alpn_protocols"] = lambda _: None
+    return context
 
 
 def trust_machine(context: ssl.SSLContext, fallback: str) -> None:
@@ -57,21 +58,37 @@ def trust_machine(context: ssl.SSLContext, fallback: str) -> None:
         context.load_verify_locations(capath=directory)
 
 
-def trust_named(context: ssl.SSLContext, bundles: Mapping[Path, str]) -> None:
-    """Let `context` trust the bundles that `named` returned.
+def trust_named(
+    context: ssl.SSLContext, flag: Path | None, environ: Mapping[str, str]
+) -> None:
+    """Let `context` trust the bundles that the user named.
 
     Raises
     ------
     NetworkSettingError
         One of them cannot be read, or holds no certificate.
     """
-    for path, name in bundles.items():
+    for path, name in named(flag, environ).items():
         if why := _objection(context, path):
             msg = f"{name} names {str(path)!r}, which {why}; correct or unset it"
             raise NetworkSettingError(msg)
         # Python 3.13's strict check rejects CAs that lack extensions of RFC 5280, as
         # those of older inspecting proxies do.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+
+
+def named(flag: Path | None, environ: Mapping[str, str]) -> dict[Path, str]:
+    """Map each path that the user named to its flag (``--ca-bundle``) or variable."""
+    found = {flag: "--ca-bundle"} if flag else {}
+    for variable in network.CA_BUNDLE_VARIABLES:
+        paths = [environ.get(variable, "")]
+        if variable == network.CA_DIRECTORIES_VARIABLE:
+            paths = paths[0].split(os.pathsep)
+            # OpenSSL skips those of a list that do not exist
+            paths = [path for path in paths if os.path.isdir(path)] or paths
+        for path in filter(None, paths):
+            found.setdefault(Path(path), variable)
+    return found
 
 
 def _objection(context: ssl.SSLContext, path: Path) -> str:
@@ -86,6 +103,8 @@ def _objection(context: ssl.SSLContext, path: Path) -> str:
         return "contains no valid PEM certificate"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-    if not files:
-        return "contains no hashed certificate files: run openssl rehash on it"
-    return ""
+    return (
+        ""
+        if files
+        else "contains no hashed certificate files: run openssl rehash on it"
+    )

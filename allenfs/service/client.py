@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import random
+import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from allenfs.errors import (
     BrokenImageError,
+    BusyError,
     CutAnswerError,
     ForbiddenError,
     ImageNotFoundError,
     ImageTooLargeError,
     PortalError,
+    ProxyLoginError,
     QueryError,
     RejectedError,
     ServiceError,
@@ -24,12 +27,9 @@ from allenfs.errors import (
 )
 from allenfs.model import jpeg
 from allenfs.service import responses, rma
-from allenfs.service.connections import Watchdog
-from allenfs.service.foreign_errors import translated
-from allenfs.service.responses import Answer, Sink
-from allenfs.service.retry import Retry
-from allenfs.service.transport import Reply, Transport
-from allenfs.text import in_one_line
+from allenfs.service.responses import Answer, Sink, translated
+from allenfs.service.transport import Reply, Transport, Watchdog
+from allenfs.text import in_one_line, safe_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from allenfs.config import ServiceSettings
     from allenfs.model.images import ImageRequest
     from allenfs.service.rma import Query, Rows
+
+log = safe_logger(__name__)
+
+_Result = TypeVar("_Result")
 
 _MAX_REDIRECTS = 5
 _CHUNK_BYTES = 256 * 1024
@@ -56,7 +60,12 @@ _NO_SLOT: AbstractContextManager[None] = contextlib.nullcontext()
 class AllenService:
     """The image services of one address. Safe to use from many threads.
 
-    `heard`, `clock`, `sleep` and `jitter` are those of `Retry`.
+    Parameters
+    ----------
+    heard : callable
+        Called at the end of each attempt with its error, or None for an answer.
+    clock, sleep, jitter : callable
+        Monotonic seconds; wait seconds; a number from 0 to 1.
 
     Attributes
     ----------
@@ -74,11 +83,19 @@ class AllenService:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
-        self._retry = Retry(settings, heard, clock, sleep, jitter)
+        self._heard = heard
+        self._clock = clock
+        self._sleep = sleep
+        self._jitter = jitter
         self._transport = Transport(settings)
         self.proxy = self._transport.shown_proxy
         # The service redirects http to https: later requests use https at once.
         self._is_upgraded = False
+        # After a proxy has refused the login, one request in `failure_memory_s` tries
+        # it again; all others fail at once. Many failed logins may lock an account.
+        self._lock = threading.Lock()
+        self._proxy_refusal: str | None = None
+        self._refused_until_s = 0.0
 
     def fetch(
         self,
@@ -87,7 +104,15 @@ class AllenService:
         slot: AbstractContextManager[object] = _NO_SLOT,
         goes_on: Callable[[ServiceError], bool] = lambda _: True,
     ) -> Answer:
-        """Download one image into `sink` and check it; `slot` and `goes_on` of `Retry`.
+        """Download one image into `sink` and check it.
+
+        Parameters
+        ----------
+        slot : context manager
+            Entered for each attempt, not for the pauses between them. The
+            deadline counts from its first entering.
+        goes_on : callable
+            Called, in the slot, with each transient failure: whether to try again.
 
         Raises
         ------
@@ -103,7 +128,7 @@ class AllenService:
             return Answer(modified_ns, _check(sink))
 
         url = request.url(self._settings.api_url)
-        return self._retry.run(url, attempt, slot, goes_on)
+        return self._retried(url, attempt, slot, goes_on)
 
     def page(
         self,
@@ -139,11 +164,80 @@ class AllenService:
 
         url = query.url(self._settings.api_url, start_row=start_row, num_rows=num_rows)
         try:
-            return self._retry.run(url, attempt, slot, lambda _: not once)
+            return self._retried(url, attempt, slot, lambda _: not once)
         except (ForbiddenError, ImageNotFoundError, RejectedError) as error:
             refused = QueryError(error.cause)
             vars(refused).update(vars(error))  # url, attempts and elapsed_s
             raise refused from error
+
+    def _retried(
+        self,
+        url: str,
+        attempt: Callable[[str, float], _Result],
+        slot: AbstractContextManager[object],
+        goes_on: Callable[[ServiceError], bool],
+    ) -> _Result:
+        """Return what `attempt` returns, called with `url` and the remaining seconds.
+
+        Only transient failures are retried.
+        """
+        started_s = ends_s = 0.0
+        attempts = 0
+
+        def stamped(error: ServiceError) -> ServiceError:
+            error.url, error.attempts = url, attempts
+            error.elapsed_s = self._clock() - started_s
+            return error
+
+        while True:
+            with slot:
+                if not attempts:
+                    started_s = self._clock()
+                    ends_s = started_s + self._settings.deadline_s
+                if (refusal := self._refusal()) is not None:
+                    raise stamped(ProxyLoginError(refusal))
+                attempts += 1
+                try:
+                    result = attempt(url, ends_s - self._clock())
+                except ServiceError as error:
+                    # before the slot is free: the next request should know
+                    self._note(stamped(error))
+                    if not error.transient or not goes_on(error):
+                        raise
+                    delay_s = self._delay_s(error)
+                    if attempts > error.retries or self._clock() + delay_s >= ends_s:
+                        raise
+                    log.info("trying again in %.1f s: %s", delay_s, error)
+                else:
+                    self._note(None)
+                    return result
+            self._sleep(delay_s)
+
+    def _note(self, error: ServiceError | None) -> None:
+        if isinstance(error, ProxyLoginError):
+            self._refuse(error.cause)
+        elif not isinstance(error, (UnreachableError, ServiceTimeoutError)):
+            self._proxy_refusal = None  # it got past the proxy
+        self._heard(error)
+
+    def _refuse(self, refusal: str) -> None:
+        self._refused_until_s = self._clock() + self._settings.failure_memory_s
+        self._proxy_refusal = refusal
+
+    def _refusal(self) -> str | None:
+        """Return why the proxy refused the last login; None if it may be tried."""
+        with self._lock:
+            refusal = self._proxy_refusal
+            if refusal is None or self._clock() < self._refused_until_s:
+                return refusal
+            self._refuse(refusal)  # this one tries; others wait for its result
+            return None
+
+    def _delay_s(self, error: ServiceError) -> float:
+        backoff_s = self._settings.first_backoff_s * 2.0 ** (error.attempts - 1)
+        backoff_s *= 0.5 + self._jitter()
+        retry_after_s = error.retry_after_s if isinstance(error, BusyError) else None
+        return max(backoff_s, retry_after_s or 0)
 
     @contextlib.contextmanager
     def _answer(

@@ -1,16 +1,31 @@
-"""What an HTTP answer means, without the HTTP library: statuses, dates, redirects."""
+"""What came of a request: statuses, redirects and dates; exceptions as our errors.
+
+`translated` is total: every exception of requests is an OSError without errno, so that
+none of them may leave this package.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
 import email.utils
+import errno
+import re
+import socket
+import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urljoin, urlsplit
 
+import requests
+import urllib3.exceptions
+
 from allenfs.errors import (
+    AllenFSError,
     BusyError,
+    CertificateError,
+    CutAnswerError,
+    ExhaustedError,
     ForbiddenError,
     ImageNotFoundError,
     PortalError,
@@ -18,13 +33,18 @@ from allenfs.errors import (
     ProxyRefusalError,
     RejectedError,
     ServiceError,
+    ServiceTimeoutError,
     UnreachableError,
     WrongAnswerError,
 )
-from allenfs.text import in_one_line
+from allenfs.text import in_one_line, safe_logger
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from allenfs.model import jpeg
+
+log = safe_logger(__name__)
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 WEB_PAGE = (
@@ -41,6 +61,32 @@ _REFUSALS: dict[int, type[ServiceError]] = {
 BUSY = frozenset({408, 429, *range(500, 600)}) - {511}
 _PROXY_LOGIN = 407
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+# The most specific first.
+_FOREIGN: tuple[tuple[type[Exception], type[ServiceError]], ...] = (
+    (ssl.SSLCertVerificationError, CertificateError),
+    (urllib3.exceptions.NewConnectionError, UnreachableError),
+    (requests.exceptions.ConnectTimeout, UnreachableError),
+    (requests.exceptions.ProxyError, UnreachableError),
+    (requests.exceptions.SSLError, UnreachableError),
+    (requests.exceptions.Timeout, ServiceTimeoutError),
+    (requests.exceptions.ConnectionError, CutAnswerError),
+    (requests.exceptions.RequestException, WrongAnswerError),
+    (urllib3.exceptions.TimeoutError, ServiceTimeoutError),
+    (urllib3.exceptions.DecodeError, CutAnswerError),
+    (urllib3.exceptions.ProtocolError, CutAnswerError),
+    (urllib3.exceptions.SSLError, CutAnswerError),
+    (urllib3.exceptions.HTTPError, WrongAnswerError),
+)
+# How http.client words a proxy's answer to CONNECT, and PySocks a refusal.
+_NO_TUNNEL = re.compile(r"Tunnel connection failed: (\d+) ?(.*)", re.DOTALL)
+_SOCKS_REFUSALS: dict[str, type[ServiceError]] = {
+    "SOCKS5 authentication failed": ProxyLoginError,
+    "All offered SOCKS5 authentication methods were rejected": ProxyLoginError,
+    "0x02: Connection not allowed by ruleset": ProxyRefusalError,
+}
+# A library's message may quote the proxy's URL with its password.
+_USER_IN_URL = re.compile(r"(?<=//)\S+@")
+_MAX_REASON_CHARS, _READ_REASON_CHARS = 300, 3000
 
 
 class Sink(Protocol):
@@ -165,3 +211,74 @@ def _parse_date(text: str) -> dt.datetime | None:
     except (ValueError, TypeError, OverflowError):
         return None
     return date if date.tzinfo else date.replace(tzinfo=dt.timezone.utc)
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Let nothing but our errors out of a download."""
+    try:
+        yield
+    except AllenFSError:  # of the sink, too
+        raise
+    except Exception as error:
+        raise translate(error) from error
+
+
+def translate(error: Exception) -> AllenFSError:
+    """Return our error for whatever a download raised, with the innermost reason."""
+    chain = _chain(error)
+    reason = chain[-1]
+    if isinstance(reason, OSError) and reason.errno in (errno.EMFILE, errno.ENFILE):
+        return ExhaustedError(reason.strerror)
+    refusal = _NO_TUNNEL.fullmatch(str(reason))
+    if refusal is not None:
+        return error_of_proxy(int(refusal[1]), refusal[2])
+    own = _SOCKS_REFUSALS.get(str(reason)) or _own_kind(chain)
+    if own is None:
+        log.error("unexpected error in a download", exc_info=error)
+        own = WrongAnswerError
+    words = _words(reason, own)
+    if any(map(_is_of_proxy, chain)):
+        words = f"proxy: {words}"
+    words = _USER_IN_URL.sub("***@", words[:_READ_REASON_CHARS])
+    return own(in_one_line(words, _MAX_REASON_CHARS))
+
+
+def _own_kind(chain: list[BaseException]) -> type[ServiceError] | None:
+    matches = (
+        own
+        for foreign, own in _FOREIGN
+        if any(isinstance(one, foreign) for one in chain)
+    )
+    return next(matches, None)
+
+
+def _is_of_proxy(error: BaseException) -> bool:
+    is_of_socks = type(error).__module__ == "socks"  # which need not be installed
+    return is_of_socks or isinstance(error, urllib3.exceptions.ProxyError)
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return an error and its causes, the outermost first."""
+    chain: list[BaseException] = []
+    inner: BaseException | None = error
+    while inner is not None and inner not in chain:
+        chain.append(inner)
+        reason = getattr(inner, "reason", None)
+        wrapped = reason, inner.__cause__, *inner.args, inner.__context__
+        inner = next((one for one in wrapped if isinstance(one, Exception)), None)
+    return chain
+
+
+def _words(reason: BaseException, own: type[ServiceError]) -> str:
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {reason.verify_message}"
+    if isinstance(reason, socket.gaierror):
+        return f"cannot resolve host name: {reason.strerror}"
+    if isinstance(reason, TimeoutError):
+        is_connected = own is not UnreachableError
+        return "timed out waiting for data" if is_connected else "connection timed out"
+    if isinstance(reason, OSError) and reason.strerror:
+        return reason.strerror
+    name, text = type(reason).__name__, str(reason)
+    return text if text.startswith(name) else f"{name}: {text}"

@@ -1,4 +1,4 @@
-"""Transport: one GET over HTTP.
+"""Transport: one GET over HTTP that ends with its deadline, from connecting on.
 
 Not by requests.Session: it keeps cookies, and reads the body of every redirect into
 memory even if it does not follow it.
@@ -7,22 +7,34 @@ memory even if it does not follow it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import logging
 import os
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+import socket
+import threading
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes, urlsplit
 
-import requests
+import requests.adapters
+import urllib3.connection
+import urllib3.exceptions
 
 from allenfs import __version__
-from allenfs.errors import NetworkSettingError, UnreachableError, WrongAnswerError
-from allenfs.service import certificates
-from allenfs.service.connections import ServiceAdapter, new_context
-from allenfs.service.network import authorization, checked_proxy, shown_proxy
+from allenfs.errors import (
+    AllenFSError,
+    CutAnswerError,
+    NetworkSettingError,
+    ServiceTimeoutError,
+    UnreachableError,
+    WrongAnswerError,
+)
+from allenfs.service import certificates, network
+from allenfs.service.single_flight import start_thread
 from allenfs.text import in_one_line
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator, Mapping
 
     from allenfs.config import ServiceSettings
@@ -37,6 +49,7 @@ _HEADERS = {
 _GZIP = frozenset({"gzip", "x-gzip"})
 _PLAIN = frozenset({"", "identity"})
 _SHORTEST_S = 0.001  # a socket's timeout of 0 would be none
+_of_thread = threading.local()
 
 
 class Reply:
@@ -90,16 +103,16 @@ class Transport:
             self._proxies = {"all": settings.proxy}
         elif settings.proxy is None and not is_local:
             self._proxies = requests.utils.get_environ_proxies(settings.api_url)
-        self.shown_proxy = shown_proxy(self.proxy_of(settings.api_url))
-        self.context = new_context()
+        self.shown_proxy = network.shown_proxy(self.proxy_of(settings.api_url))
+        self.context = certificates.new_context()
         environ: Mapping[str, str] = {}
         if not is_local or self._service.scheme == "https" or self._proxies:
             environ = os.environ
             bundle = requests.utils.DEFAULT_CA_BUNDLE_PATH
             certificates.trust_machine(self.context, bundle)
-        bundles = certificates.named(settings.ca_bundle, environ)
-        certificates.trust_named(self.context, bundles)
-        self._authorization = authorization(self._service.hostname or "", os.environ)
+        certificates.trust_named(self.context, settings.ca_bundle, environ)
+        host = self._service.hostname or ""
+        self._authorization = network.authorization(host, os.environ)
         self._adapter = ServiceAdapter(
             self.context,
             pool_connections=2,
@@ -113,7 +126,7 @@ class Transport:
     def proxy_of(self, url: str) -> str | None:
         """Return the proxy for `url`, or raise NetworkSettingError if it is invalid."""
         proxy = requests.utils.select_proxy(url, self._proxies)
-        return checked_proxy(proxy, _variable_of(url, proxy)) if proxy else None
+        return network.checked_proxy(proxy, _variable_of(url, proxy)) if proxy else None
 
     @contextlib.contextmanager
     def get(self, url: str, remaining_s: float) -> Iterator[Reply]:
@@ -143,15 +156,187 @@ class Transport:
         return _HEADERS
 
 
+class Watchdog:
+    """Shuts the socket of this thread's request when `remaining_s` are over.
+
+    A socket's own timeout counts from byte to byte: a header or a chunk size
+    that comes a byte at a time would keep a thread and a connection for ever.
+
+    Raises ServiceTimeoutError at the end of the block if the time is over: a connection
+    that was shut looks like one that ended well, or like a broken answer.
+    """
+
+    def __init__(self, remaining_s: float) -> None:
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self._expired = False
+        self._timer = threading.Timer(max(remaining_s, 0), self._expire)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        start_thread(self._timer)
+        _of_thread.watchdog = self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._timer.cancel()
+        _of_thread.watchdog = None
+        self._replace_socket(None)
+        # other errors of ours: a status that came in time, or an error of the sink
+        is_ours = isinstance(error, AllenFSError)
+        if not is_ours or isinstance(error, (CutAnswerError, WrongAnswerError)):
+            self._raise_if_expired()
+
+    def guard(self, sock: socket.socket) -> None:
+        """Shut this socket down at the deadline, instead of the previous one."""
+        # A duplicate stays valid: a TLS handshake moves the descriptor to another
+        # object, and a closed descriptor's number is soon another connection's.
+        self._replace_socket(socket.socket(fileno=os.dup(sock.fileno())))
+        self._raise_if_expired()
+
+    def _raise_if_expired(self) -> None:
+        if self._expired:
+            msg = "no whole answer within the deadline"
+            raise ServiceTimeoutError(msg)
+
+    def _expire(self) -> None:
+        with self._lock:
+            self._expired = True
+            if self._socket is not None:
+                with contextlib.suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _replace_socket(self, duplicate: socket.socket | None) -> None:
+        with self._lock:
+            previous, self._socket = self._socket, duplicate
+        if previous is not None:
+            previous.close()
+
+
+class ServiceAdapter(requests.adapters.HTTPAdapter):
+    """Sends requests over one TLS context, watched by the watchdog of the thread.
+
+    requests' own adapter looks for a bundle of certificates before each request, and
+    reads it for each connection; one that is gone would end all of them.
+    """
+
+    def __init__(self, context: ssl.SSLContext, **settings: Any) -> None:
+        self._context = context
+        super().__init__(**settings)
+
+    def init_poolmanager(self, *sizes: Any, **settings: Any) -> None:
+        """Give the context to the connections to the service."""
+        super().init_poolmanager(*sizes, ssl_context=self._context, **settings)
+
+    def proxy_manager_for(self, proxy: str, **settings: Any) -> Any:
+        """Give the context to the connections through a proxy, and to the proxy."""
+        if urlsplit(proxy).scheme in ("http", "https"):
+            settings["proxy_ssl_context"] = self._context
+        return super().proxy_manager_for(proxy, ssl_context=self._context, **settings)
+
+    def cert_verify(self, *_: object) -> None:
+        """Do nothing: the context already has the CAs."""
+
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        """Return user and password as they are: requests takes only Latin-1."""
+        parts = urlsplit(proxy)
+        if parts.username is None:
+            return {}
+        user, password = map(unquote_to_bytes, (parts.username, parts.password or ""))
+        return {"Proxy-Authorization": network.basic_authorization(user, password)}
+
+    def get_connection_with_tls_context(self, *args: Any, **settings: Any) -> Any:
+        """Return the pool of watched connections to the service, or to the proxy."""
+        pool = super().get_connection_with_tls_context(*args, **settings)
+        pool.ConnectionCls = _watched(pool.ConnectionCls)
+        return pool
+
+
+class _Watched(urllib3.connection.HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        """Connect to one of the addresses of the host, or of its SOCKS proxy.
+
+        The functions of urllib3 and PySocks give each address, and each byte of a
+        proxy's, its own time, whatever the deadline.
+        """
+        failure: Exception = OSError("the host has no address")
+        socks = getattr(self, "_socks_options", None)
+        host, port = self._dns_host.strip("[]"), self.port
+        first = host, port
+        if socks is not None:
+            first = socks["proxy_host"].strip("[]"), socks["proxy_port"]
+        try:
+            found = socket.getaddrinfo(*first, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            found, failure = [], error
+        for family, *_, address in found:
+            with contextlib.ExitStack() as stack:
+                try:
+                    sock = stack.enter_context(_new_socket(family, socks))
+                    _guard(sock)
+                    for option in self.socket_options or ():
+                        sock.setsockopt(*option)
+                    sock.settimeout(self.timeout)
+                    sock.connect((host, port) if socks else address)
+                    # again: an unconnected socket cannot be shut down
+                    _guard(sock)
+                except OSError as error:
+                    failure = error
+                else:
+                    stack.pop_all()
+                    return sock
+        raise urllib3.exceptions.NewConnectionError(self, str(failure)) from failure
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
+        sock = self.sock
+        if sock is not None:
+            _guard(sock)
+        try:
+            return super().getresponse()
+        except urllib3.exceptions.InvalidHeader:
+            # urllib3 drops an answer with two lengths without closing it
+            if sock is not None:
+                # TLS in TLS has its socket inside
+                socket.close(getattr(sock, "socket", sock).detach())
+            raise
+
+
+@functools.cache
+def _watched(
+    kind: type[urllib3.connection.HTTPConnection],
+) -> type[urllib3.connection.HTTPConnection]:
+    """Return a watched kind of connection: plain, TLS, or either through SOCKS."""
+    if issubclass(kind, _Watched):
+        return kind
+    return type(f"Watched{kind.__name__}", (_Watched, kind), {})
+
+
+def _guard(sock: socket.socket) -> None:
+    """Let the watchdog of this thread's request, if there is one, shut a socket."""
+    watchdog: Watchdog | None = getattr(_of_thread, "watchdog", None)
+    if watchdog is not None:
+        watchdog.guard(sock)
+
+
+def _new_socket(family: int, socks: dict[str, Any] | None) -> socket.socket:
+    """Return a socket; one that connects through SOCKS takes the host's address."""
+    if socks is None:
+        return socket.socket(family, socket.SOCK_STREAM)
+    import socks as pysocks  # noqa: PLC0415 - an extra
+
+    names = "socks_version", "proxy_host", "proxy_port", "rdns", "username", "password"
+    options = socks | {"proxy_host": socks["proxy_host"].strip("[]")}
+    sock: socket.socket = pysocks.socksocket(family, socket.SOCK_STREAM)
+    sock.set_proxy(*map(options.get, names))  # type: ignore[attr-defined]
+    return sock
+
+
 def _variable_of(url: str, proxy: str) -> str:
-    """Return the name of the environment variable that sets this proxy for `url`."""
+    """Return the environment variable that sets this proxy for `url`, or the flag."""
     names = f"{urlsplit(url).scheme}_proxy", "all_proxy"
-    variables = (
-        name
-        for name, value in os.environ.items()
-        if name.lower() in names and value == proxy
-    )
-    return next(variables, "--proxy")
+    for name, value in os.environ.items():
+        if name.lower() in names and value == proxy:
+            return name
+    return "--proxy"
 
 
 def _is_loopback(host: str) -> bool:

@@ -13,8 +13,7 @@ import requests
 
 from allenfs import __version__
 from allenfs.config import ServiceSettings
-from allenfs.service.connections import ServiceAdapter
-from allenfs.service.transport import Transport
+from allenfs.service.transport import ServiceAdapter, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
