@@ -10,7 +10,6 @@ from allenfs.catalog.quick_lookup import QuickLookup
 from allenfs.catalog.repository import Repository
 from allenfs.catalog.resolver import Catalog
 from allenfs.errors import AllenFSError
-from allenfs.fetch.contact_sheet import SheetMaker
 from allenfs.fetch.fetcher import Fetcher
 from allenfs.fetch.metrics import Activity
 from allenfs.fetch.readahead import ReadAhead
@@ -79,7 +78,6 @@ def assemble(
         slots=slots,
         try_lock=locks.try_lock,
         activity=activity,
-        sheets=SheetMaker(service_settings),
     )
     records = RecordFiles(store_settings, store_directory)
     repository = Repository(

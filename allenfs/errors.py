@@ -128,6 +128,8 @@ class ServiceError(AllenFSError):
         Whether the next request may succeed; not inherited.
     retries : int
         Maximum number of retries of a transient failure.
+    retry_after_s : float or None
+        The pause that the service requested.
     """
 
     transient: ClassVar[bool] = False
@@ -137,12 +139,13 @@ class ServiceError(AllenFSError):
         super().__init_subclass__(errno=errno)
         cls.transient = transient
 
-    def __init__(self, cause: str) -> None:
+    def __init__(self, cause: str, *, url: str = "") -> None:
         super().__init__(cause)
         self.cause = cause
-        self.url = ""
+        self.url = url
         self.attempts = 1
         self.elapsed_s = 0.0
+        self.retry_after_s: float | None = None
 
     def __str__(self) -> str:
         times = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
@@ -170,11 +173,7 @@ class ServiceTimeoutError(ServiceError, errno=errno.ETIMEDOUT, transient=True):
 
 
 class BusyError(ServiceError, transient=True):
-    """429 or 5xx, with the seconds of Retry-After if the response has it."""
-
-    def __init__(self, cause: str, *, retry_after_s: float | None = None) -> None:
-        super().__init__(cause)
-        self.retry_after_s = retry_after_s
+    """429 or 5xx."""
 
 
 class CutAnswerError(ServiceError, transient=True):

@@ -1,4 +1,4 @@
-"""Makes contact sheets: gets the pictures, a few at a time, and has them drawn."""
+"""Contact sheets: fetches the pictures, a few at a time, and has them drawn."""
 
 from __future__ import annotations
 
@@ -31,15 +31,14 @@ if TYPE_CHECKING:
 
     Get = Callable[[ImageRequest, Caller], Image]
 
-# Of 96 MB each, at the most; the others wait.
+# Of at most 96 MB each; the others wait.
 _SHEETS_AT_A_TIME = 4
-# Of a picture at ds6: recorded are 20 kB and 0.1 megapixels. Another is no thumbnail.
+# Of a picture at ds6; recorded are 20 kB and 0.1 megapixels.
 _MAX_THUMBNAIL_BYTES, _MAX_THUMBNAIL_PX = 2**24, 2**24
-_CHUNK_BYTES = 2**20
 
 
 class SheetMaker:
-    """Draws contact sheets of images that the caller gets. Thread-safe."""
+    """Draws contact sheets of images that the caller fetches. Thread-safe."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._max_workers = settings.connections
@@ -47,7 +46,7 @@ class SheetMaker:
         self._tables = threading.Semaphore(_SHEETS_AT_A_TIME)
 
     def make(self, request: SheetRequest, sink: Sink, get: Get) -> Answer:
-        """Get every picture, once; draw the sheet into `sink`, and check it.
+        """Fetch every picture; draw the sheet into `sink`, and check it.
 
         What the institute marked as failed is not requested; its cell is empty, and so
         is that of a picture which the service does not have or which is broken there.
@@ -65,10 +64,9 @@ class SheetMaker:
             data = page.jpeg()
         if len(data) > self._max_bytes:
             msg = f"more than {self._max_bytes} bytes, the limit for one image"
-            raise _located(ImageTooLargeError(msg), request.path)
+            raise ImageTooLargeError(msg, url=request.path)
         sink.restart()
-        for start in range(0, len(data), _CHUNK_BYTES):
-            sink.write(data[start : start + _CHUNK_BYTES])
+        sink.write(data)
         try:
             return Answer(work.modified_ns, jpeg.inspect(sink.view()))
         except (jpeg.CutJpegError, jpeg.NotAJpegError) as error:
@@ -77,7 +75,7 @@ class SheetMaker:
 
 
 class _Work:
-    """The pictures of one sheet, got by several threads."""
+    """The pictures of one sheet, fetched by several threads."""
 
     def __init__(self, request: SheetRequest, page: Page, get: Get) -> None:
         self.modified_ns: int | None = None  # of the newest picture
@@ -86,11 +84,12 @@ class _Work:
         self._get = get
         self._places = iter(range(len(request.images)))
         self._lock = threading.Lock()
+        # copies: a traceback refers to all that its thread used, and to the sheet
         self._error: BaseException | None = None
         self._absence: ImageNotFoundError | BrokenImageError | None = None
 
     def run(self, max_workers: int) -> None:
-        """Get and draw them all, by this thread and others; raise what fails first."""
+        """Fetch and draw all, in this thread and others; raise the first error."""
         others = []
         for _ in range(min(max_workers, len(self._request.images)) - 1):
             # a daemon: an unmounted filesystem's process waits for no sheet
@@ -104,9 +103,9 @@ class _Work:
         for other in others:
             other.join()
         if self._error is not None:
-            raise copy.copy(self._error)  # the other's traceback holds all it used
+            raise self._error
         if self._absence is not None and self.modified_ns is None:
-            raise copy.copy(self._absence)
+            raise self._absence
 
     def _work(self) -> None:
         try:
@@ -114,7 +113,7 @@ class _Work:
                 self._fill(place)
         except BaseException as error:  # noqa: BLE001 - the sheet's thread raises it
             with self._lock:
-                self._error = self._error or error
+                self._error = self._error or copy.copy(error)
 
     def _next(self) -> int | None:
         with self._lock:
@@ -128,40 +127,29 @@ class _Work:
             with self._lock:
                 self._page.leave_empty(place, "failed")
             return
-        thumbnail = self._request.thumbnail(place)
-        caller = Caller(is_interrupted=self._has_failed)
+        request = self._request.thumbnail(place)
         try:
-            image = self._get(thumbnail, caller)
-            picture = self._page.reduced(_checked(image, thumbnail), thumbnail.path)
+            image = self._get(request, Caller(is_interrupted=self._has_failed))
+            picture = self._page.reduced(_checked(image, request.path), request.path)
         except (ImageNotFoundError, BrokenImageError) as error:
             is_absent = isinstance(error, ImageNotFoundError)
             with self._lock:
-                # a copy, without the traceback, which would keep the sheet alive
                 self._absence = copy.copy(error)
                 self._page.leave_empty(place, "no image" if is_absent else "broken")
-            return
         except InterruptedWaitError:
-            return  # another one failed, and this one's download goes on
-        with self._lock:
-            self._page.lay(place, picture)
-            self.modified_ns = max(self.modified_ns or 0, image.facts.modified_ns)
+            pass  # another one failed, and this one's download goes on
+        else:
+            with self._lock:
+                self._page.lay(place, picture)
+                self.modified_ns = max(self.modified_ns or 0, image.facts.modified_ns)
 
 
-def _checked(image: Image, request: ImageRequest) -> bytes:
+def _checked(image: Image, path: str) -> bytes:
     """Return the bytes of an image that is small enough to be drawn."""
-    data = image.read(0, min(image.facts.size_bytes, _MAX_THUMBNAIL_BYTES))
-    is_small = image.facts.size_bytes <= _MAX_THUMBNAIL_BYTES
-    if is_small:
+    if image.facts.size_bytes <= _MAX_THUMBNAIL_BYTES:
+        data = image.read(0, image.facts.size_bytes)
         shape = jpeg.inspect(data)
-        is_small = shape.width_px * shape.height_px <= _MAX_THUMBNAIL_PX
-    if not is_small:
-        msg = "too large for a thumbnail"
-        raise _located(WrongAnswerError(msg), request.path)
-    return data
-
-
-def _located(
-    error: ImageTooLargeError | WrongAnswerError, path: str
-) -> ImageTooLargeError | WrongAnswerError:
-    error.url = path
-    return error
+        if shape.width_px * shape.height_px <= _MAX_THUMBNAIL_PX:
+            return data
+    msg = "too large for a thumbnail"
+    raise WrongAnswerError(msg, url=path)

@@ -10,12 +10,12 @@ import weakref
 from typing import TYPE_CHECKING, NamedTuple
 
 from allenfs.errors import (
-    BusyError,
     DamagedStoreError,
     ExhaustedError,
     ProcessLimitError,
     ServiceError,
 )
+from allenfs.fetch.contact_sheet import SheetMaker
 from allenfs.fetch.metrics import Activity
 from allenfs.model.images import ImageRequest, ImageService
 from allenfs.service.health import CircuitBreaker, FailureMemory, is_outage
@@ -28,14 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from allenfs.config import ServiceSettings
-    from allenfs.fetch.contact_sheet import SheetMaker
     from allenfs.model.sheets import Request
     from allenfs.service.client import AllenService
     from allenfs.service.slots import Slot, TryLock
     from allenfs.store.image_files import ImageFiles
     from allenfs.store.stored_file import Facts, Image
     from allenfs.store.temp_file import TempFile
-
 
 log = safe_logger(__name__)
 
@@ -72,11 +70,10 @@ class Fetcher:
         slots: Slots | None = None,
         try_lock: TryLock = not_shared,
         activity: Activity | None = None,
-        sheets: SheetMaker | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._service = service
-        self._sheets = sheets
+        self._sheets = SheetMaker(settings)
         self._store = store
         self._slots = slots or Slots(settings.connections)
         self._try_lock = try_lock
@@ -198,7 +195,8 @@ class Fetcher:
 
         def goes_on(error: ServiceError) -> bool:
             nonlocal is_given_up
-            self._note(error)
+            if is_outage(error):
+                self._breaker.failed(error.retry_after_s)
             # once abandoned, no open can join this download any more
             is_given_up = ahead is not None and self._flights.abandon(request)
             return not is_given_up
@@ -208,14 +206,14 @@ class Fetcher:
             # and these can be interrupted.
             image = self._store.find(request, unread=True)
             was_here = image is not None
-            if image is None and ahead is not None:  # `read_ahead` has the lock
-                image = self._downloaded(request, ahead, goes_on)
-            elif image is None:
-                with self._locked(request):
+            if image is None:
+                # `read_ahead` has the lock; of a sheet, the images on it are locked
+                is_locked = ahead is not None or not isinstance(request, ImageRequest)
+                with contextlib.nullcontext() if is_locked else self._locked(request):
                     # another process may have got it meanwhile
                     image = self._store.find(request, unread=True)
                     if image is None:
-                        image = self._downloaded(request, None, goes_on)
+                        image = self._downloaded(request, ahead, goes_on)
             return _Result(self._remember(request, image), was_here)
         except ServiceError as error:
             if is_given_up or not goes_on(error):
@@ -229,19 +227,9 @@ class Fetcher:
             log.warning("%s: %s", request.path, error)
             raise
 
-    def _note(self, error: ServiceError) -> None:
-        if is_outage(error):
-            retry_after_s = (
-                error.retry_after_s if isinstance(error, BusyError) else None
-            )
-            self._breaker.failed(retry_after_s)
-
     @contextlib.contextmanager
     def _locked(self, request: Request) -> Iterator[None]:
         """Wait while another process downloads an image, as long as that may take."""
-        if not isinstance(request, ImageRequest):
-            yield  # the pictures on it are locked
-            return
         name, ends_s = _lock_name(request), time.monotonic() + self._deadline_s
         while (release := self._try_lock(name)) is None and time.monotonic() < ends_s:
             time.sleep(_POLL_S)
@@ -258,22 +246,21 @@ class Fetcher:
         goes_on: Callable[[ServiceError], bool],
     ) -> Image:
         def downloaded(temp_file: TempFile) -> Image:
-            try:
-                if not isinstance(request, ImageRequest):
-                    assert self._sheets is not None
-                    # its pictures do not count as opened
+            with contextlib.closing(temp_file), contextlib.ExitStack() as stack:
+                if isinstance(request, ImageRequest):
+                    slot = ahead or self._slots.at(Priority.IMAGE)
+                    followed = stack.enter_context(
+                        self._activity.downloading(
+                            request, temp_file, slot, is_ahead=ahead is not None
+                        )
+                    )
+                    answer = self._service.fetch(request, temp_file, followed, goes_on)
+                else:
+                    # the images on it do not count as opened
                     answer = self._sheets.make(
                         request, temp_file, lambda *args: self._get(*args).image
                     )
-                    return self._store.add(request, temp_file, answer.modified_ns)
-                slot = ahead or self._slots.at(Priority.IMAGE)
-                with self._activity.downloading(
-                    request, temp_file, slot, is_ahead=ahead is not None
-                ) as followed:
-                    answer = self._service.fetch(request, temp_file, followed, goes_on)
-                    return self._store.add(request, temp_file, answer.modified_ns)
-            finally:
-                temp_file.close()
+                return self._store.add(request, temp_file, answer.modified_ns)
 
         try:
             image = downloaded(self._store.temp_file())

@@ -37,34 +37,34 @@ _REMEMBERED_AHEAD = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How often something happened since the mount, and how many bytes.
+    """How often something happened since the mount, and how many bytes."""
 
-    Attributes
-    ----------
-    hits, misses, failed : int
-        Opens of images: that found them in the store, that waited for a download,
-        and that got none.
-    read_bytes : int
-        Of images, as the kernel has requested them: what is in its page cache, it does
-        not request again.
-    requests, failed_requests : int
-        Of the service, for images and records; a redirect does not count.
-    downloads, downloaded_bytes : int
-        Whole images; the bytes of all attempts that have ended.
-    ahead, ahead_used : int
-        Images downloaded ahead, and those of them that were opened later.
-    """
-
+    # Opens of images: that found them in the store, that waited for a download, and
+    # that got none.
     hits: int = 0
     misses: int = 0
     failed: int = 0
+    # Of images, as the kernel has requested them: what is in its page cache, it does
+    # not request again.
     read_bytes: int = 0
+    # Of the service, for images and records; a redirect does not count.
     requests: int = 0
     failed_requests: int = 0
+    # Whole images; the bytes of all attempts that have ended.
     downloads: int = 0
     downloaded_bytes: int = 0
+    # Images downloaded ahead, and those of them that were opened later.
     ahead: int = 0
     ahead_used: int = 0
+
+
+class Contact(NamedTuple):
+    """The last contact with the service."""
+
+    is_reachable: bool | None = None  # None before the first request
+    answered_ns: int | None = None
+    failed_ns: int | None = None
+    cause: str | None = None  # of the last failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,54 +78,18 @@ class FailureStatus:
     errno: str
 
 
-class Contact(NamedTuple):
-    """The last contact with the service.
-
-    Attributes
-    ----------
-    is_reachable : bool or None
-        Whether the service itself answered; None before the first request.
-    answered_ns, failed_ns : int or None
-        Times of the last answer and of the last request that failed.
-    cause : str or None
-        Why that one did.
-    """
-
-    is_reachable: bool | None = None
-    answered_ns: int | None = None
-    failed_ns: int | None = None
-    cause: str | None = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadStatus:
-    """An image that is being downloaded.
-
-    Attributes
-    ----------
-    state : str
-        `WAITING` for a connection, `DOWNLOADING`, `PAUSING` before a retry, or
-        `STORING`.
-    attempt : int
-        From 1; 0 as long as it waits for the first.
-    bytes : int
-        Received in this attempt.
-    total_bytes : int or None
-        As the service has promised.
-    seconds : float
-        Since it was requested.
-    ahead : bool
-        It began before the image was opened.
-    """
+    """An image that is being downloaded."""
 
     path: str
     url: str
-    state: str
-    attempt: int
-    bytes: int
-    total_bytes: int | None
-    seconds: float
-    ahead: bool
+    state: str  # `WAITING` for a connection, `DOWNLOADING`, `PAUSING` or `STORING`
+    attempt: int  # from 1; 0 as long as it waits for the first
+    bytes: int  # received in this attempt
+    total_bytes: int | None  # as the service has promised
+    seconds: float  # since it was requested
+    ahead: bool  # it began before the image was opened
 
 
 @dataclass(eq=False)
@@ -195,20 +159,16 @@ class Activity:
         now_ns = self._clock_ns()
         with self._lock:
             self._counts["requests"] += 1
+            self._counts["failed_requests"] += error is not None
+            is_away = error is not None and self._is_away(error)
+            contact = self._contact._replace(is_reachable=not is_away)
+            if not is_away:
+                contact = contact._replace(answered_ns=now_ns)
             if error is None:
                 self._page_url = None
-                self._contact = self._contact._replace(
-                    is_reachable=True, answered_ns=now_ns
-                )
-                return
-            self._counts["failed_requests"] += 1
-            is_away = self._is_away(error)
-            self._contact = Contact(
-                is_reachable=not is_away,
-                answered_ns=self._contact.answered_ns if is_away else now_ns,
-                failed_ns=now_ns,
-                cause=error.cause,
-            )
+            else:
+                contact = contact._replace(failed_ns=now_ns, cause=error.cause)
+            self._contact = contact
 
     def _is_away(self, error: ServiceError) -> bool:
         """Whether nothing answered, or something else in the service's place."""
@@ -248,12 +208,10 @@ class Activity:
             self._running[running] = None
         try:
             yield running
-        except BaseException:
+        finally:
             with self._lock:
                 del self._running[running]
-            raise
         with self._lock:
-            del self._running[running]
             self._counts["downloads"] += 1
             self._unused.pop(request, None)
             if is_ahead:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from allenfs.errors import ProcessLimitError
 from allenfs.service.single_flight import start_thread
@@ -12,7 +12,7 @@ from allenfs.store.stored_file import FOOTER_BYTES
 from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from allenfs.fetch.fetcher import Fetcher
     from allenfs.model.images import ImageRequest
@@ -27,8 +27,6 @@ _LISTINGS = 32
 # Of the store. What waits there to be opened must not be evicted by what comes after
 # it, nor evict all that was read before.
 _STORE_SHARE = 4
-# Stored images are looked for so many at a time, not one at every open.
-_LOOK_AHEAD = 16
 # Leaving after two images has cost four.
 _FIRST_WINDOW = 2
 _NOWHERE = -2  # no neighbour of any place
@@ -55,68 +53,48 @@ class Run:
         self._max_window = max_window
         self.guesses: dict[int, bool] = {}
         self._passed: set[int] = set()  # of the guesses
-        self._looked_to = _NOWHERE
-        self.end(_NOWHERE)
+        self.last = self._looked_to = _NOWHERE
+        self._step = self._window = 0
 
     def end(self, place: int) -> None:
         """Guess nothing any more; `place` was opened last."""
-        self.last = place
-        self._begin(step=0, window=0)
+        self._begin(place, step=0, window=0)
 
     def opened(self, place: int) -> None:
         """Note that an image is opened."""
-        if place == self.last:
-            return
         step = place - self.last
         if place in self.guesses:
             self._came_true(place)
-            return
-        self.last = place
-        if step == self._step:
-            return  # no guess was needed: it was stored
-        is_neighbour = abs(step) == 1
-        window = min(_FIRST_WINDOW, self._max_window) if is_neighbour else 0
-        self._begin(step=step if is_neighbour else 0, window=window)
+        elif step and step == self._step:
+            self.last = place  # no guess was needed: it was stored
+        elif abs(step) == 1:
+            self._begin(place, step, min(_FIRST_WINDOW, self._max_window))
+        elif step:
+            self.end(place)
 
-    def is_quiet(self, place: int) -> bool:
-        """Whether an open changes nothing: the next in order, and all ahead is here.
-
-        It is noted then. Of stored images, 15 of 16 opens end here.
-        """
+    def new_places(self) -> range:
+        """Return the places that are in the window now, each once."""
         step = self._step
-        if self.guesses or not step or place != self.last + step:
-            return False
-        is_near_end = self._looked_to in (0, self._length - 1)
-        if (self._looked_to - place) * step < self._window and not is_near_end:
-            return False
-        self.last = place
-        return True
-
-    def new_places(self, beyond: int = 0) -> Iterator[int]:
-        """Go through the places in the window, and some beyond it, each once."""
-        stop = self.last + (self._window + beyond) * self._step
-        stop = min(max(stop, 0), self._length - 1)
-        if (self.last - self._looked_to) * self._step > 0:
-            self._looked_to = self.last
-        while (stop - self._looked_to) * self._step > 0:
-            self._looked_to += self._step
-            yield self._looked_to
-
-    def put_back(self) -> None:
-        """Let `new_places` begin with its last place again."""
-        self._looked_to -= self._step
+        if not step:
+            return range(0)
+        first = (max if step > 0 else min)(self.last, self._looked_to) + step
+        end = min(max(self.last + self._window * step, 0), self._length - 1) + step
+        places = range(first, end, step)
+        if places:
+            self._looked_to = places[-1]
+        return places
 
     def open_guesses(self) -> list[int]:
-        """Return the guesses ahead that were not taken, the next one first."""
+        """Return the guesses ahead whose download has not begun, the next one first."""
         return [
             place
-            for place, is_taken in self.guesses.items()
-            if not is_taken and (place - self.last) * self._step > 0
+            for place, has_begun in self.guesses.items()
+            if not has_begun and (place - self.last) * self._step > 0
         ]
 
-    def _begin(self, *, step: int, window: int) -> None:
+    def _begin(self, place: int, step: int, window: int) -> None:
+        self.last = self._looked_to = place
         self._step, self._window = step, window
-        self._looked_to = self.last
         self.guesses.clear()
         self._passed.clear()
 
@@ -151,11 +129,6 @@ class _Listing:
     @property
     def unread_bytes(self) -> int:
         return sum(self.run.guesses.values()) * self.largest_bytes
-
-
-class _Guess(NamedTuple):
-    listing: _Listing
-    place: int
 
 
 class ReadAhead:
@@ -209,15 +182,16 @@ class ReadAhead:
         if place is None:
             self.failed(file)  # it has got another image since
             return
-        if listing.run.is_quiet(place):
-            return
         with self._lock:
             listing = self._latest(directory, listing)
-            listing.run.opened(place)
-            self._look_ahead(listing)
+            run = listing.run
+            run.opened(place)
+            for ahead in run.new_places():
+                if not self._store.is_known(listing.requests[ahead]):
+                    run.guesses[ahead] = False
             if not self._may_read_ahead():
-                listing.run.end(place)
-            guesses = len(listing.run.open_guesses())
+                run.end(place)
+            guesses = len(run.open_guesses())
             missing = max(0, min(guesses, self._max_workers - self._workers))
             self._workers += missing
         if missing and not listing.largest_bytes:
@@ -241,17 +215,6 @@ class ReadAhead:
     def _may_read_ahead(self) -> bool:
         return self._fetcher.may_read_ahead and not self._is_out_of_reach()
 
-    def _look_ahead(self, listing: _Listing) -> None:
-        run, requests = listing.run, listing.requests
-        for place in run.new_places():
-            if not self._store.is_known(requests[place]):
-                run.guesses[place] = False
-        if not run.guesses:
-            for place in run.new_places(beyond=_LOOK_AHEAD):
-                if not self._store.is_known(requests[place]):
-                    run.put_back()
-                    break
-
     def _start(self) -> None:
         try:
             start_thread(threading.Thread(target=self._work, daemon=True))
@@ -272,17 +235,16 @@ class ReadAhead:
     def _download_one(self) -> bool:
         slot = self._slots.reserve()
         try:
-            guess = self._next()
-            if guess is None:
+            listing, place = self._next() or (None, 0)
+            if listing is None:
                 return False
-            listing, place = guess
             self._fetcher.read_ahead(listing.requests[place], slot)
         finally:
             slot.drop()
         self._learn(listing, place)
         return True
 
-    def _next(self) -> _Guess | None:
+    def _next(self) -> tuple[_Listing, int] | None:
         """Take the best guess; without one, this thread's work is done."""
         with self._lock:
             if not self._may_read_ahead():
@@ -291,7 +253,7 @@ class ReadAhead:
                 for place in listing.run.open_guesses():
                     if self._fits(listing, place):
                         listing.run.guesses[place] = True
-                        return _Guess(listing, place)
+                        return listing, place
             self._workers -= 1
             return None
 

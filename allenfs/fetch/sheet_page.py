@@ -50,9 +50,7 @@ class Page:
                 picture = opened.convert("RGB")
         except (OSError, ValueError, SyntaxError) as error:
             msg = f"cannot be drawn: {error}"
-            failure = BrokenImageError(msg)
-            failure.url = name
-            raise failure from error
+            raise BrokenImageError(msg, url=name) from error
         return picture.resize((width_px, height_px), Image.Resampling.LANCZOS)
 
     def lay(self, place: int, picture: Image.Image) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from allenfs.errors import (
     BrokenImageError,
-    BusyError,
     CutAnswerError,
     ForbiddenError,
     ImageNotFoundError,
@@ -236,8 +235,7 @@ class AllenService:
     def _delay_s(self, error: ServiceError) -> float:
         backoff_s = self._settings.first_backoff_s * 2.0 ** (error.attempts - 1)
         backoff_s *= 0.5 + self._jitter()
-        retry_after_s = error.retry_after_s if isinstance(error, BusyError) else None
-        return max(backoff_s, retry_after_s or 0)
+        return max(backoff_s, error.retry_after_s or 0)
 
     @contextlib.contextmanager
     def _answer(

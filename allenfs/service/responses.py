@@ -122,9 +122,10 @@ def error_of_status(status: int, reason: str, retry_after: str) -> ServiceError:
     if status == _PROXY_LOGIN:
         return error_of_proxy(status, reason)
     cause = f"HTTP {status} {in_one_line(reason, 80)}".rstrip()
-    if status in BUSY:
-        return BusyError(cause, retry_after_s=_retry_after_s(retry_after))
-    return _REFUSALS.get(status, WrongAnswerError)(cause)
+    kind = BusyError if status in BUSY else _REFUSALS.get(status, WrongAnswerError)
+    error = kind(cause)
+    error.retry_after_s = _retry_after_s(retry_after)
+    return error
 
 
 def error_of_proxy(status: int, reason: str) -> UnreachableError:

@@ -193,7 +193,8 @@ def test_the_first_strain_ends_it_until_the_service_was_calm_for_ten_seconds(
 
 
 def test_a_strain_of_who_waits_ends_it_too(bench: AheadBench) -> None:
-    bench.service.failures[FIRST_ID + 30] = BusyError("HTTP 503", retry_after_s=100)
+    busy = bench.service.failures[FIRST_ID + 30] = BusyError("HTTP 503")
+    busy.retry_after_s = 100
     with pytest.raises(BusyError):
         bench.open(30)
     bench.read(0, 1, 2)
