@@ -8,6 +8,7 @@ import enum
 import itertools
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def not_shared(_name: str) -> Release:
 
 
 class Slots:
-    """As many slots as requests may be in flight. Safe to use from many threads.
+    """As many slots as requests may be under way. Safe to use from many threads.
 
     Within a process, waiting requests go by priority, then in order of arrival. A
     query is short, and a listing waits for it. Read-ahead starts only when nothing
@@ -43,25 +44,19 @@ class Slots:
 
     Among processes, `try_lock` holds one lock per slot. Each process uses the first
     `limit` of them, so that a process with a lower limit starts nothing while that
-    many requests are in flight. A process that finds no free slot takes the lock
+    many requests are under way. A process that finds no free slot takes the lock
     ``next-LIMIT``: no process of the same limit starts a request before it does.
     Otherwise a busy process would take its own slots again before another one could.
     Read-ahead never holds that lock.
 
     Parameters
     ----------
-    limit : int
-        Requests at a time.
     try_lock : callable
         Takes a lock by its name and returns what releases it; None where another
         process has it. By default, there are no other processes.
     patience_s : float
-        When other processes have held all slots for so long, requests go without one:
-        what holds a slot is no request any more.
-
-    Attributes
-    ----------
-    limit : int
+        When other processes have held all slots for so long, requests go without:
+        what holds one is not a request any more.
     """
 
     def __init__(
@@ -71,7 +66,7 @@ class Slots:
         *,
         patience_s: float = 600,
     ) -> None:
-        self.limit = self._free = limit
+        self.limit = limit
         self._try_lock = try_lock
         self._patience_s = patience_s
         self._locks: list[Release] = []  # of the slots in use
@@ -85,8 +80,7 @@ class Slots:
     def is_one_free(self) -> bool:
         """Whether a request would not have to wait."""
         with self._changed:
-            is_waiting = any(one < Priority.READ_AHEAD for one, _ in self._waiting)
-            may_try = self._free and not is_waiting
+            may_try = self.in_use < self.limit and not self.waiting
             lock = self._lock_one(Priority.READ_AHEAD) if may_try else None
         if lock is not None:
             lock()
@@ -106,14 +100,14 @@ class Slots:
     @property
     def in_use(self) -> int:
         """How many slots this process uses."""
-        return self.limit - self._free
+        return len(self._locks)
 
     def at(self, priority: Priority) -> Slot:
         """Return a slot to be entered for each attempt of a request."""
         return Slot(self, priority)
 
     def reserve(self) -> Slot:
-        """Acquire a slot for read-ahead; the caller enters or drops it."""
+        """Acquire a slot for read-ahead; it is held until it was entered or dropped."""
         self.acquire(Priority.READ_AHEAD)
         return Slot(self, Priority.IMAGE, is_reserved=True)
 
@@ -124,7 +118,6 @@ class Slots:
             bisect.insort(self._waiting, request)
             try:
                 self._locks.append(self._wait(request))
-                self._free -= 1
             finally:
                 self._waiting.remove(request)
                 self._let_others_go_first()
@@ -134,25 +127,21 @@ class Slots:
         """End the use of a slot."""
         with self._changed:
             self._locks.pop()()
-            self._free += 1
             self._changed.notify_all()
 
     def _wait(self, request: tuple[Priority, int]) -> Release:
-        priority, _ = request
-        poll_s = _FIRST_POLL_S
+        priority, poll_s = request[0], _FIRST_POLL_S
+        is_ahead = priority is Priority.READ_AHEAD
         while True:
-            is_first = self._waiting[0] == request
-            if not is_first or self._free <= (priority is Priority.READ_AHEAD):
+            while self._waiting[0] != request or self.limit - self.in_use <= is_ahead:
                 self._changed.wait()
-                continue
             lock = self._lock_one(priority)
             if lock is not None:
                 self._stuck_since_s = None
                 return lock
             now_s = time.monotonic()
             self._stuck_since_s = self._stuck_since_s or now_s
-            is_patient = now_s - self._stuck_since_s < self._patience_s
-            if not is_patient and priority is not Priority.READ_AHEAD:
+            if now_s - self._stuck_since_s >= self._patience_s and not is_ahead:
                 return not_shared("")
             self._changed.wait(poll_s)
             poll_s = min(2 * poll_s, _MAX_POLL_S)
@@ -174,30 +163,27 @@ class Slots:
             self._next = None
 
 
+@dataclass
 class Slot(contextlib.AbstractContextManager[None]):
     """A slot for one request, held while it is entered.
 
     A reserved one is acquired already. It is used by the first entry.
     """
 
-    def __init__(
-        self, slots: Slots, priority: Priority, *, is_reserved: bool = False
-    ) -> None:
-        self._slots = slots
-        self._priority = priority
-        self._is_reserved = is_reserved
+    slots: Slots
+    priority: Priority
+    is_reserved: bool = False
 
     def __enter__(self) -> None:
-        if self._is_reserved:
-            self._is_reserved = False
-        else:
-            self._slots.acquire(self._priority)
+        if not self.is_reserved:
+            self.slots.acquire(self.priority)
+        self.is_reserved = False
 
     def __exit__(self, *_: object) -> None:
-        self._slots.release()
+        self.slots.release()
 
     def drop(self) -> None:
         """Release a reserved slot that was not entered."""
-        if self._is_reserved:
-            self._is_reserved = False
-            self._slots.release()
+        if self.is_reserved:
+            self.is_reserved = False
+            self.slots.release()
