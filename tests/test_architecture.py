@@ -42,7 +42,7 @@ SAMPLE_USERS = {"assembly"}
 IMPORTERS = {
     "fuse": {"adapters.fuse_operations"},
     "mfusepy": {"adapters.fuse_operations"},
-    "requests": {"service.transport", "service.responses"},
+    "requests": {"service.transport", "service.responses", "service.certificates"},
     "urllib3": {"service.transport", "service.responses", "service.certificates"},
     "shtab": {"cli.integrate.completion"},
     "tqdm": {"cli.prefetch.report"},

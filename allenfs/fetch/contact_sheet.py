@@ -16,7 +16,6 @@ from allenfs.errors import (
     WrongAnswerError,
 )
 from allenfs.model import jpeg
-from allenfs.service.responses import Answer
 from allenfs.service.single_flight import Caller, start_thread
 
 if TYPE_CHECKING:
@@ -45,8 +44,8 @@ class SheetMaker:
         self._max_bytes = settings.max_image_bytes
         self._tables = threading.Semaphore(_SHEETS_AT_A_TIME)
 
-    def make(self, request: SheetRequest, sink: Sink, get: Get) -> Answer:
-        """Fetch every picture; draw the sheet into `sink`, and check it.
+    def make(self, request: SheetRequest, sink: Sink, get: Get) -> int | None:
+        """Draw a sheet into `sink` and check it; return the time of its newest picture.
 
         What the institute marked as failed is not requested; its cell is empty, and so
         is that of a picture which the service does not have or which is broken there.
@@ -68,10 +67,11 @@ class SheetMaker:
         sink.restart()
         sink.write(data)
         try:
-            return Answer(work.modified_ns, jpeg.inspect(sink.view()))
+            jpeg.inspect(sink.view())
         except (jpeg.CutJpegError, jpeg.NotAJpegError) as error:
             msg = f"is not what was written: {error}"
             raise DamagedStoreError(msg) from error
+        return work.modified_ns
 
 
 class _Work:

@@ -249,18 +249,18 @@ class Fetcher:
             with contextlib.closing(temp_file), contextlib.ExitStack() as stack:
                 if isinstance(request, ImageRequest):
                     slot = ahead or self._slots.at(Priority.IMAGE)
-                    followed = stack.enter_context(
-                        self._activity.downloading(
-                            request, temp_file, slot, is_ahead=ahead is not None
-                        )
+                    followed = self._activity.downloading(
+                        request, temp_file, slot, is_ahead=ahead is not None
                     )
-                    answer = self._service.fetch(request, temp_file, followed, goes_on)
+                    modified_ns = self._service.fetch(
+                        request, temp_file, stack.enter_context(followed), goes_on
+                    )
                 else:
                     # the images on it do not count as opened
-                    answer = self._sheets.make(
+                    modified_ns = self._sheets.make(
                         request, temp_file, lambda *args: self._get(*args).image
                     )
-                return self._store.add(request, temp_file, answer.modified_ns)
+                return self._store.add(request, temp_file, modified_ns)
 
         try:
             image = downloaded(self._store.temp_file())

@@ -12,6 +12,7 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.util.ssl_ import ALPN_PROTOCOLS, create_urllib3_context
 
 from allenfs.errors import NetworkSettingError
@@ -33,8 +34,17 @@ _SYSTEM_DIRECTORY = "/etc/ssl/certs"
 _HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 
 
-def new_context() -> ssl.SSLContext:
-    """Return a context as urllib3 makes it, with no trusted CAs."""
+def new_context(flag: Path | None, environ: Mapping[str, str] | None) -> ssl.SSLContext:
+    """Return urllib3's context with the CAs to trust.
+
+    Without `environ`, for plain http on this machine, these are only those of `flag`:
+    reading the others takes 75 ms.
+
+    Raises
+    ------
+    NetworkSettingError
+        A bundle that the user named cannot be read, or holds no certificate.
+    """
     context = create_urllib3_context()
     # Like curl and Python 3.13: an intermediate CA can be trusted without its root.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -43,38 +53,16 @@ def new_context() -> ssl.SSLContext:
     # reading for one in another thread: in a test of eight threads, five of 550 000
     # connections began with garbage.
     vars(context)["set_alpn_protocols"] = lambda _: None
-    return context
-
-
-def trust_machine(context: ssl.SSLContext, fallback: str) -> None:
-    """Let `context` trust the system's CAs, and a package's bundle `fallback`."""
-    defaults = ssl.get_default_verify_paths()
-    files = (defaults.openssl_cafile, *_SYSTEM_FILES, fallback)
-    for file in dict.fromkeys(map(os.path.realpath, files)):
-        with contextlib.suppress(OSError):
-            context.load_verify_locations(file)
-    # OpenSSL searches these when it meets an unknown CA.
-    for directory in (defaults.openssl_capath, _SYSTEM_DIRECTORY):
-        context.load_verify_locations(capath=directory)
-
-
-def trust_named(
-    context: ssl.SSLContext, flag: Path | None, environ: Mapping[str, str]
-) -> None:
-    """Let `context` trust the bundles that the user named.
-
-    Raises
-    ------
-    NetworkSettingError
-        One of them cannot be read, or holds no certificate.
-    """
-    for path, name in named(flag, environ).items():
+    if environ is not None:
+        _trust_machine(context)
+    for path, name in named(flag, environ or {}).items():
         if why := _objection(context, path):
             msg = f"{name} names {str(path)!r}, which {why}; correct or unset it"
             raise NetworkSettingError(msg)
         # Python 3.13's strict check rejects CAs that lack extensions of RFC 5280, as
         # those of older inspecting proxies do.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
 
 
 def named(flag: Path | None, environ: Mapping[str, str]) -> dict[Path, str]:
@@ -89,6 +77,17 @@ def named(flag: Path | None, environ: Mapping[str, str]) -> dict[Path, str]:
         for path in filter(None, paths):
             found.setdefault(Path(path), variable)
     return found
+
+
+def _trust_machine(context: ssl.SSLContext) -> None:
+    defaults = ssl.get_default_verify_paths()
+    files = (defaults.openssl_cafile, *_SYSTEM_FILES, DEFAULT_CA_BUNDLE_PATH)
+    for file in dict.fromkeys(map(os.path.realpath, files)):
+        with contextlib.suppress(OSError):
+            context.load_verify_locations(file)
+    # OpenSSL searches these when it meets an unknown CA.
+    for directory in (defaults.openssl_capath, _SYSTEM_DIRECTORY):
+        context.load_verify_locations(capath=directory)
 
 
 def _objection(context: ssl.SSLContext, path: Path) -> str:

@@ -26,7 +26,7 @@ from allenfs.errors import (
 )
 from allenfs.model import jpeg
 from allenfs.service import responses, rma
-from allenfs.service.responses import Answer, Sink, translated
+from allenfs.service.responses import Sink, translated
 from allenfs.service.transport import Reply, Transport, Watchdog
 from allenfs.text import in_one_line, safe_logger
 
@@ -102,8 +102,10 @@ class AllenService:
         sink: Sink,
         slot: AbstractContextManager[object] = _NO_SLOT,
         goes_on: Callable[[ServiceError], bool] = lambda _: True,
-    ) -> Answer:
-        """Download one image into `sink` and check it.
+    ) -> int | None:
+        """Download one image into `sink` and check it; return its modification time.
+
+        It is in nanoseconds since the epoch; None if the service gave none.
 
         Parameters
         ----------
@@ -119,12 +121,13 @@ class AllenService:
             With url, attempts and elapsed_s; `sink` then holds nothing of use.
         """
 
-        def attempt(url: str, remaining_s: float) -> Answer:
+        def attempt(url: str, remaining_s: float) -> int | None:
             sink.restart()
             with self._answer(url, remaining_s) as reply:
                 self._read_image(reply, sink)
                 modified_ns = responses.modified_ns(reply.header("Last-Modified"))
-            return Answer(modified_ns, _check(sink))
+            _check(sink)
+            return modified_ns
 
         url = request.url(self._settings.api_url)
         return self._retried(url, attempt, slot, goes_on)
@@ -325,9 +328,9 @@ def _raise_refusal(status: int, body: bytes) -> None:
         rma.read_page(body)
 
 
-def _check(sink: Sink) -> jpeg.JpegShape:
+def _check(sink: Sink) -> None:
     try:
-        return jpeg.inspect(sink.view())
+        jpeg.inspect(sink.view())
     except jpeg.CutJpegError as error:
         raise CutAnswerError(str(error)) from error
     except jpeg.NotAJpegError as error:

@@ -13,7 +13,6 @@ import errno
 import re
 import socket
 import ssl
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urljoin, urlsplit
 
@@ -103,15 +102,6 @@ class Sink(Protocol):
 
     def view(self) -> jpeg.Data:
         """Everything that was written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came with an image's bytes."""
-
-    # Last-Modified, nanoseconds since the epoch; None if the service gave none
-    modified_ns: int | None
-    shape: jpeg.JpegShape
 
 
 def error_of_status(status: int, reason: str, retry_after: str) -> ServiceError:
@@ -234,29 +224,22 @@ def translate(error: Exception) -> AllenFSError:
     refusal = _NO_TUNNEL.fullmatch(str(reason))
     if refusal is not None:
         return error_of_proxy(int(refusal[1]), refusal[2])
-    own = _SOCKS_REFUSALS.get(str(reason)) or _own_kind(chain)
+    own = _SOCKS_REFUSALS.get(str(reason))
+    for foreign, kind in _FOREIGN:
+        if own is None and any(isinstance(one, foreign) for one in chain):
+            own = kind
     if own is None:
         log.error("unexpected error in a download", exc_info=error)
         own = WrongAnswerError
     words = _words(reason, own)
-    if any(map(_is_of_proxy, chain)):
+    if any(
+        isinstance(one, urllib3.exceptions.ProxyError)
+        or type(one).__module__ == "socks"  # which need not be installed
+        for one in chain
+    ):
         words = f"proxy: {words}"
     words = _USER_IN_URL.sub("***@", words[:_READ_REASON_CHARS])
     return own(in_one_line(words, _MAX_REASON_CHARS))
-
-
-def _own_kind(chain: list[BaseException]) -> type[ServiceError] | None:
-    matches = (
-        own
-        for foreign, own in _FOREIGN
-        if any(isinstance(one, foreign) for one in chain)
-    )
-    return next(matches, None)
-
-
-def _is_of_proxy(error: BaseException) -> bool:
-    is_of_socks = type(error).__module__ == "socks"  # which need not be installed
-    return is_of_socks or isinstance(error, urllib3.exceptions.ProxyError)
 
 
 def _chain(error: BaseException) -> list[BaseException]:

@@ -35,7 +35,7 @@ from allenfs.text import in_one_line
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from allenfs.config import ServiceSettings
 
@@ -104,13 +104,9 @@ class Transport:
         elif settings.proxy is None and not is_local:
             self._proxies = requests.utils.get_environ_proxies(settings.api_url)
         self.shown_proxy = network.shown_proxy(self.proxy_of(settings.api_url))
-        self.context = certificates.new_context()
-        environ: Mapping[str, str] = {}
-        if not is_local or self._service.scheme == "https" or self._proxies:
-            environ = os.environ
-            bundle = requests.utils.DEFAULT_CA_BUNDLE_PATH
-            certificates.trust_machine(self.context, bundle)
-        certificates.trust_named(self.context, settings.ca_bundle, environ)
+        may_use_tls = not is_local or self._service.scheme == "https" or self._proxies
+        environ = os.environ if may_use_tls else None
+        self.context = certificates.new_context(settings.ca_bundle, environ)
         host = self._service.hostname or ""
         self._authorization = network.authorization(host, os.environ)
         self._adapter = ServiceAdapter(

@@ -118,9 +118,9 @@ def test_no_picture_takes_more_than_a_thumbnail_does(image: _Image) -> None:
     with pytest.raises(WrongAnswerError):
         maker.make(request, sink, lambda *_: image)
     assert sink.data == b""
-    answer = maker.make(request, sink, lambda *_: _Image(encoded((177, 124))))
-    assert answer.modified_ns == 7
-    assert jpeg.inspect(sink.data) == answer.shape
+    modified_ns = maker.make(request, sink, lambda *_: _Image(encoded((177, 124))))
+    assert modified_ns == 7
+    assert jpeg.inspect(sink.data) == jpeg.JpegShape(*request.grid.size_px)
 
 
 def test_a_bug_in_one_thread_is_raised_and_not_waited_for() -> None:

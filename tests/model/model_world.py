@@ -15,7 +15,6 @@ from allenfs.filesystem.filesystem import Filesystem
 from allenfs.filesystem.xattrs import ExtendedAttributes
 from allenfs.model import tree
 from allenfs.model.nodes import ImageDirectory, ImageFile, ParameterDirectory
-from allenfs.service.client import Answer
 from allenfs.service.single_flight import NOT_INTERRUPTED, Caller
 from allenfs.store.image_files import ImageFiles
 
@@ -62,11 +61,11 @@ class DictionaryService:
         sink: Sink,
         slot: AbstractContextManager[object],
         goes_on: object,
-    ) -> Answer:
+    ) -> int | None:
         with slot:
             return self._fetch(request, sink)
 
-    def _fetch(self, request: ImageRequest, sink: Sink) -> Answer:
+    def _fetch(self, request: ImageRequest, sink: Sink) -> int | None:
         self.fetches += 1
         data = self.images[request]
         sink.restart()
@@ -76,7 +75,7 @@ class DictionaryService:
         for at in range(0, len(data), 3000):
             sink.write(data[at : at + 3000])
         self.served.setdefault(request, []).append(data)
-        return Answer(None, None)
+        return None
 
 
 class NoCatalog:

@@ -18,7 +18,6 @@ from allenfs.fetch.fetcher import Fetcher
 from allenfs.fetch.readahead import ReadAhead
 from allenfs.model import tree
 from allenfs.model.nodes import CollectionFile
-from allenfs.service.client import Answer
 from allenfs.service.single_flight import Caller
 from allenfs.service.slots import Slots
 from allenfs.store.directory import StoreDirectory
@@ -61,7 +60,7 @@ class ScriptedService:
         sink: Sink,
         slot: AbstractContextManager[object],
         goes_on: Callable[[ServiceError], bool],
-    ) -> Answer:
+    ) -> int | None:
         try:
             with slot:
                 return self._fetch(request, sink)
@@ -70,7 +69,7 @@ class ScriptedService:
                 self.went_on.setdefault(request.image_id, []).append(goes_on(error))
             raise
 
-    def _fetch(self, request: ImageRequest, sink: Sink) -> Answer:
+    def _fetch(self, request: ImageRequest, sink: Sink) -> int | None:
         with self._lock:
             self.fetches[request.image_id] += 1
             self.under_way += 1
@@ -82,7 +81,7 @@ class ScriptedService:
                 raise self.failures[request.image_id]
             sink.restart()
             sink.write(image_bytes(request.image_id, 5000))
-            return Answer(None, None)
+            return None
         finally:
             with self._lock:
                 self.under_way -= 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from allenfs import errors
 from allenfs.cli.doctor.findings import Finding, fail, ok, skip
 from allenfs.errors import ServiceError
+from allenfs.model import jpeg
 from allenfs.model.images import request_of_url
 from allenfs.service.client import AllenService
 from allenfs.service.rma import Query
@@ -134,11 +135,12 @@ class ServiceChecks:
         memory = _Memory()
         started_s = time.monotonic()
         try:
-            answer = self._service.fetch(request, memory, goes_on=lambda _: False)
+            self._service.fetch(request, memory, goes_on=lambda _: False)
         except ServiceError as error:
             return _failure(error)
+        shape = jpeg.inspect(memory.view())
         return ok(
-            f"{request.path}, {answer.shape.width_px} x {answer.shape.height_px} px, "
+            f"{request.path}, {shape.width_px} x {shape.height_px} px, "
             f"{size(len(memory))} in {time.monotonic() - started_s:.2f} s"
         )
 
