@@ -64,7 +64,7 @@ def assemble(
     activity, handles = Activity(service_settings.api_url), Handles()
     store_directory = StoreDirectory(store_settings.directory)
     store = ImageFiles(store_settings, store_directory)
-    service = AllenService(service_settings, heard=activity.heard)
+    service = AllenService(service_settings, on_attempt=activity.attempted)
     locks = LockFiles(store_settings, store_directory)
     slots = Slots(
         service_settings.connections,

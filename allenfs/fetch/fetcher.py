@@ -193,7 +193,7 @@ class Fetcher:
         self._raise_remembered(request)
         is_given_up = False
 
-        def goes_on(error: ServiceError) -> bool:
+        def may_retry(error: ServiceError) -> bool:
             nonlocal is_given_up
             if is_outage(error):
                 self._breaker.failed(error.retry_after_s)
@@ -213,10 +213,10 @@ class Fetcher:
                     # another process may have got it meanwhile
                     image = self._store.find(request, unread=True)
                     if image is None:
-                        image = self._downloaded(request, ahead, goes_on)
+                        image = self._downloaded(request, ahead, may_retry)
             return _Result(self._remember(request, image), was_here)
         except ServiceError as error:
-            if is_given_up or not goes_on(error):
+            if is_given_up or not may_retry(error):
                 log.info("not read ahead: %s: %s", request.path, error)
             else:
                 log.warning("%s: %s", request.path, error)
@@ -243,7 +243,7 @@ class Fetcher:
         self,
         request: Request,
         ahead: Slot | None,
-        goes_on: Callable[[ServiceError], bool],
+        may_retry: Callable[[ServiceError], bool],
     ) -> Image:
         def downloaded(temp_file: TempFile) -> Image:
             with contextlib.closing(temp_file), contextlib.ExitStack() as stack:
@@ -253,7 +253,7 @@ class Fetcher:
                         request, temp_file, slot, is_ahead=ahead is not None
                     )
                     modified_ns = self._service.fetch(
-                        request, temp_file, stack.enter_context(followed), goes_on
+                        request, temp_file, stack.enter_context(followed), may_retry
                     )
                 else:
                     # the images on it do not count as opened

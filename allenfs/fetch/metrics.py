@@ -154,7 +154,7 @@ class Activity:
                 del self._unused[request]
                 self._counts["ahead_used"] += 1
 
-    def heard(self, error: ServiceError | None) -> None:
+    def attempted(self, error: ServiceError | None) -> None:
         """Count a request of the service that has ended."""
         now_ns = self._clock_ns()
         with self._lock:

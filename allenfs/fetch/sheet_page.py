@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 _PAPER, _INK, _FAINT = (255, 255, 255), (32, 36, 42), (118, 124, 132)
 _FRAME, _EMPTY = (214, 217, 221), (243, 244, 246)
 _HEADING_PX, _FACTS_PX = 24, 15
-_NUMBER_PX, _ID_PX = 14, 11
-_SMALL_NUMBER_PX, _SMALL_ID_PX = 10, 9
+# Of a label: the section number, and below it the id.
+_LABEL_PX, _SMALL_LABEL_PX = (14, 11), (10, 9)
+_WORD_PX = 11
 _QUALITY = 90
-_CUT = "\u2026"
+_ELLIPSIS = "\u2026"
 # What the font has besides ASCII.
 _DRAWABLE = "\u00b7"
 
@@ -68,14 +69,8 @@ class Page:
         width_px, height_px = self._grid.picture_px
         box = left, top, left + width_px - 1, top + height_px - 1
         self._draw.rectangle(box, _EMPTY, _FRAME)
-        self._write(
-            word,
-            (left + width_px // 2, top + height_px // 2),
-            "mm",
-            _font(_ID_PX),
-            _FAINT,
-            width_px,
-        )
+        middle = left + width_px // 2, top + height_px // 2
+        self._write(word, middle, "mm", _WORD_PX, _FAINT, width_px)
         self._label(place)
 
     def jpeg(self) -> bytes:
@@ -94,43 +89,40 @@ class Page:
         )
 
     def _draw_title(self) -> None:
-        count = self._request.count
-        right = self._grid.size_px[0] - MARGIN_PX
-        font = _font(_FACTS_PX)
-        free_px = right - MARGIN_PX - round(font.getlength(count)) - MARGIN_PX
-        base = MARGIN_PX + _HEADING_PX
-        self._write(count, (right, base), "rs", font, _FAINT, right)
-        heading, facts = self._request.heading, self._request.facts
-        self._write(heading, (MARGIN_PX, base), "ls", _font(_HEADING_PX), _INK, free_px)
-        base += round(1.5 * _FACTS_PX)
-        self._write(facts, (MARGIN_PX, base), "ls", font, _FAINT, right - MARGIN_PX)
+        request = self._request
+        base, right = MARGIN_PX + _HEADING_PX, self._grid.size_px[0] - MARGIN_PX
+        self._write(request.count, (right, base), "rs", _FACTS_PX, _FAINT, right)
+        count_px = round(_font(_FACTS_PX).getlength(request.count))
+        free_px = right - MARGIN_PX - count_px - MARGIN_PX
+        where = MARGIN_PX, base
+        self._write(request.heading, where, "ls", _HEADING_PX, _INK, free_px)
+        where = MARGIN_PX, base + round(1.5 * _FACTS_PX)
+        self._write(request.facts, where, "ls", _FACTS_PX, _FAINT, right - MARGIN_PX)
 
     def _label(self, place: int) -> None:
         image = self._request.images[place]
         left, top = self._grid.corner_px(place)
         width_px, height_px = self._grid.picture_px
         is_small = self._grid.label_px < LABEL_PX
-        middle, top = left + width_px // 2, top + height_px
-        number_px = _SMALL_NUMBER_PX if is_small else _NUMBER_PX
-        id_px = _SMALL_ID_PX if is_small else _ID_PX
-        base = top + number_px + 2
+        number_px, id_px = _SMALL_LABEL_PX if is_small else _LABEL_PX
+        middle, base = left + width_px // 2, top + height_px + number_px + 2
         # the gap may be used, too: the longest numbers are wider than a picture
         width_px += self._grid.gap_px
         number = "-" if image.section_number is None else str(image.section_number)
-        image_id = str(image.image_id)
-        self._write(number, (middle, base), "ms", _font(number_px), _INK, width_px)
-        base += id_px + 2
-        self._write(image_id, (middle, base), "ms", _font(id_px), _FAINT, width_px)
+        self._write(number, (middle, base), "ms", number_px, _INK, width_px)
+        where = middle, base + id_px + 2
+        self._write(str(image.image_id), where, "ms", id_px, _FAINT, width_px)
 
     def _write(
         self,
         text: str,
         where: tuple[int, int],
         anchor: str,
-        font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+        size_px: int,
         colour: tuple[int, int, int],
         width_px: int,
     ) -> None:
+        font = _font(size_px)
         line = _cut(_drawable(text), font, width_px)
         self._draw.text(where, line, colour, font, anchor)
 
@@ -149,9 +141,9 @@ def _cut(
     too_long = bisect.bisect_right(
         range(len(text)),
         width_px,
-        key=lambda end: math.ceil(font.getlength(text[:end] + _CUT)),
+        key=lambda end: math.ceil(font.getlength(text[:end] + _ELLIPSIS)),
     )
-    return text[: max(0, too_long - 1)].rstrip() + _CUT
+    return text[: max(0, too_long - 1)].rstrip() + _ELLIPSIS
 
 
 def _drawable(text: str) -> str:

@@ -61,7 +61,7 @@ class AllenService:
 
     Parameters
     ----------
-    heard : callable
+    on_attempt : callable
         Called at the end of each attempt with its error, or None for an answer.
     clock, sleep, jitter : callable
         Monotonic seconds; wait seconds; a number from 0 to 1.
@@ -76,13 +76,13 @@ class AllenService:
         self,
         settings: ServiceSettings,
         *,
-        heard: Callable[[ServiceError | None], None] = lambda _: None,
+        on_attempt: Callable[[ServiceError | None], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
-        self._heard = heard
+        self._on_attempt = on_attempt
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
@@ -101,7 +101,7 @@ class AllenService:
         request: ImageRequest,
         sink: Sink,
         slot: AbstractContextManager[object] = _NO_SLOT,
-        goes_on: Callable[[ServiceError], bool] = lambda _: True,
+        may_retry: Callable[[ServiceError], bool] = lambda _: True,
     ) -> int | None:
         """Download one image into `sink` and check it; return its modification time.
 
@@ -112,7 +112,7 @@ class AllenService:
         slot : context manager
             Entered for each attempt, not for the pauses between them. The
             deadline counts from its first entering.
-        goes_on : callable
+        may_retry : callable
             Called, in the slot, with each transient failure: whether to try again.
 
         Raises
@@ -130,7 +130,7 @@ class AllenService:
             return modified_ns
 
         url = request.url(self._settings.api_url)
-        return self._retried(url, attempt, slot, goes_on)
+        return self._retried(url, attempt, slot, may_retry)
 
     def page(
         self,
@@ -177,7 +177,7 @@ class AllenService:
         url: str,
         attempt: Callable[[str, float], _Result],
         slot: AbstractContextManager[object],
-        goes_on: Callable[[ServiceError], bool],
+        may_retry: Callable[[ServiceError], bool],
     ) -> _Result:
         """Return what `attempt` returns, called with `url` and the remaining seconds.
 
@@ -204,7 +204,7 @@ class AllenService:
                 except ServiceError as error:
                     # before the slot is free: the next request should know
                     self._note(stamped(error))
-                    if not error.transient or not goes_on(error):
+                    if not error.transient or not may_retry(error):
                         raise
                     delay_s = self._delay_s(error)
                     if attempts > error.retries or self._clock() + delay_s >= ends_s:
@@ -220,7 +220,7 @@ class AllenService:
             self._refuse(error.cause)
         elif not isinstance(error, (UnreachableError, ServiceTimeoutError)):
             self._proxy_refusal = None  # it got past the proxy
-        self._heard(error)
+        self._on_attempt(error)
 
     def _refuse(self, refusal: str) -> None:
         self._refused_until_s = self._clock() + self._settings.failure_memory_s

@@ -100,7 +100,7 @@ def test_every_count_is_exact_with_many_threads() -> None:
         for _ in range(times):
             world.activity.opened(request(number), was_here=bool(number % 2))
             world.activity.add("read_bytes", 3)
-            world.activity.heard(None)
+            world.activity.attempted(None)
             world.download(number)
 
     with ThreadPoolExecutor(threads) as pool:
@@ -217,7 +217,7 @@ def test_an_answer_is_an_answer_whatever_it_says(
     error: ServiceError | None, is_reachable: bool
 ) -> None:
     activity = Activity(clock_ns=lambda: NOW_NS)
-    activity.heard(error)
+    activity.attempted(error)
     contact = activity.contact
     assert contact.is_reachable is is_reachable
     assert contact.answered_ns == (NOW_NS if is_reachable else None)
@@ -228,8 +228,8 @@ def test_an_answer_is_an_answer_whatever_it_says(
 
 def test_a_service_that_comes_back_is_reachable_and_its_failure_not_forgotten() -> None:
     activity = Activity(clock_ns=lambda: NOW_NS)
-    activity.heard(UnreachableError("refused"))
-    activity.heard(None)
+    activity.attempted(UnreachableError("refused"))
+    activity.attempted(None)
     assert activity.contact == Contact(True, NOW_NS, NOW_NS, "refused")
 
 

@@ -60,7 +60,7 @@ class DictionaryService:
         request: ImageRequest,
         sink: Sink,
         slot: AbstractContextManager[object],
-        goes_on: object,
+        may_retry: object,
     ) -> int | None:
         with slot:
             return self._fetch(request, sink)

@@ -131,7 +131,7 @@ def test_every_attempt_is_heard_of_once(sample: SampleService, clock: Clock) -> 
     sample.fail(Fault.STATUS_503, times=2)
     service = AllenService(
         ServiceSettings(sample.url),
-        heard=lambda error: heard.append(error.cause if error else None),
+        on_attempt=lambda error: heard.append(error.cause if error else None),
         sleep=clock.sleep,
     )
     service.fetch(_request(), Bytes())
@@ -202,14 +202,14 @@ def test_a_transient_failure_is_told_in_the_turn_and_may_end_the_attempts(
     slot = Slot()
     told_inside: list[bool] = []
 
-    def goes_on(error: ServiceError) -> bool:
+    def may_retry(error: ServiceError) -> bool:
         told_inside.append(slot.is_held)
         assert error.attempts == len(told_inside)
         return len(told_inside) < 2
 
     sample.fail(fault)
     with pytest.raises(ServiceError) as raised:
-        _service(sample, clock).fetch(_request(), Bytes(), slot, goes_on)
+        _service(sample, clock).fetch(_request(), Bytes(), slot, may_retry)
     assert told_inside == [True, True]
     assert raised.value.attempts == 2
     assert sample.image_requests == 2
@@ -222,7 +222,7 @@ def test_a_final_failure_is_not_asked_about(
     sample.fail(Fault.STATUS_404)
     with pytest.raises(ImageNotFoundError):
         _service(sample, clock).fetch(
-            _request(), Bytes(), goes_on=lambda _: pytest.fail("asked")
+            _request(), Bytes(), may_retry=lambda _: pytest.fail("asked")
         )
 
 
@@ -238,7 +238,7 @@ def test_a_refused_log_in_is_answered_to_everybody_for_ten_seconds(
             ServiceSettings(proxy.url),
             clock=clock,
             sleep=clock.sleep,
-            heard=heard.append,
+            on_attempt=heard.append,
         )
         for attempts in (1, 0, 0):
             with pytest.raises(ProxyLoginError) as raised:

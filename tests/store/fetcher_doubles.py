@@ -59,14 +59,14 @@ class ScriptedService:
         request: ImageRequest,
         sink: Sink,
         slot: AbstractContextManager[object],
-        goes_on: Callable[[ServiceError], bool],
+        may_retry: Callable[[ServiceError], bool],
     ) -> int | None:
         try:
             with slot:
                 return self._fetch(request, sink)
         except ServiceError as error:
             if error.transient:
-                self.went_on.setdefault(request.image_id, []).append(goes_on(error))
+                self.went_on.setdefault(request.image_id, []).append(may_retry(error))
             raise
 
     def _fetch(self, request: ImageRequest, sink: Sink) -> int | None:

@@ -135,7 +135,7 @@ class ServiceChecks:
         memory = _Memory()
         started_s = time.monotonic()
         try:
-            self._service.fetch(request, memory, goes_on=lambda _: False)
+            self._service.fetch(request, memory, may_retry=lambda _: False)
         except ServiceError as error:
             return _failure(error)
         shape = jpeg.inspect(memory.view())
