@@ -10,9 +10,9 @@ import weakref
 from typing import TYPE_CHECKING, NamedTuple
 
 from allenfs.errors import (
+    AllenFSError,
     DamagedStoreError,
     ExhaustedError,
-    ProcessLimitError,
     ServiceError,
 )
 from allenfs.fetch.contact_sheet import SheetMaker
@@ -133,24 +133,17 @@ class Fetcher:
         An open that comes meanwhile waits for this download. Without one, a failure
         ends it and is not remembered.
         """
-
-        def work() -> _Result:
-            try:
-                return self._fetch(request, slot)
-            except (ServiceError, ExhaustedError, ProcessLimitError):
-                raise  # no bug
-            except Exception:
-                log.exception("%s: a bug", request.path)
-                raise
-
         if self._store.peek(request) is not None:
             return
         release = self._try_lock(_lock_name(request))
-        if release is not None:  # else it is being downloaded
-            try:
-                self._flights.lead(request, work)
-            finally:
-                release()
+        if release is None:  # it is being downloaded
+            return
+        try:
+            error = self._flights.lead(request, lambda: self._fetch(request, slot))
+        finally:
+            release()
+        if error is not None and not isinstance(error, AllenFSError):
+            log.error("%s: a bug", request.path, exc_info=error)
 
     def peek(self, request: Request) -> Known | None:
         """Return size and time of a stored or open image, without opening it."""

@@ -296,18 +296,19 @@ def _chunks(
     reply: Reply, limit_bytes: int, kind: type[ServiceError], what: str
 ) -> Iterator[bytes]:
     """Yield the body of an answer; raise if it is empty, or `kind` above the limit."""
-    too_large = kind(f"more than {limit_bytes} bytes, the limit for one {what}")
-    if (reply.promised_bytes or 0) > limit_bytes:
-        raise too_large
     received_bytes = 0
-    while chunk := reply.read(_CHUNK_BYTES):
-        received_bytes += len(chunk)
-        if received_bytes > limit_bytes:
-            raise too_large
-        yield chunk
-    if not received_bytes:
-        msg = "an empty answer"
-        raise CutAnswerError(msg)
+    while max(received_bytes, reply.promised_bytes or 0) <= limit_bytes:
+        chunk = reply.read(_CHUNK_BYTES)
+        if chunk:
+            received_bytes += len(chunk)
+            yield chunk
+        elif received_bytes:
+            return
+        else:
+            msg = "an empty answer"
+            raise CutAnswerError(msg)
+    msg = f"more than {limit_bytes} bytes, the limit for one {what}"
+    raise kind(msg)
 
 
 def _drain(reply: Reply) -> bytes:

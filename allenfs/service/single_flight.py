@@ -113,17 +113,19 @@ class SingleFlight(Generic[_Key, _Value]):
             # and the images in them, until the next garbage collection
             del flight
 
-    def lead(self, key: _Key, work: Callable[[], _Value]) -> None:
+    def lead(self, key: _Key, work: Callable[[], _Value]) -> BaseException | None:
         """Do `work` in this thread before anybody waits for it, unless it is going on.
 
-        Callers of `run` can join it, and share its result or its error.
+        Callers of `run` can join it, and share its result or its error, which is
+        returned here.
         """
         with self._lock:
             if key in self._flights:
-                return
+                return None
             flight = self._flights[key] = Future()
             self._not_joined.add(key)
         self._work_on(key, work, flight)
+        return flight.exception()
 
     def abandon(self, key: _Key) -> bool:
         """End the work of `lead` if nobody has joined it; return whether that is so.
