@@ -94,12 +94,8 @@ class Fetcher:
     def get(self, request: Request, caller: Caller = NOT_INTERRUPTED) -> Image:
         """Return the whole, checked image; wait for its download.
 
-        Raises
-        ------
-        ServiceError
-            The service gave no image, now or a short while ago.
-        InterruptedWaitError
-            The download goes on.
+        Raises ServiceError if the download failed, now or a short while ago. After
+        InterruptedWaitError, the download goes on.
         """
         try:
             image, was_here = self._get(request, caller)

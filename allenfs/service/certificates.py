@@ -40,10 +40,8 @@ def new_context(flag: Path | None, environ: Mapping[str, str] | None) -> ssl.SSL
     Without `environ`, for plain http on this machine, these are only those of `flag`:
     reading the others takes 75 ms.
 
-    Raises
-    ------
-    NetworkSettingError
-        A bundle that the user named cannot be read, or holds no certificate.
+    Raises NetworkSettingError if a bundle that the user named cannot be read, or holds
+    no certificate.
     """
     context = create_urllib3_context()
     # Like curl and Python 3.13: an intermediate CA can be trusted without its root.

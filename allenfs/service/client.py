@@ -105,7 +105,9 @@ class AllenService:
     ) -> int | None:
         """Download one image into `sink` and check it; return its modification time.
 
-        It is in nanoseconds since the epoch; None if the service gave none.
+        The time is in nanoseconds since the epoch; None if the service sent none.
+        Raises ServiceError with url, attempts and elapsed_s; `sink` then holds nothing
+        of use.
 
         Parameters
         ----------
@@ -114,11 +116,6 @@ class AllenService:
             deadline counts from its first entering.
         may_retry : callable
             Called, in the slot, with each transient failure: whether to try again.
-
-        Raises
-        ------
-        ServiceError
-            With url, attempts and elapsed_s; `sink` then holds nothing of use.
         """
 
         def attempt(url: str, remaining_s: float) -> int | None:
@@ -143,11 +140,8 @@ class AllenService:
     ) -> Rows:
         """Return one page of the rows of a query; without retries if `once`.
 
-        Raises
-        ------
-        ServiceError
-            EIO, ETIMEDOUT or EHOSTUNREACH, whatever the service answered: never an
-            errno that means that something does not exist.
+        Raises ServiceError with EIO, ETIMEDOUT or EHOSTUNREACH, whatever the service
+        answered: never with an errno that means that something does not exist.
         """
 
         def attempt(url: str, remaining_s: float) -> Rows:

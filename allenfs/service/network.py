@@ -43,10 +43,7 @@ _PLACE = re.compile(
 def checked_proxy(text: str, source: str) -> str:
     """Return a proxy's URL; without a scheme it is an http proxy.
 
-    Raises
-    ------
-    NetworkSettingError
-        It is not a valid proxy; `source` is the flag or variable that it came from.
+    Raises NetworkSettingError if it is invalid; `source` is its flag or variable.
     """
     url = text if "://" in text else f"http://{text}"
     if why := _objection(url):
@@ -66,10 +63,7 @@ def shown_proxy(url: str | None) -> str | None:
 def absolute_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that name certificates or a netrc file, with absolute paths.
 
-    Raises
-    ------
-    ConfigError
-        One is relative, and the current directory is gone.
+    Raises ConfigError if one is relative, and the current directory is gone.
     """
     found = {}
     for variable in (*CA_BUNDLE_VARIABLES, NETRC_VARIABLE):
@@ -88,10 +82,8 @@ def authorization(host: str, environ: Mapping[str, str]) -> str | None:
     Only an entry of that host counts, not ``default``, which would send a password to
     hosts that it was not meant for.
 
-    Raises
-    ------
-    NetworkSettingError
-        The file names the host and is broken, or ``$NETRC`` cannot be read.
+    Raises NetworkSettingError if the file names the host and is broken, or if
+    ``$NETRC`` cannot be read.
     """
     named = environ.get(NETRC_VARIABLE)
     file = os.path.expanduser(named or "~/.netrc")

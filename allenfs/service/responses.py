@@ -143,12 +143,7 @@ def next_url(url: str, location: str) -> str:
     The port may change between the two schemes' own: whether the service
     redirects https requests to http is not known.
 
-    Raises
-    ------
-    WrongAnswerError
-        No Location.
-    PortalError
-        One of another place.
+    Raises WrongAnswerError without Location, PortalError if it is another place.
     """
     if not location:
         msg = "a redirect without Location"

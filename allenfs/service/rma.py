@@ -80,12 +80,8 @@ def is_askable(text: str) -> bool:
 def read_page(data: bytes) -> Rows:
     """Return the rows of an answer; null entries are kept, they count in a page.
 
-    Raises
-    ------
-    QueryError
-        The service rejected the query; the cause is its own message.
-    CutAnswerError, WrongAnswerError
-        Not an answer, or only the beginning of one.
+    Raises QueryError with the service's message if it rejected the query, and
+    CutAnswerError or WrongAnswerError for the beginning of an answer, or none.
     """
     try:
         envelope = json.loads(data, parse_float=_finite, parse_constant=lambda _: None)

@@ -82,16 +82,9 @@ class SingleFlight(Generic[_Key, _Value]):
         One thread at a time works for a key. It goes on when nobody waits for it any
         more; later callers join it.
 
-        Parameters
-        ----------
-        patience_s : float
-            The longest time to wait. Time while this process is stopped does not count:
-            data that arrived meanwhile is still in its sockets, and is read first.
-
-        Raises
-        ------
-        InterruptedWaitError, WaitTimeoutError
-            The caller waits no longer. The work goes on.
+        `patience_s` is the longest time to wait. Time while this process is stopped
+        does not count: data that arrived meanwhile is still in its sockets, and is read
+        first. After InterruptedWaitError and WaitTimeoutError, the work goes on.
         """
         flight = self._join(key, work)
         left_s, looked_s = patience_s, self._clock()

@@ -85,11 +85,7 @@ class Transport:
     """GETs from one service. Safe to use from many threads.
 
     Environment, certificates and ``.netrc`` are read once, not with every request.
-
-    Raises
-    ------
-    NetworkSettingError
-        The proxy, a bundle of certificates or ``.netrc`` cannot be used.
+    Raises NetworkSettingError if the proxy or one of these cannot be used.
     """
 
     def __init__(self, settings: ServiceSettings) -> None:
