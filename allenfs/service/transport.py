@@ -271,7 +271,7 @@ class _Watched(urllib3.connection.HTTPConnection):
                     sock.connect((host, port) if socks else address)
                     # again: an unconnected socket cannot be shut down
                     _guard(sock)
-                except OSError as error:
+                except (OSError, UnicodeError) as error:
                     failure = error
                 else:
                     stack.pop_all()
