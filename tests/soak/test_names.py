@@ -60,23 +60,10 @@ DECLARED = {
     "read": {E.ESTALE},
     "release": {E.EBADF},
 }
-REFUSED = {
-    "chmod": (0o777,),
-    "chown": (0, 0),
-    "create": (0o666, None),
-    "link": ("/target",),
-    "mkdir": (0o777,),
-    "mknod": (0o666, 0),
-    "removexattr": ("user.x",),
-    "rename": ("/target",),
-    "rmdir": (),
-    "setxattr": ("user.x", b"", 0),
-    "symlink": ("/target",),
-    "truncate": (0,),
-    "unlink": (),
-    "utimens": (None,),
-    "write": (b"", 0, None),
-}
+REFUSED = [
+    *("chmod", "chown", "create", "link", "mkdir", "mknod", "removexattr", "rename"),
+    *("rmdir", "setxattr", "symlink", "truncate", "unlink", "utimens", "write"),
+]
 ATTRIBUTES = [
     *("user.allenfs.url", "user.allenfs.error", "user.allenfs.pid", "user.x", ""),
     *(name.decode("latin-1") for name in NAMES),
@@ -228,7 +215,6 @@ def throw_paths(folder, seed, duration_s, most):
 
     valid = sorted(set(below(names_in)))
     hostile, dice = HostilePaths(valid, seed), random.Random(seed)
-    refusals = list(REFUSED.items())
     calls = Calls(adapter)
     paths = 0
     while paths < most and (paths % 100 or time.monotonic() < ends_s):
@@ -241,8 +227,7 @@ def throw_paths(folder, seed, duration_s, most):
         calls("getxattr", path, dice.choice(ATTRIBUTES))
         calls("listxattr", path)
         calls("statfs", path)
-        refusal, arguments = refusals[paths % len(refusals)]
-        calls(refusal, path, *arguments)
+        calls(REFUSED[paths % len(REFUSED)], path)
         paths += 1
     assert [record.getMessage() for record in warnings.buffer] == []
     return paths, len(valid), calls.made, calls.refused
