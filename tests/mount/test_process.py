@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -195,30 +194,20 @@ def test_two_mounts_at_once_on_a_dead_mount_are_one_mount(root, service):
     succeeds("umount", root)
 
 
-@contextlib.contextmanager
-def _stopped(pid):
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
-def test_mount_over_a_stopped_daemon_is_exit_3(root, service):
-    with mounting(root, "--api-url", service.url) as pid:
-        with _stopped(pid):
-            line = fails(3, "mount", "--api-url", service.url, root)
-            assert "already mounted and does not answer: run allenfs umount" in line
-        assert (root / PATH).read_bytes()
-
-
 @pytest.mark.both_libfuses
 def test_umount_of_a_stopped_daemon_ends(root, service):
-    succeeds("mount", "--api-url", service.url, root)
+    """And another mount over it says that umount is what helps."""
+    mount = ("mount", "--api-url", service.url, root)
+    succeeds(*mount)
     pid = serving_pid(root)
-    with _stopped(pid):
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        line = fails(3, *mount)
+        assert "already mounted and does not answer: run allenfs umount" in line
         done = allenfs("umount", root)
         assert done.returncode == 0, done.stderr
         assert "its process does not respond and may still be running" in done.stderr
         assert not is_mounted(root)
+    finally:
+        os.kill(pid, signal.SIGCONT)
     until_gone(pid)

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
 import subprocess
 import sys
-import time
 
-import numpy as np
 import pytest
-from command import run
-from mounted import image_bytes, until
+from mounted import image_bytes
 from PIL import Image
 
 from allenfs.sample.server import Fault
@@ -21,7 +15,6 @@ pytestmark = pytest.mark.one_libfuse
 
 # Above 128 KiB, the largest read of the kernel.
 PATH = "section/69750516/ds3/q98/image.jpg"
-PATIENCE_S = 60
 
 _PILLOW = """
 import sys
@@ -118,86 +111,3 @@ def test_a_program_says_that_an_image_failed_and_then_reads_it_as_a_copy(
     for _ in ("cold", "warm"):
         assert PROGRAMS[program](mounted / PATH, out) == expected
         assert service.image_requests == 1
-
-
-WIDTH, HEIGHT = 800, 500
-
-
-@pytest.fixture
-def screen():
-    """The environment of programs on a virtual screen."""
-    reading, writing = os.pipe()
-    size = ["-screen", "0", f"{WIDTH}x{HEIGHT}x24"]
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(writing), "-nolisten", "tcp", *size],
-        pass_fds=[writing],
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(writing)
-    try:
-        with os.fdopen(reading) as said:
-            number = said.readline().strip()
-        assert number, "no screen"
-        yield {**os.environ, "DISPLAY": f":{number}"}
-    finally:
-        server.terminate()
-        server.wait(PATIENCE_S)
-
-
-@contextlib.contextmanager
-def viewer(screen, *words):
-    place = ["--geometry", f"{WIDTH}x{HEIGHT}+0+0", "--image-bg", "black"]
-    process = subprocess.Popen(
-        ["feh", "--quiet", "--hide-pointer", "--no-menus", *place, *words],
-        env=screen,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.communicate(timeout=PATIENCE_S)
-
-
-def difference(shot, picture):
-    """Mean difference of the screen's middle from a picture at its own size, 0-255."""
-    left = (shot.width - picture.width) // 2
-    top = (shot.height - picture.height) // 2
-    box = left, top, left + picture.width, top + picture.height
-    part = np.asarray(shot.crop(box), np.int16)
-    return float(np.abs(part - np.asarray(picture, np.int16)).mean())
-
-
-def picture_in(data):
-    return Image.open(io.BytesIO(data)).convert("RGB")
-
-
-def shown(screen, picture):
-    """Wait until the screen shows a picture; return what is on it."""
-    ends_s = time.monotonic() + PATIENCE_S
-    while True:
-        shot = run("import", "-window", "root", "-silent", "png:-", env=screen)
-        if difference(picture_in(shot), picture) <= 2:
-            return picture_in(shot)
-        assert time.monotonic() < ends_s, "it is not shown"
-        time.sleep(0.05)  # a screen has no event for what is on it
-
-
-def test_feh_shows_a_section_and_pages_to_the_next(mounted, service, screen):
-    folder = mounted / "dataset/72109410/ds3"
-    files = sorted(folder.iterdir())[10:12]
-    numbers = [file.stem.partition("_")[2] for file in files]
-    paths = [f"section/{number}/ds3/image.jpg" for number in numbers]
-    first, second = (picture_in(image_bytes(service.url, path)) for path in paths)
-    service.reset_counters()
-    middle = str(WIDTH // 2), str(HEIGHT // 2)
-    with viewer(screen, "--start-at", files[0], folder):
-        assert difference(shown(screen, first), second) > 4
-        assert service.image_requests == 1
-        run("xdotool", "mousemove", *middle, "key", "Right", env=screen)
-        assert difference(shown(screen, second), first) > 4
-        # two that were looked at, and two that come next
-        until(lambda: len(mounted.stored) == 4)
-        assert service.image_requests == 4
-        run("xdotool", "mousemove", *middle, "key", "Left", env=screen)
-        shown(screen, first)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from campus import CERTIFICATES, HOST, TUNNEL, Campus
@@ -84,29 +82,6 @@ def test_permanent_failures_are_not_retried_and_show_the_cause(mount, campus, ba
         campus.heal()
         assert (mounted / PATH).read_bytes() == JPEG
         assert service_page(mounted)["reachable"] is True
-
-
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_rejected_proxy_login_is_not_retried_per_image(mount, campus, scheme):
-    memory_s, connections = 3.0, 4
-    settings = {"failure_memory_s": memory_s, "connections": connections}
-    with mount(scheme, warnings=[NO_LOGIN], **settings) as mounted:
-        campus.tunnel = campus.image = campus.query = says(head(NO_LOGIN))
-        began_s = time.monotonic()
-        paths = [mounted / f"section/{number}/image.jpg" for number in range(1, 61)]
-        with ThreadPoolExecutor(8) as pool:
-            numbers = set(pool.map(errno_of_open, paths))
-        numbers.add(errno_of(os.listdir, mounted / DATA_SET))
-        assert numbers == {errno.EHOSTUNREACH}
-        took_s = time.monotonic() - began_s
-        # those that were under way when the first was refused
-        assert 1 <= campus.connections <= connections * (1 + took_s // memory_s)
-        for path in (paths[0], paths[-1]):
-            said = os.getxattr(path, "user.allenfs.error").decode()
-            assert said.startswith(f"proxy: {NO_LOGIN}")
-        campus.heal()
-        # an image of its own: nothing of it is remembered
-        until(lambda: not errno_of((mounted / "section/99/image.jpg").read_bytes))
 
 
 @pytest.mark.parametrize("drips", ["tunnel", "hello"])

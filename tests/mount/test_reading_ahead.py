@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from command import cat, mounting, run
 from mounted import image_bytes, until
-
-from allenfs.sample.server import Fault
 
 DATA_SET = "dataset/72109410/ds6"
 
@@ -94,48 +91,6 @@ def test_two_neighbours_opened_at_the_same_time_bring_two_more(mounted, service)
     assert all(reader.communicate()[0] for reader in readers)
     until(lambda: service.image_requests >= 4)
     assert quiet(service) == 4
-
-
-def test_an_open_does_not_wait_behind_what_is_fetched_ahead(mounted, service):
-    files = images(mounted / DATA_SET)
-    for place in (0, 1, 2):
-        files[place].read_bytes()
-    until(lambda: len(mounted.stored) == 7)
-    service.pause()
-    try:
-        files[3].read_bytes()  # is here, and the next ones are asked for
-        until(lambda: service.image_requests == 10)
-        with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(files[40].read_bytes)
-            number = files[40].stem.partition("_")[2]
-            wanted = f"/api/v2/image_download/{number}?downsample=6"
-            until(lambda: wanted in service.requested)
-            service.resume()
-            assert waiting.result(60).startswith(b"\xff\xd8")
-    finally:
-        service.resume()
-    assert service.peak_requests <= 4
-
-
-@pytest.mark.parametrize("fault", [Fault.STATUS_429, Fault.STATUS_503])
-@pytest.mark.mounted(failure_memory_s=10, first_backoff_s=0.01)
-def test_the_first_429_or_5xx_ends_reading_ahead_and_nobody_notices(
-    mounted, service, fault
-):
-    files = images(mounted / DATA_SET)
-    failing = int(files[3].stem.partition("_")[2])
-    service.fail(fault, image_id=failing, times=1)
-    for file in files[:2]:
-        file.read_bytes()
-    until(lambda: service.image_requests == 4)
-    until(lambda: len(mounted.stored) == 3)
-    asked = quiet(service)
-    for file in files[2:6]:
-        assert file.read_bytes().startswith(b"\xff\xd8")
-    # itself, again; and the two behind it, which nobody has fetched ahead
-    until(lambda: service.image_requests >= asked + 3)
-    assert quiet(service) == asked + 3
-    assert "not read ahead" in mounted.log
 
 
 def test_an_unmount_ends_what_is_fetched_ahead(mounted, service):
