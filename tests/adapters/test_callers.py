@@ -42,8 +42,8 @@ def test_a_process_is_a_listener_as_long_as_it_holds_one():
 
 def is_listener_for_a_stranger(pid):
     """Ask as a user who cannot read the descriptors of the process."""
-    said = subprocess.check_output([sys.executable, "-c", _AS_STRANGER, str(pid)])
-    return {b"True\n": True, b"False\n": False}[said]
+    answer = subprocess.check_output([sys.executable, "-c", _AS_STRANGER, str(pid)])
+    return {b"True\n": True, b"False\n": False}[answer]
 
 
 def test_unreadable_process_counts_as_listener_only_with_cap_sys_admin():

@@ -11,7 +11,7 @@ from allenfs.adapters.fuse_operations import ThreadStates
 
 
 @pytest.fixture
-def kept(monkeypatch):
+def saved(monkeypatch):
     """The threads whose state was kept, in order."""
     threads = []
     keep = lambda: threads.append(threading.get_ident())  # noqa: E731
@@ -29,19 +29,19 @@ def calls_in_a_thread(states, count):
     thread.join()
 
 
-def test_a_thread_keeps_its_state_once_and_after_several_calls(kept):
+def test_a_thread_keeps_its_state_once_and_after_several_calls(saved):
     states = ThreadStates()
     calls_in_a_thread(states, 3)
-    assert kept == []
+    assert saved == []
     for _ in range(1000):
         states.count_call()
-    assert kept == [threading.get_ident()]
+    assert saved == [threading.get_ident()]
 
 
-def test_200_threads_keep_their_own_state_whatever_their_id(kept):
+def test_200_threads_keep_their_own_state_whatever_their_id(saved):
     """IDs of threads that have ended are used again, mostly at once."""
     states = ThreadStates()
     for count in range(1, 231):
         calls_in_a_thread(states, 10)
-        assert len(kept) == min(count, 200)
-    assert len(set(kept)) < 200
+        assert len(saved) == min(count, 200)
+    assert len(set(saved)) < 200

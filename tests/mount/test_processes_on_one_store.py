@@ -44,8 +44,8 @@ def test_two_mounts_and_a_prefetch_make_four_requests_at_a_time(
     files = [mount / path for path in PATHS for mount in (mounted, other)]
     with ThreadPoolExecutor(16) as pool:
         images = list(pool.map(lambda file: file.read_bytes(), files))
-    _, said = fetching.communicate()
-    assert fetching.returncode == 0, said
+    _, stderr = fetching.communicate()
+    assert fetching.returncode == 0, stderr
     assert service.peak_all_requests == 4
     assert service.image_requests == len(PATHS)
     assert images[::2] == images[1::2]

@@ -68,9 +68,9 @@ def _words_of(*command):
     """Let a program say something of a picture."""
 
     def words(file, _):
-        said = _run(*command, file)
-        assert b"1758" in said  # recorded: 14065 pixels wide, of which an eighth
-        return said
+        output = _run(*command, file)
+        assert b"1758" in output  # recorded: 14065 pixels wide, of which an eighth
+        return output
 
     return words
 

@@ -205,12 +205,12 @@ def test_a_proxy_that_cannot_work_is_exit_3_and_one_line_without_its_password(
 ):
     proxy = " http://joe:s3cret@proxy.example:3128"
     if variable == "--proxy":
-        said = fails(3, "mount", variable, proxy, root)
+        message = fails(3, "mount", variable, proxy, root)
     else:
-        said = fails(3, "mount", root, **{variable: proxy})
-    assert said.startswith(f"allenfs: {variable}=")
-    assert "proxy.example:3128' is not a valid proxy: it contains a space" in said
-    assert "s3cret" not in said
+        message = fails(3, "mount", root, **{variable: proxy})
+    assert message.startswith(f"allenfs: {variable}=")
+    assert "proxy.example:3128' is not a valid proxy: it contains a space" in message
+    assert "s3cret" not in message
     assert not is_mounted(root)
 
 
@@ -237,12 +237,12 @@ def test_socks_without_its_package_is_exit_3_and_names_it(tmp_path, root):
     )
     environ = {"PYTHONPATH": str(tmp_path)}
     socks = "socks5h://127.0.0.1:9"
-    for said in (
+    for message in (
         fails(3, "mount", "--proxy", socks, root, **environ),
         fails(3, "mount", root, **environ, HTTPS_PROXY=socks),
         fails(2, "prefetch", "--proxy", socks, PATH, **environ),
     ):
-        assert f"{sys.executable} -m pip install 'allenfs[socks]'" in said
+        assert f"{sys.executable} -m pip install 'allenfs[socks]'" in message
 
 
 @pytest.mark.parametrize("place", ["~/.netrc", "NETRC"])
@@ -281,19 +281,19 @@ def test_invalid_netrc_is_exit_3_and_content_is_not_shown(root, service, netrc):
         "s3cret machine 127.0.0.1\n",
     ):
         netrc.write_text(text)
-        said = fails(3, "mount", "--api-url", service.url, root)
-        assert f"{netrc}, line " in said
-        assert "cret" not in said
+        message = fails(3, "mount", "--api-url", service.url, root)
+        assert f"{netrc}, line " in message
+        assert "cret" not in message
     # and of no other service's business
     with mounting(root, "--api-url", "http://localhost:9"):
         pass
-    said = fails(3, "mount", root, NETRC="/missing")
-    assert "NETRC names '/missing', which cannot be read" in said
+    message = fails(3, "mount", root, NETRC="/missing")
+    assert "NETRC names '/missing', which cannot be read" in message
 
 
 def test_an_address_with_a_password_is_refused_and_the_password_not_shown(root):
     address = "https://joe:s3cret@mirror.example"
-    said = [
+    shown = [
         fails(3, "mount", "--api-url", address, root),
         fails(3, "mount", root, ALLENFS_API_URL=address),
         fails(2, "prefetch", "--api-url", address, PATH),
@@ -305,8 +305,8 @@ def test_an_address_with_a_password_is_refused_and_the_password_not_shown(root):
         done = subprocess.run(helper, capture_output=True, text=True, check=False)
         assert done.returncode in (1, 32)
         assert len(done.stderr.splitlines()) == 1
-        said.append(done.stderr)
-    for text in said:
+        shown.append(done.stderr)
+    for text in shown:
         assert "s3cret" not in text
         assert "mirror.example" in text
-    assert "~/.netrc instead (machine HOST login USER password PASSWORD)" in said[0]
+    assert "~/.netrc instead (machine HOST login USER password PASSWORD)" in shown[0]

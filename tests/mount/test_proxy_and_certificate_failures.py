@@ -70,11 +70,11 @@ def test_permanent_failures_are_not_retried_and_show_the_cause(mount, campus, ba
         number = errno.EIO if bar == "511" else errno.EHOSTUNREACH
         assert errno_of_open(mounted / PATH) == number
         assert campus.connections == attempts
-        said = os.getxattr(mounted / PATH, "user.allenfs.error").decode()
+        message = os.getxattr(mounted / PATH, "user.allenfs.error").decode()
         # before what may be cut off
-        assert reason in said[:80]
-        assert f"{attempts} attempt" in said
-        assert f"{PATH}: {said}" in mounted.log
+        assert reason in message[:80]
+        assert f"{attempts} attempt" in message
+        assert f"{PATH}: {message}" in mounted.log
         assert PASSWORD not in mounted.log
         page = service_page(mounted)
         assert reason in page["last_failure_cause"]
@@ -149,9 +149,9 @@ def test_login_page_does_not_count_as_reachable(mount, campus, portal):
         campus.image = campus.query = says(portal)
         assert errno_of_open(mounted / PATH) == errno.EIO
         assert service_page(mounted)["reachable"] is False
-        said = allenfs("status", mounted.root).stdout
-        assert "NOT reachable" in said
-        assert ("a web page instead of an image" in said) is (portal == PAGE)
+        page = allenfs("status", mounted.root).stdout
+        assert "NOT reachable" in page
+        assert ("a web page instead of an image" in page) is (portal == PAGE)
         campus.heal()
         assert (mounted / PATH).read_bytes() == JPEG
         assert service_page(mounted)["reachable"] is True

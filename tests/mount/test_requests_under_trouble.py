@@ -98,8 +98,8 @@ def test_time_to_an_error_is_four_attempts_and_three_pauses(
         opening = pool.submit(errno_of_open, mounted / OTHER)
         assert "image.jpg" in os.listdir(mounted / "atlas/100883869/ds4")
         assert opening.result() == number
-        said = os.getxattr(mounted / OTHER, "user.allenfs.error").decode()
-        found = re.search(r"\((\d+) attempts, ([0-9.]+) s, ", said)
+        message = os.getxattr(mounted / OTHER, "user.allenfs.error").decode()
+        found = re.search(r"\((\d+) attempts, ([0-9.]+) s, ", message)
         assert int(found[1]) == ATTEMPTS
         pauses_s = BACKOFFS * BACKOFF_S
         # said to a tenth

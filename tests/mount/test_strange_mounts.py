@@ -97,15 +97,15 @@ def test_umount_kills_only_the_serving_process(root, process_of):
 def test_a_mount_that_lives_is_not_cleared_away_whatever_it_answers(root):
     """Nor a dead one that somebody else clears away."""
     with strange(root, "") as serving:
-        said = fails(3, "mount", "--sample", root)
-        assert "already mounted and does not answer" in said
+        message = fails(3, "mount", "--sample", root)
+        assert "already mounted and does not answer" in message
         assert is_mounted(root)
         assert serving.poll() is None
         serving.kill()
         serving.wait()
         with locked(root.parent):
-            said = fails(3, "mount", "--sample", root)
-        assert "another process is already cleaning it up" in said
+            message = fails(3, "mount", "--sample", root)
+        assert "another process is already cleaning it up" in message
         assert is_mounted(root)
 
 

@@ -89,9 +89,9 @@ def test_umount_in_a_mount_namespace_leaves_the_mount_outside(root, use):
 def test_umount_keeps_bind_mounts_working(root, use):
     pid, bind = serving_pid(root), root.with_name("bind")
     run("mount", "--bind", root, bind)
-    said = f"allenfs: unmounted {root}; process {pid} still serves it on {bind}\n"
+    message = f"allenfs: unmounted {root}; process {pid} still serves it on {bind}\n"
     with use(root):
-        assert within([], *ALLENFS, "umount", root) == (0, said)
+        assert within([], *ALLENFS, "umount", root) == (0, message)
     assert not is_mounted(root)
     assert serves(bind, pid)
     succeeds("umount", bind)
@@ -129,9 +129,9 @@ def test_umount_kills_process_when_copies_are_unmounted_too(root):
 @maybe_busy
 def test_umount_without_the_capability_is_exit_1_and_ends_nothing(root, use):
     pid = serving_pid(root)
-    said = f"allenfs: {root}: Operation not permitted\n"
+    message = f"allenfs: {root}: Operation not permitted\n"
     with use(root):
-        assert within(NO_ADMIN, *ALLENFS, "umount", root) == (1, said)
+        assert within(NO_ADMIN, *ALLENFS, "umount", root) == (1, message)
     assert serves(root, pid)
     succeeds("umount", root)
 
@@ -150,8 +150,8 @@ def test_umount_in_a_pid_namespace_detaches_and_ends_no_process(root):
 
 
 def test_a_mount_answers_in_a_pid_namespace_that_does_not_see_its_process(root):
-    said = f"allenfs: {root} is already mounted\n"
-    assert within(PID_NAMESPACE, *ALLENFS, "mount", "--sample", root) == (3, said)
-    code, said = within(PID_NAMESPACE, *ALLENFS, "prefetch", root / PATH)
-    assert code == 0, said
+    message = f"allenfs: {root} is already mounted\n"
+    assert within(PID_NAMESPACE, *ALLENFS, "mount", "--sample", root) == (3, message)
+    code, message = within(PID_NAMESPACE, *ALLENFS, "prefetch", root / PATH)
+    assert code == 0, message
     assert (root / PATH).stat().st_blocks > 0

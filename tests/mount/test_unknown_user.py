@@ -35,8 +35,8 @@ def test_a_command_that_needs_a_folder_says_how_to_name_it(user, no_home):
         ("cache clear", CACHE),
         ("integrate --uninstall", DATA),
     ):
-        said = f"allenfs: {no_home}; {advice}"
-        assert user.fails(2, *command.split()) == said
+        message = f"allenfs: {no_home}; {advice}"
+        assert user.fails(2, *command.split()) == message
     helper = [sys.executable, "-m", "allenfs.cli.fstab", "sample", user.root]
     done = user.run(*helper, "-o", "rw")
     assert (done.returncode, done.stdout) == (1, "")

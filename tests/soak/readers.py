@@ -89,13 +89,13 @@ class Readers:
         wrong = []
         for process in running:
             try:
-                out, said = process.communicate(timeout=_END_S)
+                out, stderr = process.communicate(timeout=_END_S)
             except subprocess.TimeoutExpired:
                 process.kill()
-                out, said = process.communicate()
+                out, stderr = process.communicate()
                 wrong.append("a reader does not end")
-            if process.returncode or said:
-                wrong.append(said.strip() or f"ended with {process.returncode}")
+            if process.returncode or stderr:
+                wrong.append(stderr.strip() or f"ended with {process.returncode}")
             else:
                 self.counts.update(json.loads(out))
         assert wrong == [] or exc_info[0] is not None, wrong

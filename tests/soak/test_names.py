@@ -291,10 +291,10 @@ def test_a_hundred_thousand_texts_to_every_parser(seed, duration_s, figures):
 def assert_exits_in_one_line(command, text):
     # as the interpreter's own: what is no text is shown with backslashes
     raw, printed = io.BytesIO(), io.StringIO()
-    said = io.TextIOWrapper(raw, "utf-8", errors="backslashreplace", newline="")
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
+    stderr = io.TextIOWrapper(raw, "utf-8", errors="backslashreplace", newline="")
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(stderr):
         code = main.main([command, text])
-    said.flush()
+    stderr.flush()
     lines = raw.getvalue().decode().splitlines()
     assert code in (0, 1, 2), text
     assert len(lines) == (code != 0), (text, lines)

@@ -111,9 +111,9 @@ def test_a_daemon_that_is_stopped_for_20_seconds(tmp_path, duration_s, figures):
             until(lambda: service.query_requests)
             with mounted.stopped(stopped_s):
                 service.resume()
-            *read, said = [one.communicate(timeout=LATER_S)[0] for one in cats]
+            *read, document = [one.communicate(timeout=LATER_S)[0] for one in cats]
             assert read == expected
-            assert b'"id": 69750516' in said
+            assert b'"id": 69750516' in document
             assert {one.returncode for one in cats} == {0}
             assert service.image_requests == len(paths)
             assert service.query_requests == len(set(service.queried))
