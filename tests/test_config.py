@@ -80,7 +80,8 @@ def test_fuse_options_are_read_in_any_grouping() -> None:
 
 OWN_OPTIONS = """
 rw direct_io kernel_cache auto_cache attr_timeout=1 entry_timeout=1 negative_timeout=1
-ac_attr_timeout=1 subtype=x
+ac_attr_timeout=1 subtype=x nothreads suid dev
+foreground encoding=utf8 raw_fi operations=x
 """
 
 

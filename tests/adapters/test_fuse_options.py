@@ -9,26 +9,21 @@ import pytest
 from allenfs.adapters.fuse_options import for_libfuse
 from allenfs.errors import MountError
 
-LIBFUSE_3 = [(3, 0), (3, 9), (3, 10), (3, 11), (3, 12), (3, 14), (3, 17)]
 # FUSE_CAP_ASYNC_READ, and FUSE_CAP_* that libfuse 3 sets by default
 ASYNC_READ = 1
 UNWANTED = 1 << 12 | 1 << 13 | 1 << 14
 OTHERS = 1 << 5 | 1 << 11 | 1 << 31
 
 
-def test_libfuse_2_takes_all_of_them_as_words() -> None:
+def test_libfuse_2_takes_all_of_them_as_words():
     options = {"ro": True, "nonempty": True, "max_readahead": "1048576"}
     assert for_libfuse((2, 9), options).words == options
 
 
-@pytest.mark.parametrize("version", LIBFUSE_3)
-def test_libfuse_3_has_numbers_in_its_connection(version: tuple[int, int]) -> None:
-    numbers = {
-        "max_readahead": "1048576",
-        "max_background": "7",
-        "congestion_threshold": "5",
-        "max_read": "65536",
-    }
+@pytest.mark.parametrize("version", [(3, 0), (3, 11), (3, 12), (3, 14), (3, 17)])
+def test_libfuse_3_has_numbers_in_its_connection(version):
+    numbers = {"max_readahead": "1048576", "max_background": "7"}
+    numbers |= {"congestion_threshold": "5", "max_read": "65536"}
     options = for_libfuse(version, {"ro": True, "attr_timeout": "0", **numbers})
     words = dict(options.words)
     assert words.pop("max_read") == "65536"
@@ -46,15 +41,11 @@ def test_libfuse_3_has_numbers_in_its_connection(version: tuple[int, int]) -> No
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
-        ({}, OTHERS | ASYNC_READ),
-        ({"async_read": True}, OTHERS | ASYNC_READ),
+        ({"async_read": True, "nonempty": True}, OTHERS | ASYNC_READ),
         ({"sync_read": True}, OTHERS),
-        ({"nonempty": True}, OTHERS | ASYNC_READ),
     ],
 )
-def test_libfuse_3_wants_what_libfuse_2_does(
-    words: dict[str, str | bool], wanted: int
-) -> None:
+def test_libfuse_3_wants_what_libfuse_2_does(words, wanted):
     options = for_libfuse((3, 9), words)
     assert options.words == {}
     info = SimpleNamespace(want=OTHERS | ASYNC_READ | UNWANTED)
@@ -63,12 +54,8 @@ def test_libfuse_3_wants_what_libfuse_2_does(
 
 
 @pytest.mark.parametrize("version", [(2, 9), (3, 14)])
-@pytest.mark.parametrize(
-    "value", [True, "", "-1", "x", "1.5", "²", str(2**32), "9" * 5000]
-)
-def test_an_invalid_number_is_a_mount_error(
-    version: tuple[int, int], value: str | bool
-) -> None:
+def test_an_invalid_number_is_a_mount_error(version):
     for name in ("max_read", "max_readahead", "max_background"):
-        with pytest.raises(MountError, match=name):
-            for_libfuse(version, {name: value})
+        for value in (True, "", "-1", "x", "1.5", "²", str(2**32), "9" * 5000):
+            with pytest.raises(MountError, match=name):
+                for_libfuse(version, {name: value})

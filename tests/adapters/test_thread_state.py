@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from typing import TYPE_CHECKING
 
 import pytest
 
 from allenfs.adapters.fuse_operations import ThreadStates
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 @pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def saved(monkeypatch):
     """The threads whose state was kept, in order."""
-    threads: list[int] = []
-    monkeypatch.setattr(
-        ctypes.pythonapi,
-        "PyGILState_Ensure",
-        lambda: threads.append(threading.get_ident()),
-    )
+    threads = []
+    keep = lambda: threads.append(threading.get_ident())  # noqa: E731
+    monkeypatch.setattr(ctypes.pythonapi, "PyGILState_Ensure", keep)
     return threads
 
 
-def calls_in_a_thread(states: ThreadStates, count: int) -> None:
-    def calls() -> None:
+def calls_in_a_thread(states, count):
+    def calls():
         for _ in range(count):
             states.count_call()
 
@@ -36,28 +29,19 @@ def calls_in_a_thread(states: ThreadStates, count: int) -> None:
     thread.join()
 
 
-def test_a_thread_keeps_its_state_once_and_after_several_calls(kept: list[int]) -> None:
+def test_a_thread_keeps_its_state_once_and_after_several_calls(saved):
     states = ThreadStates()
     calls_in_a_thread(states, 3)
-    assert kept == []
+    assert saved == []
     for _ in range(1000):
         states.count_call()
-    assert kept == [threading.get_ident()]
+    assert saved == [threading.get_ident()]
 
 
-def test_a_thread_with_the_id_of_an_ended_one_keeps_its_own_state(
-    kept: list[int],
-) -> None:
+def test_200_threads_keep_their_own_state_whatever_their_id(saved):
     """IDs of threads that have ended are used again, mostly at once."""
     states = ThreadStates()
-    for count in range(1, 101):
-        calls_in_a_thread(states, 20)
-        assert len(kept) == count
-    assert len(set(kept)) < 100
-
-
-def test_at_most_200_states_are_kept(kept: list[int]) -> None:
-    states = ThreadStates()
-    for _ in range(230):
+    for count in range(1, 231):
         calls_in_a_thread(states, 10)
-    assert len(kept) == 200
+        assert len(saved) == min(count, 200)
+    assert len(set(saved)) < 200

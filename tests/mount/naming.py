@@ -17,7 +17,7 @@ class Naming(fuse.Operations):
     use_ns = True
 
     def __init__(self, pid: bytes, process: bytes) -> None:
-        self._told = {"user.allenfs.pid": pid, "user.allenfs.process": process}
+        self._attributes = {"user.allenfs.pid": pid, "user.allenfs.process": process}
 
     def getattr(self, path: str, fh: object = None) -> dict[str, int]:
         if path != "/":
@@ -25,12 +25,12 @@ class Naming(fuse.Operations):
         return {"st_mode": stat.S_IFDIR | 0o555, "st_nlink": 2}
 
     def getxattr(self, path: str, name: str, position: int = 0) -> bytes:
-        if not self._told.get(name):
+        if not self._attributes.get(name):
             raise fuse.FuseOSError(errno.ENODATA)
-        return self._told[name]
+        return self._attributes[name]
 
 
 if __name__ == "__main__":
-    root, *told = map(str.encode, sys.argv[1:])
-    naming = Naming(*told, *[b""] * (2 - len(told)))
+    root, *values = map(str.encode, sys.argv[1:])
+    naming = Naming(*values, *[b""] * (2 - len(values)))
     fuse.FUSE(naming, root.decode(), foreground=True, ro=True, subtype="allenfs")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from mount_namespace import MountNamespace
 from mounted import STRICT_PYTHON
@@ -48,19 +49,23 @@ class PlainUser:
         for made in (self.home, self.root):
             made.mkdir()
             os.chown(made, self.number, self.number)
-        self._is_known = is_known
-        # to get at a Python that lies below /root
-        self._capabilities = "+dac_read_search"
-        if may_mount:
-            self._capabilities += ",+sys_admin"
+        # the first to get at a Python that lies below /root
+        capabilities = "+dac_read_search" + ",+sys_admin" * may_mount
+        self._as_user = [
+            *("setpriv", f"--reuid={self.number}", f"--regid={self.number}"),
+            *("--clear-groups", f"--inh-caps={capabilities}"),
+            f"--ambient-caps={capabilities}",
+        ]
+        self._scripts = [_OPEN_DEVICE, *[_KNOW_USER] * is_known]
         self._folder = folder
         self._namespace = MountNamespace(folder)
 
     def __enter__(self) -> Self:
         self._namespace.__enter__()
-        self._set_up(_OPEN_DEVICE)
-        if self._is_known:
-            self._set_up(_KNOW_USER)
+        for script in self._scripts:
+            arguments = [self._folder / "above", str(self.number)]
+            done = self._namespace.run("sh", "-c", script, *arguments)
+            assert done.returncode == 0, done.stderr
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -70,28 +75,16 @@ class PlainUser:
         self, *command: str | Path, processes: int | None = None, **environ: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in an empty environment, with so many processes allowed."""
-        limit = [f"--nproc={processes}"] if processes else []
-        return self._namespace.run(
-            *("setpriv", f"--reuid={self.number}", f"--regid={self.number}"),
-            *("--clear-groups", f"--inh-caps={self._capabilities}"),
-            f"--ambient-caps={self._capabilities}",
-            *(["prlimit", *limit] if limit else []),
-            *command,
-            environ={
-                "PATH": os.environ["PATH"],
-                "ALLENFS_FUSE": os.environ["ALLENFS_FUSE"],
-                "PYTHONDEVMODE": "1",
-                "PYTHONWARNINGS": "error",
-                **environ,
-            },
-        )
+        limit = ["prlimit", f"--nproc={processes}"] if processes else []
+        own = {"PATH": os.environ["PATH"], "ALLENFS_FUSE": os.environ["ALLENFS_FUSE"]}
+        own |= {"PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error", **environ}
+        return self._namespace.run(*self._as_user, *limit, *command, environ=own)
 
     def allenfs(
-        self, *arguments: str | Path, processes: int | None = None, **environ: str
+        self, *arguments: str | Path, **options: Any
     ) -> subprocess.CompletedProcess[str]:
         """Run the command."""
-        command = [*STRICT_PYTHON, "-m", "allenfs", *arguments]
-        return self.run(*command, processes=processes, **environ)
+        return self.run(*STRICT_PYTHON, "-m", "allenfs", *arguments, **options)
 
     def python(
         self, program: str, *arguments: str | Path
@@ -99,15 +92,9 @@ class PlainUser:
         """Run a program."""
         return self.run(sys.executable, "-c", program, *arguments)
 
-    def fails(
-        self,
-        code: int,
-        *arguments: str | Path,
-        processes: int | None = None,
-        **environ: str,
-    ) -> str:
+    def fails(self, code: int, *arguments: str | Path, **options: Any) -> str:
         """Run a command that shall fail; return its one line."""
-        done = self.allenfs(*arguments, processes=processes, **environ)
+        done = self.allenfs(*arguments, **options)
         assert (done.returncode, done.stdout) == (code, ""), done
         (line,) = done.stderr.splitlines()
         assert line.startswith("allenfs: "), done.stderr
@@ -117,8 +104,3 @@ class PlainUser:
         """Whether anything, alive or dead, is mounted on `root`."""
         table = self._namespace.run("cat", "/proc/self/mountinfo").stdout
         return f" {self.root} " in table
-
-    def _set_up(self, script: str) -> None:
-        arguments = [self._folder / "above", str(self.number)]
-        done = self._namespace.run("sh", "-c", script, *arguments)
-        assert done.returncode == 0, done.stderr

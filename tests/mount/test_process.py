@@ -2,51 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from command import (
-    allenfs,
-    busy,
-    fails,
-    mounting,
-    serving_pid,
-    succeeds,
-    until_gone,
-)
-from mounted import STRICT_PYTHON, until
+from command import allenfs, busy, fails, mounting, serving_pid, succeeds, until_gone
+from mounted import STRICT_PYTHON
 
 from allenfs import __file__ as package_file
 from allenfs import __version__
 from allenfs.mount.mount_table import is_mounted
-from allenfs.sample.server import SampleService
 
 PATH = "section/69750516/ds6/image.jpg"
 # As the installed script starts: the current directory is not on its path.
-_PYTHON = [
-    sys.executable,
-    "-c",
-    "import sys; sys.path.remove(''); "
-    "from allenfs.cli.main import main; sys.exit(main())",
-]
-# What allenfs relies on, and keyword arguments of fusepy.
-BROKEN_OPTIONS = [
-    *("attr_timeout=1", "direct_io", "nothreads", "suid", "dev", "rw"),
-    *("foreground", "encoding=utf8", "raw_fi", "operations=x", "no_such_option"),
-]
+_MAIN = "import sys; sys.path.remove(''); "
+_MAIN += "from allenfs.cli.main import main; sys.exit(main())"
+SCRIPT = [sys.executable, "-c", _MAIN]
+MODULE = [*STRICT_PYTHON, "-m", "allenfs"]
 
 
 @pytest.fixture
-def root(root: Path) -> Iterator[Path]:
+def root(root):
     renamed = root.with_name("a mount, мозг")  # a space, a comma, and not only ASCII
     root.rename(renamed)
     yield renamed
@@ -56,8 +38,8 @@ def root(root: Path) -> Iterator[Path]:
 
 @pytest.mark.both_libfuses
 def test_mount_returns_when_the_mountpoint_answers_and_umount_when_it_is_gone(
-    root: Path, service: SampleService
-) -> None:
+    root, service
+):
     succeeds("mount", "--api-url", service.url, root)
     images = ["section", "projection", "atlas"]
     assert os.listdir(root) == [*images, "dataset", "browse"]
@@ -68,7 +50,7 @@ def test_mount_returns_when_the_mountpoint_answers_and_umount_when_it_is_gone(
     until_gone(pid)
 
 
-def test_sample_needs_no_service(root: Path) -> None:
+def test_sample_needs_no_service(root):
     with mounting(root, "--sample"):
         first = (root / PATH).read_bytes()
     # another port, the same name in the store
@@ -78,23 +60,17 @@ def test_sample_needs_no_service(root: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_sample_service_serves_until_it_is_told_to_end(
-    root: Path, number: signal.Signals
-) -> None:
-    command = [*STRICT_PYTHON, "-m", "allenfs", "sample-service", "--port", "0"]
+def test_sample_service_serves_until_it_is_told_to_end(root, number):
+    command = [*MODULE, "sample-service", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
         url = re.search(r"http://127\.0\.0\.1:[0-9]+", process.stdout.readline())
-        assert url is not None
         with mounting(root, "--api-url", url[0]):
             assert (root / PATH).read_bytes()
         process.send_signal(number)
         assert process.wait(30) == 0
 
 
-def test_settings_come_from_the_environment(
-    root: Path, tmp_path: Path, service: SampleService
-) -> None:
+def test_settings_come_from_the_environment(root, tmp_path, service):
     store = tmp_path / "store"
     environ = {"ALLENFS_CACHE_DIR": str(store), "ALLENFS_CACHE_SIZE": "64MiB"}
     with mounting(root, ALLENFS_API_URL=service.url, **environ):
@@ -102,86 +78,43 @@ def test_settings_come_from_the_environment(
         assert service.image_requests == 1
         assert store.stat().st_mode & 0o777 == 0o700
         assert os.statvfs(root).f_blocks * 4096 == 59 * 2**20 - 4096
+        # a path in the mount, too
+        done = allenfs("url", root / PATH, ALLENFS_API_URL=service.url)
+    url = f"{service.url}/api/v2/image_download/69750516?downsample=6"
+    assert done.stdout == f"{url}\n"
 
 
-def test_relative_paths_are_of_the_current_directory(
-    root: Path, service: SampleService
-) -> None:
-    command = [*STRICT_PYTHON, "-m", "allenfs"]
+def test_paths_are_of_the_current_directory_and_modules_are_not(root, service):
+    (root.parent / "requests.py").write_text("raise SystemExit('shadowed')")
     options = ["--cache-dir", "store", "--log-file", "log", "--api-url", service.url]
-    subprocess.run(
-        [*command, "mount", *options, root.name], cwd=root.parent, check=True
-    )
+    mount = [*SCRIPT, "mount", *options, root.name]
+    subprocess.run(mount, cwd=root.parent, check=True)
     (root / PATH).read_bytes()
     assert (root.parent / "store" / "images").is_dir()
     assert "mounted" in (root.parent / "log").read_text()
-    subprocess.run([*command, "umount", root.name], cwd=root.parent, check=True)
+    subprocess.run([*SCRIPT, "umount", root.name], cwd=root.parent, check=True)
     assert not is_mounted(root)
 
 
-@pytest.mark.both_libfuses
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_daemon_unmounts_on_a_signal(
-    root: Path, service: SampleService, number: signal.Signals
-) -> None:
-    succeeds("mount", "--api-url", service.url, root)
-    pid = serving_pid(root)
-    os.kill(pid, number)
-    until_gone(pid)
-    assert not is_mounted(root)
-
-
-@pytest.mark.parametrize(("images", "ahead"), [("0", 0), ("1", 1)])
-def test_readahead_of_the_command_line_reaches_the_mount(
-    root: Path, service: SampleService, images: str, ahead: int
-) -> None:
-    with mounting(root, "--api-url", service.url, "--readahead", images):
-        folder = root / "dataset/72109410/ds7"
-        for name in sorted(os.listdir(folder))[:3]:
-            (folder / name).read_bytes()
-        until(lambda: service.image_requests >= 3 + ahead)
-    assert service.image_requests == 3 + ahead
-
-
-def test_wrong_command_line_is_exit_2(root: Path) -> None:
-    for wrong in (
-        ["--cache-size", "much"],
-        ["--cache-size", "0"],
-        ["--connections", "0"],
-        ["--deadline", "-1"],
-        ["--stall-timeout", "nan"],
-        ["--no-such-flag"],
-        ["--sample", "--api-url", "http://127.0.0.1:1"],
-        *(["-o", option] for option in BROKEN_OPTIONS),
-    ):
-        done = allenfs("mount", *wrong, root)
-        assert done.returncode == 2, wrong
-        assert "Traceback" not in done.stderr
-    assert allenfs("mount").returncode == 2
-    assert not is_mounted(root)
-
-
-def test_checkout_mounts_without_being_installed(
-    root: Path, tmp_path: Path, service: SampleService
-) -> None:
+def test_checkout_mounts_without_being_installed(root, tmp_path, service):
     package = tmp_path / "checkout" / "allenfs"
     shutil.copytree(Path(package_file).parent, package)
     init = package / "__init__.py"
     init.write_text(init.read_text().replace(__version__, "9.9.9"))
-    command = [*STRICT_PYTHON, "-m", "allenfs", "mount", "--api-url", service.url]
-    subprocess.run([*command, root], cwd=package.parent, check=True)
+    mount = [*MODULE, "mount", "--api-url", service.url, root]
+    subprocess.run(mount, cwd=package.parent, check=True)
     (root / PATH).read_bytes()
     # it is this allenfs that serves, not the installed one
     assert service.headers[0]["User-Agent"].startswith("allenfs/9.9.9 ")
     succeeds("umount", root)
 
 
-def test_empty_or_lost_paths_are_exit_2(tmp_path: Path) -> None:
+def test_empty_or_lost_paths_are_exit_2(tmp_path):
     gone = tmp_path / "gone"
     for arguments in (["mount", ""], ["umount", ""], ["umount", "m"]):
         gone.mkdir()
         done = subprocess.run(
-            ["sh", "-c", 'cd "$0" && rmdir "$0" && "$@"', gone, *_PYTHON, *arguments],
+            ["sh", "-c", 'cd "$0" && rmdir "$0" && "$@"', gone, *SCRIPT, *arguments],
             capture_output=True,
             text=True,
             check=False,
@@ -190,76 +123,64 @@ def test_empty_or_lost_paths_are_exit_2(tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_two_mounts_at_once_are_one_mount(root: Path, service: SampleService) -> None:
-    command = [*STRICT_PYTHON, "-m", "allenfs", "mount", "--api-url", service.url]
-    starts = [
-        subprocess.Popen([*command, root], stderr=subprocess.PIPE, text=True)
-        for _ in range(4)
-    ]
-    printed = [start.communicate(timeout=60)[1] for start in starts]
-    assert sorted(start.returncode for start in starts) == [0, 3, 3, 3]
-    assert [len(text.splitlines()) for text in sorted(printed)] == [0, 1, 1, 1]
-    succeeds("umount", root)
+def test_two_mounts_at_once_are_one_mount(root, service):
+    """The others are exit 3, as those that come later; a signal ends the one."""
+    mount = ("mount", "--api-url", service.url, root)
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda _: allenfs(*mount), range(4)))
+    assert sorted(one.returncode for one in done) == [0, 3, 3, 3]
+    assert sorted(len(one.stderr.splitlines()) for one in done) == [0, 1, 1, 1]
+    assert "already mounted" in fails(3, "mount", "--sample", root)
+    assert (root / PATH).read_bytes()
+    pid = serving_pid(root)
+    os.kill(pid, signal.SIGINT)
+    until_gone(pid)
     assert not is_mounted(root)
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [("missing", "does not exist"), ("file", "not a directory"), ("", "not empty")],
-)
-def test_unusable_mountpoint_is_exit_3(root: Path, name: str, reason: str) -> None:
+def test_unusable_mountpoint_or_missing_device_is_exit_3(root):
     (root / "file").touch()
-    assert reason in fails(3, "mount", "--sample", root / name)
+    for name, reason in (
+        *(("missing", "does not exist"), ("file", "not a directory")),
+        ("", "not empty"),
+    ):
+        assert reason in fails(3, "mount", "--sample", root / name)
+    (root / "file").unlink()
+    # another /dev, in a mount namespace of this command
+    script = "mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 &&"
+    script += f' exec {sys.executable} -m allenfs mount --sample "$0"'
+    command = ["unshare", "--mount", "sh", "-c", script, root]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert re.fullmatch(r"allenfs: .*no /dev/fuse.*\n", done.stderr)
 
 
-def test_second_mount_is_exit_3_and_leaves_the_first(
-    root: Path, service: SampleService
-) -> None:
-    with mounting(root, "--api-url", service.url):
-        assert "already mounted" in fails(3, "mount", "--sample", root)
-        assert (root / PATH).read_bytes()
-
-
-def _kill(root: Path) -> None:
+def _kill(root):
     pid = serving_pid(root)
     os.kill(pid, signal.SIGKILL)
     until_gone(pid)
 
 
 @pytest.mark.both_libfuses
-def test_dead_mount_is_recovered_by_the_next_mount_and_by_umount(
-    root: Path, service: SampleService
-) -> None:
+def test_dead_mount_is_recovered_by_the_next_mount_and_by_umount(root, service):
+    """Also one that somebody uses."""
     mount = ("mount", "--api-url", service.url, root)
     succeeds(*mount)
-    for _ in range(3):
+    with (root / PATH).open("rb") as file, busy(root):
         _kill(root)
         with pytest.raises(OSError, match="Transport endpoint is not connected"):
             os.listdir(root)
         succeeds(*mount)
         assert (root / PATH).read_bytes()
+        with pytest.raises(OSError, match=r"Transport endpoint|Software caused"):
+            os.pread(file.fileno(), 1, 2**20)
     _kill(root)
     succeeds("umount", root)
     assert not is_mounted(root)
     assert os.listdir(root) == []
 
 
-def test_dead_mount_that_somebody_holds_open_is_recovered(
-    root: Path, service: SampleService
-) -> None:
-    succeeds("mount", "--api-url", service.url, root)
-    with (root / PATH).open("rb") as file, busy(root):
-        _kill(root)
-        succeeds("mount", "--api-url", service.url, root)
-        assert (root / PATH).read_bytes()
-        with pytest.raises(OSError, match=r"Transport endpoint|Software caused"):
-            os.pread(file.fileno(), 1, 2**20)
-    succeeds("umount", root)
-
-
-def test_two_mounts_at_once_on_a_dead_mount_are_one_mount(
-    root: Path, service: SampleService
-) -> None:
+def test_two_mounts_at_once_on_a_dead_mount_are_one_mount(root, service):
     mount = ("mount", "--api-url", service.url, root)
     succeeds(*mount)
     for _ in range(4):
@@ -273,74 +194,20 @@ def test_two_mounts_at_once_on_a_dead_mount_are_one_mount(
     succeeds("umount", root)
 
 
-@contextlib.contextmanager
-def _stopped(pid: int) -> Iterator[None]:
+@pytest.mark.both_libfuses
+def test_umount_of_a_stopped_daemon_ends(root, service):
+    """And another mount over it says that umount is what helps."""
+    mount = ("mount", "--api-url", service.url, root)
+    succeeds(*mount)
+    pid = serving_pid(root)
     os.kill(pid, signal.SIGSTOP)
     try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
-def test_mount_over_a_stopped_daemon_is_exit_3(
-    root: Path, service: SampleService
-) -> None:
-    with mounting(root, "--api-url", service.url) as pid:
-        with _stopped(pid):
-            line = fails(3, "mount", "--api-url", service.url, root)
-            assert "already mounted and does not answer: run allenfs umount" in line
-        assert (root / PATH).read_bytes()
-
-
-@pytest.mark.parametrize(
-    "url", ["", " ", "api.brain-map.org", "ftp://host", "http://", "http://host:port"]
-)
-def test_malformed_service_url_is_exit_3(root: Path, url: str) -> None:
-    assert "not a service's address" in fails(3, "mount", "--api-url", url, root)
-
-
-def test_missing_device_is_exit_3(root: Path) -> None:
-    # another /dev, in a mount namespace of this command
-    script = "mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 &&"
-    script += f" exec {sys.executable} -m allenfs mount"
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", f'{script} --sample "$0"', root],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 3
-    assert re.fullmatch(r"allenfs: .*no /dev/fuse.*\n", done.stderr)
-
-
-def test_umount_of_what_is_not_mounted_is_one_line(root: Path) -> None:
-    assert "no allenfs is mounted" in fails(1, "umount", root)
-
-
-@pytest.mark.both_libfuses
-def test_umount_of_a_stopped_daemon_ends(root: Path, service: SampleService) -> None:
-    succeeds("mount", "--api-url", service.url, root)
-    pid = serving_pid(root)
-    with _stopped(pid):
+        line = fails(3, *mount)
+        assert "already mounted and does not answer: run allenfs umount" in line
         done = allenfs("umount", root)
         assert done.returncode == 0, done.stderr
         assert "its process does not respond and may still be running" in done.stderr
         assert not is_mounted(root)
+    finally:
+        os.kill(pid, signal.SIGCONT)
     until_gone(pid)
-
-
-def test_path_in_a_mount_is_a_url(root: Path, service: SampleService) -> None:
-    with mounting(root, "--api-url", service.url):
-        done = allenfs("url", root / PATH, ALLENFS_API_URL=service.url)
-    url = f"{service.url}/api/v2/image_download/69750516?downsample=6"
-    assert done.stdout == f"{url}\n"
-
-
-def test_module_in_the_current_directory_does_not_shadow_ours(
-    root: Path, service: SampleService
-) -> None:
-    (root.parent / "requests.py").write_text("raise SystemExit('shadowed')")
-    command = [*_PYTHON, "mount", "--api-url", service.url]
-    subprocess.run([*command, root], cwd=root.parent, check=True)
-    assert (root / PATH).read_bytes()
-    succeeds("umount", root)

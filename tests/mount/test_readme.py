@@ -10,28 +10,31 @@ from pathlib import Path
 
 import pytest
 from command import run
-from mounted import Mounted
 from PIL import Image
 
-from allenfs.sample.server import SampleService
-
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-PATHS = (ROOT / "docs" / "paths.md").read_text()
-RECIPES = (ROOT / "docs" / "recipes.md").read_text()
 _STACK = re.compile(
     r"^## A stack of ISH sections\n.*?^```python\n(.*?)^```", re.MULTILINE | re.DOTALL
 )
 _BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def pasted(document: str, heading: str) -> tuple[int, int, str]:
+@pytest.fixture
+def mounted(mounted, tmp_path, monkeypatch):
+    """A mount on `~/allen`."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "allen").symlink_to(mounted.root)
+    return mounted
+
+
+def pasted(document, heading):
     """Run the commands below a heading and compare their output.
 
     Return the number of commands, of lines of output, and what is on stderr.
     """
-    section = re.split(r"^## ", document.partition(f"\n## {heading}\n")[2], flags=re.M)
-    lines = "".join(_BLOCK.findall(section[0])).splitlines()
+    text = (ROOT / document).read_text().partition(f"\n## {heading}\n")[2]
+    section = re.split(r"^## ", text, flags=re.MULTILINE)[0]
+    lines = "".join(_BLOCK.findall(section)).splitlines()
     commands = [line[2:] for line in lines if line.startswith("$ ")]
     shown = [line for line in lines if not line.startswith("$ ")]
     done = subprocess.run(
@@ -45,36 +48,27 @@ def pasted(document: str, heading: str) -> tuple[int, int, str]:
     return len(commands), len(shown), done.stderr
 
 
-def images_below(folder: Path) -> list[str]:
+def images_below(folder):
     copies = sorted(folder.rglob("*.jpg"))
     assert all(copy.read_bytes()[:2] == b"\xff\xd8" for copy in copies)
     return [str(copy.relative_to(folder)) for copy in copies]
 
 
-def test_find_an_image_as_the_documents_do(
-    tmp_path: Path, service: SampleService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    with Mounted(tmp_path, service.url) as mounted:
-        (tmp_path / "allen").symlink_to(mounted.root)
-        assert pasted(PATHS, "Find an image") == (10, 4, "")
+@pytest.mark.usefixtures("mounted")
+def test_find_an_image_as_the_documents_do(tmp_path):
+    assert pasted("docs/paths.md", "Find an image") == (10, 4, "")
     # a section, its data set, a Nissl section, two data sets, five plates, and four
     assert len(images_below(tmp_path / "out")) == 1 + 3 + 1 + (5 + 12) + 5 + 4
 
 
-def test_the_readme_s_commands_work_as_they_stand(
-    tmp_path: Path, service: SampleService, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_readme_s_commands_work_as_they_stand(mounted, tmp_path, monkeypatch):
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
-    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    with Mounted(tmp_path, service.url) as mounted:
-        (tmp_path / "allen").symlink_to(mounted.root)
-        *counts, progress = pasted(README, "What people do with it")
-        prefetched = [*(mounted / "dataset/69782969/ds3").iterdir()]
-        assert all(path.stat().st_blocks for path in prefetched)
+    *counts, progress = pasted("README.md", "What people do with it")
+    prefetched = [*(mounted / "dataset/69782969/ds3").iterdir()]
+    assert all(path.stat().st_blocks for path in prefetched)
     assert counts == [7, 2]
     assert "5 files" in progress  # the mount's read-ahead may have fetched some of them
     copies = images_below(work)
@@ -83,21 +77,17 @@ def test_the_readme_s_commands_work_as_they_stand(
     assert (work / "sections.csv").read_text().count("\n") == 1 + 5
 
 
-def test_the_stack_recipe_gives_all_sections_the_same_size(
-    tmp_path: Path, service: SampleService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (recipe,) = _STACK.findall(RECIPES)
-    with Mounted(tmp_path, service.url) as mounted:
-        (tmp_path / "allen").symlink_to(mounted.root)
-        run(sys.executable, "-c", recipe)
-        sizes = {}
-        for path in (mounted / "dataset/69782969/ds4").iterdir():
-            with Image.open(path) as image:
-                sizes[path.name] = image.size
+def size_of(path):
+    with Image.open(path) as image:
+        return image.size
+
+
+def test_the_stack_recipe_gives_all_sections_the_same_size(mounted, tmp_path):
+    (recipe,) = _STACK.findall((ROOT / "docs/recipes.md").read_text())
+    run(sys.executable, "-c", recipe)
+    sections = [*(mounted / "dataset/69782969/ds4").iterdir()]
+    sizes = {path.name: size_of(path) for path in sections}
     assert len(set(sizes.values())) == len(sizes) == 5  # otherwise this tests nothing
     largest = tuple(map(max, zip(*sizes.values(), strict=True)))
-    assert {path.name for path in (tmp_path / "stack").iterdir()} == sizes.keys()
-    for name in sizes:
-        with Image.open(tmp_path / "stack" / name) as page:
-            assert page.size == largest
+    pages = {path.name: size_of(path) for path in (tmp_path / "stack").iterdir()}
+    assert pages == dict.fromkeys(sizes, largest)

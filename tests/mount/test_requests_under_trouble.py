@@ -7,19 +7,13 @@ import errno
 import os
 import re
 import socket
-import struct
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 
 import pytest
 from command import cat
 from hostile_service import black_hole
-from listener import Listener
 from mounted import Mounted, errno_of, errno_of_open, image_bytes, port_of, until
 
 from allenfs.sample.faults import Fault
@@ -27,6 +21,7 @@ from allenfs.sample.server import SampleService
 
 IMAGE, DATA_SET, NUMBERED = 70679088, "dataset/70813257", "0061_70679088.jpg"
 OTHER = "section/69750516/ds5/image.jpg"
+PATHS = [f"section/69750516/ds6/q{number}/image.jpg" for number in range(8)]
 ATTEMPTS, BACKOFFS = 4, 1 + 2 + 4
 THREADS, OPENS = 8, 250
 # as a user's mount; what else costs time here is the pause before a retry
@@ -35,210 +30,100 @@ DEFAULT_MEMORY = {"failure_memory_s": 10, "not_found_memory_s": 60}
 LATER_S = 5.0
 
 
-def storm(look: Callable[[Path], object], paths: list[Path]) -> tuple[set[int], float]:
-    """Look at each path OPENS times from each of 8 threads; errnos, and how long."""
-    began_s = time.monotonic()
-    start = threading.Barrier(THREADS)
-
-    def looks(_: int) -> set[int]:
-        start.wait()
-        return {errno_of(look, path) for path in paths * OPENS}
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        found = set().union(*pool.map(looks, range(THREADS)))
-    return found, time.monotonic() - began_s
-
-
-def opened(path: Path) -> None:
+def opened(path):
     os.close(os.open(path, os.O_RDONLY))
-
-
-def warnings_in(mounted: Mounted) -> list[str]:
-    return [line for line in mounted.log.splitlines() if line.startswith("WARNING")]
 
 
 @pytest.mark.parametrize(
     ("fault", "number", "attempts", "memory_s"),
     [
         (Fault.STATUS_404, errno.ENOENT, 1, 60),
-        (Fault.HTML_200, errno.EIO, 1, 10),
         (Fault.STATUS_503, errno.EIO, ATTEMPTS, 10),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
 @pytest.mark.mounted(warnings=[str(IMAGE)], first_backoff_s=0.01, **DEFAULT_MEMORY)
 def test_a_storm_of_opens_of_a_failing_image_is_one_download(
-    mounted: Mounted,
-    service: SampleService,
-    fault: Fault,
-    number: int,
-    attempts: int,
-    memory_s: float,
-) -> None:
+    mounted, service, fault, number, attempts, memory_s
+):
     assert NUMBERED in os.listdir(mounted / DATA_SET)
     service.fail(fault, image_id=IMAGE)
-    paths = [
-        mounted / f"section/{IMAGE}/image.jpg",
-        mounted / f"section/{IMAGE}/ds0/image.jpg",
-        mounted / f"{DATA_SET}/{NUMBERED}",
-    ]
-    found, took_s = storm(opened, paths)
-    print(f"{THREADS * OPENS * len(paths) / took_s:.0f} opens a second")
-    downloads = 1 + took_s // memory_s
+    images = [f"section/{IMAGE}/image.jpg", f"section/{IMAGE}/ds0/image.jpg"]
+    images.append(f"{DATA_SET}/{NUMBERED}")
+    paths = [mounted / image for image in images]
+    start = threading.Barrier(THREADS)
+
+    def open_all(_):
+        start.wait()
+        return {errno_of(opened, path) for path in paths * OPENS}
+
+    began_s = time.monotonic()
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = set().union(*pool.map(open_all, range(THREADS)))
+    downloads = 1 + (time.monotonic() - began_s) // memory_s
     assert found == {number}
     assert attempts <= len(service.requested) <= attempts * downloads
-    assert 1 <= len(warnings_in(mounted)) <= downloads
+    assert 1 <= mounted.log.count("WARNING ") <= downloads
     # the service is well otherwise
     assert (mounted / OTHER).read_bytes()
 
 
-def test_a_storm_of_names_outside_the_grammar_asks_nobody(
-    mounted: Mounted, service: SampleService
-) -> None:
-    names = [".Trash", "section/007", f"section/{IMAGE}/ds11/image.jpg", "dataset/x"]
-    found, _ = storm(opened, [mounted / name for name in names])
-    assert found == {errno.ENOENT}
-    assert service.connections == 0
-
-
-@pytest.mark.mounted(
-    warnings=["dataset/70813257"], first_backoff_s=0.01, **DEFAULT_MEMORY
-)
-def test_a_storm_of_listings_that_fail_is_one_query(
-    mounted: Mounted, service: SampleService
-) -> None:
-    service.fail_queries(Fault.STATUS_503)
-    found, took_s = storm(os.listdir, [mounted / DATA_SET])
-    assert found == {errno.EIO}
-    downloads = 1 + took_s // DEFAULT_MEMORY["failure_memory_s"]
-    assert ATTEMPTS <= service.query_requests <= ATTEMPTS * downloads
-    assert len(warnings_in(mounted)) <= downloads
-
-
-@pytest.mark.mounted(warnings=[str(IMAGE)], failure_memory_s=0.5)
-def test_a_failure_is_asked_again_after_its_time_and_no_sooner(
-    mounted: Mounted, service: SampleService
-) -> None:
-    service.fail(Fault.HTML_200)
-    began_s = time.monotonic()
-    while service.image_requests < 3:
-        assert errno_of_open(mounted / f"section/{IMAGE}/image.jpg") == errno.EIO
-    assert time.monotonic() - began_s >= 2 * 0.5
-
-
 @contextlib.contextmanager
-def unanswered() -> Iterator[str]:
+def unanswered():
     """Listens; the kernel makes connections, and nobody answers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
-class Resetting(Listener):
-    """Resets each connection at once."""
-
-    def serve(self, connection: socket.socket) -> None:
-        at_once = struct.pack("ii", 1, 0)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
-
-
-@contextlib.contextmanager
-def resetting() -> Iterator[str]:
-    with Resetting() as listener:
-        yield listener.url
-
-
-@contextlib.contextmanager
-def closed_port() -> Iterator[str]:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))  # it does not listen, and is nobody else's
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-
-
 STALL_S, CONNECT_S, BACKOFF_S = 0.4, 0.3, 0.02
-NO_CONNECTION = {errno.EHOSTUNREACH}
-PLACES: dict[str, tuple[Callable[[], AbstractContextManager[str]], set[int], float]] = {
-    "silent": (unanswered, {errno.ETIMEDOUT}, STALL_S),
-    "black hole": (black_hole, NO_CONNECTION, CONNECT_S),
-    "refused": (closed_port, NO_CONNECTION, 0),
-    "no such name": (lambda: nullcontext("http://no-such.invalid"), NO_CONNECTION, 0),
-    # the reset comes while the connection is made, or a moment after it
-    "reset": (resetting, NO_CONNECTION | {errno.EIO}, 0),
-}
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("place", "number", "attempt_s"),
+    [
+        (unanswered, errno.ETIMEDOUT, STALL_S),
+        (black_hole, errno.EHOSTUNREACH, CONNECT_S),
+    ],
+)
 def test_time_to_an_error_is_four_attempts_and_three_pauses(
-    tmp_path: Path, place: str
-) -> None:
-    enter, numbers, attempt_s = PLACES[place]
+    tmp_path, place, number, attempt_s
+):
+    limits = {"stall_timeout_s": STALL_S, "connect_timeout_s": CONNECT_S}
+    limits |= {"first_backoff_s": BACKOFF_S, **DEFAULT_MEMORY}
     with (
-        enter() as url,
-        Mounted(
-            tmp_path,
-            url,
-            warnings=[OTHER],
-            stall_timeout_s=STALL_S,
-            connect_timeout_s=CONNECT_S,
-            first_backoff_s=BACKOFF_S,
-            **DEFAULT_MEMORY,
-        ) as mounted,
+        place() as url,
+        Mounted(tmp_path, url, warnings=[OTHER], **limits) as mounted,
         ThreadPoolExecutor(1) as pool,
     ):
         opening = pool.submit(errno_of_open, mounted / OTHER)
         assert "image.jpg" in os.listdir(mounted / "atlas/100883869/ds4")
-        assert opening.result() in numbers
-        said = os.getxattr(mounted / OTHER, "user.allenfs.error").decode()
-        found = re.search(r"\((\d+) attempts, ([0-9.]+) s, ", said)
-        assert found
-        attempts, took_s = int(found[1]), float(found[2])
-        assert attempts == ATTEMPTS
+        assert opening.result() == number
+        message = os.getxattr(mounted / OTHER, "user.allenfs.error").decode()
+        found = re.search(r"\((\d+) attempts, ([0-9.]+) s, ", message)
+        assert int(found[1]) == ATTEMPTS
         pauses_s = BACKOFFS * BACKOFF_S
         # said to a tenth
-        assert took_s >= ATTEMPTS * attempt_s + 0.5 * pauses_s - 0.1
-        assert took_s <= ATTEMPTS * attempt_s + 1.5 * pauses_s + LATER_S
+        assert float(found[2]) >= ATTEMPTS * attempt_s + 0.5 * pauses_s - 0.1
+        assert float(found[2]) <= ATTEMPTS * attempt_s + 1.5 * pauses_s + LATER_S
 
 
-@pytest.mark.mounted(warnings=["Connection refused"], failure_memory_s=1)
-def test_a_service_that_is_back_is_asked_when_its_failure_is_forgotten(
-    mounted: Mounted, service: SampleService
-) -> None:
-    expected = image_bytes(service.url, OTHER)
-    service.close()
-    assert errno_of_open(mounted / OTHER) == errno.EHOSTUNREACH
-    assert errno_of(os.listdir, mounted / DATA_SET) == errno.EHOSTUNREACH
-    with SampleService(port=port_of(service.url)):
-        back_s = time.monotonic()
-        # what had not failed is there at once
-        assert (mounted / f"section/{IMAGE}/ds6/image.jpg").read_bytes()
-        until(lambda: errno_of(opened, mounted / OTHER) == 0)
-        until(lambda: errno_of(os.listdir, mounted / DATA_SET) == 0)
-        assert time.monotonic() - back_s < 1 + LATER_S
-        assert (mounted / OTHER).read_bytes() == expected
-        assert NUMBERED in os.listdir(mounted / DATA_SET)
-
-
-def test_connections_that_died_meanwhile_cost_no_attempt(
-    mounted: Mounted, service: SampleService
-) -> None:
-    paths = [f"section/69750516/ds6/q{number}/image.jpg" for number in range(8)]
-    expected = {path: image_bytes(service.url, path) for path in paths}
-
-    def read(path: str) -> None:
-        assert (mounted / path).read_bytes() == expected[path]
-
+def test_connections_that_died_meanwhile_cost_no_attempt(mounted, service):
+    expected = {mounted / path: image_bytes(service.url, path) for path in PATHS}
+    files = list(expected)
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(read, paths[:4]))
+        read = list(pool.map(lambda file: file.read_bytes(), files[:4]))
         service.close()
         with SampleService(port=port_of(service.url)) as back:
-            list(pool.map(read, paths[4:]))
+            read += pool.map(lambda file: file.read_bytes(), files[4:])
             assert back.image_requests == 4
+    assert read == list(expected.values())
     assert "trying again" not in mounted.log
 
 
 @pytest.mark.mounted(first_backoff_s=1)
 def test_who_waits_for_a_retry_gets_the_image_when_the_service_is_back(
-    mounted: Mounted, service: SampleService
-) -> None:
+    mounted, service
+):
     expected = image_bytes(service.url, OTHER)
     service.close()
     with ThreadPoolExecutor(4) as pool:
@@ -249,58 +134,33 @@ def test_who_waits_for_a_retry_gets_the_image_when_the_service_is_back(
             assert back.image_requests == 1
 
 
-STOPPED_PATHS = [f"section/69750516/ds6/q{number}/image.jpg" for number in range(4)]
-STOPPED_STALL_S = 1.5
-STOPPED_S = 1.5 * STOPPED_STALL_S
+STALL_OF_STOPPED_S = 1.5
+STOPPED_S = 1.5 * STALL_OF_STOPPED_S
 
 
-def readers(mounted: Mounted) -> list[subprocess.Popen[bytes]]:
-    return [cat(mounted / path) for path in STOPPED_PATHS]
-
-
-def check_read(cats: list[subprocess.Popen[bytes]], expected: dict[str, bytes]) -> None:
-    read = [reader.communicate(timeout=30)[0] for reader in cats]
-    assert read == list(expected.values())
-    assert {reader.returncode for reader in cats} == {0}
-
-
-@pytest.mark.parametrize("answers", ["while it is stopped", "when it goes on"])
-@pytest.mark.mounted(stall_timeout_s=STOPPED_STALL_S)
-def test_a_stopped_daemon_loses_nothing(
-    mounted: Mounted, service: SampleService, answers: str
-) -> None:
-    expected = {path: image_bytes(service.url, path) for path in STOPPED_PATHS}
+@pytest.mark.parametrize("meanwhile", ["answered", "cut"])
+@pytest.mark.mounted(stall_timeout_s=STALL_OF_STOPPED_S)
+def test_a_stopped_daemon_loses_nothing(mounted, service, meanwhile):
+    expected = [image_bytes(service.url, path) for path in PATHS[:4]]
     service.reset_counters()
-    service.pause()
-    cats = readers(mounted)
-    until(lambda: service.image_requests == len(cats))
-    with mounted.stopped(STOPPED_S):
-        if answers == "while it is stopped":
-            service.resume()
-        assert all(reader.poll() is None for reader in cats)
-    service.resume()
-    check_read(cats, expected)
-    if answers == "while it is stopped":
-        # the answers lay in the sockets: no stall
-        assert service.image_requests == len(cats)
-        assert "trying again" not in mounted.log
-    assert service.image_requests <= 2 * len(cats)
-    # and all is as before
-    assert (mounted / OTHER).read_bytes() == image_bytes(service.url, OTHER)
-
-
-@pytest.mark.mounted(stall_timeout_s=STOPPED_STALL_S)
-def test_downloads_that_were_cut_while_the_daemon_was_stopped_are_tried_again(
-    mounted: Mounted, service: SampleService
-) -> None:
-    expected = {path: image_bytes(service.url, path) for path in STOPPED_PATHS}
-    service.reset_counters()
-    service.fail(Fault.SILENT)
-    cats = readers(mounted)
-    until(lambda: service.image_requests == len(cats))
+    if meanwhile == "answered":
+        service.pause()
+    else:
+        service.fail(Fault.SILENT)
+    readers = [cat(mounted / path) for path in PATHS[:4]]
+    until(lambda: service.image_requests == 4)
     with contextlib.ExitStack() as stack:
         with mounted.stopped(STOPPED_S):
-            service.close()
-            back = stack.enter_context(SampleService(port=port_of(service.url)))
-        check_read(cats, expected)
-        assert back.image_requests == len(cats)
+            if meanwhile == "answered":
+                service.resume()
+            else:
+                service.close()
+                back = SampleService(port=port_of(service.url))
+                service = stack.enter_context(back)
+        assert [one.communicate(timeout=30)[0] for one in readers] == expected
+        assert {one.returncode for one in readers} == {0}
+        # answers that lay in the sockets are no stall
+        assert service.image_requests == 4
+        assert ("trying again" in mounted.log) is (meanwhile == "cut")
+        # and all is as before
+        assert (mounted / OTHER).read_bytes() == image_bytes(service.url, OTHER)

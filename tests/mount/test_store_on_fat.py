@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from command import allenfs
 from disks import on_fat
 from mounted import Mounted, image_bytes
 
-from allenfs.sample.database import Database
 from allenfs.sample.faults import Fault
 from allenfs.sample.inventing import add_data_set, add_genes
-from allenfs.sample.server import SampleService
 
 pytestmark = pytest.mark.one_libfuse
 
@@ -23,51 +19,48 @@ ODD, UNTIMED = "section/102146163/ds6/image.jpg", "section/69750516/ds6/image.jp
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
+def mounted(tmp_path, service):
+    disk, behind = tmp_path / "disk", tmp_path / "behind"
     disk.mkdir()
-    (tmp_path / "behind").mkdir()
-    with on_fat(tmp_path / "behind", disk):
-        yield disk
+    behind.mkdir()
+    with (
+        on_fat(behind, disk),
+        Mounted(tmp_path, service.url, cache_dir=disk / "store") as mounted,
+    ):
+        yield mounted
 
 
-def times(mounted: Mounted) -> list[int]:
+def times(mounted):
     return [(mounted / path).stat().st_mtime_ns for path in (ODD, UNTIMED)]
 
 
-def test_a_store_on_fat_keeps_images_and_their_times(
-    tmp_path: Path, disk: Path, service: SampleService
-) -> None:
-    with Mounted(tmp_path, service.url, cache_dir=disk / "store") as mounted:
-        (mounted / ODD).read_bytes()
-        service.fail(Fault.WITH_CONTENT_LENGTH)
-        (mounted / UNTIMED).read_bytes()
-        first = times(mounted)
-        assert len(mounted.stored) == 2
-        mounted.stop()
-        mounted.start()
-        assert times(mounted) == first
-        for path in (ODD, UNTIMED):
-            with (mounted / path).open("rb") as file:
-                assert file.read() == image_bytes(service.url, path)
-                assert os.fstat(file.fileno()).st_mtime_ns in first
-        assert times(mounted) == first
-        mounted.stop()
-        done = allenfs("cache", "verify", "--cache-dir", disk / "store")
-        assert (done.returncode, done.stderr) == (0, "")
-        assert "2 images checked, 0 damaged" in done.stdout
+def test_a_store_on_fat_keeps_images_and_their_times(mounted, service):
+    (mounted / ODD).read_bytes()
+    service.fail(Fault.WITH_CONTENT_LENGTH)
+    (mounted / UNTIMED).read_bytes()
+    first = times(mounted)
+    assert len(mounted.stored) == 2
+    mounted.stop()
+    mounted.start()
+    assert times(mounted) == first
+    for path in (ODD, UNTIMED):
+        with (mounted / path).open("rb") as file:
+            assert file.read() == image_bytes(service.url, path)
+            assert os.fstat(file.fileno()).st_mtime_ns in first
+    assert times(mounted) == first
+    mounted.stop()
+    done = allenfs("cache", "verify", "--cache-dir", mounted.cache_dir)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 images checked, 0 damaged" in done.stdout
 
 
-def test_genes_that_differ_in_case_are_both_kept_on_fat(
-    tmp_path: Path, disk: Path, database: Database, service: SampleService
-) -> None:
+def test_genes_that_differ_in_case_are_both_kept_on_fat(database, mounted, service):
     for number, gene in enumerate(add_genes(database, ["Abc", "aBC"]), 5):
         add_data_set(database, number, genes=[gene])
     genes = "browse/product/Mouse/gene"
-    with Mounted(tmp_path, service.url, cache_dir=disk / "store") as mounted:
-        for _ in range(2):
-            assert os.listdir(mounted / genes / "Abc/sagittal") == ["5"]
-            assert os.listdir(mounted / genes / "aBC/sagittal") == ["6"]
-            mounted.stop()
-            service.close()
-            mounted.start()
+    for _ in range(2):
+        assert os.listdir(mounted / genes / "Abc/sagittal") == ["5"]
+        assert os.listdir(mounted / genes / "aBC/sagittal") == ["6"]
+        mounted.stop()
+        service.close()
+        mounted.start()

@@ -38,7 +38,10 @@ def test_password_is_sent_only_to_its_host_and_never_downgraded(
     tmp_path: Path, listener: LogIn, service: str, asked: str, is_sent: bool
 ) -> None:
     netrc = tmp_path / "home" / ".netrc"
-    netrc.write_text("machine Localhost login joe password s3cret\n")
+    netrc.write_text(
+        "machine Localhost login joe password s3cret\n"
+        "default login anyone password anything\n"
+    )
     transport = Transport(ServiceSettings(service))
     with transport.get(f"{asked}:{listener.port}/", 30) as reply:
         assert reply.status == 404

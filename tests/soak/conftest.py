@@ -14,13 +14,12 @@ if TYPE_CHECKING:
 SHARES = {
     "test_storm": 0.5,
     "test_crashes": 0.24,
-    "test_mount_model": 0.035,
-    "test_long_model": 0.035,
+    "test_models": 0.07,
     "test_names": 0.09,
     "test_outages": 0.1,
 }
 # Each mounts over one libfuse, or over the one that --fuse says.
-OVER_LIBFUSE_3 = {"test_crashes", "test_mount_model", "test_outages"}
+OVER_LIBFUSE_3 = {"test_crashes", "test_models", "test_outages"}
 _FIGURES = pytest.StashKey[list[str]]()
 # Starting, stopping and looking through what was done: on top of a share.
 _AROUND_S = 240

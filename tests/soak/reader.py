@@ -20,13 +20,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
 
 from pool import DATA_SET, Pool
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 # What the faults of the sample service may become; see the table of errors.
 DECLARED = {
@@ -40,19 +37,23 @@ _GONE_S = 0.02
 PAGE = 4096
 
 
+def _require(condition: object, *words: object) -> None:
+    if not condition:
+        sys.exit(f"reader: {' '.join(map(str, words))}")
+
+
 class Reader:
     """Reads, and counts what it met."""
 
     def __init__(self, root: Path, pool: Pool, seed: int, *, may_be_gone: bool) -> None:
         self._root = root
         self._pool = pool
-        self._paths = pool.paths
         self._dice = random.Random(seed)
         self._may_be_gone = may_be_gone
         self._declared = DECLARED | GONE if may_be_gone else DECLARED
         self.counts: Counter[str] = Counter()
         self.is_ended = False
-        self._ways: list[Callable[[str], None]] = [
+        self._ways = [
             *[self._read_raw] * 4,
             *[self._pread_anywhere] * 4,
             *(self._copy, self._stat, self._close_at_once),
@@ -67,7 +68,7 @@ class Reader:
 
     def step(self) -> None:
         """Do one thing with one image."""
-        path = self._dice.choice(self._paths)
+        path = self._dice.choice(self._pool.paths)
         way = self._dice.choice(self._ways)
         self.counts["operations"] += 1
         try:
@@ -75,71 +76,31 @@ class Reader:
         except OSError as error:
             if error.errno == errno.EINTR and self.is_ended:
                 return  # it was told to stop while it waited
-            if error.errno not in self._declared:
-                _fail(f"{way.__name__} {path}: {error!r}")
+            is_declared = error.errno in self._declared
+            _require(is_declared, way.__name__, path, repr(error))
             self.counts["faults"] += 1
             if self._may_be_gone:
                 time.sleep(_GONE_S)
 
-    def _check(self, path: str, offset: int, data: bytes, size: int) -> None:
-        right = self._pool.right(path)[offset : offset + size]
-        if data != right:
-            _fail(f"{path}: {len(data)} bytes at {offset} are not the {len(right)}")
+    def _check(self, path: str, data: bytes, at: slice = slice(None)) -> None:
+        right = self._pool.right(path)[at]
+        _require(data == right, path, len(data), "at", at, "are not", len(right))
         self.counts["bytes"] += len(data)
 
     def _read_raw(self, path: str) -> None:
         """Without a look at its size, as dd does."""
+        chunk = self._dice.choice([1000, PAGE, 65_536, 2**20])
         with self._opened(path) as fd:
-            chunk = self._dice.choice([1000, PAGE, 65_536, 2**20])
-            parts = []
-            while part := os.read(fd, chunk):
-                parts.append(part)
-        self._check(path, 0, b"".join(parts), sys.maxsize)
+            data = b"".join(iter(lambda: os.read(fd, chunk), b""))
+        self._check(path, data)
 
     def _pread_anywhere(self, path: str) -> None:
         with self._opened(path) as fd:
             for _ in range(8):
                 offset = self._dice.randrange(120_000)
                 size = self._dice.choice([1, 511, PAGE, PAGE + 1, 70_000])
-                self._check(path, offset, os.pread(fd, size, offset), size)
-
-    def _map(self, path: str) -> None:
-        with (
-            (self._root / path).open("rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view,
-        ):
-            self._check(path, 0, view[:], sys.maxsize)
-
-    def _copy(self, path: str) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            copy = shutil.copyfile(self._root / path, Path(folder) / "copy.jpg")
-            self._check(path, 0, copy.read_bytes(), sys.maxsize)
-
-    def _stat(self, path: str) -> None:
-        found = (self._root / path).stat()
-        right_bytes = len(self._pool.right(path))
-        if found.st_size < right_bytes or (
-            found.st_blocks and found.st_size != right_bytes
-        ):
-            _fail(f"{path}: a size of {found.st_size} in {found.st_blocks} blocks")
-
-    def _close_at_once(self, path: str) -> None:
-        with self._opened(path):
-            pass
-
-    def _list_an_image(self, path: str) -> None:
-        folder = "/".join(path.split("/")[:2])
-        if "image.jpg" not in os.listdir(self._root / folder):
-            _fail(f"{folder} lists no image.jpg")
-
-    def _list_a_data_set(self, _: str) -> None:
-        names = os.listdir(self._root / f"dataset/{DATA_SET}/ds6")
-        if len(names) != 60:
-            _fail(f"a data set of {len(names)} images")
-
-    def _ask_for_the_url(self, path: str) -> None:
-        if not os.getxattr(self._root / path, "user.allenfs.url"):
-            _fail(f"{path}: no URL")
+                data = os.pread(fd, size, offset)
+                self._check(path, data, slice(offset, offset + size))
 
     @contextlib.contextmanager
     def _opened(self, path: str) -> Iterator[int]:
@@ -149,15 +110,44 @@ class Reader:
         finally:
             os.close(fd)
 
+    def _map(self, path: str) -> None:
+        with (
+            (self._root / path).open("rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view,
+        ):
+            self._check(path, view[:])
 
-def _fail(what: str) -> NoReturn:
-    sys.exit(f"reader: {what}")
+    def _copy(self, path: str) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = shutil.copyfile(self._root / path, Path(folder) / "copy.jpg")
+            self._check(path, copy.read_bytes())
+
+    def _stat(self, path: str) -> None:
+        found = (self._root / path).stat()
+        more_bytes = found.st_size - len(self._pool.right(path))
+        is_right = more_bytes >= 0 if found.st_blocks == 0 else more_bytes == 0
+        _require(is_right, path, "has", found.st_size, "bytes")
+
+    def _close_at_once(self, path: str) -> None:
+        with self._opened(path):
+            pass
+
+    def _list_an_image(self, path: str) -> None:
+        names = os.listdir(self._root.joinpath(*path.split("/")[:2]))
+        _require("image.jpg" in names, path, "lists no image.jpg")
+
+    def _list_a_data_set(self, _: str) -> None:
+        names = os.listdir(self._root / f"dataset/{DATA_SET}/ds6")
+        _require(len(names) == 60, "a data set of", len(names), "images")
+
+    def _ask_for_the_url(self, path: str) -> None:
+        url = os.getxattr(self._root / path, "user.allenfs.url")
+        _require(url, path, "no URL")
 
 
 def main() -> None:
     root, folder, seed, progress, place, *gone = sys.argv[1:]
-    pool = Pool(Path(folder))
-    reader = Reader(Path(root), pool, int(seed), may_be_gone=bool(gone))
+    reader = Reader(Path(root), Pool(Path(folder)), int(seed), may_be_gone=bool(gone))
     faulthandler.register(signal.SIGUSR1)
     with open(progress, "r+b") as file, mmap.mmap(file.fileno(), 0) as steps:
         at = slice(8 * int(place), 8 * int(place) + 8)

@@ -9,22 +9,15 @@ import random
 import signal
 import subprocess
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from command import allenfs, serving_pid, until_gone
+from command import allenfs, serving_pid, succeeds, until_gone
 from mounted import STRICT_PYTHON, Mounted, is_bad
-from pool import Pool, paths
+from pool import Pool
 from readers import Readers
 from store_helpers import disk_usage, verify_all
 
 from allenfs.mount.mount_table import is_mounted
 from allenfs.sample.server import SampleService
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from typing_extensions import Self
 
 # A start takes 0.3 s, or 1 s where the other processes are busy; evictions and
 # downloads go on all the time after it.
@@ -36,40 +29,38 @@ READERS_EACH = 3
 class Crashing:
     """A mount on `root` that is killed again and again."""
 
-    def __init__(self, root: Path, store: Path, url: str, limit_bytes: int) -> None:
-        self.root = root
-        self._store = store
+    def __init__(self, root, store, url, limit_bytes):
+        self._root = root
+        self._incoming = store / "incoming"
         self.log = root.with_name("log")
         self._command = [
-            *("mount", "--api-url", url, "--cache-dir", str(store)),
-            *("--cache-size", str(limit_bytes), "--log-file", str(self.log)),
-            str(root),
+            *("mount", "--api-url", url, "--cache-dir", store),
+            *("--cache-size", str(limit_bytes), "--log-file", self.log, root),
         ]
 
-    def __enter__(self) -> Self:
+    def __enter__(self):
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if is_mounted(self.root):
-            done = allenfs("umount", self.root)
+    def __exit__(self, *_):
+        if is_mounted(self._root):
+            done = allenfs("umount", self._root)
             assert (done.returncode, done.stderr) == (0, "")
-        assert not is_mounted(self.root)
+        assert not is_mounted(self._root)
 
-    def killed_while_it_serves(self, after_s: float) -> None:
+    def killed_while_it_serves(self, after_s):
         """Mount over what the last one left, look that its litter goes, and kill."""
         litter = self._litter()
-        done = allenfs(*self._command)
-        assert (done.returncode, done.stderr) == (0, "")
-        pid = serving_pid(self.root)
+        succeeds(*self._command)
+        pid = serving_pid(self._root)
         ends_s = time.monotonic() + LITTER_S
-        while litter & set(self._incoming()):
+        while litter & set(self._incoming.iterdir()):
             assert time.monotonic() < ends_s, "litter stays"
             time.sleep(0.01)  # it goes in a thread, after the mount's first answer
         time.sleep(after_s)
         os.kill(pid, signal.SIGKILL)
         until_gone(pid)
 
-    def killed_while_it_starts(self, after_s: float) -> None:
+    def killed_while_it_starts(self, after_s):
         process = subprocess.Popen(
             [*STRICT_PYTHON, "-m", "allenfs", *self._command, "--foreground"],
             stderr=subprocess.PIPE,
@@ -77,38 +68,35 @@ class Crashing:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(after_s)
         process.kill()
-        _, said = process.communicate()
-        assert said == b"", said.decode()
+        assert process.communicate()[1] == b""
         assert process.returncode == -signal.SIGKILL
 
-    def _incoming(self) -> list[Path]:
-        return list((self._store / "incoming").iterdir())
-
-    def _litter(self) -> set[Path]:
+    def _litter(self):
         """Downloads that nobody writes any more."""
         left = set()
-        for path in self._incoming():
-            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-                with contextlib.suppress(BlockingIOError):
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                    left.add(path)
+        for path in list(self._incoming.iterdir()):
+            with (
+                contextlib.suppress(FileNotFoundError, BlockingIOError),
+                path.open("rb") as file,
+            ):
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                left.add(path)
         return left
 
 
 def test_kill_9_at_random_moments_leaves_right_images_and_no_litter(
-    tmp_path: Path, duration_s: float, figures: Callable[[str], None]
-) -> None:
+    tmp_path, duration_s, figures
+):
     store, dice = tmp_path / "store", random.Random(5)
     root = tmp_path / "a" / "mnt"
     root.mkdir(parents=True)
     served = started = 0
     with SampleService(latency_s=0.02) as service:
-        pool = Pool.fetched(tmp_path / "right", service.url, paths(60))
+        pool = Pool.fetched(tmp_path / "right", service.url, 60)
         limit_bytes = pool.size_bytes() // 3
+        settings = {"cache_dir": store, "capacity_bytes": limit_bytes}
         with (
-            Mounted(
-                tmp_path / "b", service.url, cache_dir=store, capacity_bytes=limit_bytes
-            ) as alive,
+            Mounted(tmp_path / "b", service.url, **settings) as alive,
             Crashing(root, store, service.url, limit_bytes) as crashing,
         ):
             (alive / pool.paths[0]).read_bytes()
@@ -130,8 +118,7 @@ def test_kill_9_at_random_moments_leaves_right_images_and_no_litter(
         assert served > 0
         assert [*filter(is_bad, crashing.log.read_text().splitlines())] == []
         checked, damaged, _ = verify_all(store)
-        assert checked > 0
-        assert damaged == 0
+        assert (checked > 0, damaged) == (True, 0)
         with Mounted(tmp_path / "c", service.url, cache_dir=store) as after:
             for path in pool.paths:
                 assert (after / path).read_bytes() == pool.right(path)

@@ -8,18 +8,14 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-import subprocess
 import threading
 import time
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
 
-from mounted import Mounted, image_bytes, until
+from command import cat
+from mounted import Mounted, image_bytes, port_of, until
 
 from allenfs.sample.server import SampleService
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 LISTED = "dataset/70813257"
 OUTAGE_SHARE, STOPPED_SHARE = 1 / 2, 1 / 6
@@ -30,94 +26,78 @@ LATER_S = 30.0
 
 
 class Outage:
-    """Readers of ever new images, and how they fare."""
+    """What readers of ever new images meet."""
 
-    def __init__(self, mounted: Mounted) -> None:
+    def __init__(self, mounted):
         self._mounted = mounted
         self._numbers = itertools.count()
-        self._over = threading.Event()
+        self.over = threading.Event()
         self.read = 0
-        self.errnos: set[int] = set()
-        self.troubles: list[object] = []
+        self.errnos = set()
 
-    def go_on(self) -> None:
+    def go_on(self):
         """Read until it is over; one image again and again until it is there."""
-        try:
-            while not self._over.is_set():
-                number = next(self._numbers)
-                name = f"section/{71592261 + number // 101}/ds7/q{number % 101}"
-                while not self._has_read(self._mounted / name / "image.jpg"):
-                    pass
-        except BaseException as error:  # noqa: BLE001 - in a thread
-            self.troubles.append(error)
+        while not self.over.is_set():
+            number = next(self._numbers)
+            name = f"section/{71592261 + number // 101}/ds7/q{number % 101}"
+            while not self._has_read(self._mounted / name / "image.jpg"):
+                pass
 
-    def end(self) -> None:
-        self._over.set()
-
-    def _has_read(self, path: Path) -> bool:
+    def _has_read(self, path):
         try:
             data = path.read_bytes()
         except OSError as error:
-            self.errnos.add(error.errno or 0)
+            self.errnos.add(error.errno)
             # the sample has no image of every number
             return error.errno == errno.ENOENT
-        assert data.startswith(b"\xff\xd8")
-        assert data.endswith(b"\xff\xd9")
+        assert (data[:2], data[-2:]) == (b"\xff\xd8", b"\xff\xd9")
         self.read += 1
         return True
 
 
-def test_a_service_that_is_away_for_a_minute(
-    tmp_path: Path, duration_s: float, figures: Callable[[str], None]
-) -> None:
+def test_a_service_that_is_away_for_a_minute(tmp_path, duration_s, figures):
     outage_s = OUTAGE_SHARE * duration_s
     memory_s = min(MEMORY_S, MEMORY_SHARE * duration_s)
-    kept = "section/69750516/ds5/image.jpg"
-    with SampleService() as service:
-        port = int(service.url.rpartition(":")[2])
-        with Mounted(
-            tmp_path,
-            service.url,
-            warnings=["Connection refused", "HTTP 404", "ProtocolError", "Connection"],
-            failure_memory_s=memory_s,
-            first_backoff_s=0.5,
-        ) as mounted:
-            expected = (mounted / kept).read_bytes()
-            listed = os.listdir(mounted / LISTED)
-            outage = Outage(mounted)
-            threads = [threading.Thread(target=outage.go_on) for _ in range(READERS)]
-            for thread in threads:
-                thread.start()
+    stored = "section/69750516/ds5/image.jpg"
+    settings = {"failure_memory_s": memory_s, "first_backoff_s": 0.5}
+    settings["warnings"] = ["HTTP 404", "ProtocolError", "Connection"]
+    with (
+        SampleService() as service,
+        Mounted(tmp_path, service.url, **settings) as mounted,
+        ThreadPoolExecutor(READERS) as pool,
+    ):
+        expected = (mounted / stored).read_bytes()
+        listed = os.listdir(mounted / LISTED)
+        outage = Outage(mounted)
+        try:
+            readers = [pool.submit(outage.go_on) for _ in range(READERS)]
             until(lambda: outage.read >= READERS)
             service.close()
             ends_s = time.monotonic() + outage_s
             while time.monotonic() < ends_s:
                 # what is stored, and what was listed, is there all the time
-                assert (mounted / kept).read_bytes() == expected
+                assert (mounted / stored).read_bytes() == expected
                 assert os.listdir(mounted / LISTED) == listed
             read = outage.read
-            with SampleService(port=port) as back:
+            with SampleService(port=port_of(service.url)) as back:
                 back_s = time.monotonic()
                 until(lambda: outage.read > read + READERS)
                 recovered_s = time.monotonic() - back_s
                 assert recovered_s < memory_s + LATER_S / 3
-                asked = back.image_requests
-                outage.end()
-                for thread in threads:
-                    thread.join(LATER_S)
-                    assert not thread.is_alive()
-        assert outage.troubles == []
+                assert back.image_requests
+                outage.over.set()
+                for reader in readers:
+                    reader.result(LATER_S)
+        finally:
+            outage.over.set()
         assert outage.errnos <= {errno.EHOSTUNREACH, errno.EIO, errno.ENOENT}
-        assert asked
     figures(
         f"outages: {outage_s:.0f} s without the service, {outage.read} images read, "
         f"the next ones {recovered_s:.1f} s after its return"
     )
 
 
-def test_a_daemon_that_is_stopped_for_20_seconds(
-    tmp_path: Path, duration_s: float, figures: Callable[[str], None]
-) -> None:
+def test_a_daemon_that_is_stopped_for_20_seconds(tmp_path, duration_s, figures):
     stopped_s = STOPPED_SHARE * duration_s
     paths = [f"section/69750516/ds6/q{number}/image.jpg" for number in range(3)]
     record = "section/69750516/info.json"
@@ -126,18 +106,15 @@ def test_a_daemon_that_is_stopped_for_20_seconds(
         service.reset_counters()
         with Mounted(tmp_path, service.url) as mounted:
             service.pause()
-            cats = [
-                subprocess.Popen(["cat", mounted / path], stdout=subprocess.PIPE)
-                for path in (*paths, record)
-            ]
+            cats = [cat(mounted / path) for path in (*paths, record)]
             until(lambda: service.image_requests == len(paths))
             until(lambda: service.query_requests)
             with mounted.stopped(stopped_s):
                 service.resume()
-            *read, said = [cat.communicate(timeout=LATER_S)[0] for cat in cats]
+            *read, document = [one.communicate(timeout=LATER_S)[0] for one in cats]
             assert read == expected
-            assert b'"id": 69750516' in said
-            assert [cat.returncode for cat in cats] == [0] * len(cats)
+            assert b'"id": 69750516' in document
+            assert {one.returncode for one in cats} == {0}
             assert service.image_requests == len(paths)
             assert service.query_requests == len(set(service.queried))
     figures(f"outages: stopped for {stopped_s:.0f} s, all read, nothing asked twice")
