@@ -164,6 +164,4 @@ def test_commands_that_can_start_nothing_are_one_line(
     assert (done.returncode, done.stderr) == (1, "")
     assert "cannot start a thread or process" in done.stdout
     assert "bug" not in done.stdout
-    done = user.allenfs(*doctor, processes=50)
-    assert "warn  processes   limit of 50" in done.stdout
     assert mount.read(WARM) == [_expected(service, WARM)]
