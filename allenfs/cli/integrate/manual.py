@@ -18,7 +18,6 @@ _WIDTH = 76
 _ESCAPES = str.maketrans(
     {"\\": "\\e", "-": "\\-", "'": "\\(aq", "`": "\\(ga", "^": "\\(ha", "~": "\\(ti"}
 )
-
 _EMPTY = "\\&"  # without a text, the next term would become the text
 
 _ENVIRONMENT = (
@@ -56,7 +55,6 @@ _HELPER_TEXT = (
     "At boot the mount runs as root, and stores the images in /root/.cache unless "
     "cache-dir= is set.",
 )
-_SETUID_TEXT = "mount as this user, who owns the mount, the images and the log"
 FSTAB = (
     "default  /mnt/allen  allenfs  "
     "noauto,x-systemd.automount,_netdev,nofail,allow_other  0 0"
@@ -75,7 +73,7 @@ def allenfs_page(top: argparse.ArgumentParser) -> str:
         ".SH OPTIONS",
         _terms(_described(top)),
         ".SH COMMANDS",
-        *map(_command, _commands(top)),
+        *_commands(top),
         ".SH ENVIRONMENT",
         _terms(_ENVIRONMENT),
         ".SH FILES",
@@ -103,7 +101,7 @@ def helper_page() -> str:
         ".SH OPTIONS",
         _terms(_described(helper)),
         ".SH MOUNT OPTIONS",
-        _terms([*options, (f"{fstab.SETUID}=USER", _SETUID_TEXT)]),
+        _terms(options),
         ".SH EXAMPLES",
         "A line of fstab(5):",
         ".PP",
@@ -115,22 +113,14 @@ def helper_page() -> str:
     )
 
 
-def _commands(top: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+def _commands(top: argparse.ArgumentParser) -> Iterator[str]:
     for action in top._actions:  # noqa: SLF001 - argparse has no other way
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            yield from action.choices.values()
-
-
-def _command(parser: argparse.ArgumentParser) -> str:
-    return "\n".join(
-        [
-            f".SS {_escaped(parser.prog.partition(' ')[2])}",
-            _escaped(parser.description or ""),
-            ".PP",
-            _usage(parser),
-            _terms(_described(parser)),
-        ]
-    )
+            for parser in action.choices.values():
+                yield f".SS {_escaped(parser.prog.partition(' ')[2])}"
+                yield f"{_escaped(parser.description or '')}\n.PP"
+                yield _usage(parser)
+                yield _terms(_described(parser))
 
 
 def _described(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
@@ -150,17 +140,13 @@ def _help(action: argparse.Action) -> str:
 
 
 def _head(name: str, section: int, summary: str) -> str:
+    # the date of a package build, or today
+    now_s = float(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
+    date = time.strftime("%Y-%m-%d", time.gmtime(now_s))
     return (
-        f'.TH {_escaped(name.upper())} {section} {_date()} "allenfs {__version__}"\n'
+        f'.TH {_escaped(name.upper())} {section} {date} "allenfs {__version__}"\n'
         f".SH NAME\n{_escaped(name)} \\- {_escaped(summary)}"
     )
-
-
-def _date() -> str:
-    """Return today's date, or that of SOURCE_DATE_EPOCH in a package build."""
-    seconds = os.environ.get("SOURCE_DATE_EPOCH", "")
-    now_s = int(seconds) if seconds.isdecimal() else time.time()
-    return time.strftime("%Y-%m-%d", time.gmtime(now_s))
 
 
 def _page(*parts: str) -> str:
