@@ -19,7 +19,7 @@ from allenfs.store.record_files import Kept, RecordFiles
 if TYPE_CHECKING:
     from pathlib import Path
 
-PAGE = "http://api.brain-map.org/api/v2/"
+API = "https://api.brain-map.org"
 MIB = 2**20
 
 
@@ -61,11 +61,11 @@ class Shell:
         return code, out.splitlines()
 
     def fails(self, *arguments: str, **environ: str) -> tuple[int, str]:
-        """Run it; return exit code and the one line that it says."""
+        """Run it; return the exit code and its one line."""
         code, out, said = self(*arguments, **environ)
         assert out == ""
         lines = said.splitlines()
-        if code == 2:  # argparse says how it is used before what is wrong
+        if code == 2:  # argparse prints the usage first
             lines = lines[-1:]
         assert len(lines) == 1, said
         assert lines[0].startswith("allenfs"), said
@@ -77,41 +77,31 @@ def allenfs(tmp_path: Path) -> Shell:
     return Shell(tmp_path)
 
 
-API = "https://api.brain-map.org"
-
-
 @pytest.mark.parametrize(
     ("path", "api_url", "url"),
     [
         (
-            "section/69750516/ds4/expression.jpg",
+            "/section/69750516/ds4/expression.jpg",
             API,
             "image_download/69750516?downsample=4&view=expression",
         ),
-        ("/section/1/ds4/image.jpg", API, "image_download/1?downsample=4"),
         ("atlas/1/image.jpg", "http://127.0.0.1:80/", "atlas_image_download/1"),
         (
-            "dataset/70813257/ds4/expression/0061_70679088.jpg",
+            "dataset/70813257/ds4/0061_70679088.jpg",
             API,
-            "image_download/70679088?downsample=4&view=expression",
-        ),
-        (
-            "browse/atlas/2/annotated/ds4/0020_100883869.jpg",
-            API,
-            "atlas_image_download/100883869?downsample=4&annotation=true&atlas=2",
+            "image_download/70679088?downsample=4",
         ),
     ],
 )
 def test_url_prints_the_download_url_of_a_path(
     allenfs: Shell, path: str, api_url: str, url: str
 ) -> None:
-    environ = {} if api_url == API else {"ALLENFS_API_URL": api_url}
     expected = f"{api_url.rstrip('/')}/api/v2/{url}\n"
-    assert allenfs("url", path, **environ) == (0, expected, "")
+    assert allenfs("url", path, ALLENFS_API_URL=api_url) == (0, expected, "")
 
 
 def test_path_prints_the_path_of_a_download_url(allenfs: Shell) -> None:
-    url = PAGE + "section_image_download/1?expression=true&downsample=2"
+    url = f"{API}/api/v2/section_image_download/1?expression=true&downsample=2"
     assert allenfs("path", url) == (0, "section/1/ds2/expression.jpg\n", "")
 
 
@@ -119,19 +109,18 @@ def test_path_prints_the_path_of_a_download_url(allenfs: Shell) -> None:
     "arguments",
     [
         ("url", "section/1/ds11/image.jpg"),
-        ("url", "section/1"),
+        ("url", "section/1/info.json"),
+        ("url", "dataset/1/equalized/0061_70679088.jpg"),
         ("url", ""),
         ("url", "section/1/\udcff.jpg"),
-        ("path", "https://api.brain-map.org/api/v2/data/query.json"),
-        ("path", PAGE + "image_download/1?view=nissl"),
+        ("path", f"{API}/api/v2/data/query.json"),
         ("path", "\udcff"),
     ],
 )
 def test_a_name_without_an_image_ends_with_1(
     allenfs: Shell, arguments: tuple[str, str]
 ) -> None:
-    code, _ = allenfs.fails(*arguments)
-    assert code == 1
+    assert allenfs.fails(*arguments)[0] == 1
 
 
 @pytest.mark.parametrize(
@@ -139,36 +128,26 @@ def test_a_name_without_an_image_ends_with_1(
     [
         (),
         ("remount",),
-        ("url",),
         ("path", "a", "b"),
         ("mount",),
         ("mount", "--connections", "0", "m"),
-        ("mount", "--connections", "many", "m"),
-        ("mount", "--readahead", "-1", "m"),
         ("mount", "--readahead", "all", "m"),
         ("mount", "--readahead", "1000", "m"),
-        ("mount", "--cache-size", "0", "m"),
         ("mount", "--cache-size", "9" * 400, "m"),
-        ("mount", "--max-image-size", "large", "m"),
         ("mount", "--deadline", "-1", "m"),
         ("mount", "--stall-timeout", "nan", "m"),
         ("mount", "--sample", "--api-url", "http://127.0.0.1:1", "m"),
         ("mount", "-o", "direct_io", "m"),
-        ("mount", "-o", "allow_other,rw", "m"),
         ("mount", "--unknown", "m"),
-        ("umount",),
-        ("cache",),
         ("cache", "shrink"),
         ("cache", "info", "--cache-size", "-5"),
-        ("sample-service", "--port", "65536"),
     ],
     ids=lambda arguments: " ".join(arguments)[:40],
 )
 def test_a_wrong_command_line_ends_with_2(
     allenfs: Shell, arguments: tuple[str, ...]
 ) -> None:
-    code, _ = allenfs.fails(*arguments)
-    assert code == 2
+    assert allenfs.fails(*arguments)[0] == 2
 
 
 def test_a_wrong_size_in_the_environment_ends_with_2(allenfs: Shell) -> None:
@@ -177,30 +156,18 @@ def test_a_wrong_size_in_the_environment_ends_with_2(allenfs: Shell) -> None:
     assert "plenty" in line
 
 
-@pytest.mark.parametrize(
-    "url", ["api.brain-map.org", "http://", "ftp://h", "http://h:x"]
-)
-def test_a_mount_of_a_malformed_service_url_ends_with_3(
-    allenfs: Shell, url: str
-) -> None:
-    mountpoint = allenfs.home / "allen"
-    mountpoint.mkdir()
-    by_flag = allenfs.fails("mount", "--api-url", url, str(mountpoint))
-    by_environment = allenfs.fails("mount", str(mountpoint), ALLENFS_API_URL=url)
-    assert by_flag == by_environment
+def test_a_mount_of_a_malformed_service_url_ends_with_3(allenfs: Shell) -> None:
+    by_flag = allenfs.fails("mount", "--api-url", "ftp://h", ".")
     assert by_flag[0] == 3
-    assert url in by_flag[1]
+    assert "ftp://h" in by_flag[1]
+    assert allenfs.fails("mount", ".", ALLENFS_API_URL="ftp://h") == by_flag
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"), [(("mount", "missing"), 3), (("umount", "."), 1)]
-)
-def test_what_is_not_there_ends_with_its_code_and_is_named(
-    allenfs: Shell, arguments: tuple[str, str], expected: int
-) -> None:
-    code, line = allenfs.fails(*arguments)
-    assert code == expected
-    assert str(allenfs.home / arguments[1]) in line
+def test_a_missing_mount_is_named(allenfs: Shell) -> None:
+    for command, name, expected in (("mount", "missing", 3), ("umount", ".", 1)):
+        code, line = allenfs.fails(command, name)
+        assert code == expected
+        assert str(allenfs.home / name) in line
 
 
 def test_help_and_version_end_with_0(allenfs: Shell) -> None:
@@ -235,7 +202,7 @@ STREAMS = (["url", "section/5/image.jpg"], ["doctor", "--api-url", "x"], ["--hel
 
 
 @pytest.mark.parametrize("arguments", STREAMS, ids=" ".join)
-def test_output_that_nothing_takes_ends_with_1_and_at_most_one_line(
+def test_output_that_cannot_be_written_ends_with_1(
     allenfs: Shell, arguments: list[str]
 ) -> None:
     reader, closed_pipe = os.pipe()
@@ -279,29 +246,20 @@ def test_a_name_that_the_output_cannot_encode_is_escaped(
 def test_cache_info_counts_the_images_of_each_service(
     allenfs: Shell, filled: Path
 ) -> None:
-    assert allenfs.cache("info", filled) == (
-        0,
-        [
-            f"directory  {filled}",
-            "used       32768 of 10737418240 bytes",
-            "api.brain-map.org  3 images, 24576 bytes",
-            "sample  1 images, 8192 bytes",
-            "catalog    0 records, 0 bytes",
-        ],
-    )
-    assert len(stored_files(filled)) == 4
-
-
-def test_cache_goes_by_the_environment(allenfs: Shell, filled: Path) -> None:
     _, out, _ = allenfs(
         "cache", "info", ALLENFS_CACHE_DIR=str(filled), ALLENFS_CACHE_SIZE="1MiB"
     )
-    assert f"32768 of {MIB} bytes" in out
+    assert out.splitlines() == [
+        f"directory  {filled}",
+        f"used       32768 of {MIB} bytes",
+        "api.brain-map.org  3 images, 24576 bytes",
+        "sample  1 images, 8192 bytes",
+        "catalog    0 records, 0 bytes",
+    ]
+    assert len(stored_files(filled)) == 4
 
 
-def test_cache_verify_removes_the_damaged_image_and_then_ends_with_0(
-    allenfs: Shell, filled: Path
-) -> None:
+def test_cache_verify_removes_the_damaged_image(allenfs: Shell, filled: Path) -> None:
     victim = stored_files(filled)[1]
     data = bytearray(victim.read_bytes())
     data[1234] ^= 0x10
@@ -321,23 +279,21 @@ def test_cache_verify_removes_the_damaged_image_and_then_ends_with_0(
     assert allenfs.cache("verify", filled) == intact
 
 
-def test_cache_clear_removes_every_image_of_every_service(
-    allenfs: Shell, filled: Path
-) -> None:
+def test_cache_clear_removes_all_images(allenfs: Shell, filled: Path) -> None:
     for count in (4, 0):
         removed = [f"{count} images removed", "0 records removed"]
         assert allenfs.cache("clear", filled) == (0, removed)
         assert stored_files(filled) == []
 
 
-def test_cache_info_of_a_store_that_is_not_there_makes_none(allenfs: Shell) -> None:
+def test_cache_info_creates_no_store(allenfs: Shell) -> None:
     code, out, said = allenfs("cache", "info")
     assert (code, said) == (0, "")
     assert "used       0 of" in out
     assert not (allenfs.home / ".cache").exists()
 
 
-def test_cache_looks_after_the_records_of_the_catalog(
+def test_cache_manages_the_records_of_the_catalog(
     allenfs: Shell, tmp_path: Path
 ) -> None:
     settings = StoreSettings(tmp_path / "store", MIB, "h")
@@ -357,16 +313,6 @@ def test_cache_looks_after_the_records_of_the_catalog(
     removed = ["0 images removed", "2 records removed"]
     assert allenfs.cache("clear", directory)[1] == removed
     assert list(settings.directory.glob("records/*/*/*")) == []
-
-
-@pytest.mark.parametrize(
-    "path",
-    ["dataset/1/equalized/0061_70679088.jpg", "section/1/info.json", "dataset/1"],
-)
-def test_url_of_no_image_is_one_line_and_1(allenfs: Shell, path: str) -> None:
-    code, line = allenfs.fails("url", path)
-    assert code == 1
-    assert "image" in line or "catalog" in line
 
 
 def test_a_store_that_cannot_be_cleared_ends_with_1(allenfs: Shell) -> None:
