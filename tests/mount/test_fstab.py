@@ -102,6 +102,9 @@ def test_mount_mounts_and_umount_ends_the_process(
     image = machine.namespace / machine.place / IMAGE
     assert image.read_bytes() == image_bytes(service.url, IMAGE)
     assert machine.source(machine.place).startswith("allenfs:127.0.0.1:")
+    done = machine.mount(*machine.arguments("sample"))  # not above the first
+    assert done.returncode == FAILED
+    assert done.stderr == f"mount.allenfs: {machine.place} is already mounted\n"
     machine.umount(machine.place)
     assert machine.source(machine.place) == ""
     assert os.listdir(machine.namespace / machine.place) == []
@@ -168,15 +171,6 @@ def test_mount_all_again_leaves_the_process_that_serves(
     shown = f"allenfs:{source.removeprefix('allenfs:')}".replace(",", "%2C")
     assert machine.source(machine.place) == shown
     assert shown in machine.namespace.run("df", machine.place).stdout
-
-
-def test_another_source_is_not_mounted_above_the_first(
-    machine: Machine, service: SampleService
-) -> None:
-    machine.mounts(*machine.arguments("sample"))
-    done = machine.mount(*machine.arguments(service.url))
-    assert done.returncode == FAILED
-    assert done.stderr == f"mount.allenfs: {machine.place} is already mounted\n"
 
 
 def test_a_killed_mount_is_mounted_again(machine: Machine) -> None:

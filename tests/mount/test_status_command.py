@@ -8,33 +8,24 @@ import os
 import pty
 import signal
 import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from command import allenfs, fails
 from mounted import STRICT_PYTHON, Mounted, errno_of_open
+from plain_user import PlainUser
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from allenfs.sample.server import SampleService
 
 pytestmark = pytest.mark.one_libfuse
 
 PATH = "section/69750516/ds6/image.jpg"
 STATUS = [*STRICT_PYTHON, "-m", "allenfs", "status"]
-NOBODY = 65534
 
 
-@pytest.fixture
-def mounted(tmp_path: Path, service: SampleService) -> Iterator[Mounted]:
-    with Mounted(tmp_path, service.url, warnings=["HTTP 404"]) as running:
-        yield running
-
-
+@pytest.mark.mounted(warnings=["HTTP 404"])
 def test_a_page_shows_what_the_mount_did(
     mounted: Mounted, service: SampleService
 ) -> None:
@@ -95,45 +86,25 @@ def test_a_dead_mount_is_said_to_be(tmp_path: Path, service: SampleService) -> N
         assert "no allenfs is mounted" in fails(1, "status", mounted.root)
 
 
-def as_nobody(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a command as another user, who may have no access to this Python."""
-    program = (
-        "import os, sys; from allenfs.cli import main; "
-        "from allenfs.mount import probe; "
-        "main.parser().format_help(); "  # argparse imports late
-        f"os.setgid({NOBODY}); os.setuid({NOBODY}); sys.exit(main.main(sys.argv[1:]))"
-    )
-    return subprocess.run(
-        [*STRICT_PYTHON, "-c", program, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_another_users_mount_is_one_line(service: SampleService) -> None:
-    with tempfile.TemporaryDirectory() as folder:  # pytest's are closed to others
-        os.chmod(folder, 0o755)
-        with Mounted(Path(folder), service.url) as mounted:
-            done = as_nobody("status", mounted.root)
-            assert (done.returncode, done.stdout) == (1, "")
-            assert done.stderr.splitlines() == [
-                f"allenfs: {mounted.root} belongs to another user and was mounted "
-                "without --allow-other"
-            ]
-            done = as_nobody("status")
-            assert (done.returncode, done.stdout) == (1, "")
-            assert "this user has no mounts" in done.stderr
-
-
-def test_a_closed_pipe_is_no_trouble(mounted: Mounted) -> None:
-    for options in ("", "--json", "--watch --interval 0.01"):
-        command = f'{" ".join(STATUS)} {options} "$0" | head -n 1'
-        done = subprocess.run(
-            ["sh", "-c", command, str(mounted.root)], capture_output=True, check=True
+def test_another_users_mount_is_one_line(place: Path, service: SampleService) -> None:
+    with (
+        Mounted(place, service.url) as mounted,
+        PlainUser(place, is_known=False) as user,
+    ):
+        assert user.fails(1, "status", mounted.root) == (
+            f"allenfs: {mounted.root} belongs to another user and was mounted "
+            "without --allow-other"
         )
-        assert done.stderr == b""
-        assert len(done.stdout.splitlines()) == 1
+        assert "this user has no mounts" in user.fails(1, "status")
+
+
+def test_a_closed_pipe_ends_watching(mounted: Mounted) -> None:
+    command = f'{" ".join(STATUS)} --watch --interval 0.01 "$0" | head -n 1'
+    done = subprocess.run(
+        ["sh", "-c", command, mounted.root], capture_output=True, check=True
+    )
+    assert done.stderr == b""
+    assert len(done.stdout.splitlines()) == 1
 
 
 @pytest.mark.parametrize("ends_by", ["Ctrl-C", "umount"])
@@ -187,16 +158,3 @@ def test_a_terminal_gets_each_page_in_place_of_the_last(mounted: Mounted) -> Non
         lines = page.removesuffix(b"\x1b[J").decode().splitlines()
         assert len(lines) == 7
         assert all(len(line.removesuffix("\x1b[K")) < 40 for line in lines)
-
-
-@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
-@pytest.mark.parametrize("command", ["status", "prefetch --check"])
-def test_closed_streams_are_no_error(
-    mounted: Mounted, command: str, closed: str
-) -> None:
-    record = mounted / "section/69750516/info.json"
-    path = record if "prefetch" in command else mounted.root
-    text = f'exec {sys.executable} -m allenfs {command} "$0" {closed}'
-    done = subprocess.run(["sh", "-c", text, path], capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert b"Traceback" not in done.stderr
