@@ -48,7 +48,7 @@ IMPORTERS = {
         "service.foreign_errors",
     },
     "urllib3": {"service.connections", "service.foreign_errors"},
-    "shtab": {"cli.integrate.completion"},
+    "shtab": {"cli.integrate.files"},
     "tqdm": {"cli.prefetch.report"},
     "cachetools": {
         "store.image_files",

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import shtab
+
 from allenfs import config
 from allenfs.cli import fstab
-from allenfs.cli.integrate import completion, manual, service_unit
+from allenfs.cli.integrate import manual, service_unit
 from allenfs.errors import IntegrationError
 
 if TYPE_CHECKING:
@@ -25,6 +27,13 @@ _COMPLETIONS = {
     "bash": "bash-completion/completions/allenfs",
     "zsh": "zsh/site-functions/_allenfs",
     "fish": "fish/vendor_completions.d/allenfs.fish",
+}
+# What shells complete for an argument, by its metavar.
+_COMPLETED = {
+    "DIR": shtab.DIRECTORY,
+    "MOUNTPOINT": shtab.DIRECTORY,
+    "FILE": shtab.FILE,
+    "PATH": shtab.FILE,
 }
 # In a comment of each file: only files with it are replaced or removed.
 _MARK = "made by allenfs integrate"
@@ -123,9 +132,14 @@ def _contents(
     places: Places, top: argparse.ArgumentParser
 ) -> Iterator[tuple[Path, str | Path]]:
     """Yield each file with its text, and each link with its target."""
-    man = places.share / "man"
+    for parser in manual.commands(top):
+        for action in manual.actions(parser):
+            if action.metavar in _COMPLETED:
+                # the attribute that shtab reads
+                setattr(action, "complete", _COMPLETED[action.metavar])  # noqa: B010
     for shell, name in _COMPLETIONS.items():
-        yield places.share / name, _marked(completion.script(top, shell), "#")
+        yield places.share / name, _marked(shtab.complete(top, shell), "#")
+    man = places.share / "man"
     yield man / "man1/allenfs.1", _marked(manual.allenfs_page(top), _ROFF_COMMENT)
     yield man / "man8/mount.allenfs.8", _marked(manual.helper_page(), _ROFF_COMMENT)
     unit = service_unit.text(places.programs / _PROGRAM)

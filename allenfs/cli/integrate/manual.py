@@ -12,7 +12,7 @@ from allenfs.cli import fstab
 from allenfs.service import network
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 _WIDTH = 76
 _ESCAPES = str.maketrans(
@@ -71,9 +71,9 @@ def allenfs_page(top: argparse.ArgumentParser) -> str:
         ".SH DESCRIPTION",
         _escaped(description),
         ".SH OPTIONS",
-        _terms(_described(top)),
+        _described(top),
         ".SH COMMANDS",
-        *_commands(top),
+        *map(_section, commands(top)),
         ".SH ENVIRONMENT",
         _terms(_ENVIRONMENT),
         ".SH FILES",
@@ -99,7 +99,7 @@ def helper_page() -> str:
         ".SH DESCRIPTION",
         "\n.PP\n".join(map(_escaped, (helper.description or "", *_HELPER_TEXT))),
         ".SH OPTIONS",
-        _terms(_described(helper)),
+        _described(helper),
         ".SH MOUNT OPTIONS",
         _terms(options),
         ".SH EXAMPLES",
@@ -113,26 +113,39 @@ def helper_page() -> str:
     )
 
 
-def _commands(top: argparse.ArgumentParser) -> Iterator[str]:
-    for action in top._actions:  # noqa: SLF001 - argparse has no other way
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            for parser in action.choices.values():
-                yield f".SS {_escaped(parser.prog.partition(' ')[2])}"
-                yield f"{_escaped(parser.description or '')}\n.PP"
-                yield _usage(parser)
-                yield _terms(_described(parser))
+def commands(top: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """Return the parsers of the commands."""
+    return next(
+        list(action.choices.values())
+        for action in actions(top)
+        if isinstance(action.choices, dict)
+    )
 
 
-def _described(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
-    """Yield each argument of a parser, and its help."""
-    for action in parser._actions:  # noqa: SLF001
-        if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            choices = action.choices and f"{{{','.join(action.choices)}}}"
-            value = action.metavar or choices or action.dest.upper()
-            words = [", ".join(action.option_strings)]
-            if action.nargs != 0:
-                words.append(str(value))
-            yield " ".join(filter(None, words)), _help(action)
+def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """Return the arguments of a parser."""
+    return parser._actions  # noqa: SLF001 - argparse has no other way
+
+
+def _section(parser: argparse.ArgumentParser) -> str:
+    name, description = parser.prog.partition(" ")[2], parser.description or ""
+    head = f".SS {_escaped(name)}\n{_escaped(description)}\n.PP"
+    return "\n".join([head, _usage(parser), _described(parser)])
+
+
+def _described(parser: argparse.ArgumentParser) -> str:
+    """Return each argument of a parser, and its help."""
+    terms = []
+    for action in actions(parser):
+        if isinstance(action.choices, dict):
+            continue  # the commands
+        choices = action.choices and f"{{{','.join(action.choices)}}}"
+        value = action.metavar or choices or action.dest.upper()
+        words = [", ".join(action.option_strings)]
+        if action.nargs != 0:
+            words.append(str(value))
+        terms.append((" ".join(filter(None, words)), _help(action)))
+    return _terms(terms)
 
 
 def _help(action: argparse.Action) -> str:
@@ -157,7 +170,7 @@ def _usage(parser: argparse.ArgumentParser) -> str:
     formatter = argparse.HelpFormatter(parser.prog, width=_WIDTH)
     formatter.add_usage(
         parser.usage,
-        parser._actions,  # noqa: SLF001
+        actions(parser),
         parser._mutually_exclusive_groups,  # noqa: SLF001
         prefix="",
     )
