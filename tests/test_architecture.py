@@ -44,7 +44,7 @@ IMPORTERS = {
     "mfusepy": {"adapters.fuse_operations"},
     "requests": {"service.transport", "service.responses", "service.certificates"},
     "urllib3": {"service.transport", "service.responses", "service.certificates"},
-    "shtab": {"cli.integrate.completion"},
+    "shtab": {"cli.integrate.files"},
     "tqdm": {"cli.prefetch.report"},
     "cachetools": {
         "store.image_files",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from allenfs import config
@@ -16,7 +17,6 @@ from allenfs.store.directory import own_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 _Value = TypeVar("_Value")
 
@@ -24,14 +24,10 @@ _Value = TypeVar("_Value")
 def absolute_path(text: str) -> Path:
     """Make a path absolute without accessing it: it may be a dead mount.
 
-    Raises
-    ------
-    ConfigError
-        It is empty (an unset shell variable), or relative to a current directory
-        that no longer exists.
+    Raises ConfigError if the current directory no longer exists.
     """
     if not text:
-        msg = "an empty path"
+        msg = "an empty path"  # of an unset shell variable
         raise ConfigError(msg)
     return config.absolute(text)
 
@@ -159,38 +155,27 @@ def tree_path(text: str) -> str:
 def service_address(parsed: argparse.Namespace) -> ServiceSettings:
     """Read the arguments of `add_service`, and the environment.
 
-    Raises
-    ------
-    UrlError
-        The service's address is invalid.
-    NetworkSettingError
-        The proxy's address is invalid.
-    ConfigError
-        The bundle's path is relative, and the current directory no longer exists.
+    Raises UrlError, NetworkSettingError or ConfigError.
     """
-    api_url = config.DEFAULT_API_URL
-    if not parsed.sample:
-        chosen = parsed.api_url
-        if chosen is None:
-            chosen = os.environ.get(config.API_URL_VARIABLE) or api_url
-        api_url = config.parse_api_url(chosen)
+    api_url = parsed.api_url
+    if parsed.sample:
+        api_url = config.DEFAULT_API_URL
+    elif api_url is None:
+        api_url = os.environ.get(config.API_URL_VARIABLE) or config.DEFAULT_API_URL
     proxy, source = parsed.proxy, "--proxy"
     if proxy is None:
         source = network.PROXY_VARIABLE
         proxy = os.environ.get(source) or None
     ca_bundle = parsed.ca_bundle
     return ServiceSettings(
-        api_url,
+        config.parse_api_url(api_url),
         proxy=network.checked_proxy(proxy, source) if proxy else proxy,
         ca_bundle=config.absolute(os.path.expanduser(ca_bundle)) if ca_bundle else None,
     )
 
 
 def service_settings(parsed: argparse.Namespace) -> ServiceSettings:
-    """Read the arguments of `add_service` and `add_limits`, and the environment.
-
-    Raises as `service_address` does.
-    """
+    """Read the arguments of `add_limits` also; raises as `service_address` does."""
     return replace(
         service_address(parsed),
         connections=parsed.connections,
@@ -210,10 +195,7 @@ def store_settings(parsed: argparse.Namespace, service_name: str) -> StoreSettin
 def chosen_store(parsed: argparse.Namespace, service_name: str) -> StoreSettings:
     """Read the arguments of `add_store`, and the environment; do not touch the disk.
 
-    Raises
-    ------
-    ConfigError
-        The environment has an invalid size, or the directory cannot be determined.
+    Raises ConfigError.
     """
     capacity_bytes = parsed.cache_size or config.parse_size(
         os.environ.get(config.CACHE_SIZE_VARIABLE) or config.DEFAULT_CACHE_SIZE
@@ -225,18 +207,9 @@ def chosen_store(parsed: argparse.Namespace, service_name: str) -> StoreSettings
 def checked_store(chosen: StoreSettings) -> StoreSettings:
     """Resolve and check the directory; may block on a file system that hangs.
 
-    Raises
-    ------
-    ConfigError
-        A loop of symbolic links.
-    UnsafeStoreError
-        Other users can write to the directory.
+    Raises UnsafeStoreError.
     """
     # resolved once: a link that is replaced later has no effect
-    try:
-        directory = own_directory(chosen.directory.resolve())
-    except RuntimeError as error:  # a loop of links, before Python 3.13
-        msg = f"a symbolic link loop: {str(chosen.directory)!r}"
-        raise ConfigError(msg) from error
+    directory = own_directory(Path(os.path.realpath(chosen.directory)))
     trust.require_own(directory)
     return replace(chosen, directory=directory)

@@ -11,7 +11,6 @@ from allenfs.text import printable
 if TYPE_CHECKING:
     import argparse
 
-    from allenfs.config import StoreSettings
     from allenfs.store.cache import DiskCache
 
 SUMMARY = "inspect, verify or clear the stored images and records"
@@ -41,7 +40,16 @@ def run(parsed: argparse.Namespace) -> int:
         results = [_verify(images, "images"), _verify(records, "records")]
         return 0 if all(results) else _EXIT_DAMAGED
     else:
-        _print_sizes(images.sizes(), records.sizes(), settings)
+        image_sizes, record_sizes = images.sizes(), records.sizes().values()
+        records_bytes = sum(size_bytes for _, size_bytes in record_sizes)
+        images_bytes = sum(size_bytes for _, size_bytes in image_sizes.values())
+        used_bytes = images_bytes + records_bytes
+        print(f"directory  {printable(str(settings.directory))}")
+        print(f"used       {used_bytes} of {settings.capacity_bytes} bytes")
+        for name, (count, size_bytes) in sorted(image_sizes.items()):
+            print(f"{printable(name)}  {count} images, {size_bytes} bytes")
+        records_count = sum(count for count, _ in record_sizes)
+        print(f"catalog    {records_count} records, {records_bytes} bytes")
     return 0
 
 
@@ -52,18 +60,3 @@ def _verify(cache: DiskCache, kind: str) -> bool:
         fate = f"damaged, {damaged - removed} of them could not be removed"
     print(f"{checked} {kind} checked, {damaged} {fate}")
     return damaged == 0
-
-
-def _print_sizes(
-    images: dict[str, tuple[int, int]],
-    records: dict[str, tuple[int, int]],
-    settings: StoreSettings,
-) -> None:
-    records_bytes = sum(size_bytes for _, size_bytes in records.values())
-    used_bytes = records_bytes + sum(size_bytes for _, size_bytes in images.values())
-    print(f"directory  {printable(str(settings.directory))}")
-    print(f"used       {used_bytes} of {settings.capacity_bytes} bytes")
-    for name, (count, service_bytes) in sorted(images.items()):
-        print(f"{printable(name)}  {count} images, {service_bytes} bytes")
-    count = sum(count for count, _ in records.values())
-    print(f"catalog    {count} records, {records_bytes} bytes")

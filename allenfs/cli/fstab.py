@@ -34,7 +34,6 @@ SOURCES = (
     f'"{config.SOURCE_PREFIX}HOST" (https), or "default" for '
     f"{config.DEFAULT_API_URL}"
 )
-SETUID = "setuid"
 
 # The exit codes that mount(8) documents.
 _EXIT_USAGE, _EXIT_SYSTEM, _EXIT_INTERRUPTED, _EXIT_FAILED = 1, 2, 8, 32
@@ -92,6 +91,17 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _mount_parser() -> argparse.ArgumentParser:
+    flags = _Parser(prog=PROGRAM, allow_abbrev=False, add_help=False)
+    mount.add_arguments(flags)
+    flags.add_argument(
+        "--setuid",
+        metavar="USER",
+        help="mount as this user, who owns the mount, the images and the log",
+    )
+    return flags
+
+
 def mount_flags() -> dict[str, argparse.Action]:
     """Return the flags of ``allenfs mount`` that are options here, without dashes."""
     return {
@@ -100,12 +110,6 @@ def mount_flags() -> dict[str, argparse.Action]:
         for name in action.option_strings
         if name.startswith("--") and name != "--foreground"
     }
-
-
-def _mount_parser() -> argparse.ArgumentParser:
-    flags = _Parser(prog=PROGRAM, allow_abbrev=False, add_help=False)
-    mount.add_arguments(flags)
-    return flags
 
 
 def is_call(argv: Sequence[str]) -> bool:
@@ -135,19 +139,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> None:
-    texts = [found[0] for text in parsed.options for found in _OPTION.finditer(text)]
-    options = [text.replace('"', "") for text in texts]
-    users = [text for text in options if text.partition("=")[0] == SETUID]
+    options = [
+        found.replace('"', "")
+        for text in parsed.options
+        for found in _OPTION.findall(text)
+    ]
     mounting = _mount_parser().parse_args(
-        command_line(
-            parsed.source,
-            parsed.mountpoint,
-            [text for text in options if text not in users],
-            sloppy=parsed.sloppy,
-        )
+        command_line(parsed.source, parsed.mountpoint, options, sloppy=parsed.sloppy)
     )
-    if users:
-        _become(users[-1].partition("=")[2])
+    if mounting.setuid is not None:
+        _become(mounting.setuid)
     settings = mount.settings_of(mounting)
     place = settings.mountpoint
     # a repeated `mount -a`: mount(8) itself compares the source with that of fstab
@@ -171,17 +172,9 @@ def _is_mounted(place: Path, source: str) -> bool:
 def command_line(
     source: str, place: Path, options: Sequence[str], *, sloppy: bool = False
 ) -> list[str]:
-    """Return the arguments of ``allenfs mount``.
+    """Return the arguments of ``allenfs mount``; without unknown options if `sloppy`.
 
-    Parameters
-    ----------
-    sloppy : bool
-        Ignore unknown options.
-
-    Raises
-    ------
-    ConfigError
-        An unknown option, or one with a wrong value.
+    Raises ConfigError if the source is unknown, or something is to be changed.
     """
     flags = mount_flags()
     translated = _source_arguments(source)
@@ -193,13 +186,10 @@ def command_line(
         if name == "remount":
             msg = f"{place}: options cannot be changed while it is mounted: unmount it"
             raise ConfigError(msg)
-        if flag in flags and flags[flag].nargs == 0:
-            if equals:
-                msg = f"-o {name}: the option takes no value"
-                raise ConfigError(msg)
-            translated.append(f"--{flag}")
-        elif flag in flags:
-            translated.append(f"--{flag}={value}")
+        if flag in flags:
+            # without a value, `--flag=` would be rejected by a flag that takes none
+            takes_value = flags[flag].nargs != 0
+            translated.append(f"--{flag}{'=' if takes_value else equals}{value}")
         elif not sloppy or _is_fuse_option(option):
             translated.append(f"-o{option}")
     return [*translated, "--", str(place)]
@@ -226,17 +216,13 @@ def _is_fuse_option(option: str) -> bool:
 def _become(name: str) -> None:
     """Become another user permanently, with the environment of that user.
 
-    Raises
-    ------
-    ConfigError
-        The user does not exist.
-    MountError
-        The process is not privileged, or the user cannot run this Python.
+    Raises ConfigError if there is no such user, and MountError if this process is not
+    privileged, or that user cannot run this Python.
     """
     try:
         user = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
     except (KeyError, OverflowError) as error:
-        msg = f"-o {SETUID}: no such user: {name!r}"
+        msg = f"-o setuid: no such user: {name!r}"
         raise ConfigError(msg) from error
     if user.pw_uid == os.geteuid():
         return
@@ -245,10 +231,10 @@ def _become(name: str) -> None:
         os.setgid(user.pw_gid)
         os.setuid(user.pw_uid)
     except PermissionError as error:
-        msg = f"-o {SETUID}={name}: only root can change the user"
+        msg = f"-o setuid={name}: only root can change the user"
         raise MountError(msg) from error
     if not os.access(sys.executable, os.X_OK):
-        msg = f"-o {SETUID}={name}: {name} is not allowed to run {sys.executable}"
+        msg = f"-o setuid={name}: {name} is not allowed to run {sys.executable}"
         raise MountError(msg)
     for variable in [one for one in os.environ if one.startswith("XDG_")]:
         del os.environ[variable]

@@ -94,10 +94,18 @@ def _serve(parsed: argparse.Namespace, settings: MountSettings) -> None:
         print(f"{daemon.WARNING}{printable(text)}", file=sys.stderr)
 
     settings = replace(settings, store=arguments.checked_store(settings.store))
-    log_output = _set_up_log(parsed.log_file, verbose=parsed.verbose)
+    output = LogOutput(parsed.log_file)
+    try:
+        output.prepare()
+    except OSError as error:
+        msg = f"cannot write the log file: {error}"
+        raise ConfigError(msg) from error
+    root = logging.getLogger("allenfs")
+    root.addHandler(output)
+    root.setLevel(logging.DEBUG if parsed.verbose else logging.INFO)
     os.chdir("/")  # a mount must not keep the current directory busy
     # without a log file, the log goes to stderr and already has the warning
-    daemon.run(settings, log_output, warn=warn if parsed.log_file else None)
+    daemon.run(settings, output, warn=warn if parsed.log_file else None)
 
 
 def _start(parsed: argparse.Namespace, settings: MountSettings) -> None:
@@ -113,14 +121,8 @@ def settings_of(parsed: argparse.Namespace) -> MountSettings:
     """Read the arguments of `add_arguments`, and the environment.
 
     The store's directory is not accessed: its file system may hang, and the command
-    must not hang with it.
-
-    Raises
-    ------
-    ConfigError
-        An invalid setting.
-    MountError
-        The address of the service or proxy is invalid.
+    must not hang with it. Raises ConfigError, or MountError for the address of the
+    service or proxy.
     """
     try:
         service = arguments.service_settings(parsed)
@@ -176,16 +178,3 @@ def _default_log_file() -> Path:
         print(f"allenfs: mounting without a log: {error}", file=sys.stderr)
         return Path(os.devnull)
     return log_file
-
-
-def _set_up_log(log_file: Path | None, *, verbose: bool) -> LogOutput:
-    output = LogOutput(log_file)
-    try:
-        output.prepare()
-    except OSError as error:
-        msg = f"cannot write the log file: {error}"
-        raise ConfigError(msg) from error
-    root = logging.getLogger("allenfs")
-    root.addHandler(output)
-    root.setLevel(logging.DEBUG if verbose else logging.INFO)
-    return output

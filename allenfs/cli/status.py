@@ -38,7 +38,6 @@ _STATES = {
     "storing": "being stored",
 }
 _INDENT = "  "
-_MAX_CHARS = 500
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,8 +68,8 @@ def run(parsed: argparse.Namespace) -> int:
     """Print the status; return 1 if one is not available."""
     if parsed.watch:
         return _watch(parsed)
-    lines, errors = _collected(parsed)
-    _print(lines)
+    text, errors = _collected(parsed)
+    print(text, end="")
     for error in errors:
         print(f"allenfs: {error}", file=sys.stderr)
     return _EXIT_FAILED if errors else 0
@@ -78,103 +77,85 @@ def run(parsed: argparse.Namespace) -> int:
 
 def _watch(parsed: argparse.Namespace) -> int:
     in_place = sys.stdout.isatty() and not parsed.json
-    is_first = True
+    if in_place:
+        print(_HOME + _CLEAR_BELOW, end="")
     try:
         while True:
-            shown, errors = _collected(parsed)
-            lines = [*shown, *(f"allenfs: {error}" for error in errors)]
+            text, errors = _collected(parsed)
+            text += "".join(f"allenfs: {error}\n" for error in errors)
             if in_place:
-                _redraw(lines, is_first=is_first)
-            else:
-                _print(lines if is_first or parsed.json else ["", *lines])
-            is_first = False
+                text = _in_place(text)
+            print(text, end="" if in_place or parsed.json else "\n", flush=True)
             time.sleep(parsed.interval)
     except KeyboardInterrupt:
         return 0
 
 
-def _collected(parsed: argparse.Namespace) -> tuple[list[str], list[StatusError]]:
-    """Return the lines to print, and the errors of mounts without a status.
+def _in_place(text: str) -> str:
+    """Return a text that replaces the last one on a terminal, as far as it fits."""
+    columns, rows = shutil.get_terminal_size()
+    # keep the last row free for a final message
+    lines = [f"{line[: columns - 1]}{_CLEAR_LINE}\n" for line in text.splitlines()]
+    return "".join([_HOME, *lines[: rows - 1], _CLEAR_BELOW])
 
-    Raises
-    ------
-    StatusError
-        There is no mount; or there is only one, and it has no status.
+
+def _collected(parsed: argparse.Namespace) -> tuple[str, list[StatusError]]:
+    """Return the text to print, and the errors of mounts without a status.
+
+    Raises StatusError if there is no mount, or the one that was named has no status.
     """
     from allenfs.mount import mount_table  # noqa: PLC0415 - a light command line
 
-    lines_of = _json_lines if parsed.json else _page_lines
     if parsed.mountpoint is not None:
-        return lines_of(parsed.mountpoint), []
+        return _text(parsed.mountpoint, as_json=parsed.json), []
     places = mount_table.own_mounts()
     if not places:
         msg = "this user has no mounts: see allenfs mount"
         raise StatusError(msg)
-    pages: list[list[str]] = []
+    texts: list[str] = []
     errors: list[StatusError] = []
     for place in places:
         try:
-            pages.append(lines_of(place))
+            texts.append(_text(place, as_json=parsed.json))
         except StatusError as error:  # noqa: PERF203 - each waits for a mount
             if mount_table.is_mounted(place):  # else it was unmounted just now
                 errors.append(error)
-    if not pages and len(errors) == 1:
-        raise errors[0]
     if parsed.json:
-        objects = [json.loads("\n".join(page)) for page in pages]
-        return json.dumps(objects, indent=2).splitlines(), errors
-    return [line for page in pages for line in ("", *page)][1:], errors
+        return json.dumps([json.loads(text) for text in texts], indent=2) + "\n", errors
+    return "\n".join(texts), errors
 
 
-def _page_lines(place: Path) -> list[str]:
-    from allenfs.mount import probe  # noqa: PLC0415 - as above
-
-    return page(probe.status(place))
-
-
-def _json_lines(place: Path) -> list[str]:
-    """Return any JSON object as it is: it may come from a newer version."""
-    from allenfs.filesystem.status import json_object  # noqa: PLC0415 - as above
-    from allenfs.mount import probe  # noqa: PLC0415
+def _text(place: Path, *, as_json: bool) -> str:
+    """Return a page for people, or JSON as it is: other versions have other keys."""
+    from allenfs.filesystem.status import MountStatus, json_object  # noqa: PLC0415
+    from allenfs.mount import probe  # noqa: PLC0415 - a light command line
 
     data = probe.status_json(place)
     try:
-        json_object(data)
+        if as_json:
+            json_object(data)
+            return data.decode("ascii")
+        return "".join(f"{line}\n" for line in page(MountStatus.from_json(data)))
     except ValueError:
         raise probe.unreadable(place) from None
-    return data.decode("ascii").splitlines()
-
-
-def _print(lines: list[str]) -> None:
-    print("".join(f"{line}\n" for line in lines), end="", flush=True)
-
-
-def _redraw(lines: list[str], *, is_first: bool) -> None:
-    columns, rows = shutil.get_terminal_size()
-    if is_first:
-        sys.stdout.write(_HOME + _CLEAR_BELOW)
-    sys.stdout.write(_HOME)
-    # keep the last row free for a final message
-    _print([f"{line[: columns - 1]}{_CLEAR_LINE}" for line in lines[: rows - 1]])
-    sys.stdout.write(_CLEAR_BELOW)
-    sys.stdout.flush()
 
 
 def page(status: MountStatus) -> list[str]:
     """Return the lines for people; escaped, as the mount may be hostile."""
     source = "the sample service" if status.service.is_sample else status.service.url
-    lines = [f"{_plain(status.mountpoint)}: {_plain(source)}", *_table(_rows(status))]
-    if status.downloads:
-        shown = status.downloads[:_SHOWN_DOWNLOADS]
-        lines += ["", "downloading", *_table(map(_download, shown))]
-        lines += _more(len(status.downloads) - _SHOWN_DOWNLOADS)
-    if status.failures:
-        failures = [
-            (_ago(one.time, status.time), one.path, f"{one.cause} ({one.errno})")
-            for one in status.failures
-        ]
-        lines += ["", "last failures", *_table(failures[:_SHOWN_FAILURES])]
-        lines += _more(len(failures) - _SHOWN_FAILURES)
+    lines = [printable(f"{status.mountpoint}: {source}"), *_table(_rows(status))]
+    failures = [
+        (_ago(one.time, status.time), one.path, f"{one.cause} ({one.errno})")
+        for one in status.failures
+    ]
+    for title, rows, most in (
+        ("downloading", [*map(_download, status.downloads)], _SHOWN_DOWNLOADS),
+        ("last failures", failures, _SHOWN_FAILURES),
+    ):
+        if rows:
+            lines += ["", title, *_table(rows[:most])]
+        if len(rows) > most:
+            lines.append(f"{_INDENT}and {len(rows) - most} more, see --json")
     return lines
 
 
@@ -183,27 +164,27 @@ def _rows(status: MountStatus) -> Iterator[tuple[str, str]]:
     yield "service", _reachable(service, status.time)
     if service.proxy:
         yield "proxy", service.proxy
-    text = f"{service.connections_in_use} of {service.connections} in use"
-    if service.waiting:
-        text += f", {_count(service.waiting, 'request')} waiting"
-    yield "connections", text
+    requests = _count(service.waiting, "request")
+    waiting = f", {requests} waiting" if service.waiting else ""
+    used = f"{service.connections_in_use} of {service.connections} in use"
+    yield "connections", f"{used}{waiting}"
     yield "store", _usage(status.store)
     yield "", status.store.directory
-    text = f"{_count(images.hits + images.misses, 'image')}: {images.hits} from the "
-    text += f"store, {images.misses} after a download"
-    yield "opened", f"{text}; {images.failed} failed" if images.failed else text
+    opened = _count(images.hits + images.misses, "image")
+    failed = f"; {images.failed} failed" if images.failed else ""
     yield (
-        "downloaded",
-        f"{_count(images.downloads, 'image')}, {size(images.downloaded_bytes)}",
+        "opened",
+        f"{opened}: {images.hits} from the store, {images.misses} after a download"
+        + failed,
     )
-    text = f"{_count(ahead.downloaded, 'image')}, {ahead.used} used"
-    if ahead.under_way:
-        text += f", {ahead.under_way} running"
+    downloaded = _count(images.downloads, "image")
+    yield "downloaded", f"{downloaded}, {size(images.downloaded_bytes)}"
+    running = f", {ahead.under_way} running" if ahead.under_way else ""
+    text = f"{_count(ahead.downloaded, 'image')}, {ahead.used} used{running}"
     yield "read ahead", text if ahead.images else "off"
-    if status.log:
-        failure = status.log.failure
-        problem = "" if failure is None else f" CANNOT BE WRITTEN: {failure}"
-        yield "log", f"{status.log.file or 'stderr'}{problem}"
+    if log := status.log:
+        problem = f" CANNOT BE WRITTEN: {log.failure}" if log.failure else ""
+        yield "log", f"{log.file or 'stderr'}{problem}"
     for_s = (status.time - status.started).total_seconds()
     text = f"for {duration(for_s)}: process {status.pid}, allenfs {status.version}"
     yield "running", text
@@ -223,7 +204,7 @@ def _reachable(service: ServiceStatus, now: dt.datetime) -> str:
 
 def _usage(store: StoreStatus) -> str:
     used, capacity = store.used_bytes, store.capacity_bytes
-    text = f"{size(used)} of {size(capacity)} used ({_percent(used, capacity)}): "
+    text = f"{size(used)} of {size(capacity)} used ({used / max(1, capacity):.0%}): "
     text += f"{_count(store.images, 'image')}, {_count(store.records, 'record')}"
     return f"CANNOT BE WRITTEN: {store.failure}; {text}" if store.failure else text
 
@@ -231,8 +212,7 @@ def _usage(store: StoreStatus) -> str:
 def _download(one: DownloadStatus) -> tuple[str, ...]:
     progress = size(one.bytes)
     if one.total_bytes:
-        percent = _percent(one.bytes, one.total_bytes)
-        progress += f" of {size(one.total_bytes)} ({percent})"
+        progress += f" of {size(one.total_bytes)} ({one.bytes / one.total_bytes:.0%})"
     notes = [
         _STATES.get(one.state, ""),
         f"attempt {one.attempt}" if one.attempt > 1 else "",
@@ -241,13 +221,9 @@ def _download(one: DownloadStatus) -> tuple[str, ...]:
     return one.path, progress, duration(one.seconds), ", ".join(filter(None, notes))
 
 
-def _more(count: int) -> list[str]:
-    return [f"{_INDENT}and {count} more, see --json"] if count > 0 else []
-
-
 def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
     """Align all columns but the last."""
-    cells = [list(map(_plain, row)) for row in rows]
+    cells = [list(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         _INDENT + _INDENT.join(map(str.ljust, row, widths)).rstrip() for row in cells
@@ -262,11 +238,3 @@ def _ago(time: dt.datetime | None, now: dt.datetime) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole if whole else 100:.0f} %"
-
-
-def _plain(text: str) -> str:
-    return printable(text[:_MAX_CHARS])

@@ -95,7 +95,7 @@ PAGE = """\
 /home/me/Gehirn für мозг: https://api.brain-map.org
   service      reachable, last answer 3 s ago; 120 requests, 2 failed
   connections  4 of 4 in use, 3 requests waiting
-  store        3.0 GiB of 10.0 GiB used (30 %): 812 images, 1 record
+  store        3.0 GiB of 10.0 GiB used (30%): 812 images, 1 record
                /home/me/.cache/allenfs
   opened       60 images: 40 from the store, 20 after a download; 2 failed
   downloaded   30 images, 32.0 MiB
@@ -104,8 +104,8 @@ PAGE = """\
   running      for 2 h 3 min: process 4711, allenfs 0.1.0
 
 downloading
-  section/69750516/image.jpg  1.0 MiB of 4.0 MiB (25 %)  12 s  attempt 2
-  section/1/ds4/image.jpg     0 bytes                    0 s   waiting for a \
+  section/69750516/image.jpg  1.0 MiB of 4.0 MiB (25%)  12 s  attempt 2
+  section/1/ds4/image.jpg     0 bytes                   0 s   waiting for a \
 connection, read ahead
 
 last failures
@@ -129,6 +129,9 @@ def page(status: dict[str, Any]) -> list[str]:
 
 def test_a_page_is_aligned_and_has_units() -> None:
     assert page(STATUS) == PAGE.splitlines()
+    assert len(page(changed(downloads=[], failures=[]))) == 10
+    sample = page(changed(service={"is_sample": True}))
+    assert sample[0].endswith(": the sample service")
 
 
 @pytest.mark.parametrize(
@@ -137,11 +140,7 @@ def test_a_page_is_aligned_and_has_units() -> None:
         (
             {"store": {"failure": "Read-only file system: /x"}},
             "store        CANNOT BE WRITTEN: Read-only file system: /x; 3.0 GiB of "
-            "10.0 GiB used (30 %): 812 images, 1 record",
-        ),
-        (
-            {"store": {"capacity_bytes": 0}},
-            "store        3.0 GiB of 0 bytes used (100 %): 812 images, 1 record",
+            "10.0 GiB used (30%): 812 images, 1 record",
         ),
         ({"service": {"reachable": None}}, "service      no request yet"),
         (
@@ -163,24 +162,13 @@ def test_a_page_is_aligned_and_has_units() -> None:
         ),
     ],
 )
-def test_a_line_of_the_page_tells_what_is_different(
-    changes: dict[str, Any], line: str
-) -> None:
+def test_each_trouble_has_its_line(changes: dict[str, Any], line: str) -> None:
     lines = page(changed(**changes))
     assert lines.count(f"  {line}") == 1
     assert len(set(lines) - set(page(STATUS))) == 1
 
 
-def test_a_mount_that_has_done_nothing_has_a_short_page() -> None:
-    assert len(page(changed(downloads=[], failures=[]))) == 10
-
-
-def test_the_sample_goes_by_its_name() -> None:
-    sample = page(changed(service={"is_sample": True}))
-    assert sample[0].endswith(": the sample service")
-
-
-def test_long_lists_are_cut_and_say_so() -> None:
+def test_long_lists_are_cut() -> None:
     many = changed(downloads=STATUS["downloads"] * 10, failures=STATUS["failures"] * 20)
     lines = page(many)
     assert "  and 10 more, see --json" in lines
@@ -188,8 +176,8 @@ def test_long_lists_are_cut_and_say_so() -> None:
     assert len(lines) < 35
 
 
-@pytest.mark.parametrize("text", ["a\x1b[2Jb", "a\nb", "a\tb", "a\u202eb", "a\udcffb"])
-def test_words_of_others_stay_in_their_line_and_move_no_cursor(text: str) -> None:
+@pytest.mark.parametrize("text", ["a\x1b[2Jb", "a\nb", "a\u202eb", "a\udcffb"])
+def test_text_of_the_status_is_escaped(text: str) -> None:
     hostile = changed(
         mountpoint=text,
         version=text,
@@ -221,16 +209,15 @@ class Command:
         self._capsys = capsys
         monkeypatch.setattr(mount_table, "_PROC", folder / "proc")
 
-    def mounts(self, *pages: str | None, user: int | None = None) -> list[Path]:
-        """Have a mount of `user` for each page, its `status.json`."""
-        user = os.geteuid() if user is None else user
+    def mounts(self, *pages: str | None) -> list[Path]:
+        """Have a mount for each `status.json`."""
         places = [self._folder / f"mnt{number}" for number in range(len(pages))]
         for place, text in zip(places, pages, strict=True):
             place.mkdir()
             if text is not None:
                 (place / ".allenfs").mkdir()
                 (place / ".allenfs" / "status.json").write_text(text)
-        kind = f"ro - fuse.allenfs allenfs:x ro,user_id={user}"
+        kind = f"ro - fuse.allenfs allenfs:x ro,user_id={os.geteuid()}"
         lines = [f"36 35 0:41 / {place} {kind}\n" for place in places]
         self._table.write_text("".join(lines))
         return places
@@ -251,7 +238,7 @@ def status(
     return Command(tmp_path, monkeypatch, capsys)
 
 
-def test_without_a_mountpoint_all_mounts_of_this_user_are_told(status: Command) -> None:
+def test_without_a_mountpoint_all_mounts_of_the_user_are_shown(status: Command) -> None:
     status.mounts(*[json.dumps(STATUS)] * 2)
     assert status() == (0, f"{PAGE}\n{PAGE}", [])
     code, out, _ = status("--json")
@@ -259,22 +246,14 @@ def test_without_a_mountpoint_all_mounts_of_this_user_are_told(status: Command) 
 
 
 def test_one_mount_is_a_list_of_one_unless_it_is_named(status: Command) -> None:
-    (place,) = status.mounts(json.dumps(STATUS, indent=1))
+    text = json.dumps(STATUS, indent=1) + "\n"
+    (place,) = status.mounts(text)
     code, out, _ = status("--json")
     assert (code, json.loads(out)) == (0, [STATUS])
-    assert status("--json", place) == (0, json.dumps(STATUS, indent=1) + "\n", [])
+    assert status("--json", place) == (0, text, [])
 
 
-@pytest.mark.parametrize("arguments", [(), ("--json",), ("--watch",)])
-def test_with_no_mount_of_this_user_there_is_one_line(
-    status: Command, arguments: tuple[str, ...]
-) -> None:
-    status.mounts(None, user=os.geteuid() + 1)
-    line = "allenfs: this user has no mounts: see allenfs mount"
-    assert status(*arguments) == (1, "", [line])
-
-
-def test_one_mount_that_does_not_tell_hides_no_other(status: Command) -> None:
+def test_one_mount_without_a_status_hides_no_other(status: Command) -> None:
     places = status.mounts(None, json.dumps(STATUS), "{}", None)
     code, out, errors = status()
     assert (code, out) == (1, PAGE)
@@ -287,24 +266,22 @@ def test_one_mount_that_does_not_tell_hides_no_other(status: Command) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "{", "[]", "null", "1", '{"service": 1}', "мозг", "[" * 100_000),
-        json.dumps(STATUS | {"service": {}}),
+        *("", "[]", '{"service": 1}', "мозг", "[" * 100_000),
         json.dumps(STATUS | {"time": "yesterday"}),
         json.dumps(STATUS | {"failures": [1]}),
         json.dumps(STATUS | {"downloads": {"a": 1}}),
-        json.dumps(STATUS | {"pid": "x"}),
         json.dumps(STATUS | {"pid": 10**400}),
         json.dumps(STATUS | {"open_files": True}),
         json.dumps(STATUS | {"downloads": [DOWNLOAD | {"seconds": float("nan")}]}),
     ],
 )
-def test_what_is_no_status_is_one_line(status: Command, text: str) -> None:
+def test_an_invalid_status_is_one_line(status: Command, text: str) -> None:
     (place,) = status.mounts(text)
     line = f"allenfs: this version of allenfs cannot read the status of {place}"
     assert status(place) == (1, "", [line])
 
 
-def test_the_json_is_read_back_and_may_be_of_another_version() -> None:
+def test_the_json_may_be_of_another_version() -> None:
     data = (json.dumps(STATUS, indent=2) + "\n").encode("ascii")
     status = MountStatus.from_json(data)
     shown = json.loads(status.to_json())

@@ -14,7 +14,6 @@ from mount_namespace import MountNamespace
 from mounted import image_bytes
 
 from allenfs.cli import fstab
-from allenfs.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +48,7 @@ class Machine:
         return self.namespace.run("mount", *arguments, environ=environ or None)
 
     def mounts(self, *arguments: str | Path, **environ: str) -> None:
-        """Mount without a word."""
+        """Mount, and print nothing."""
         done = self.mount(*arguments, **environ)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -58,7 +57,7 @@ class Machine:
         return ("-t", "allenfs", source, self.place, "-o", own)
 
     def fails(self, code: int, *arguments: str | Path) -> str:
-        """Mount what shall not be; return the one line."""
+        """Fail to mount; return the one line."""
         done = self.mount(*arguments)
         assert done.returncode == code, done.stderr
         (line,) = done.stderr.splitlines()
@@ -103,6 +102,9 @@ def test_mount_mounts_and_umount_ends_the_process(
     image = machine.namespace / machine.place / IMAGE
     assert image.read_bytes() == image_bytes(service.url, IMAGE)
     assert machine.source(machine.place).startswith("allenfs:127.0.0.1:")
+    done = machine.mount(*machine.arguments("sample"))  # not above the first
+    assert done.returncode == FAILED
+    assert done.stderr == f"mount.allenfs: {machine.place} is already mounted\n"
     machine.umount(machine.place)
     assert machine.source(machine.place) == ""
     assert os.listdir(machine.namespace / machine.place) == []
@@ -116,7 +118,7 @@ def test_mount_mounts_and_umount_ends_the_process(
         ("fuse.allenfs", "allenfs", "allenfs", "sample"),  # mount.fuse runs it
     ],
 )
-def test_every_way_of_mount_to_its_helper_mounts(
+def test_mount_finds_each_helper(
     machine: Machine, kind: str, link: str, program: str, source: str
 ) -> None:
     machine.namespace.link(link, program)
@@ -125,13 +127,13 @@ def test_every_way_of_mount_to_its_helper_mounts(
     assert "section" in os.listdir(machine.namespace / machine.place)
 
 
-def test_a_machine_without_a_helper_says_what_is_missing(machine: Machine) -> None:
+def test_without_a_helper_mount_says_what_is_missing(machine: Machine) -> None:
     done = machine.mount("-t", "fuse.allenfs", "sample", machine.place)
     assert done.returncode != 0
     assert "allenfs: not found" in done.stderr
 
 
-def test_fstab_may_say_what_it_says_of_others_and_every_flag(machine: Machine) -> None:
+def test_fstab_takes_generic_options_and_every_flag(machine: Machine) -> None:
     spaced = machine.folder / "a store"
     escaped = str(spaced).replace(" ", "\\040")
     flags = (
@@ -156,9 +158,7 @@ def test_fstab_may_say_what_it_says_of_others_and_every_flag(machine: Machine) -
     )
 
 
-@pytest.mark.parametrize(
-    "source", ["sample", "allenfs:[fd99::1]:8006", "allenfs:mirror:8006/a,b/C"]
-)
+@pytest.mark.parametrize("source", ["sample", "allenfs:[fd99::1]:8006/a,b/C"])
 def test_mount_all_again_leaves_the_process_that_serves(
     machine: Machine, source: str
 ) -> None:
@@ -173,26 +173,15 @@ def test_mount_all_again_leaves_the_process_that_serves(
     assert shown in machine.namespace.run("df", machine.place).stdout
 
 
-def test_another_source_is_not_mounted_above_the_first(
-    machine: Machine, service: SampleService
-) -> None:
-    machine.mounts(*machine.arguments("sample"))
-    done = machine.mount(*machine.arguments(service.url))
-    assert done.returncode == FAILED
-    assert done.stderr == f"mount.allenfs: {machine.place} is already mounted\n"
-
-
 def test_a_killed_mount_is_mounted_again(machine: Machine) -> None:
-    machine.mounts(*machine.arguments("sample"))
+    machine.mounts(
+        *machine.arguments("sample"), LANG="C"
+    )  # as at boot: no PATH or HOME
     pid = machine.pid(machine.place)
     os.kill(pid, 9)
     until_gone(pid)
     machine.mounts(*machine.arguments("sample"))
     assert machine.pid(machine.place) != pid
-
-
-def test_at_boot_there_is_no_home_and_no_path(machine: Machine) -> None:
-    machine.mounts(*machine.arguments("sample"), LANG="C")
 
 
 def test_an_automount_mounts_for_who_looks_first(machine: Machine) -> None:
@@ -218,31 +207,27 @@ def test_an_automount_mounts_for_who_looks_first(machine: Machine) -> None:
     assert machine.source(machine.place) == ""
 
 
-def test_the_codes_of_mount_and_one_line(machine: Machine) -> None:
+def test_errors_have_the_exit_codes_of_mount(machine: Machine) -> None:
     for code, source, options, words in (
         (USAGE, "sample", "colour=red", "not an option"),
-        (USAGE, "sample", "direct_io", "not an option"),
         (USAGE, "sample", "foreground", "not an option"),
         (USAGE, "sample", "cache-size=much", "not a size"),
         (USAGE, "sample", "remount", "while it is mounted"),
-        (USAGE, "sample", "verbose=1", "takes no value"),
+        (USAGE, "sample", "verbose=1", "ignored explicit argument"),
         (USAGE, "sample", "api-url=http://a", "not allowed with"),
         (USAGE, "sample", "setuid=nobody-of-all", "no such user"),
-        (USAGE, "smaple", "", "not a source: 'smaple'"),
-        (USAGE, "\x1b[31m", "", "\\x1b"),
-        (FAILED, "ftp://example.org", "", "address"),
+        (USAGE, "\x1b[31m", "", "not a source: '\\x1b[31m'"),
         (FAILED, "allenfs:a b", "", "address"),
     ):
         assert words in machine.fails(code, *machine.arguments(source, options))
     own = ("-t", "allenfs", "-o", machine.own, "sample")
-    for name, shown in (("missing", "missing"), ("a\x1b[31mb", "a\\x1b[31mb")):
-        said = machine.fails(FAILED, *own, machine.folder / name)
-        assert f"{shown} does not exist" in said
+    said = machine.fails(FAILED, *own, machine.folder / "a\x1b[31mb")
+    assert "a\\x1b[31mb does not exist" in said
     said = machine.fails(USAGE, "-N", machine.namespace.file, *own, machine.place)
     assert "unrecognized arguments: -N" in said
 
 
-def test_fake_mounts_nothing_sloppy_drops_the_unknown_and_verbose_says_it(
+def test_fake_sloppy_and_verbose(
     machine: Machine,
 ) -> None:
     arguments = machine.arguments("sample")
@@ -258,15 +243,11 @@ def test_fake_mounts_nothing_sloppy_drops_the_unknown_and_verbose_says_it(
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("sample", ["--sample"]),
         ("allenfs:sample", ["--sample"]),
-        ("default", []),
         ("none", []),
-        ("allenfs", []),
         ("allenfs:default", []),
         ("http://localhost:8000/a", ["--api-url", "http://localhost:8000/a"]),
         ("allenfs:https://example.org", ["--api-url", "https://example.org"]),
-        ("allenfs:example.org", ["--api-url", "https://example.org"]),
         ("allenfs:example.org:8443", ["--api-url", "https://example.org:8443"]),
     ],
 )
@@ -286,5 +267,3 @@ def test_every_flag_of_the_mount_command_is_an_option(tmp_path: Path) -> None:
     for option in ("foreground", "help", "mountpoint=/"):
         line = fstab.command_line("none", tmp_path, [option])
         assert line[0] == f"-o{option}"  # no flag, and libfuse has none
-    with pytest.raises(ConfigError):
-        fstab.command_line("none", tmp_path, ["sample=yes"])

@@ -138,6 +138,4 @@ def test_commands_that_can_start_nothing_are_one_line(user, service):
     assert (done.returncode, done.stderr) == (1, "")
     assert "cannot start a thread or process" in done.stdout
     assert "bug" not in done.stdout
-    done = user.allenfs(*doctor, processes=50)
-    assert "warn  processes   limit of 50" in done.stdout
     assert read(user, WARM) == _expected(service, WARM)

@@ -1,4 +1,4 @@
-"""What a mount tells of itself: whole whenever it is read, and exact."""
+"""The status and the log in a mount: whole whenever they are read, and exact."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from command import allenfs, serving_pid
@@ -23,82 +22,52 @@ from allenfs.mount.mount_table import is_mounted
 from allenfs.sample.server import Fault, SampleService
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 PATH = "section/69750516/ds6/image.jpg"
 OTHERS = [f"section/69750516/ds{number}/image.jpg" for number in (3, 4, 5, 7, 8)]
 DATA_SET = "dataset/72109410/ds6"
 UNKNOWN = "section/1/image.jpg"
-TOOLS = {
-    "cat": ["cat", "{}"],
-    "dd": ["dd", "if={}", "bs=7", "status=none"],
-    "dd past the cache": ["dd", "if={}", "bs=4096", "iflag=direct", "status=none"],
-    "tail": ["tail", "-c", "1000000", "{}"],
-    "head": ["head", "-n", "100000", "{}"],
-    "sed": ["sed", "", "{}"],
-    "python": [
-        sys.executable,
-        "-c",
-        "import pathlib, sys; print(pathlib.Path(sys.argv[1]).read_text(), end='')",
-        "{}",
-    ],
-    "tar": ["sh", "-c", 'tar -cf - -C "$(dirname {})" status.json | tar -xOf -'],
-    "cp": ["sh", "-c", 'cp {} "$0" && cat "$0"', "{out}"],
-}
-
-
-def status(mounted: Mounted) -> dict[str, Any]:
-    page: dict[str, Any] = json.loads((mounted / ".allenfs/status.json").read_bytes())
-    return page
+TOOLS = (
+    ["cat", "{}"],
+    ["dd", "if={}", "bs=7", "status=none"],
+    ["dd", "if={}", "bs=4096", "iflag=direct", "status=none"],
+    ["tail", "-c", "1000000", "{}"],
+    ["sh", "-c", 'tar -cf - -C "$(dirname {})" status.json | tar -xOf -'],
+    ["sh", "-c", 'cp {} "$0" && cat "$0"', "{out}"],
+)
 
 
 def counted(mounted: Mounted, *names: str) -> list[int]:
-    images = status(mounted)["images"]
-    return [images[name] for name in names]
+    return [mounted.status["images"][name] for name in names]
 
 
-@pytest.fixture
-def mounted(
-    tmp_path: Path, service: SampleService, request: pytest.FixtureRequest
-) -> Iterator[Mounted]:
-    warnings = [mark.args[0] for mark in request.node.iter_markers("declared")]
-    with Mounted(tmp_path, service.url, warnings=warnings) as running:
-        yield running
+@pytest.mark.mounted(capacity_bytes=2**30)
+def test_a_mount_says_what_it_is(mounted: Mounted, service: SampleService) -> None:
+    page = mounted.status
+    assert page["version"] == __version__
+    assert page["pid"] == mounted.pid
+    assert page["mountpoint"] == str(mounted.root)
+    # ISO 8601 in UTC
+    assert page["started"] <= page["time"]
+    assert page["time"].endswith("Z")
+    unknown = ("proxy", "reachable", "last_answer", "last_failure")
+    none_yet = ("connections_in_use", "waiting", "requests", "failed_requests")
+    assert page["service"] == {
+        "url": service.url,
+        "name": config.service_name(service.url),
+        "is_sample": False,
+        "connections": 4,
+        "last_failure_cause": None,
+        **dict.fromkeys(unknown),
+        **dict.fromkeys(none_yet, 0),
+    }
+    assert page["store"]["directory"] == str(mounted.cache_dir)
+    assert page["store"]["capacity_bytes"] == 2**30
+    assert service.image_requests == service.query_requests == 0
 
 
-def test_a_mount_says_what_it_is(tmp_path: Path, service: SampleService) -> None:
-    with Mounted(tmp_path, service.url, capacity_bytes=2**30) as mounted:
-        page = status(mounted)
-        assert mounted.process is not None
-        assert page["version"] == __version__
-        assert page["pid"] == mounted.process.pid
-        assert page["mountpoint"] == str(mounted.root)
-        started, now = (
-            datetime.fromisoformat(page[name].replace("Z", "+00:00"))
-            for name in ("started", "time")
-        )
-        assert started <= now
-        assert page["service"] == {
-            "url": service.url,
-            "name": config.service_name(service.url),
-            "is_sample": False,
-            "proxy": None,
-            "connections": 4,
-            "connections_in_use": 0,
-            "waiting": 0,
-            "reachable": None,
-            "last_answer": None,
-            "last_failure": None,
-            "last_failure_cause": None,
-            "requests": 0,
-            "failed_requests": 0,
-        }
-        assert page["store"]["directory"] == str(mounted.cache_dir)
-        assert page["store"]["capacity_bytes"] == 2**30
-        assert service.image_requests == service.query_requests == 0
-
-
-def test_crawlers_do_not_meet_it_and_who_knows_the_name_lists_it(
+def test_the_status_directory_is_not_listed_but_can_be(
     mounted: Mounted,
 ) -> None:
     assert ".allenfs" not in os.listdir(mounted.root)
@@ -115,23 +84,20 @@ def test_crawlers_do_not_meet_it_and_who_knows_the_name_lists_it(
         (mounted / ".allenfs/status.json").write_text("x")
 
 
-@pytest.mark.parametrize("name", TOOLS)
-def test_every_tool_reads_a_whole_status(
-    mounted: Mounted, name: str, tmp_path: Path
-) -> None:
+def test_every_tool_reads_a_whole_status(mounted: Mounted, tmp_path: Path) -> None:
     file, out = mounted / ".allenfs/status.json", tmp_path / "out"
-    command = [word.format(file, out=out) for word in TOOLS[name]]
-    for path in [PATH, *OTHERS]:
-        (mounted / path).read_bytes()  # so that it changes from one to the next
+    # so that it changes from one to the next
+    for misses, (path, words) in enumerate(zip([PATH, *OTHERS], TOOLS, strict=True), 1):
+        (mounted / path).read_bytes()
+        command = [word.format(file, out=out) for word in words]
         said = subprocess.run(command, capture_output=True, check=True)
-        page = json.loads(said.stdout)
+        assert json.loads(said.stdout)["images"]["misses"] == misses
         assert said.stdout.endswith(b"}\n")
         assert said.stderr == b""
-    assert page["images"]["misses"] == 1 + len(OTHERS)
 
 
 @pytest.mark.both_libfuses
-def test_what_is_open_stays_as_it_was_when_it_was_opened(mounted: Mounted) -> None:
+def test_an_open_status_does_not_change(mounted: Mounted) -> None:
     with open(mounted / ".allenfs/status.json", "rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         first = os.pread(file.fileno(), 100, 0)
@@ -148,7 +114,7 @@ def test_what_is_open_stays_as_it_was_when_it_was_opened(mounted: Mounted) -> No
         assert json.loads(data)["images"]["misses"] == 0
 
 
-@pytest.mark.declared("HTTP 404")
+@pytest.mark.mounted(warnings=["HTTP 404"])
 def test_many_read_it_whole_while_it_changes(
     mounted: Mounted, service: SampleService
 ) -> None:
@@ -178,13 +144,13 @@ def test_many_read_it_whole_while_it_changes(
         finally:
             ended.set()
         changing.result()
-    page = status(mounted)
+    page = mounted.status
     assert page["service"]["requests"] == service.image_requests
     assert page["images"]["failed"] == service.image_requests
     assert len(page["failures"]) == 20
 
 
-@pytest.mark.declared("HTTP 404")
+@pytest.mark.mounted(warnings=["HTTP 404"])
 def test_counts_are_those_of_the_service(
     mounted: Mounted, tmp_path: Path, service: SampleService
 ) -> None:
@@ -201,7 +167,7 @@ def test_counts_are_those_of_the_service(
     assert counted(mounted, "hits", "misses", "failed") == [3, 1, 1]
     subprocess.run(["cp", "-r", mounted / DATA_SET, tmp_path / "out"], check=True)
     copied = list((tmp_path / "out").iterdir())
-    page = status(mounted)
+    page = mounted.status
     images = page["images"]
     assert images["hits"] + images["misses"] == 4 + len(copied)
     assert images["downloads"] == 1 + len(copied) == service.image_requests - 1
@@ -216,9 +182,9 @@ def test_counts_are_those_of_the_service(
     assert page["service"]["reachable"] is True
     assert page["store"]["images"] == images["downloads"]
     assert page["store"]["images_bytes"] >= images["downloaded_bytes"]
-    until(lambda: status(mounted)["open_files"] == 0)
+    until(lambda: mounted.status["open_files"] == 0)
     with open(mounted / PATH, "rb"), open(mounted / PATH, "rb"):
-        until(lambda: status(mounted)["open_files"] == 2)
+        until(lambda: mounted.status["open_files"] == 2)
     assert page["downloads"] == []
     (failure,) = page["failures"]
     assert failure["path"] == UNKNOWN
@@ -227,26 +193,26 @@ def test_counts_are_those_of_the_service(
     assert failure["cause"] == "HTTP 404 Not Found"
 
 
-def test_the_store_is_told_as_other_processes_leave_it(
+def test_the_store_is_shown_as_other_processes_leave_it(
     mounted: Mounted, service: SampleService
 ) -> None:
     store = ["--cache-dir", str(mounted.cache_dir)]
     own = mounted / "section/69750516/ds8/image.jpg"
     own.read_bytes()
-    told = [status(mounted)["store"]["images"]]
+    told = [mounted.status["store"]["images"]]
     other = "section/69750516/ds7/image.jpg"
     allenfs("prefetch", "--api-url", service.url, *store, other)
     with (mounted.cache_dir / "lock").open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        told.append(status(mounted)["store"]["images"])
-    told.append(status(mounted)["store"]["images"])
+        told.append(mounted.status["store"]["images"])
+    told.append(mounted.status["store"]["images"])
     allenfs("cache", "clear", *store)
-    told.append(status(mounted)["store"]["images"])
+    told.append(mounted.status["store"]["images"])
     assert told == [1, 1, 2, 0]
-    assert status(mounted)["store"]["images_bytes"] == 0
+    assert mounted.status["store"]["images_bytes"] == 0
 
 
-def test_it_answers_while_every_connection_stalls_and_tells_of_them(
+def test_it_answers_while_every_connection_stalls(
     mounted: Mounted, service: SampleService
 ) -> None:
     paths = [PATH, *OTHERS]
@@ -255,9 +221,9 @@ def test_it_answers_while_every_connection_stalls_and_tells_of_them(
         readers = [pool.submit((mounted / path).read_bytes) for path in paths]
         try:
             until(lambda: service.image_requests == 4)
-            until(lambda: len(status(mounted)["downloads"]) == len(paths))
-            until(lambda: status(mounted)["service"]["waiting"] == 2)
-            page = status(mounted)
+            until(lambda: len(mounted.status["downloads"]) == len(paths))
+            until(lambda: mounted.status["service"]["waiting"] == 2)
+            page = mounted.status
             assert page["service"]["connections_in_use"] == 4
             downloads = page["downloads"]
             assert sorted(one["path"] for one in downloads) == sorted(paths)
@@ -269,18 +235,18 @@ def test_it_answers_while_every_connection_stalls_and_tells_of_them(
                 assert one["bytes"] == 0
             with mounted.stopped(at_least_s=0):
                 pass
-            assert status(mounted)["service"]["waiting"] == 2
+            assert mounted.status["service"]["waiting"] == 2
         finally:
             service.resume()
         total = sum(len(reader.result()) for reader in readers)
-    page = status(mounted)
+    page = mounted.status
     assert page["downloads"] == []
     assert page["service"]["connections_in_use"] == 0
     assert page["images"]["misses"] == len(paths)
     assert page["images"]["downloaded_bytes"] == total
 
 
-def test_a_download_tells_how_far_it_is_and_its_attempt(
+def test_a_download_has_its_progress_and_attempt(
     mounted: Mounted, service: SampleService
 ) -> None:
     service.fail(Fault.STATUS_503, times=1)
@@ -288,45 +254,45 @@ def test_a_download_tells_how_far_it_is_and_its_attempt(
     with ThreadPoolExecutor(1) as pool:
         reader = pool.submit((mounted / PATH).read_bytes)
         try:
-            until(lambda: [one["bytes"] for one in status(mounted)["downloads"]])
-            until(lambda: status(mounted)["downloads"][0]["bytes"] > 100)
-            (download,) = status(mounted)["downloads"]
+            until(lambda: [one["bytes"] for one in mounted.status["downloads"]])
+            until(lambda: mounted.status["downloads"][0]["bytes"] > 100)
+            (download,) = mounted.status["downloads"]
             assert (download["path"], download["attempt"]) == (PATH, 2)
             assert download["state"] == "downloading"
         finally:
             service.heal()
         data = reader.result()
     assert len(data) > 1000
-    page = status(mounted)
+    page = mounted.status
     assert page["images"]["downloads"] == 1
     assert page["service"]["requests"] == service.image_requests
     assert page["service"]["failed_requests"] == service.image_requests - 1
     assert page["failures"] == []
 
 
-@pytest.mark.declared("Connection refused")
-def test_a_service_that_is_away_is_said_so_and_that_it_is_back(
+@pytest.mark.mounted(warnings=["Connection refused"])
+def test_an_unreachable_service_and_its_return_are_shown(
     mounted: Mounted, service: SampleService
 ) -> None:
     port = service.url.rpartition(":")[2]
     service.close()
     errno_of_open(mounted / PATH)
-    page = status(mounted)
+    page = mounted.status
     assert page["service"]["reachable"] is False
     assert "refused" in page["service"]["last_failure_cause"]
     assert page["failures"][0]["errno"] == "EHOSTUNREACH"
     assert page["service"]["failed_requests"] == page["service"]["requests"] == 4
     errno_of_open(mounted / "dataset/72109410/info.json")
-    assert status(mounted)["failures"][0]["path"] == "dataset/72109410"
+    assert mounted.status["failures"][0]["path"] == "dataset/72109410"
     with SampleService(port=int(port)):
         assert (mounted / PATH).read_bytes()
-        page = status(mounted)
+        page = mounted.status
     assert page["service"]["reachable"] is True
     assert page["service"]["last_answer"] >= page["service"]["last_failure"]
     assert len(page["failures"]) == 2
 
 
-@pytest.mark.declared("HTTP 404")
+@pytest.mark.mounted(warnings=["HTTP 404"])
 def test_the_log_is_in_the_mount_and_can_be_followed(
     mounted: Mounted, service: SampleService
 ) -> None:
@@ -345,15 +311,6 @@ def test_the_log_is_in_the_mount_and_can_be_followed(
     assert log.read_text().splitlines()[-1] == line.rstrip()
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    root = tmp_path / "mnt"
-    root.mkdir()
-    yield root
-    if is_mounted(root):
-        subprocess.run(["umount", "-l", root], check=True)
-
-
 def test_sigusr2_before_there_is_a_mount_ends_nothing(
     root: Path, service: SampleService
 ) -> None:
@@ -370,8 +327,9 @@ def test_sigusr2_before_there_is_a_mount_ends_nothing(
 
 
 @pytest.mark.declared("HTTP 404")
-@pytest.mark.parametrize("flags", [[], ["-v"]], ids=["quiet", "verbose"])
-@pytest.mark.parametrize("where", ["background", "foreground"])
+@pytest.mark.parametrize(
+    ("where", "flags"), [("background", []), ("foreground", ["-v"])]
+)
 def test_sigusr2_switches_the_log_and_says_so(
     where: str, flags: list[str], root: Path, service: SampleService, tmp_path: Path
 ) -> None:
@@ -386,19 +344,18 @@ def test_sigusr2_switches_the_log_and_says_so(
         )
         until(lambda: is_mounted(root))
     log, pid = root / ".allenfs/log", serving_pid(root)
-    levels = ["INFO", "DEBUG"] if flags else ["DEBUG", "INFO"]
-    is_debug = bool(flags)
-    for number, level in enumerate([*levels, *levels], 1):
+    opened = "DEBUG allenfs.adapters.fuse_operations: open"
+    for number in range(1, 4):
+        is_debug = bool(flags) == (number % 2 == 0)
         os.kill(pid, signal.SIGUSR2)
         until(
             lambda number=number: log.read_text().count("level is now") == number  # type: ignore[misc]
         )
-        assert f"log level is now {level}" in log.read_text()
-        is_debug = not is_debug
-        before = log.read_text().count("DEBUG allenfs.adapters.fuse_operations: open")
+        before = log.read_text().count(opened)
         errno_of_open(root / f"section/{number}/image.jpg")
-        after = log.read_text().count("DEBUG allenfs.adapters.fuse_operations: open")
-        assert (after > before) == is_debug
+        assert (log.read_text().count(opened) > before) == is_debug
+        level = "DEBUG" if is_debug else "INFO"
+        assert log.read_text().count(f"log level is now {level}") == (number + 1) // 2
     assert allenfs("umount", root).returncode == 0
     if process is not None:
         assert b"log level is now DEBUG" in process.communicate()[1]

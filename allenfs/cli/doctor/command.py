@@ -18,14 +18,14 @@ from allenfs.errors import AllenFSError, ConfigError, UrlError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from allenfs.cli.doctor.findings import Check, Finding
+    from allenfs.cli.doctor.findings import Finding
 
 SUMMARY = "check this machine and the service; say what to do"
 
 _EXIT_FAILED = 1
-_COLOURS = {"ok": "32", "warn": "33", "FAIL": "1;31", "skip": "2"}
+_COLOURS = {"ok": "32", "warn": "33", "FAIL": "1;31"}
 _NAME_WIDTH, _VERDICT_WIDTH = 12, 4
 _print = partial(print, sep="\n", flush=True)
 
@@ -39,67 +39,68 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Run the checks and print each result at once; 1 if one failed."""
-    from allenfs.cli.doctor import findings  # noqa: PLC0415 - only this command needs it
+    # only this command needs it
+    from allenfs.cli.doctor.findings import Verdict, finding_of  # noqa: PLC0415
 
     about = _about()
-    found: list[tuple[str, Finding]] = []
+    found: dict[str, Finding] = {}
+
+    def passes(name: str, check: Callable[[], Finding]) -> bool:
+        found[name] = finding_of(check)
+        if not parsed.json:
+            _print(*_lines(name, found[name]))
+        return found[name].verdict is not Verdict.FAIL
+
     if not parsed.json:
         _print(*(f"{name:<{_NAME_WIDTH}}{value}" for name, value in about.items()), "")
-    with contextlib.ExitStack() as stack:
-        for name, finding in findings.run(_checks(parsed, stack)):
-            found.append((name, finding))
-            if not parsed.json:
-                _print(*_lines(name, finding))
-    failed = [name for name, one in found if one.verdict is findings.Verdict.FAIL]
+    _run_all(parsed, passes)
+    failed, warned = (
+        [name for name, one in found.items() if one.verdict is verdict]
+        for verdict in (Verdict.FAIL, Verdict.WARN)
+    )
     if parsed.json:
-        checks = [{"check": name, **asdict(finding)} for name, finding in found]
+        checks = [{"check": name, **asdict(finding)} for name, finding in found.items()]
         _print(json.dumps({**about, "checks": checks, "failed": failed}, indent=2))
     else:
-        warned = [name for name, one in found if one.verdict is findings.Verdict.WARN]
         _print("", _summary(failed, warned))
     return _EXIT_FAILED if failed else 0
 
 
-def _checks(parsed: argparse.Namespace, stack: contextlib.ExitStack) -> Iterator[Check]:
-    """Yield the checks in order; a sample service runs until `stack` is closed."""
-    from allenfs.cli.doctor import fuse, host, service, storage  # noqa: PLC0415
-    from allenfs.cli.doctor.findings import Check, fail, ok  # noqa: PLC0415
+def _run_all(
+    parsed: argparse.Namespace, passes: Callable[[str, Callable[[], Finding]], bool]
+) -> None:
+    """Run the checks in order, except those that need one that failed."""
+    from allenfs.cli.doctor import machine, service, storage  # noqa: PLC0415
+    from allenfs.cli.doctor.findings import fail, ok  # noqa: PLC0415
 
-    yield Check("device", fuse.device)
-    yield Check("libfuse", fuse.libfuse)
-    yield Check("fusermount", fuse.helper)
-    yield Check("allow-other", fuse.allow_other)
-    yield Check("mounts", host.mounts)
-    yield Check("open files", host.open_files)
-    yield Check("processes", host.processes)
-    yield Check("crawlers", host.crawlers)
-    yield Check("log", host.log_file)
-    name = config.service_name(config.DEFAULT_API_URL)
-    store = storage.StoreChecks(lambda: arguments.store_settings(parsed, name))
-    yield Check("store", store.owner)
-    yield Check("room", store.room, ("store",))
-    yield Check("store files", store.files, ("store",))
+    for name, check in machine.CHECKS.items():
+        passes(name, check)
+    service_name = config.service_name(config.DEFAULT_API_URL)
+    store = storage.StoreChecks(lambda: arguments.store_settings(parsed, service_name))
+    if passes("store", store.contents):
+        passes("store files", store.files)
     services: list[service.ServiceChecks] = []
+    with contextlib.ExitStack() as stack:
 
-    def find_service() -> Finding:
-        try:
-            if parsed.sample:
-                from allenfs.assembly import sample_service  # noqa: PLC0415 - an extra
+        def find_service() -> Finding:
+            try:
+                if parsed.sample:
+                    from allenfs.assembly import sample_service  # noqa: PLC0415 - an extra
 
-                url = stack.enter_context(sample_service()).url
-                settings = ServiceSettings(url, proxy="")  # a proxy cannot reach it
-            else:
-                settings = arguments.service_address(parsed)
-            services.append(service.ServiceChecks(settings))
-        except AllenFSError as error:
-            return fail(str(error), _advice(error))
-        proxy = services[0].proxy
-        return ok(f"{settings.api_url}{f' through the proxy {proxy}' if proxy else ''}")
+                    url = stack.enter_context(sample_service()).url
+                    settings = ServiceSettings(url, proxy="")  # a proxy cannot reach it
+                else:
+                    settings = arguments.service_address(parsed)
+                services.append(service.ServiceChecks(settings))
+            except AllenFSError as error:
+                return fail(str(error), _advice(error))
+            proxy = services[0].proxy
+            through = f" through the proxy {proxy}" if proxy else ""
+            return ok(f"{settings.api_url}{through}")
 
-    yield Check("service", find_service)
-    for one in services:
-        yield Check("query", one.query, deadline_s=10)
-        yield Check("image", one.image, deadline_s=10)
+        # after a failure, another attempt may lock the account of a proxy
+        if passes("service", find_service) and passes("image", services[0].image):
+            passes("query", services[0].query)
 
 
 def _advice(error: AllenFSError) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from allenfs import errors
-from allenfs.cli.doctor.findings import Finding, fail, ok, skip
+from allenfs.cli.doctor.findings import Finding, fail, ok
 from allenfs.errors import ServiceError
 from allenfs.model import jpeg
 from allenfs.model.images import request_of_url
@@ -23,8 +23,6 @@ _IMAGE_ID = 69750516
 _SMALL = f"/api/v2/image_download/{_IMAGE_ID}?downsample=5"
 _QUERY = Query("SectionImage", criteria=f"[id$eq{_IMAGE_ID}]")
 TIMEOUT_S = 7.0  # to connect, without a byte, and in total
-# No other request can succeed either; another attempt may lock a proxy account.
-_NO_WAY = (errors.UnreachableError, errors.ServiceTimeoutError, errors.PortalError)
 _PROXY_DOWN = (
     "correct or unset --proxy, ALLENFS_PROXY, HTTPS_PROXY, HTTP_PROXY or ALL_PROXY; "
     "list hosts that need no proxy in NO_PROXY"
@@ -87,7 +85,7 @@ class _Memory(bytearray):
 
 
 class ServiceChecks:
-    """The checks of one service: one request each.
+    """The checks of one service: one request each, without a retry.
 
     Attributes
     ----------
@@ -111,26 +109,9 @@ class ServiceChecks:
             )
         )
         self.proxy = self._service.proxy
-        self._is_reachable = False
-
-    def query(self) -> Finding:
-        """Check a query: browsing, data sets and info.json need them."""
-        started_s = time.monotonic()
-        try:
-            rows = self._service.page(_QUERY, start_row=0, num_rows=1, once=True)
-        except ServiceError as error:
-            self._is_reachable = not isinstance(_reason(error), _NO_WAY)
-            return _failure(error)
-        self._is_reachable = True
-        if not any(row and row.get("id") == _IMAGE_ID for row in rows):
-            return fail(f"no record of section {_IMAGE_ID}", _UNEXPECTED)
-        took_s = time.monotonic() - started_s
-        return ok(f"the record of section {_IMAGE_ID} in {took_s:.2f} s")
 
     def image(self) -> Finding:
         """Check the download of a small image."""
-        if not self._is_reachable:
-            return skip("not tried: the query failed")
         request = request_of_url(f"{self._api_url}{_SMALL}")
         memory = _Memory()
         started_s = time.monotonic()
@@ -144,18 +125,28 @@ class ServiceChecks:
             f"{size(len(memory))} in {time.monotonic() - started_s:.2f} s"
         )
 
+    def query(self) -> Finding:
+        """Check a query: browsing, data sets and info.json need them."""
+        started_s = time.monotonic()
+        try:
+            rows = self._service.page(_QUERY, start_row=0, num_rows=1, once=True)
+        except ServiceError as error:
+            return _failure(error)
+        if not any(row and row.get("id") == _IMAGE_ID for row in rows):
+            return fail(f"no record of section {_IMAGE_ID}", _UNEXPECTED)
+        took_s = time.monotonic() - started_s
+        return ok(f"the record of section {_IMAGE_ID} in {took_s:.2f} s")
+
 
 def _failure(error: ServiceError) -> Finding:
-    reason, cause = _reason(error), error.cause
+    # a QueryError hides the status error
+    reason = (isinstance(error, errors.QueryError) and error.__cause__) or error
+    cause = error.cause
     if type(reason) is errors.UnreachableError and reason.cause.startswith("proxy: "):
         return fail(cause, _PROXY_DOWN)
-    advice = next(filter(None, map(_ADVICE.get, type(reason).__mro__)), _UNEXPECTED)
     if isinstance(reason, errors.CertificateError):
-        found = (text for words, text in _CERTIFICATES.items() if words in cause)
-        advice = next(found, advice)
-    return fail(cause, advice)
-
-
-def _reason(error: ServiceError) -> BaseException:
-    """Return the status error that a QueryError hides, else `error`."""
-    return (isinstance(error, errors.QueryError) and error.__cause__) or error
+        for words, advice in _CERTIFICATES.items():
+            if words in cause:
+                return fail(cause, advice)
+    found = filter(None, map(_ADVICE.get, type(reason).__mro__))
+    return fail(cause, next(found, _UNEXPECTED))

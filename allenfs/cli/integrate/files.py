@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import shtab
+
 from allenfs import config
 from allenfs.cli import fstab
-from allenfs.cli.integrate import completion, manual, service_unit
+from allenfs.cli.integrate import manual, service_unit
 from allenfs.errors import IntegrationError
 
 if TYPE_CHECKING:
@@ -25,6 +27,13 @@ _COMPLETIONS = {
     "bash": "bash-completion/completions/allenfs",
     "zsh": "zsh/site-functions/_allenfs",
     "fish": "fish/vendor_completions.d/allenfs.fish",
+}
+# What shells complete for an argument, by its metavar.
+_COMPLETED = {
+    "DIR": shtab.DIRECTORY,
+    "MOUNTPOINT": shtab.DIRECTORY,
+    "FILE": shtab.FILE,
+    "PATH": shtab.FILE,
 }
 # In a comment of each file: only files with it are replaced or removed.
 _MARK = "made by allenfs integrate"
@@ -56,19 +65,16 @@ class Places:
 def of_system(prefix: Path, destination: Path | None) -> Places:
     """Return the directories for all users.
 
-    Parameters
-    ----------
-    destination
-        The root of a package build, whose programs will be in `prefix`; None for
-        this machine and the installed programs.
+    `destination` is the root of a package build, whose programs will be in `prefix`;
+    None for this machine and the installed programs.
     """
-    below = (destination or Path("/")) / prefix.relative_to("/")
-    helpers = "usr/sbin" if os.path.islink("/sbin") else "sbin"
+    root = destination or Path("/")
+    below = root / prefix.relative_to("/")
     return Places(
         below / "share",
         below / "lib/systemd/user",
         prefix / "bin" if destination else own_programs(),
-        (destination or Path("/")) / helpers,
+        root / ("usr/sbin" if os.path.islink("/sbin") else "sbin"),
     )
 
 
@@ -79,13 +85,7 @@ def of_user(environ: Mapping[str, str]) -> Places:
 
 
 def own_programs() -> Path:
-    """Return the directory of the programs of this installation.
-
-    Raises
-    ------
-    IntegrationError
-        allenfs is not installed.
-    """
+    """Return the directory of the programs of this installation."""
     for folder in (
         Path(sys.argv[0]).resolve().parent,
         Path(sysconfig.get_path("scripts")),
@@ -100,18 +100,21 @@ def own_programs() -> Path:
 def install(places: Places, top: argparse.ArgumentParser) -> list[Path]:
     """Install the files; return their paths, including those that existed.
 
-    Raises
-    ------
-    IntegrationError
-        A path belongs to something else.
-    OSError
-        A directory is not writable.
+    Raises IntegrationError if a path belongs to something else, and OSError.
     """
     contents = dict(_contents(places, top))
     for path in contents:
         _require_ours(path)
     for path, content in contents.items():
-        _put(path, content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # replaced atomically
+        new = path.with_name(f".{path.name}.new")
+        new.unlink(missing_ok=True)
+        if isinstance(content, Path):
+            new.symlink_to(content)
+        else:
+            new.write_text(content)
+        new.replace(path)
     return list(contents)
 
 
@@ -129,29 +132,21 @@ def _contents(
     places: Places, top: argparse.ArgumentParser
 ) -> Iterator[tuple[Path, str | Path]]:
     """Yield each file with its text, and each link with its target."""
-    share = places.share
+    for parser in manual.commands(top):
+        for action in manual.actions(parser):
+            if action.metavar in _COMPLETED:
+                # the attribute that shtab reads
+                setattr(action, "complete", _COMPLETED[action.metavar])  # noqa: B010
     for shell, name in _COMPLETIONS.items():
-        yield share / name, _marked(completion.script(top, shell), "#")
-    yield share / "man/man1/allenfs.1", _marked(manual.allenfs_page(top), _ROFF_COMMENT)
-    helper_page = share / "man/man8/mount.allenfs.8"
-    yield helper_page, _marked(manual.helper_page(), _ROFF_COMMENT)
+        yield places.share / name, _marked(shtab.complete(top, shell), "#")
+    man = places.share / "man"
+    yield man / "man1/allenfs.1", _marked(manual.allenfs_page(top), _ROFF_COMMENT)
+    yield man / "man8/mount.allenfs.8", _marked(manual.helper_page(), _ROFF_COMMENT)
     unit = service_unit.text(places.programs / _PROGRAM)
     yield places.units / service_unit.NAME, _marked(unit, "#")
     if places.helpers is not None:
         for name in _HELPERS:
             yield places.helpers / name, places.programs / fstab.PROGRAM
-
-
-def _put(path: Path, content: str | Path) -> None:
-    """Write a text, or a link to a path, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new")
-    new.unlink(missing_ok=True)
-    if isinstance(content, Path):
-        new.symlink_to(content)
-    else:
-        new.write_text(content)
-    new.replace(path)
 
 
 def _marked(text: str, comment: str) -> str:

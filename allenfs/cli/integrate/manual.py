@@ -12,13 +12,12 @@ from allenfs.cli import fstab
 from allenfs.service import network
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 _WIDTH = 76
 _ESCAPES = str.maketrans(
     {"\\": "\\e", "-": "\\-", "'": "\\(aq", "`": "\\(ga", "^": "\\(ha", "~": "\\(ti"}
 )
-
 _EMPTY = "\\&"  # without a text, the next term would become the text
 
 _ENVIRONMENT = (
@@ -56,7 +55,6 @@ _HELPER_TEXT = (
     "At boot the mount runs as root, and stores the images in /root/.cache unless "
     "cache-dir= is set.",
 )
-_SETUID_TEXT = "mount as this user, who owns the mount, the images and the log"
 FSTAB = (
     "default  /mnt/allen  allenfs  "
     "noauto,x-systemd.automount,_netdev,nofail,allow_other  0 0"
@@ -73,9 +71,9 @@ def allenfs_page(top: argparse.ArgumentParser) -> str:
         ".SH DESCRIPTION",
         _escaped(description),
         ".SH OPTIONS",
-        _terms(_described(top)),
+        _described(top),
         ".SH COMMANDS",
-        *map(_command, _commands(top)),
+        *map(_section, commands(top)),
         ".SH ENVIRONMENT",
         _terms(_ENVIRONMENT),
         ".SH FILES",
@@ -101,9 +99,9 @@ def helper_page() -> str:
         ".SH DESCRIPTION",
         "\n.PP\n".join(map(_escaped, (helper.description or "", *_HELPER_TEXT))),
         ".SH OPTIONS",
-        _terms(_described(helper)),
+        _described(helper),
         ".SH MOUNT OPTIONS",
-        _terms([*options, (f"{fstab.SETUID}=USER", _SETUID_TEXT)]),
+        _terms(options),
         ".SH EXAMPLES",
         "A line of fstab(5):",
         ".PP",
@@ -115,34 +113,39 @@ def helper_page() -> str:
     )
 
 
-def _commands(top: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    for action in top._actions:  # noqa: SLF001 - argparse has no other way
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            yield from action.choices.values()
-
-
-def _command(parser: argparse.ArgumentParser) -> str:
-    return "\n".join(
-        [
-            f".SS {_escaped(parser.prog.partition(' ')[2])}",
-            _escaped(parser.description or ""),
-            ".PP",
-            _usage(parser),
-            _terms(_described(parser)),
-        ]
+def commands(top: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """Return the parsers of the commands."""
+    return next(
+        list(action.choices.values())
+        for action in actions(top)
+        if isinstance(action.choices, dict)
     )
 
 
-def _described(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
-    """Yield each argument of a parser, and its help."""
-    for action in parser._actions:  # noqa: SLF001
-        if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            choices = action.choices and f"{{{','.join(action.choices)}}}"
-            value = action.metavar or choices or action.dest.upper()
-            words = [", ".join(action.option_strings)]
-            if action.nargs != 0:
-                words.append(str(value))
-            yield " ".join(filter(None, words)), _help(action)
+def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """Return the arguments of a parser."""
+    return parser._actions  # noqa: SLF001 - argparse has no other way
+
+
+def _section(parser: argparse.ArgumentParser) -> str:
+    name, description = parser.prog.partition(" ")[2], parser.description or ""
+    head = f".SS {_escaped(name)}\n{_escaped(description)}\n.PP"
+    return "\n".join([head, _usage(parser), _described(parser)])
+
+
+def _described(parser: argparse.ArgumentParser) -> str:
+    """Return each argument of a parser, and its help."""
+    terms = []
+    for action in actions(parser):
+        if isinstance(action.choices, dict):
+            continue  # the commands
+        choices = action.choices and f"{{{','.join(action.choices)}}}"
+        value = action.metavar or choices or action.dest.upper()
+        words = [", ".join(action.option_strings)]
+        if action.nargs != 0:
+            words.append(str(value))
+        terms.append((" ".join(filter(None, words)), _help(action)))
+    return _terms(terms)
 
 
 def _help(action: argparse.Action) -> str:
@@ -150,17 +153,13 @@ def _help(action: argparse.Action) -> str:
 
 
 def _head(name: str, section: int, summary: str) -> str:
+    # the date of a package build, or today
+    now_s = float(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
+    date = time.strftime("%Y-%m-%d", time.gmtime(now_s))
     return (
-        f'.TH {_escaped(name.upper())} {section} {_date()} "allenfs {__version__}"\n'
+        f'.TH {_escaped(name.upper())} {section} {date} "allenfs {__version__}"\n'
         f".SH NAME\n{_escaped(name)} \\- {_escaped(summary)}"
     )
-
-
-def _date() -> str:
-    """Return today's date, or that of SOURCE_DATE_EPOCH in a package build."""
-    seconds = os.environ.get("SOURCE_DATE_EPOCH", "")
-    now_s = int(seconds) if seconds.isdecimal() else time.time()
-    return time.strftime("%Y-%m-%d", time.gmtime(now_s))
 
 
 def _page(*parts: str) -> str:
@@ -171,7 +170,7 @@ def _usage(parser: argparse.ArgumentParser) -> str:
     formatter = argparse.HelpFormatter(parser.prog, width=_WIDTH)
     formatter.add_usage(
         parser.usage,
-        parser._actions,  # noqa: SLF001
+        actions(parser),
         parser._mutually_exclusive_groups,  # noqa: SLF001
         prefix="",
     )
