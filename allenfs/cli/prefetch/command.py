@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import logging
+import logging.handlers
+import queue
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from allenfs import config
@@ -13,8 +15,6 @@ from allenfs.cli import arguments
 
 if TYPE_CHECKING:
     import argparse
-    from collections import deque
-    from collections.abc import Iterator
     from types import FrameType
 
 SUMMARY = "download files before they are opened"
@@ -35,7 +35,6 @@ Exit code: 0, or 1 if something failed (or, with --check, is not local); 130 aft
 Ctrl-C. Downloaded files are kept; run the same command again to continue.
 """
 
-_STDIN = "-"
 _SIGNALLED = 128
 _DEFAULT_PATIENCE = "60s"
 _WARNERS = ("allenfs.store.directory", "allenfs.store.cache")
@@ -91,61 +90,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Run the task; return 1 if something failed or is not local."""
-    from allenfs.cli.prefetch.gathering import Task  # noqa: PLC0415 - fast start
+    # imported here for a fast start of other commands
+    from allenfs.cli.prefetch.gathering import Gathering, Task  # noqa: PLC0415
     from allenfs.cli.prefetch.places import Places  # noqa: PLC0415
     from allenfs.cli.prefetch.report import Report  # noqa: PLC0415
 
-    task = Task(parsed.task)
-    report = Report(
-        task,
-        sys.stdout,
-        sys.stderr,
-        is_quiet=parsed.quiet,
-        skips_broken=parsed.skip_broken,
-    )
-    with _signals(), _warnings(report.warnings), contextlib.ExitStack() as stack:
+    parsed.task, stop = Task(parsed.task), threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
+    with contextlib.ExitStack() as stack:
+        patterns = Places(parsed, stack, stop).patterns()
+        gathering = Gathering(
+            patterns, parsed.task, recursive=parsed.recursive, stop=stop
+        )
+        report = Report(
+            gathering,
+            parsed.task,
+            sys.stdout,
+            sys.stderr,
+            _warnings(),
+            is_quiet=parsed.quiet,
+            skips_broken=parsed.skip_broken,
+        )
+        stack.callback(stop.set)
         stack.callback(report.close)
-        places = stack.enter_context(Places(parsed, task, report.failed))
         try:
-            for gathering in places.gatherings():
-                report.follow(gathering)
-            return report.ended()
+            return report.follow()
         except _Ended as ended:
-            places.stop.set()
+            stop.set()
             report.interrupted()
             return _SIGNALLED + int(ended.args[0])
 
 
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """Raise _Ended for SIGINT and SIGTERM, unless they are ignored."""
-
-    def end(number: int, _: FrameType | None) -> None:
-        raise _Ended(number)
-
-    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        for one, handler in before.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(one, end)
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+def _end(number: int, _: FrameType | None) -> None:
+    raise _Ended(number)
 
 
-@contextlib.contextmanager
-def _warnings(collected: deque[str]) -> Iterator[None]:
+def _warnings() -> queue.SimpleQueue[logging.LogRecord]:
     """Collect the warnings of the store; failures are reported separately."""
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if record.name in _WARNERS and record.levelno >= logging.WARNING:
-                collected.append(record.getMessage())
-
-    handler, log = Collector(), logging.getLogger("allenfs")
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
+    warnings: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    handler = logging.handlers.QueueHandler(warnings)
+    handler.setLevel(logging.WARNING)
+    handler.addFilter(lambda record: record.name in _WARNERS)
+    logging.getLogger("allenfs").addHandler(handler)
+    return warnings

@@ -21,12 +21,7 @@ if TYPE_CHECKING:
     from allenfs.catalog.entries import Picture, Sheet
 
 
-class Kind(enum.Enum):
-    """What a path is."""
-
-    DIRECTORY = "directory"
-    FILE = "file"
-    LINK = "link"
+Kind = enum.Enum("Kind", "DIRECTORY FILE LINK")
 
 
 class Tree:
@@ -39,7 +34,7 @@ class Tree:
     Parameters
     ----------
     mountpoint : Path or None
-        Where the tree is mounted.
+        Where it is mounted.
     connections : int
         How many files to fetch at a time.
     interrupted : callable
