@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from no_threads import no_threads
 
-from allenfs.cli.prefetch.gathering import Gathering, Result, Task
+from allenfs.cli.prefetch.gathering import Gathering, Result
 from allenfs.cli.prefetch.place import Place
 from allenfs.cli.prefetch.tree import Kind
 from allenfs.errors import (
@@ -70,7 +70,7 @@ class FlatTree:
         return None
 
 
-def outcomes_of(*trees, task=Task.FETCH, pause_s=0.001, patience_s=0.01):
+def outcomes_of(*trees, task="fetch", pause_s=0.001, patience_s=0.01):
     places = [Place(tree, patience_s=patience_s, pause_s=pause_s) for tree in trees]
     patterns = [(place, "d") for place in places]
     gathering = Gathering(patterns, task, recursive=False, stop=threading.Event())
@@ -104,10 +104,10 @@ def test_what_is_checked_and_evicted_stays_in_the_order_of_the_listing():
     tree = FlatTree(50)
     outcomes_of(tree)
     del tree.local["d/000007.jpg"]
-    checked = outcomes_of(tree, task=Task.CHECK)
+    checked = outcomes_of(tree, task="check")
     assert [one.path for one in checked] == sorted(one.path for one in checked)
     assert results(checked).index(Result.MISSING) == 7
-    evicted = outcomes_of(tree, task=Task.EVICT)
+    evicted = outcomes_of(tree, task="evict")
     assert results(evicted).count(Result.EVICTED) == 49
     assert tree.local == {}
 

@@ -14,7 +14,7 @@ import termios
 import pytest
 
 from allenfs.cli.prefetch import report
-from allenfs.cli.prefetch.gathering import Outcome, Result, Task
+from allenfs.cli.prefetch.gathering import Outcome, Result
 from allenfs.cli.prefetch.report import Report
 
 END = "§"
@@ -73,7 +73,7 @@ def slow(monkeypatch):
 
 def follow(gathering, err, *, is_quiet=False):
     printed = Report(
-        *(gathering, Task.FETCH, io.StringIO(), err, queue.SimpleQueue()),
+        *(gathering, "fetch", io.StringIO(), err, queue.SimpleQueue()),
         is_quiet=is_quiet,
         skips_broken=False,
     )

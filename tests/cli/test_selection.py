@@ -18,16 +18,6 @@ FILES = [
     *("a/1.jpg", "a/2.jpg", "a/10.jpg", "a/ds4/1.jpg", "a/ds4/x/1.jpg", "a/ds5/1.jpg"),
     *("b/info.json", "b/[odd].jpg", "c/d/e/f.jpg"),
 ]
-    "a/1.jpg",
-    "a/2.jpg",
-    "a/10.jpg",
-    "a/ds4/1.jpg",
-    "a/ds4/x/1.jpg",
-    "a/ds5/1.jpg",
-    "b/info.json",
-    "b/[odd].jpg",
-    "c/d/e/f.jpg",
-]
 LINKS = {"c/link": "a", "c/file": "a/1.jpg", "l/link": "a"}
 EMPTY = ["e/empty"]
 UNLISTED = ["a/ds9/1.jpg"]

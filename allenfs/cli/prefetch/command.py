@@ -91,11 +91,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Run the task; return 1 if something failed or is not local."""
     # imported here for a fast start of other commands
-    from allenfs.cli.prefetch.gathering import Gathering, Task  # noqa: PLC0415
+    from allenfs.cli.prefetch.gathering import Gathering  # noqa: PLC0415
     from allenfs.cli.prefetch.places import Places  # noqa: PLC0415
     from allenfs.cli.prefetch.report import Report  # noqa: PLC0415
 
-    parsed.task, stop = Task(parsed.task), threading.Event()
+    stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _end)

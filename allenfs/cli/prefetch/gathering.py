@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import queue
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from allenfs.cli.prefetch import selection
 from allenfs.cli.prefetch.selection import Named
@@ -27,17 +27,11 @@ if TYPE_CHECKING:
 
     from allenfs.cli.prefetch.place import Place
 
+Task = Literal["fetch", "check", "evict"]
+
 # Queue size of found files: large enough to know the total, at most 10 MB.
 _FOUND_AHEAD = 100_000
 _MAX_OUTCOMES = 1000
-
-
-class Task(enum.Enum):
-    """What to do with each file."""
-
-    FETCH = "fetch"
-    CHECK = "check"
-    EVICT = "evict"
 
 
 class Result(enum.Enum):
@@ -62,20 +56,10 @@ class Outcome(NamedTuple):
 
 
 class Gathering:
-    """One task for the files that some patterns stand for.
+    """One task for the files that some patterns stand for, until `stop` is set.
 
-    Parameters
-    ----------
-    patterns
-        Each with its place, or paths that cannot be used. One thread iterates over
-        them lazily; what it raises, `outcomes` raises.
-    stop : Event
-        Set to stop the task.
-
-    Attributes
-    ----------
-    found : int
-        Files found so far.
+    Each pattern has its place, or is a path that cannot be used. One thread iterates
+    over them lazily; what that raises, `outcomes` raises.
     """
 
     def __init__(
@@ -96,7 +80,7 @@ class Gathering:
         self._outcomes: queue.Queue[Outcome | Exception | None] = queue.Queue(
             _MAX_OUTCOMES
         )
-        self.found = 0
+        self.found = 0  # files so far
         self.is_all_found = False
 
     @property
@@ -172,7 +156,7 @@ class Gathering:
     def _start_workers(self, place: Place) -> None:
         """Start as many threads as the place has connections."""
         # checks keep the order of the files
-        wanted = place.tree.connections if self._task is Task.FETCH else 1
+        wanted = place.tree.connections if self._task == "fetch" else 1
         while self._workers < wanted:
             try:
                 self._start(self._process)
@@ -205,11 +189,11 @@ class Gathering:
             self._outcomes.put(outcome)
 
     def _result(self, place: Place, path: str) -> tuple[Result, int]:
-        if self._task is Task.EVICT:
+        if self._task == "evict":
             size_bytes, result = place.tree.evict(path), Result.EVICTED
         else:
             size_bytes, result = place.tree.local_bytes(path), Result.LOCAL
-        if self._task is not Task.FETCH:
+        if self._task != "fetch":
             return (Result.MISSING, 0) if size_bytes is None else (result, size_bytes)
         if size_bytes is not None:
             return Result.LOCAL, place.verify(path)

@@ -26,15 +26,8 @@ _OUTAGES = (errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EIO)
 class Place:
     """A tree, the state of its service and of its store. Safe from many threads.
 
-    Parameters
-    ----------
-    patience_s : float
-        How long to retry, with one request at a time, if the service does not answer.
-
-    Attributes
-    ----------
-    reason : str or None
-        Why nothing is downloaded any more.
+    If the service does not answer, it is retried with one request at a time, every
+    `pause_s` for `patience_s`.
     """
 
     def __init__(
@@ -44,7 +37,7 @@ class Place:
         self.breaker = CircuitBreaker(
             pause_s, threshold=_FAILURES_IN_A_ROW, patience_s=patience_s
         )
-        self.reason: str | None = None
+        self.reason: str | None = None  # why nothing is downloaded any more
         self._first: str | None = None
         self._unkept = 0
 

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from allenfs import config
 from allenfs.assembly import assemble, on_sample
 from allenfs.cli import arguments
-from allenfs.cli.prefetch.gathering import Task
 from allenfs.cli.prefetch.place import Place
 from allenfs.cli.prefetch.selection import Named
 from allenfs.cli.prefetch.tree import Tree
@@ -50,12 +49,7 @@ _ALL_BYTES = 2**62
 class Places:
     """The mounts that the paths are in, and the tree without one.
 
-    Parameters
-    ----------
-    stack : ExitStack
-        Gets what must be ended at the end.
-    stop : Event
-        Interrupts all waits.
+    `stack` gets what must be ended at the end; `stop` interrupts all waits.
     """
 
     def __init__(
@@ -111,7 +105,7 @@ class Places:
 
     def _place(self, mountpoint: Path | None) -> Place:
         service, store = self._settings(mountpoint)
-        if self._parsed.task is Task.EVICT:
+        if self._parsed.task == "evict":
             store = replace(store, capacity_bytes=_ALL_BYTES)
         tree = Tree(
             assemble(service, store),

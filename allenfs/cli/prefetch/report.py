@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
 
-from allenfs.cli.prefetch.gathering import Result, Task
+from allenfs.cli.prefetch.gathering import Result
 from allenfs.text import clock, printable, size
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from queue import SimpleQueue
 
-    from allenfs.cli.prefetch.gathering import Gathering, Outcome
+    from allenfs.cli.prefetch.gathering import Gathering, Outcome, Task
 
 _EXIT_FAILED = 1
 _LISTED_FAILURES = 20
@@ -33,16 +33,10 @@ _FINDING = "{n_fmt} of {total_fmt}+ files{postfix}"
 
 
 class Report:
-    """Reports progress, and failures and totals at the end.
+    """Reports progress and `warnings`, and failures and totals at the end.
 
-    Parameters
-    ----------
-    out, err : TextIO
-        `out` is for the files that a check finds missing.
-    warnings : SimpleQueue of LogRecord
-        Printed at the next opportunity.
-    skips_broken : bool
-        Do not count images that are broken at the service as failures.
+    `out` is for the files that a check finds missing. With `skips_broken`, images that
+    are broken at the service do not count as failures.
     """
 
     def __init__(
@@ -87,7 +81,7 @@ class Report:
         bad = [Result.FAILED, Result.UNTRIED]
         if not self._skips_broken:
             bad.append(Result.BROKEN)
-        if self._task is Task.CHECK:
+        if self._task == "check":
             bad.append(Result.MISSING)
         return _EXIT_FAILED if reasons or any(map(self._counts.get, bad)) else 0
 
@@ -113,7 +107,7 @@ class Report:
         listed = self._listed.get(result)
         if listed is not None and len(listed) < _LISTED_FAILURES:
             listed.append(f"{path}: {cause}")
-        is_missing = self._task is Task.CHECK and result is Result.MISSING
+        is_missing = self._task == "check" and result is Result.MISSING
         if is_missing and not self._is_quiet:
             self._bar.clear()
             self._out.write(f"{path}\n")
