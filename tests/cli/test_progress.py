@@ -164,3 +164,13 @@ def test_a_terminal_may_be_closed(terminal, slow):
 
     slow.outcomes = closing
     follow(slow, terminal.stream)
+
+
+def test_a_list_on_a_terminal_is_not_mixed_with_the_bar(terminal, slow):
+    outcomes = [Outcome(name, Result.MISSING) for name in ("first", "second")]
+    slow.outcomes = lambda _: outcomes
+    streams = terminal.stream, terminal.stream, queue.SimpleQueue()
+    Report(slow, "check", *streams, is_quiet=False, skips_broken=False).follow()
+    lines = terminal.read().split("\r\n")
+    assert lines[0].startswith("\r0 of 0+ files")
+    assert [line.rpartition("\r")[2] for line in lines[:2]] == ["first", "second"]

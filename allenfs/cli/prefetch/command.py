@@ -48,21 +48,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.epilog = _EPILOG
     task = parser.add_mutually_exclusive_group()
-    task.add_argument(
-        "--check",
-        action="store_const",
-        dest="task",
-        const="check",
-        default="fetch",
-        help="download no image; print the files that are not local",
-    )
-    task.add_argument(
-        "--evict",
-        action="store_const",
-        dest="task",
-        const="evict",
-        help="remove the images from the store; open files remain readable",
-    )
+    for name, text in (
+        ("check", "download no image; print the files that are not local"),
+        ("evict", "remove the images from the store; open files remain readable"),
+    ):
+        task.add_argument(
+            f"--{name}",
+            action="store_const",
+            dest="task",
+            const=name,
+            default="fetch",
+            help=text,
+        )
     task.add_argument(
         "--skip-broken",
         action="store_true",

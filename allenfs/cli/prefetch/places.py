@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _STDIN = "-"
 _POLL_S = 0.2
-_CHUNK_BYTES = 2**16
+_CHUNK_BYTES = _MAX_LINE_BYTES = 2**16
 # `find -print0` ends names with NUL, which no path contains.
 _LINE_END = re.compile(rb"\r?\n|\0")
 _MAX_LINKS = 40  # as many as the kernel follows
@@ -137,7 +137,8 @@ def _lines_of(fd: int, is_ended: Callable[[], bool]) -> Iterator[str]:
     Reads the file descriptor: a thread that blocks in `sys.stdin` holds its lock, and
     Python then aborts at exit. `is_ended` is polled several times a second.
 
-    Raises OSError if it cannot be read, or was not read to its end.
+    Raises OSError if it cannot be read, has a line that is longer than any path, or was
+    not read to its end.
     """
     rest, data = b"", b"more"
     while data:
@@ -146,6 +147,8 @@ def _lines_of(fd: int, is_ended: Callable[[], bool]) -> Iterator[str]:
         if select.select([fd], [], [], _POLL_S)[0]:
             data = os.read(fd, _CHUNK_BYTES)
             *whole, rest = _LINE_END.split(rest + data)
+            if len(rest) > _MAX_LINE_BYTES:
+                raise OSError(errno.ENAMETOOLONG, "a line is longer than any path")
             lines = whole if data else [rest.removesuffix(b"\r")]
             yield from (os.fsdecode(line) for line in lines if line.strip())
 
