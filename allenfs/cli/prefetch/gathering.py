@@ -144,10 +144,10 @@ class Gathering:
         self._places[place] = None
         self._start_workers(place)
         named = selection.files(place.tree, pattern, recursive=self._recursive)
-        while not self._stop.is_set():
+        while True:
             with place.breaker.turn() as may_ask:
                 one = next(named, None) if may_ask else None
-                if one is None:
+                if one is None or self._stop.is_set():
                     return
                 if one.error is not None:
                     place.is_outage(one.error)
@@ -193,11 +193,11 @@ class Gathering:
             size_bytes, result = place.tree.evict(path), Result.EVICTED
         else:
             size_bytes, result = place.tree.local_bytes(path), Result.LOCAL
-        if self._task != "fetch":
-            return (Result.MISSING, 0) if size_bytes is None else (result, size_bytes)
-        if size_bytes is not None:
-            return Result.LOCAL, place.verify(path)
-        size_bytes = place.download(path)
+        if self._task == "fetch":
+            if size_bytes is None:
+                size_bytes, result = place.download(path), Result.FETCHED
+            else:
+                place.verify(path)
         if size_bytes is None:
-            return Result.UNTRIED, 0
-        return Result.FETCHED, size_bytes
+            result = Result.UNTRIED if self._task == "fetch" else Result.MISSING
+        return result, size_bytes or 0

@@ -41,11 +41,11 @@ class Place:
         self._first: str | None = None
         self._unkept = 0
 
-    def verify(self, path: str) -> int:
-        """Verify a local file, and mark it as recently used; return its size."""
+    def verify(self, path: str) -> None:
+        """Verify a local file, and mark it as recently used."""
         if path.endswith(".jpg"):
             self._first = self._first or path
-        return self.tree.fetch(path)
+        self.tree.fetch(path)
 
     def download(self, path: str) -> int | None:
         """Download a file and return its size; None if it was not tried."""
