@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging.handlers
-import queue
 import signal
 import sys
 import threading
@@ -36,8 +34,6 @@ Ctrl-C. Downloaded files are kept; run the same command again to continue.
 """
 
 _SIGNALLED = 128
-_DEFAULT_PATIENCE = "60s"
-_WARNERS = ("allenfs.store.directory", "allenfs.store.cache")
 
 
 class _Ended(KeyboardInterrupt):
@@ -74,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--patience",
         type=arguments.checked(config.parse_duration),
-        default=_DEFAULT_PATIENCE,
+        default="60s",
         metavar="TIME",
         help="how long to retry, every 11 s, if the service does not answer: seconds, "
         "or a number with m, h or d (default %(default)s)",
@@ -90,7 +86,7 @@ def run(parsed: argparse.Namespace) -> int:
     # imported here for a fast start of other commands
     from allenfs.cli.prefetch.gathering import Gathering  # noqa: PLC0415
     from allenfs.cli.prefetch.places import Places  # noqa: PLC0415
-    from allenfs.cli.prefetch.report import Report  # noqa: PLC0415
+    from allenfs.cli.prefetch.report import Report, store_warnings  # noqa: PLC0415
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -106,7 +102,7 @@ def run(parsed: argparse.Namespace) -> int:
             parsed.task,
             sys.stdout,
             sys.stderr,
-            _warnings(),
+            store_warnings(),
             is_quiet=parsed.quiet,
             skips_broken=parsed.skip_broken,
         )
@@ -122,13 +118,3 @@ def run(parsed: argparse.Namespace) -> int:
 
 def _end(number: int, _: FrameType | None) -> None:
     raise _Ended(number)
-
-
-def _warnings() -> queue.SimpleQueue[logging.LogRecord]:
-    """Collect the warnings of the store; failures are reported separately."""
-    warnings: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
-    handler = logging.handlers.QueueHandler(warnings)
-    handler.setLevel(logging.WARNING)
-    handler.addFilter(lambda record: record.name in _WARNERS)
-    logging.getLogger("allenfs").addHandler(handler)
-    return warnings

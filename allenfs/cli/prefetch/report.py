@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging.handlers
 import os
 import threading
 from collections import Counter
+from queue import SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -15,13 +17,12 @@ from allenfs.cli.prefetch.gathering import Result
 from allenfs.text import clock, printable, size
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Iterable
-    from queue import SimpleQueue
 
     from allenfs.cli.prefetch.gathering import Gathering, Outcome, Task
 
 _EXIT_FAILED = 1
+_WARNERS = ("allenfs.store.directory", "allenfs.store.cache")
 _LISTED_FAILURES = 20
 _DRAW_EVERY_S = 0.2
 _PRINT_EVERY_S = 10.0  # without a terminal
@@ -177,6 +178,16 @@ class Report:
             for line in lines:
                 self._err.write(f"allenfs: {printable(line)}\n")
             self._err.flush()
+
+
+def store_warnings() -> SimpleQueue[logging.LogRecord]:
+    """Collect the warnings of the store; failures are reported separately."""
+    warnings: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    handler = logging.handlers.QueueHandler(warnings)
+    handler.setLevel(logging.WARNING)
+    handler.addFilter(lambda record: record.name in _WARNERS)
+    logging.getLogger("allenfs").addHandler(handler)
+    return warnings
 
 
 def _bar(stream: TextIO, *, is_shown: bool) -> tqdm[Any]:
