@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -481,6 +482,12 @@ def test_a_mount_that_is_dead_or_stopped_is_one_line(tmp_path, service):
         with mounted.stopped(0):
             line = fails(1, "prefetch", mounted / VIEW, DATA_SET)
             assert line.startswith(f"allenfs: {mounted.root} does not answer")
+            command = Listed("-")
+            started_s = time.monotonic()
+            command.write(*[mounted / path for path in many(16)])
+            lines = command.end(1)
+            assert time.monotonic() - started_s < 16  # not 2 s for each
+            assert lines[-1].endswith("16 failed")
         lines_of(allenfs("prefetch", mounted / VIEW), 0)
         mounted.process.kill()
         mounted.process.wait()

@@ -61,7 +61,7 @@ class Places:
         self._parsed = parsed
         self._stack = stack
         self._stop = stop
-        self._places: dict[Path | None, Place] = {}
+        self._places: dict[Path | None, Place | AllenFSError] = {}
 
     def patterns(self) -> Iterator[Pattern | Named]:
         """Yield the paths of the command line, then those of standard input.
@@ -97,13 +97,23 @@ class Places:
         """Return a path and its place, or an error of the class `reported`."""
         try:
             mountpoint, below = _located(text)
-            if mountpoint not in self._places:
-                self._places[mountpoint] = self._place(mountpoint)
+            return self._place(mountpoint), below
         except reported as error:
             return Named(text, error)
-        return self._places[mountpoint], below
 
     def _place(self, mountpoint: Path | None) -> Place:
+        if mountpoint not in self._places:
+            try:
+                self._places[mountpoint] = self._new_place(mountpoint)
+            except AllenFSError as error:
+                # a stopped mount takes 2 s: once, not for each line
+                self._places[mountpoint] = error
+        place = self._places[mountpoint]
+        if isinstance(place, AllenFSError):
+            raise place
+        return place
+
+    def _new_place(self, mountpoint: Path | None) -> Place:
         service, store = self._settings(mountpoint)
         if self._parsed.task == "evict":
             store = replace(store, capacity_bytes=_ALL_BYTES)
