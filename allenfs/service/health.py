@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
@@ -18,7 +20,7 @@ from allenfs.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterator
 
     from allenfs.config import ServiceSettings
 
@@ -95,12 +97,19 @@ class FailureMemory(Generic[_Key]):
 class CircuitBreaker:
     """Opens after consecutive failures, for a while or until a request succeeds.
 
+    Whoever can do without the service looks at `is_open`; whoever can wait for it sends
+    each request in a `turn`. Safe to use from many threads.
+
     Parameters
     ----------
     pause_s : float
         How long it stays open after the last failure.
     threshold : int
         Consecutive failures that open it.
+    patience_s : float
+        A failure that long after it opened stops it: no request gets a turn any more.
+    clock : callable
+        Monotonic seconds.
     """
 
     def __init__(
@@ -108,30 +117,75 @@ class CircuitBreaker:
         pause_s: float,
         *,
         threshold: int = 1,
+        patience_s: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pause_s = pause_s
         self._threshold = threshold
+        self._patience_s = patience_s
         self._clock = clock
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._failures = 0
-        self._closes_s = float("-inf")
+        self._is_probed = False
+        self._closes_s = -math.inf
+        self._ends_s = math.inf
+        self.is_stopped = False
 
     @property
     def is_open(self) -> bool:
         """Whether to send no requests."""
         return self._clock() < self._closes_s
 
+    @property
+    def is_tripped(self) -> bool:
+        """Whether the last requests failed, as many as open it."""
+        return self._failures >= self._threshold
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[bool]:
+        """Wait until the caller may send a request; yield False if it may not.
+
+        At once, unless the last requests failed: then one caller at a time, each after
+        the pause. Inside, call `failed` or `answered` if there was a request.
+        """
+        with self._changed:
+            while self.is_tripped and not self.is_stopped:
+                wait_s = None if self._is_probed else self._closes_s - self._clock()
+                if wait_s is not None and wait_s <= 0:
+                    break
+                self._changed.wait(wait_s)
+            is_probe = self.is_tripped
+            self._is_probed = self._is_probed or is_probe
+        try:
+            yield not self.is_stopped
+        finally:
+            if is_probe:
+                with self._changed:
+                    self._is_probed = False
+                    self._changed.notify_all()
+
     def failed(self, pause_s: float | None = None) -> None:
         """Record a failure; `pause_s` is a longer pause that the service requested."""
-        with self._lock:
+        with self._changed:
+            now_s = self._clock()
             self._failures += 1
-            if self._failures >= self._threshold:
-                closes_s = self._clock() + max(self._pause_s, pause_s or 0)
-                self._closes_s = max(self._closes_s, closes_s)
+            if self._failures == self._threshold:
+                self._ends_s = now_s + self._patience_s
+            if self.is_tripped:
+                closes_s = now_s + max(self._pause_s, pause_s or 0)
+                self._closes_s = max(self._closes_s, min(closes_s, self._ends_s))
+                if now_s >= self._ends_s:
+                    self.stop()
 
     def answered(self) -> None:
         """Record an answer: closes it."""
-        with self._lock:
+        with self._changed:
             self._failures = 0
-            self._closes_s = float("-inf")
+            self._closes_s = -math.inf
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Let nobody send requests any more, nor wait for a turn."""
+        with self._changed:
+            self.is_stopped = True
+            self._changed.notify_all()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+
+import pytest
 from store_helpers import section
 
 from allenfs.config import ServiceSettings
@@ -81,31 +84,114 @@ def test_trouble_is_the_services_not_an_images() -> None:
     assert is_outage(ProxyLoginError("407"))
 
 
-def test_a_breaker_is_open_for_its_pause_or_as_long_as_the_service_asked() -> None:
+class Clock:
     now_s = 100.0
-    breaker = CircuitBreaker(10, clock=lambda: now_s)
+
+    def __call__(self):
+        return self.now_s
+
+
+def test_a_breaker_is_open_for_its_pause_or_as_long_as_the_service_asked():
+    clock = Clock()
+    breaker = CircuitBreaker(10, clock=clock)
     assert not breaker.is_open
     breaker.failed()
     assert breaker.is_open
-    now_s += 10
+    clock.now_s += 10
     assert not breaker.is_open
     breaker.failed(60)
     breaker.failed(1)  # the longer one counts
-    now_s += 59
+    clock.now_s += 59
     assert breaker.is_open
-    now_s += 1
+    clock.now_s += 1
     assert not breaker.is_open
 
 
-def test_a_breaker_opens_after_consecutive_failures_and_closes_with_an_answer() -> None:
-    breaker = CircuitBreaker(10, threshold=3, clock=lambda: 0)
-    breaker.failed()
-    breaker.failed()
-    breaker.answered()
-    breaker.failed()
-    breaker.failed()
-    assert not breaker.is_open
-    breaker.failed()
+def test_a_breaker_opens_after_consecutive_failures_and_closes_with_an_answer():
+    breaker = CircuitBreaker(10, threshold=3, clock=Clock())
+    for _ in range(5):
+        for _ in range(2):
+            with breaker.turn() as may_ask:
+                assert may_ask
+                breaker.failed()
+        assert not breaker.is_open
+        breaker.answered()
+    for _ in range(3):
+        breaker.failed()
     assert breaker.is_open
     breaker.answered()
     assert not breaker.is_open
+
+
+def tripped(clock):
+    breaker = CircuitBreaker(10, threshold=4, patience_s=30, clock=clock)
+    for _ in range(4):
+        breaker.failed()
+    return breaker
+
+
+def waiting(breaker, count):
+    """Start threads that send a request in a turn; their turns, when they had them."""
+    turns = []
+
+    def take_turn():
+        with breaker.turn() as may_ask:
+            turns.append(may_ask)
+
+    threads = [threading.Thread(target=take_turn) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    return turns, threads
+
+
+def test_an_open_breaker_gives_a_turn_every_pause_until_patience_is_over():
+    clock = Clock()
+    breaker = tripped(clock)
+    for expected in (False, False, True):
+        clock.now_s += 10
+        with breaker.turn() as may_ask:
+            assert may_ask
+            breaker.failed()
+        assert breaker.is_stopped is expected
+    with breaker.turn() as may_ask:
+        assert not may_ask
+
+
+def test_patience_begins_anew_after_an_answer():
+    clock = Clock()
+    breaker = tripped(clock)
+    for _ in range(5):
+        clock.now_s += 20
+        with breaker.turn() as may_ask:
+            assert may_ask
+            breaker.answered()
+        for _ in range(4):
+            breaker.failed()
+    assert not breaker.is_stopped
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_an_open_breaker_has_one_turn_at_a_time(is_stopped):
+    clock = Clock()
+    breaker = tripped(clock)
+    clock.now_s += 10
+    with breaker.turn():
+        turns, threads = waiting(breaker, 3)
+        assert turns == []
+        if is_stopped:
+            breaker.stop()
+        else:
+            breaker.answered()
+        for thread in threads:
+            thread.join(30)
+    assert turns == [not is_stopped] * 3
+
+
+def test_a_turn_without_a_request_leaves_it_to_the_next():
+    clock = Clock()
+    breaker = tripped(clock)
+    clock.now_s += 10
+    for _ in range(3):
+        with breaker.turn() as may_ask:
+            assert may_ask
+    assert breaker.is_tripped

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from allenfs import config
@@ -13,8 +13,6 @@ from allenfs.cli import arguments
 
 if TYPE_CHECKING:
     import argparse
-    from collections import deque
-    from collections.abc import Iterator
     from types import FrameType
 
 SUMMARY = "download files before they are opened"
@@ -35,10 +33,7 @@ Exit code: 0, or 1 if something failed (or, with --check, is not local); 130 aft
 Ctrl-C. Downloaded files are kept; run the same command again to continue.
 """
 
-_STDIN = "-"
 _SIGNALLED = 128
-_DEFAULT_PATIENCE = "60s"
-_WARNERS = ("allenfs.store.directory", "allenfs.store.cache")
 
 
 class _Ended(KeyboardInterrupt):
@@ -49,21 +44,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.epilog = _EPILOG
     task = parser.add_mutually_exclusive_group()
-    task.add_argument(
-        "--check",
-        action="store_const",
-        dest="task",
-        const="check",
-        default="fetch",
-        help="download no image; print the files that are not local",
-    )
-    task.add_argument(
-        "--evict",
-        action="store_const",
-        dest="task",
-        const="evict",
-        help="remove the images from the store; open files remain readable",
-    )
+    for name, text in (
+        ("check", "download no image; print the files that are not local"),
+        ("evict", "remove the images from the store; open files remain readable"),
+    ):
+        task.add_argument(
+            f"--{name}",
+            action="store_const",
+            dest="task",
+            const=name,
+            default="fetch",
+            help=text,
+        )
     task.add_argument(
         "--skip-broken",
         action="store_true",
@@ -78,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--patience",
         type=arguments.checked(config.parse_duration),
-        default=_DEFAULT_PATIENCE,
+        default="60s",
         metavar="TIME",
         help="how long to retry, every 11 s, if the service does not answer: seconds, "
         "or a number with m, h or d (default %(default)s)",
@@ -91,61 +83,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Run the task; return 1 if something failed or is not local."""
-    from allenfs.cli.prefetch.gathering import Task  # noqa: PLC0415 - fast start
+    # imported here for a fast start of other commands
+    from allenfs.cli.prefetch.gathering import Gathering  # noqa: PLC0415
     from allenfs.cli.prefetch.places import Places  # noqa: PLC0415
-    from allenfs.cli.prefetch.report import Report  # noqa: PLC0415
+    from allenfs.cli.prefetch.report import Report, store_warnings  # noqa: PLC0415
 
-    task = Task(parsed.task)
-    report = Report(
-        task,
-        sys.stdout,
-        sys.stderr,
-        is_quiet=parsed.quiet,
-        skips_broken=parsed.skip_broken,
-    )
-    with _signals(), _warnings(report.warnings), contextlib.ExitStack() as stack:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
+    with contextlib.ExitStack() as stack:
+        patterns = Places(parsed, stack, stop).patterns()
+        gathering = Gathering(
+            patterns, parsed.task, recursive=parsed.recursive, stop=stop
+        )
+        report = Report(
+            gathering,
+            parsed.task,
+            sys.stdout,
+            sys.stderr,
+            store_warnings(),
+            is_quiet=parsed.quiet,
+            skips_broken=parsed.skip_broken,
+        )
+        stack.callback(stop.set)
         stack.callback(report.close)
-        places = stack.enter_context(Places(parsed, task, report.failed))
         try:
-            for gathering in places.gatherings():
-                report.follow(gathering)
-            return report.ended()
+            return report.follow()
         except _Ended as ended:
-            places.stop.set()
+            stop.set()
             report.interrupted()
             return _SIGNALLED + int(ended.args[0])
 
 
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """Raise _Ended for SIGINT and SIGTERM, unless they are ignored."""
-
-    def end(number: int, _: FrameType | None) -> None:
-        raise _Ended(number)
-
-    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        for one, handler in before.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(one, end)
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
-
-
-@contextlib.contextmanager
-def _warnings(collected: deque[str]) -> Iterator[None]:
-    """Collect the warnings of the store; failures are reported separately."""
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if record.name in _WARNERS and record.levelno >= logging.WARNING:
-                collected.append(record.getMessage())
-
-    handler, log = Collector(), logging.getLogger("allenfs")
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
+def _end(number: int, _: FrameType | None) -> None:
+    raise _Ended(number)

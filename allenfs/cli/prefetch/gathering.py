@@ -8,13 +8,12 @@ be interrupted.
 from __future__ import annotations
 
 import enum
-import errno
-import functools
 import queue
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from allenfs.cli.prefetch import selection
+from allenfs.cli.prefetch.selection import Named
 from allenfs.errors import (
     AllenFSError,
     BrokenImageError,
@@ -26,27 +25,13 @@ from allenfs.service.single_flight import start_thread
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from allenfs.cli.prefetch.outage import Outage
-    from allenfs.cli.prefetch.selection import Named
-    from allenfs.cli.prefetch.tree import Tree
+    from allenfs.cli.prefetch.place import Place
+
+Task = Literal["fetch", "check", "evict"]
 
 # Queue size of found files: large enough to know the total, at most 10 MB.
 _FOUND_AHEAD = 100_000
 _MAX_OUTCOMES = 1000
-# One to find files, one to process them.
-_FEWEST_THREADS = 2
-# A single image that is too large does not mean that the store is full.
-_UNKEPT_IN_A_ROW = 4
-# Possible failures of the whole service.
-_OUTAGES = (errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EIO)
-
-
-class Task(enum.Enum):
-    """What to do with each file."""
-
-    FETCH = "fetch"
-    CHECK = "check"
-    EVICT = "evict"
 
 
 class Result(enum.Enum):
@@ -71,65 +56,50 @@ class Outcome(NamedTuple):
 
 
 class Gathering:
-    """One task for the files that match some patterns in one tree.
+    """One task for the files that some patterns stand for, until `stop` is set.
 
-    Parameters
-    ----------
-    tree, patterns
-        Where to find the files. One thread iterates over the patterns lazily.
-    stop : Event
-        Set to stop the task.
-
-    Attributes
-    ----------
-    found : int
-        Files found so far.
+    Each pattern has its place, or is a path that cannot be used. One thread iterates
+    over them lazily; what that raises, `outcomes` raises.
     """
 
     def __init__(
         self,
-        tree: Tree,
-        patterns: Iterable[str],
+        patterns: Iterable[tuple[Place, str] | Named],
         task: Task,
         *,
         recursive: bool,
-        outage: Outage,
         stop: threading.Event,
     ) -> None:
-        self._tree = tree
         self._patterns = patterns
+        self._task = task
         self._recursive = recursive
         self._stop = stop
-        self._work = {
-            Task.FETCH: self._fetch,
-            Task.CHECK: self._check,
-            Task.EVICT: self._evict,
-        }[task]
-        # checks keep the order of the files
-        self._workers = tree.connections if task is Task.FETCH else 1
-        self._files: queue.Queue[Named | None] = queue.Queue(_FOUND_AHEAD)
+        self._places: dict[Place, None] = {}  # in their order
+        self._workers = 0
+        self._files: queue.Queue[tuple[Place, str] | None] = queue.Queue(_FOUND_AHEAD)
         self._outcomes: queue.Queue[Outcome | Exception | None] = queue.Queue(
             _MAX_OUTCOMES
         )
-        self._first: str | None = None
-        self._unkept = 0
-        self.outage = outage
-        self.found = 0
+        self.found = 0  # files so far
         self.is_all_found = False
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a service does not answer."""
+        breakers = [place.breaker for place in [*self._places]]
+        return any(one.is_tripped and not one.is_stopped for one in breakers)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why files were not tried."""
+        reasons = (place.reason for place in [*self._places])
+        return list(dict.fromkeys(reason for reason in reasons if reason))
 
     def outcomes(self, every_s: float) -> Iterator[Outcome | None]:
         """Run the task; yield the outcome of each file, and None every `every_s`."""
-        running = 0
-        for target in [self._find] + [self._process] * self._workers:
-            thread = threading.Thread(target=self._run, args=(target,), daemon=True)
-            try:
-                start_thread(thread)
-            except ProcessLimitError:
-                if running < _FEWEST_THREADS:
-                    raise
-                break  # fewer threads are slower, but enough
-            running += 1
-        while running:
+        self._start(self._find)
+        ended = 0
+        while ended <= self._workers:  # and the thread that finds the files
             try:
                 outcome = self._outcomes.get(timeout=every_s)
             except queue.Empty:
@@ -138,7 +108,7 @@ class Gathering:
             if isinstance(outcome, Exception):
                 raise outcome
             if outcome is None:
-                running -= 1
+                ended += 1
             else:
                 yield outcome
 
@@ -149,41 +119,67 @@ class Gathering:
             if isinstance(outcome, Outcome):
                 yield outcome
 
-    def _run(self, target: Callable[[], None]) -> None:
-        try:
-            target()
-        except Exception as error:  # noqa: BLE001 - raised again in `outcomes`
-            self._outcomes.put(error)
-        else:
-            self._outcomes.put(None)
+    def _start(self, target: Callable[[], None]) -> None:
+        def run() -> None:
+            try:
+                target()
+            except Exception as error:  # noqa: BLE001 - raised again in `outcomes`
+                self._outcomes.put(error)
+            else:
+                self._outcomes.put(None)
+
+        start_thread(threading.Thread(target=run, daemon=True))
 
     def _find(self) -> None:
         for pattern in self._patterns:
-            named = selection.files(self._tree, pattern, recursive=self._recursive)
-            while not self._is_ended() and self.outage.may_ask():
-                one = next(named, None)
-                if one is not None and one.error and one.error.errno in _OUTAGES:
-                    self.outage.failed(str(one.error))
-                else:
-                    self.outage.unasked()
-                if one is None:
-                    break
-                self.found += 1
-                self._files.put(one)
-        self.is_all_found = not self._is_ended()
+            if isinstance(pattern, Named):
+                self._found(None, pattern)
+            else:
+                self._find_matches(*pattern)
+        self.is_all_found = not (self._stop.is_set() or self.reasons)
         for _ in range(self._workers):
             self._files.put(None)
 
-    def _is_ended(self) -> bool:
-        return self._stop.is_set() or self.outage.reason is not None
+    def _find_matches(self, place: Place, pattern: str) -> None:
+        self._places[place] = None
+        self._start_workers(place)
+        named = selection.files(place.tree, pattern, recursive=self._recursive)
+        while True:
+            with place.breaker.turn() as may_ask:
+                one = next(named, None) if may_ask else None
+                if one is None or self._stop.is_set():
+                    return
+                if one.error is not None:
+                    place.is_outage(one.error)
+            self._found(place, one)
+
+    def _start_workers(self, place: Place) -> None:
+        """Start as many threads as the place has connections."""
+        # checks keep the order of the files
+        wanted = place.tree.connections if self._task == "fetch" else 1
+        while self._workers < wanted:
+            try:
+                self._start(self._process)
+            except ProcessLimitError:
+                if not self._workers:
+                    raise
+                return  # fewer threads are slower, but enough
+            self._workers += 1
+
+    def _found(self, place: Place | None, named: Named) -> None:
+        self.found += 1
+        if named.error is not None:
+            path = place.tree.shown(named.path) if place else named.path
+            self._outcomes.put(Outcome(path, Result.FAILED, cause=str(named.error)))
+        elif place is not None:
+            self._files.put((place, named.path))
 
     def _process(self) -> None:
-        while (named := self._files.get()) is not None and not self._stop.is_set():
-            shown = self._tree.shown(named.path)
+        while (file := self._files.get()) is not None and not self._stop.is_set():
+            place, path = file
+            shown = place.tree.shown(path)
             try:
-                if named.error is not None:
-                    raise named.error
-                outcome = Outcome(shown, *self._work(named.path))
+                outcome = Outcome(shown, *self._result(place, path))
             except InterruptedWaitError:
                 return
             except BrokenImageError as error:
@@ -192,59 +188,16 @@ class Gathering:
                 outcome = Outcome(shown, Result.FAILED, cause=str(error))
             self._outcomes.put(outcome)
 
-    def _check(self, path: str) -> tuple[Result, int]:
-        size_bytes = self._tree.local_bytes(path)
-        result = Result.MISSING if size_bytes is None else Result.LOCAL
+    def _result(self, place: Place, path: str) -> tuple[Result, int]:
+        if self._task == "evict":
+            size_bytes, result = place.tree.evict(path), Result.EVICTED
+        else:
+            size_bytes, result = place.tree.local_bytes(path), Result.LOCAL
+        if self._task == "fetch":
+            if size_bytes is None:
+                size_bytes, result = place.download(path), Result.FETCHED
+            else:
+                place.verify(path)
+        if size_bytes is None:
+            result = Result.UNTRIED if self._task == "fetch" else Result.MISSING
         return result, size_bytes or 0
-
-    def _evict(self, path: str) -> tuple[Result, int]:
-        size_bytes = self._tree.evict(path)
-        result = Result.MISSING if size_bytes is None else Result.EVICTED
-        return result, size_bytes or 0
-
-    def _fetch(self, path: str) -> tuple[Result, int]:
-        if self._tree.local_bytes(path) is not None:
-            if path.endswith(".jpg"):
-                self._first = self._first or path
-            # verifies the checksum, and marks it as recently used
-            return Result.LOCAL, self._tree.fetch(path)
-        if self._failure_at_first:
-            self._give_up(self._failure_at_first)
-        while self.outage.may_ask():
-            try:
-                size_bytes = self._tree.fetch(path)
-            except AllenFSError as error:
-                if error.errno not in _OUTAGES or isinstance(error, BrokenImageError):
-                    self.outage.answered()
-                    raise
-                if self.outage.failed(str(error)):
-                    continue
-                raise
-            self.outage.answered()
-            self._require_kept(path)
-            return Result.FETCHED, size_bytes
-        return Result.UNTRIED, 0
-
-    def _require_kept(self, path: str) -> None:
-        """Check that the store has kept this image, and still has the first one."""
-        first = self._first = self._first or path
-        is_kept = self._tree.local_bytes(path) is not None
-        self._unkept = 0 if is_kept else self._unkept + 1
-        is_first_gone = path != first and self._tree.local_bytes(first) is None
-        failure = None if is_kept else self._tree.store_failure()
-        if failure:
-            self._give_up(failure)
-        elif is_first_gone or self._unkept >= _UNKEPT_IN_A_ROW:
-            self.outage.give_up("the store has no room for all images")
-        if not is_kept:
-            why = failure or "the store has no room for it"
-            msg = f"downloaded, but not kept: {why}"
-            raise AllenFSError(msg)
-
-    @functools.cached_property
-    def _failure_at_first(self) -> str | None:
-        """Why the store cannot be written; checked once, before the first download."""
-        return self._tree.store_failure()
-
-    def _give_up(self, failure: str) -> None:
-        self.outage.give_up(f"the store cannot be written: {failure}")

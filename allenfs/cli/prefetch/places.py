@@ -5,15 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
-import itertools
 import os
 import posixpath
 import re
 import select
 import sys
-import threading
 import urllib.request
-from collections import deque
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +18,8 @@ from typing import TYPE_CHECKING
 from allenfs import config
 from allenfs.assembly import assemble, on_sample
 from allenfs.cli import arguments
-from allenfs.cli.prefetch.gathering import Gathering, Task
-from allenfs.cli.prefetch.outage import Outage
+from allenfs.cli.prefetch.place import Place
+from allenfs.cli.prefetch.selection import Named
 from allenfs.cli.prefetch.tree import Tree
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import AllenFSError, ConfigError, PathNotFoundError, UrlError
@@ -34,140 +31,105 @@ from allenfs.store import trust
 from allenfs.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    import threading
+    from collections.abc import Callable, Iterator
 
-    from typing_extensions import Self
+    Pattern = tuple[Place, str]
 
 _STDIN = "-"
 _POLL_S = 0.2
-_CHUNK_BYTES = 2**16
-_MAX_LINE_BYTES = 2**16
+_CHUNK_BYTES = _MAX_LINE_BYTES = 2**16
 # `find -print0` ends names with NUL, which no path contains.
 _LINE_END = re.compile(rb"\r?\n|\0")
-_LINKS = 40  # as many as the kernel follows
+_MAX_LINKS = 40  # as many as the kernel follows
 # Eviction must not make room for other images.
 _ALL_BYTES = 2**62
 
 
 class Places:
-    """The mounts that the paths are in, and the tree without one; to be entered.
+    """The mounts that the paths are in, and the tree without one.
 
-    Parameters
-    ----------
-    failed : callable
-        Called with a path that cannot be used, and why, from any thread.
-
-    Attributes
-    ----------
-    stop : Event
-        Set to stop all work.
+    `stack` gets what must be ended at the end; `stop` interrupts all waits.
     """
 
     def __init__(
         self,
         parsed: argparse.Namespace,
-        task: Task,
-        failed: Callable[[str, str], None],
+        stack: contextlib.ExitStack,
+        stop: threading.Event,
     ) -> None:
         self._parsed = parsed
-        self._task = task
-        self._failed = failed
-        self._stack = contextlib.ExitStack()  # ends the sample service
-        self._pause_s = ServiceSettings("").failure_memory_s + 1
-        self._trees: dict[Path | None, tuple[Tree, Outage]] = {}
-        self.stop = threading.Event()
+        self._stack = stack
+        self._stop = stop
+        self._places: dict[Path | None, Place | AllenFSError] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        self._stack.close()
-
-    def gatherings(self) -> Iterator[Gathering]:
-        """Yield a gathering for the paths of each place, then for standard input.
+    def patterns(self) -> Iterator[Pattern | Named]:
+        """Yield the paths of the command line, then those of standard input.
 
         Raises AllenFSError if a mount does not answer (after 2 s if its process is
         stopped), its store cannot be used by this process, or an argument is invalid.
         """
-        patterns: dict[Path | None, list[str]] = {}
-        for text in self._parsed.paths:
-            if text == _STDIN:
-                continue
-            try:
-                mountpoint, below = _located(text)
-            except PathNotFoundError as error:
-                self._failed(text, str(error))
-                continue
-            patterns.setdefault(mountpoint, []).append(below)
-        # each is checked before the first is used
-        yield from [self._gathering(*place) for place in patterns.items()]
-        if _STDIN in self._parsed.paths:
+        paths = self._parsed.paths
+        # a list: all places are checked before the first is used
+        yield from [
+            self._pattern(text, PathNotFoundError) for text in paths if text != _STDIN
+        ]
+        if _STDIN in paths:
             yield from self._listed()
 
-    def _listed(self) -> Iterator[Gathering]:
-        """Yield a gathering for each run of lines of standard input in one place."""
-        # the thread that finds the files consumes the group
-        for mountpoint, group in itertools.groupby(self._lines(), lambda line: line[0]):
-            try:
-                gathering = self._gathering(mountpoint, (below for _, below in group))
-            except AllenFSError as error:
-                self._failed(str(mountpoint), str(error))
-                continue
-            yield gathering
-
-    def _lines(self) -> Iterator[tuple[Path | None, str]]:
-        used: set[Path | None] = set()
-
-        def is_given_up(mountpoint: Path | None) -> bool:
-            known = self._trees.get(mountpoint)
-            return known is not None and known[1].reason is not None
+    def _listed(self) -> Iterator[Pattern | Named]:
+        used: set[Place] = set()
 
         def is_ended() -> bool:
-            return self.stop.is_set() or (bool(used) and all(map(is_given_up, used)))
+            is_given_up = bool(used) and all(place.reason for place in used)
+            return self._stop.is_set() or is_given_up
 
         try:
             for line in _lines_of(sys.stdin.fileno(), is_ended):
-                try:
-                    mountpoint, below = _located(line)
-                except AllenFSError as error:
-                    self._failed(line, str(error))
-                    continue
-                used.add(mountpoint)
-                yield mountpoint, below
+                pattern = self._pattern(line, AllenFSError)
+                if not isinstance(pattern, Named):
+                    used.add(pattern[0])
+                yield pattern
         except OSError as error:
-            if not self.stop.is_set():
-                self._failed("standard input", error.strerror or str(error))
+            yield Named("standard input", AllenFSError(error.strerror))
 
-    def _gathering(self, mountpoint: Path | None, patterns: Iterable[str]) -> Gathering:
-        if mountpoint not in self._trees:
-            outage = Outage(pause_s=self._pause_s, patience_s=self._parsed.patience)
-            self._trees[mountpoint] = self._tree(mountpoint), outage
-        tree, outage = self._trees[mountpoint]
-        return Gathering(
-            tree,
-            patterns,
-            self._task,
-            recursive=self._parsed.recursive,
-            outage=outage,
-            stop=self.stop,
-        )
+    def _pattern(self, text: str, reported: type[AllenFSError]) -> Pattern | Named:
+        """Return a path and its place, or an error of the class `reported`."""
+        try:
+            mountpoint, below = _located(text)
+            return self._place(mountpoint), below
+        except reported as error:
+            return Named(text, error)
 
-    def _tree(self, mountpoint: Path | None) -> Tree:
-        if mountpoint is None:
-            service, store = self._settings()
-        else:
-            service, store = _mount_settings(mountpoint, self._parsed)
-        if self._task is Task.EVICT:
+    def _place(self, mountpoint: Path | None) -> Place:
+        if mountpoint not in self._places:
+            try:
+                self._places[mountpoint] = self._new_place(mountpoint)
+            except AllenFSError as error:
+                # a stopped mount takes 2 s: once, not for each line
+                self._places[mountpoint] = error
+        place = self._places[mountpoint]
+        if isinstance(place, AllenFSError):
+            raise place
+        return place
+
+    def _new_place(self, mountpoint: Path | None) -> Place:
+        service, store = self._settings(mountpoint)
+        if self._parsed.task == "evict":
             store = replace(store, capacity_bytes=_ALL_BYTES)
-        return Tree(
+        tree = Tree(
             assemble(service, store),
             mountpoint,
             connections=service.connections,
-            interrupted=self.stop.is_set,
+            interrupted=self._stop.is_set,
         )
+        return Place(tree, patience_s=self._parsed.patience)
 
-    def _settings(self) -> tuple[ServiceSettings, StoreSettings]:
+    def _settings(
+        self, mountpoint: Path | None
+    ) -> tuple[ServiceSettings, StoreSettings]:
+        if mountpoint is not None:
+            return _mount_settings(mountpoint, self._parsed)
         try:
             service = arguments.service_settings(self._parsed)
         except UrlError as error:
@@ -188,21 +150,17 @@ def _lines_of(fd: int, is_ended: Callable[[], bool]) -> Iterator[str]:
     Raises OSError if it cannot be read, has a line that is longer than any path, or was
     not read to its end.
     """
-    rest = b""
-    while not is_ended():
-        if not select.select([fd], [], [], _POLL_S)[0]:
-            continue
-        data = os.read(fd, _CHUNK_BYTES)
-        *whole, rest = _LINE_END.split(rest + data)
-        if not data:
-            whole.append(rest.removesuffix(b"\r"))
-        elif len(rest) > _MAX_LINE_BYTES:
-            msg = "a line is longer than any path, and the rest was not read"
-            raise OSError(errno.ENAMETOOLONG, msg)
-        yield from (os.fsdecode(line) for line in whole if line.strip())
-        if not data:
-            return
-    raise OSError(errno.ECANCELED, "not read to its end")
+    rest, data = b"", b"more"
+    while data:
+        if is_ended():
+            raise OSError(errno.ECANCELED, "not read to its end")
+        if select.select([fd], [], [], _POLL_S)[0]:
+            data = os.read(fd, _CHUNK_BYTES)
+            *whole, rest = _LINE_END.split(rest + data)
+            if len(rest) > _MAX_LINE_BYTES:
+                raise OSError(errno.ENAMETOOLONG, "a line is longer than any path")
+            lines = whole if data else [rest.removesuffix(b"\r")]
+            yield from (os.fsdecode(line) for line in lines if line.strip())
 
 
 def _located(text: str) -> tuple[Path | None, str]:
@@ -211,47 +169,32 @@ def _located(text: str) -> tuple[Path | None, str]:
     Raises ConfigError as `arguments.absolute_path`, and PathNotFoundError if the path
     is neither in a mount nor one of the tree.
     """
-    mountpoint = None
-    try:
-        mountpoint, below = _in_mount(arguments.absolute_path(text))
-    except ConfigError:
-        if not text or text.startswith("."):
-            raise
-        # the current directory no longer exists: it is in no mount
-    if mountpoint is None:
-        below = posixpath.normpath(text).lstrip("/")
-    below = arguments.tree_path(below)
-    if mountpoint is None and below.partition("/")[0] not in listing(Root(), []):
+    mountpoint, below = _in_mount(arguments.absolute_path(text))
+    if mountpoint is not None:
+        return mountpoint, arguments.tree_path(below)
+    below = arguments.tree_path(posixpath.normpath(text).lstrip("/"))
+    if below.partition("/")[0] not in listing(Root(), []):
         msg = "neither in an allenfs mount nor a path of its tree"
         raise PathNotFoundError(msg)
-    return mountpoint, below
+    return None, below
 
 
-def _in_mount(path: Path) -> tuple[Path | None, str]:
+def _in_mount(path: Path, max_links: int = _MAX_LINKS) -> tuple[Path | None, str]:
     """Return the allenfs mount that an absolute path is in, and the path below it.
 
     Symbolic links on the way to the mountpoint are followed. The mount itself is not
     accessed, as it may be dead.
     """
-    mounted = set(mount_table.mounted())
-    names, links = deque(path.parts[1:]), 0
-    here = Path(path.root)
-    while here not in mounted:
-        if not names or links > _LINKS:
-            return None, ""
-        name = names.popleft()
-        if name == "..":
-            here = here.parent
-            continue
-        here /= name
+    mounted, here = mount_table.mounted(), Path(path.root)
+    for depth, name in enumerate(path.parts[1:], 2):
+        here = here.parent if name == ".." else here / name
+        rest = path.parts[depth:]
         if here in mounted:
-            break
+            return here, posixpath.normpath("/".join(rest))
         with contextlib.suppress(OSError):
-            target = Path(os.readlink(here))
-            links += 1
-            here = Path("/") if target.is_absolute() else here.parent
-            names.extendleft(reversed(target.relative_to(target.anchor).parts))
-    return here, posixpath.normpath("/".join(names))
+            target = here.parent.joinpath(os.readlink(here), *rest)
+            return _in_mount(target, max_links - 1) if max_links else (None, "")
+    return None, ""
 
 
 def _mount_settings(
@@ -286,30 +229,28 @@ def _proxy_like(shown: str | None) -> str:
 
 def _require_usable(mountpoint: Path, directory: Path, process_id: int) -> None:
     """Raise if a mount's store belongs to another user, or is in another container."""
-    advice = "run this command {}, or read the files instead, as with cp"
-    store = f"the store of {printable(str(mountpoint))}"
     mount = mount_table.mount_at(mountpoint)
     owner = mount.owner if mount else None
+    problem = ""
     try:
         owner = directory.stat().st_uid
     except FileNotFoundError:
-        if not _shares_namespace(process_id):
-            msg = f"{store} is in another container: {advice.format('there')}"
-            raise AllenFSError(msg) from None
+        if _mount_namespace("self") != _mount_namespace(process_id):
+            problem = "is in another container: run this command there"
     except OSError:  # inside a private directory
         pass
-    if owner is not None and owner != os.geteuid():
-        msg = f"{store} belongs to another user: {advice.format('as that user')}"
+    if owner not in (None, os.geteuid()):
+        problem = problem or "belongs to another user: run this command as that user"
+    if problem:
+        msg = (
+            f"the store of {printable(str(mountpoint))} {problem}, "
+            "or read the files instead, as with cp"
+        )
         raise AllenFSError(msg)
     trust.require_own(directory)
 
 
-def _shares_namespace(process_id: int) -> bool:
-    """Whether a process of this user sees the same file systems."""
-    try:
-        own, other = (
-            os.readlink(f"/proc/{one}/ns/mnt") for one in ("self", process_id)
-        )
-    except OSError:
-        return False
-    return own == other
+def _mount_namespace(process: int | str) -> str | None:
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/{process}/ns/mnt")
+    return None

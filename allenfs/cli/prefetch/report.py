@@ -3,115 +3,94 @@
 from __future__ import annotations
 
 import contextlib
+import logging.handlers
 import os
 import threading
-from collections import Counter, deque
+from collections import Counter
+from queue import SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
 
-from allenfs.cli.prefetch.gathering import Result, Task
+from allenfs.cli.prefetch.gathering import Result
 from allenfs.text import clock, printable, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from allenfs.cli.prefetch.gathering import Gathering, Outcome
+    from allenfs.cli.prefetch.gathering import Gathering, Outcome, Task
 
 _EXIT_FAILED = 1
+_WARNERS = ("allenfs.store.directory", "allenfs.store.cache")
 _LISTED_FAILURES = 20
 _DRAW_EVERY_S = 0.2
 _PRINT_EVERY_S = 10.0  # without a terminal
 _FEWEST_COLUMNS = 20
 
 _COUNTED = "{percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt} files{postfix}"
-_TIMED = _COUNTED + ", {remaining} left"
 # While files are being found, their number is a lower bound.
 _FINDING = "{n_fmt} of {total_fmt}+ files{postfix}"
 
 
 class Report:
-    """Reports progress, and failures and totals at the end.
+    """Reports progress and `warnings`, and failures and totals at the end.
 
-    Parameters
-    ----------
-    out, err : TextIO
-        `out` is for the files that a check finds missing.
-    skips_broken : bool
-        Do not count images that are broken at the service as failures.
-
-    Attributes
-    ----------
-    warnings : deque of str
-        Printed at the next opportunity; any thread may append.
+    `out` is for the files that a check finds missing. With `skips_broken`, images that
+    are broken at the service do not count as failures.
     """
 
     def __init__(
         self,
+        gathering: Gathering,
         task: Task,
         out: TextIO,
         err: TextIO,
+        warnings: SimpleQueue[logging.LogRecord],
         *,
         is_quiet: bool,
         skips_broken: bool,
     ) -> None:
-        self.warnings: deque[str] = deque()
+        self._gathering = gathering
         self._task = task
         self._out = out
         self._err = err
+        self._warnings = warnings
         self._is_quiet = is_quiet
         self._skips_broken = skips_broken
-        self._progress = Progress(err, is_quiet=is_quiet)
+        self._bar = _bar(err, is_shown=not is_quiet and _can_draw(err))
         self._started_s = self._shown_s = monotonic()
-        self._gathering: Gathering | None = None
-        self._found_before = self._done = 0
         self._counts: Counter[Result] = Counter()
         self._bytes: Counter[Result] = Counter()
-        self._lock = threading.Lock()  # guards the failures
         self._listed: dict[Result, list[str]] = {Result.FAILED: [], Result.BROKEN: []}
-        self._reasons: list[str] = []
 
-    def follow(self, gathering: Gathering) -> None:
-        """Report the outcomes of a task until it ends."""
-        self._found_before, self._gathering = self._found, gathering
-        for outcome in gathering.outcomes(_DRAW_EVERY_S):
+    def follow(self) -> int:
+        """Report until the task ends, then the totals; return the exit code."""
+        for outcome in self._gathering.outcomes(_DRAW_EVERY_S):
             if outcome is not None:
                 self._add(outcome)
             self._print_warnings()
-            self._show(gathering)
-        reason = gathering.outage.reason
-        if reason is not None and reason not in self._reasons:
-            self._reasons.append(reason)
-
-    def failed(self, path: str, cause: str, result: Result = Result.FAILED) -> None:
-        """Record a failure; any thread may call this."""
-        with self._lock:
-            self._counts[result] += 1
-            if len(self._listed[result]) < _LISTED_FAILURES:
-                self._listed[result].append(f"{path}: {cause}")
-
-    def ended(self) -> int:
-        """Print failures and the summary; return the exit code."""
+            self._show_progress()
         self.close()
         self._out.flush()
         self._print_warnings()
         self._print_failures()
-        self._print(f"given up: {reason}" for reason in self._reasons)
+        reasons = self._gathering.reasons
+        self._print(f"given up: {reason}" for reason in reasons)
         if not self._is_quiet:
             self._print([self._summary()])
         bad = [Result.FAILED, Result.UNTRIED]
         if not self._skips_broken:
             bad.append(Result.BROKEN)
-        if self._task is Task.CHECK:
+        if self._task == "check":
             bad.append(Result.MISSING)
-        return _EXIT_FAILED if self._reasons or any(map(self._counts.get, bad)) else 0
+        return _EXIT_FAILED if reasons or any(map(self._counts.get, bad)) else 0
 
     def interrupted(self) -> None:
         """Print failures and the summary after a signal."""
         self.close()
         with contextlib.suppress(OSError):
-            for outcome in self._gathering.rest() if self._gathering else ():
+            for outcome in self._gathering.rest():
                 self._add(outcome)
             self._out.flush()
         self._print_failures()
@@ -120,41 +99,48 @@ class Report:
 
     def close(self) -> None:
         """Erase the progress bar."""
-        self._progress.close()
-
-    @property
-    def _found(self) -> int:
-        return self._found_before + (self._gathering.found if self._gathering else 0)
+        self._bar.close()
 
     def _add(self, outcome: Outcome) -> None:
-        self._done += 1
-        if outcome.result in self._listed:
-            self.failed(outcome.path, outcome.cause, outcome.result)
-            return
-        self._counts[outcome.result] += 1
-        self._bytes[outcome.result] += outcome.size_bytes
-        is_missing = self._task is Task.CHECK and outcome.result is Result.MISSING
+        path, result, size_bytes, cause = outcome
+        self._counts[result] += 1
+        self._bytes[result] += size_bytes
+        listed = self._listed.get(result)
+        if listed is not None and len(listed) < _LISTED_FAILURES:
+            listed.append(f"{path}: {cause}")
+        is_missing = self._task == "check" and result is Result.MISSING
         if is_missing and not self._is_quiet:
-            self._progress.clear()
-            self._out.write(outcome.path + "\n")
+            self._bar.clear()
+            self._out.write(f"{path}\n")
 
-    def _show(self, gathering: Gathering) -> None:
-        every_s = _DRAW_EVERY_S if self._progress.is_shown else _PRINT_EVERY_S
-        now_s = monotonic()
+    def _show_progress(self) -> None:
+        is_drawn, now_s = not self._bar.disable, monotonic()
+        every_s = _DRAW_EVERY_S if is_drawn else _PRINT_EVERY_S
         if self._is_quiet or now_s - self._shown_s < every_s:
             return
         self._shown_s = now_s
-        if not self._progress.is_shown:
+        if is_drawn:
+            self._draw()
+        else:
             self._print([self._summary()])
-            return
-        fetched_bytes = self._bytes[Result.FETCHED]
-        self._progress.show(
-            self._done,
-            self._found,
-            size(fetched_bytes) if fetched_bytes else "",
-            "no answer, waiting" if gathering.outage.is_on else "",
-            is_all_found=gathering.is_all_found,
+
+    def _draw(self) -> None:
+        bar, done, fetched_bytes = (
+            self._bar,
+            self._counts.total(),
+            self._bytes[Result.FETCHED],
         )
+        bar.total = self._gathering.found
+        notes = [size(fetched_bytes)] if fetched_bytes else []
+        bar.bar_format = _COUNTED if self._gathering.is_all_found else _FINDING
+        if self._gathering.is_waiting:
+            notes.append("no answer, waiting")
+        elif done and self._gathering.is_all_found:
+            bar.bar_format += ", {remaining} left"
+        bar.set_postfix_str(", ".join(notes), refresh=False)
+        if done > bar.n:  # `update(0)` would forget the time since the last file
+            bar.update(done - bar.n)
+        bar.refresh()
 
     def _summary(self) -> str:
         parts = [
@@ -163,32 +149,29 @@ class Report:
             for result in Result
             if (count := self._counts[result])
         ]
-        remaining = self._found - self._done
+        remaining = self._gathering.found - self._counts.total()
         if remaining > 0:
             parts.append(f"{remaining} remaining")
-        is_all_found = self._gathering is None or self._gathering.is_all_found
-        found = f"{self._found}{'' if is_all_found else '+'}"
+        found = f"{self._gathering.found}{'' if self._gathering.is_all_found else '+'}"
         files = "1 file" if found == "1" else f"{found} files"
         spent = clock(monotonic() - self._started_s)
         return f"{files} in {spent}: {', '.join(parts) or 'none'}"
 
     def _print_failures(self) -> None:
-        for result, listed in self._listed.items():
-            if result is Result.BROKEN:
+        for result, lines in self._listed.items():
+            count = self._counts[result]
+            if result is Result.BROKEN and lines:
                 if self._skips_broken and self._is_quiet:
                     continue
-                if listed:
-                    self._print([f"{result.value}: {self._counts[result]}"])
-            with self._lock:  # the thread that finds files may still run
-                lines, count = list(listed), self._counts[result]
+                self._print([f"{result.value}: {count}"])
             self._print(lines)
             if count > len(lines):
                 self._print([f"and {count - len(lines)} more {result.name.lower()}"])
 
     def _print_warnings(self) -> None:
-        while self.warnings:
-            self._progress.clear()
-            self._print([self.warnings.popleft()])
+        while not self._warnings.empty():
+            self._bar.clear()
+            self._print([self._warnings.get().getMessage()])
 
     def _print(self, lines: Iterable[str]) -> None:
         with contextlib.suppress(OSError):  # stderr is closed
@@ -197,49 +180,31 @@ class Report:
             self._err.flush()
 
 
-class Progress:
-    """A bar on a terminal; nothing elsewhere, or if the terminal is closed."""
+def store_warnings() -> SimpleQueue[logging.LogRecord]:
+    """Collect the warnings of the store; failures are reported separately."""
+    warnings: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    handler = logging.handlers.QueueHandler(warnings)
+    handler.setLevel(logging.WARNING)
+    handler.addFilter(lambda record: record.name in _WARNERS)
+    logging.getLogger("allenfs").addHandler(handler)
+    return warnings
 
-    def __init__(self, stream: TextIO, *, is_quiet: bool) -> None:
-        self.is_shown = not is_quiet and _can_draw(stream)
-        # Its defaults are a semaphore for several processes, and a thread.
-        tqdm.set_lock(threading.RLock())
-        tqdm.monitor_interval = 0
-        self._bar: tqdm[Any] = tqdm(
-            file=stream,
-            disable=not self.is_shown,
-            total=0,
-            leave=False,
-            position=0,
-            dynamic_ncols=True,
-            miniters=0,
-            bar_format=_FINDING,
-        )
-        self.clear = self._bar.clear  # until it is drawn again
-        self.close = self._bar.close
 
-    def show(
-        self, done: int, found: int, amount: str, note: str, *, is_all_found: bool
-    ) -> None:
-        """Redraw the bar.
-
-        Parameters
-        ----------
-        done, found : int
-            Files.
-        amount, note : str
-            How much was downloaded; what delays the task, if anything.
-        """
-        bar = self._bar
-        bar.total = found
-        has_rate = done and not note
-        bar.bar_format = (
-            (_TIMED if has_rate else _COUNTED) if is_all_found else _FINDING
-        )
-        bar.set_postfix_str(", ".join(filter(None, (amount, note))), refresh=False)
-        if done > bar.n:  # `update(0)` would forget the time since the last file
-            bar.update(done - bar.n)
-        bar.refresh()
+def _bar(stream: TextIO, *, is_shown: bool) -> tqdm[Any]:
+    """Return a bar, which draws nothing once the terminal is closed."""
+    # tqdm's defaults are a semaphore for several processes, and a thread.
+    tqdm.set_lock(threading.RLock())
+    tqdm.monitor_interval = 0
+    return tqdm(
+        file=stream,
+        disable=not is_shown,
+        total=0,
+        leave=False,
+        position=0,
+        dynamic_ncols=True,
+        miniters=0,
+        bar_format=_FINDING,
+    )
 
 
 def _can_draw(stream: TextIO) -> bool:

@@ -30,7 +30,7 @@ class Named(NamedTuple):
 
 
 def files(tree: Tree, pattern: str, *, recursive: bool) -> Iterator[Named]:
-    """Yield the files that match `pattern`.
+    """Yield the files that `pattern` stands for: at least one, or an error.
 
     A directory stands for the files in it, and if `recursive` also for those in its
     subdirectories. Links are followed if the pattern or a glob names them, but not
@@ -81,7 +81,6 @@ def _exists(tree: Tree, path: str) -> bool:
 
 
 def _files_of(tree: Tree, named: Named, *, recursive: bool) -> Iterator[Named]:
-    """Yield the files that a path stands for: at least one, or an error."""
     if named.error is not None:
         yield named
         return
@@ -91,7 +90,11 @@ def _files_of(tree: Tree, named: Named, *, recursive: bool) -> Iterator[Named]:
         found = True
         yield one
     if not found:
-        why = _why_empty(tree, named.path, seen, recursive=recursive)
+        why = "contains no images"
+        if Kind.DIRECTORY in seen and not recursive:
+            why = "contains no files; use -r for subdirectories"
+        elif Kind.LINK in seen:
+            why = "contains only links; add /* to follow them"
         yield Named(named.path, PathNotFoundError(why))
 
 
@@ -117,30 +120,3 @@ def _below(
     for name in names:
         child = join(path, name)
         yield from _below(tree, child, seen, recursive=recursive, follow=False)
-
-
-def _why_empty(tree: Tree, path: str, seen: set[Kind], *, recursive: bool) -> str:
-    if Kind.DIRECTORY in seen and not recursive:
-        below = _kinds_two_below(tree, path)
-        if Kind.FILE in below or Kind.DIRECTORY in below:
-            return "contains no files; use -r for subdirectories"
-        seen |= below
-    if Kind.LINK in seen:
-        return "contains only links; add /* to follow them"
-    return "contains no images"
-
-
-def _kinds_two_below(tree: Tree, path: str) -> set[Kind]:
-    """Return what directories in a directory list, as far as the first file."""
-    kinds: set[Kind] = set()
-    try:
-        for child in (join(path, name) for name in tree.names(path)):
-            if tree.kind(child, follow=False) is not Kind.DIRECTORY:
-                continue
-            for name in tree.names(child):
-                kinds.add(tree.kind(join(child, name), follow=False))
-                if Kind.FILE in kinds:
-                    return kinds
-    except AllenFSError:
-        return {Kind.FILE}  # unknown: with -r the error is shown
-    return kinds

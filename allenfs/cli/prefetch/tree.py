@@ -21,29 +21,15 @@ if TYPE_CHECKING:
     from allenfs.catalog.entries import Picture, Sheet
 
 
-class Kind(enum.Enum):
-    """What a path is."""
-
-    DIRECTORY = "directory"
-    FILE = "file"
-    LINK = "link"
+Kind = enum.Enum("Kind", "DIRECTORY FILE LINK")
 
 
 class Tree:
     """The tree, with or without a mount of it. Thread-safe.
 
     Paths are relative to the root, without a slash at either end; symbolic links
-    inside a path are followed. Every method may wait for the service, and raises
-    AllenFSError.
-
-    Parameters
-    ----------
-    mountpoint : Path or None
-        Where the tree is mounted.
-    connections : int
-        How many files to fetch at a time.
-    interrupted : callable
-        Polled while waiting for the service.
+    inside a path are followed. Every method may wait for the service, polls
+    `interrupted` meanwhile, and raises AllenFSError.
     """
 
     def __init__(
@@ -74,12 +60,8 @@ class Tree:
         else:
             directory, _, name = path.rpartition("/")
             path = posixpath.join(self._resolved(directory), name)
-        match self._entry(path):
-            case Link():
-                return Kind.LINK
-            case Folder():
-                return Kind.DIRECTORY
-        return Kind.FILE
+        kinds = {Link: Kind.LINK, Folder: Kind.DIRECTORY}
+        return kinds.get(type(self._entry(path)), Kind.FILE)
 
     def local_bytes(self, path: str) -> int | None:
         """Return the size of a stored image or of a document, None if it is missing."""
@@ -87,15 +69,14 @@ class Tree:
         if isinstance(file, Document):  # the lookup has requested its record
             return file.facts.size_bytes
         known = self._assembly.store.peek(file.request)
-        return None if known is None else known.size_bytes
+        return known.size_bytes if known else None
 
     def fetch(self, path: str) -> int:
         """Download an image unless it is stored; verify it, and return its size."""
         file = self._file(path)
         if isinstance(file, Document):
             return file.facts.size_bytes
-        image = self._assembly.fetcher.get(file.request, self._caller)
-        return image.facts.size_bytes
+        return self._assembly.fetcher.get(file.request, self._caller).facts.size_bytes
 
     def evict(self, path: str) -> int | None:
         """Remove an image from the store; return its size, None if it is not stored.
