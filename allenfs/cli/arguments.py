@@ -11,8 +11,7 @@ from allenfs import config
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import ConfigError
 from allenfs.service import network
-from allenfs.store import trust
-from allenfs.store.directory import own_directory
+from allenfs.store.directory import own_directory, require_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -238,5 +237,5 @@ def checked_store(chosen: StoreSettings) -> StoreSettings:
     except RuntimeError as error:  # a loop of links, before Python 3.13
         msg = f"a symbolic link loop: {str(chosen.directory)!r}"
         raise ConfigError(msg) from error
-    trust.require_own(directory)
+    require_own(directory)
     return replace(chosen, directory=directory)

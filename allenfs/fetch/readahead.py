@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from allenfs.errors import ProcessLimitError
 from allenfs.fetch.window import Run
 from allenfs.service import threads
-from allenfs.store.lru_index import disk_bytes
+from allenfs.store.index import disk_bytes
 from allenfs.store.stored_file import FOOTER_BYTES
 from allenfs.text import safe_logger
 

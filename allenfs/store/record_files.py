@@ -22,8 +22,7 @@ from allenfs.text import HASHED, file_name
 
 if TYPE_CHECKING:
     from allenfs.config import StoreSettings
-    from allenfs.store.directory import StoreDirectory
-    from allenfs.store.stored_file import OpenFile
+    from allenfs.store.directory import OpenFile, StoreDirectory
 
 # Answers of format 1 lack fields of images: asked again first, used without a service.
 _FORMAT, _OLDER_FORMAT = 2, 1

@@ -22,8 +22,8 @@ from allenfs.cli.doctor.storage import StoreChecks, kind_of
 from allenfs.config import StoreSettings
 from allenfs.errors import UnsafeStoreError
 from allenfs.sample.server import SampleService
+from allenfs.store.directory import require_own
 from allenfs.store.image_files import ImageFiles
-from allenfs.store.trust import require_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,11 +17,11 @@ from allenfs.store.directory import (
     TEST_BYTES,
     StoreDirectory,
     reason_of,
+    require_private,
     try_file,
 )
 from allenfs.store.image_files import ImageFiles
 from allenfs.store.record_files import RecordFiles
-from allenfs.store.trust import require_private
 from allenfs.text import size
 
 if TYPE_CHECKING:

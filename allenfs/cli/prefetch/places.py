@@ -30,7 +30,7 @@ from allenfs.model.nodes import Root
 from allenfs.model.tree import listing
 from allenfs.mount import mount_table, probe
 from allenfs.service.network import checked_proxy
-from allenfs.store import trust
+from allenfs.store.directory import require_own
 from allenfs.text import printable
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ def _require_usable(mountpoint: Path, directory: Path, process_id: int) -> None:
     if owner is not None and owner != os.geteuid():
         msg = f"{store} belongs to another user: {advice.format('as that user')}"
         raise AllenFSError(msg)
-    trust.require_own(directory)
+    require_own(directory)
 
 
 def _shares_namespace(process_id: int) -> bool:
