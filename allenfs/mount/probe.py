@@ -8,7 +8,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
-from allenfs.adapters.serving import PID_ATTRIBUTE
+from allenfs.adapters.processes import PID_ATTRIBUTE
 from allenfs.errors import StatusError
 from allenfs.filesystem.status import MountStatus
 from allenfs.model import tree

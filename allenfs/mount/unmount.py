@@ -12,7 +12,7 @@ import subprocess
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from allenfs.adapters.serving import PROCESS_ATTRIBUTE, Process
+from allenfs.adapters.processes import PROCESS_ATTRIBUTE, Process
 from allenfs.errors import UnmountError
 from allenfs.mount.mount_table import mount_at, mounts, other_mount_of, resolved
 from allenfs.mount.probe import Liveness, ask, liveness_of

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from allenfs.adapters.fuse_options import for_libfuse
+from allenfs.adapters.libfuse import for_libfuse
 from allenfs.errors import MountError
 
 LIBFUSE_3 = [(3, 0), (3, 9), (3, 10), (3, 11), (3, 12), (3, 14), (3, 17)]
@@ -39,7 +39,7 @@ def test_libfuse_3_has_numbers_in_its_connection(version: tuple[int, int]) -> No
     # newer ones have ten threads by default, which stalled downloads would block
     assert (limits == {None}) == (version < (3, 12))
     info = SimpleNamespace(want=0)
-    options.connection.apply(info)
+    options.connect(info)
     assert vars(info) == {"want": 0, **{name: int(numbers[name]) for name in numbers}}
 
 
@@ -58,7 +58,7 @@ def test_libfuse_3_wants_what_libfuse_2_does(
     options = for_libfuse((3, 9), words)
     assert options.words == {}
     info = SimpleNamespace(want=OTHERS | ASYNC_READ | UNWANTED)
-    options.connection.apply(info)
+    options.connect(info)
     assert info.want == wanted
 
 

@@ -7,13 +7,13 @@ import os
 import subprocess
 import sys
 
-from allenfs.adapters.callers import is_listener
+from allenfs.adapters.processes import is_listener
 
 _FAN_CLASS_CONTENT = 0x4
 # The packages may be where only root can read, so that it leaves root after the import.
 _AS_STRANGER = """
 import os, sys
-from allenfs.adapters.callers import is_listener
+from allenfs.adapters.processes import is_listener
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from allenfs.adapters.callers import has_interrupting_signal
+from allenfs.adapters.processes import has_interrupting_signal
 
 _PROCESS = """
 import signal, sys

@@ -10,7 +10,7 @@ import pytest
 from mounted import image_bytes, until
 from plain_user import PlainUser
 
-from allenfs.adapters.serving import PID_ATTRIBUTE
+from allenfs.adapters.processes import PID_ATTRIBUTE
 from allenfs.sample.server import SampleService
 
 PATH = "section/69750516/ds6/image.jpg"

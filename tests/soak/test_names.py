@@ -225,7 +225,7 @@ class Calls:
         self.made[name] += 1
         try:
             return getattr(self._adapter, name)(path, *arguments)
-        except fuse_operations.fuse.FuseOSError as error:
+        except AllenFSError as error:
             self.refused[name] += 1
             name_of = errno.errorcode[error.errno]
             declared = DECLARED.get(name, {E.EROFS})
@@ -235,7 +235,7 @@ class Calls:
     def open_and_read(self, path: str, flags: int) -> None:
         info = SimpleNamespace(flags=flags, fh=0)
         if flags & (os.O_WRONLY | os.O_RDWR):
-            with pytest.raises(fuse_operations.fuse.FuseOSError) as caught:
+            with pytest.raises(AllenFSError) as caught:
                 self._adapter.open(path, info)
             assert caught.value.errno == errno.EROFS
             return
