@@ -135,9 +135,8 @@ class DiskCache(ABC):
                 if damage:
                     is_removed = self._remove(name, only_damaged=True)
                     damaged, removed = damaged + 1, removed + is_removed
-                    log.warning(
-                        "%s: %s", damage, "removed" if is_removed else "not removed"
-                    )
+                    done = "removed" if is_removed else "not removed"
+                    log.warning("%s: %s", damage, done)
         return checked, damaged, removed
 
     def clear(self) -> int:

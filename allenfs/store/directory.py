@@ -86,7 +86,8 @@ class StoreDirectory:
         self._thread_lock = threading.Lock()
         self._is_stuck = False
         self._clock = clock
-        self._error: OSError | None = None
+        self.failure: str | None = None  # why the last write failed, if it did
+        self._lacks_room = False
         self._reported_s: dict[int | None, float] = {}
 
     def prepare(self) -> None:
@@ -142,21 +143,15 @@ class StoreDirectory:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     os.unlink(entry.path)
 
-    @property
-    def failure(self) -> str | None:
-        """Why the store could not be written last time; None if it could."""
-        return None if self._error is None else reason_of(self._error)
-
     def check(self, *, at_once: bool = False) -> str | None:
         """Try to write; return why that fails, None if it works.
 
         Waits for the lock as long as a download would, unless `at_once`.
         """
-        error = self._error
-        lacked_room = error is not None and error.errno in NO_ROOM
+        size_bytes = _ROOM_TEST_BYTES if self._lacks_room else TEST_BYTES
         try:
             self.prepare()
-            try_file(self.incoming, _ROOM_TEST_BYTES if lacked_room else TEST_BYTES)
+            try_file(self.incoming, size_bytes)
             with self.locked(at_once=at_once):
                 pass
         except OSError as failure:
@@ -174,14 +169,16 @@ class StoreDirectory:
         """
         now_s = self._clock()
         last_s = self._reported_s.get(error.errno)
-        if self._error is None and (last_s is None or now_s - last_s >= _QUIET_S):
-            log.warning("trouble with the store %s: %s", self.path, error)
-        self._error = error.with_traceback(None)  # which would keep files open
+        if self.failure is None and (last_s is None or now_s - last_s >= _QUIET_S):
+            # not the error itself: its traceback would keep files open
+            log.warning("trouble with the store %s: %s", self.path, str(error))
+        self.failure = reason_of(error)
+        self._lacks_room = error.errno in NO_ROOM
         self._reported_s[error.errno] = now_s
 
     def recovered(self) -> None:
         """Note that something was stored."""
-        self._error = None
+        self.failure, self._lacks_room = None, False
 
 
 def own_directory(chosen: Path) -> Path:
