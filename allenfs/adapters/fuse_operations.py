@@ -16,29 +16,18 @@ Their pitfalls, and how this module avoids them:
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import math
+import hashlib
 import os
+import re
+import stat
 import threading
-import time
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from allenfs.adapters import libfuse, processes
-from allenfs.adapters.stat_fields import (
-    fill,
-    inode,
-    require_known_machine,
-    statfs_fields,
-)
-from allenfs.errors import (
-    AllenFSError,
-    NoAttributeError,
-    ProcessLimitError,
-    ReadOnlyError,
-    StaleSizeError,
-)
+from allenfs.adapters.translator import Translator
+from allenfs.errors import NoAttributeError, ReadOnlyError
 from allenfs.text import safe_logger
 
 LIBFUSE = libfuse.chosen(os.environ)
@@ -65,42 +54,17 @@ _ENDED_WHILE_MOUNTED = 8
 _ENCODING = "latin-1"
 # Independent of the locale: an 8-bit locale cannot encode every gene.
 _NAME_ENCODING = "utf-8", "surrogateescape"
+# The largest request of the kernel by default; programs read in blocks of this size.
+_PREFERRED_READ_BYTES = 128 * 1024
+_BLOCK_BYTES = 4096
+_NAME_MAX = 255
+_ROOT_INODE, _OTHER_INODES = 1, 1 << 62
+# Images in a listing: section number and ID.
+_NUMBERED = re.compile("([0-9]{4})_")
 # libfuse ends idle threads above ten, whose kept states leak: some 20 kB each, at most
 # 4 MB. Threads of a burst end after a call or two, so a state is kept after several.
 _MAX_STATES, _MIN_CALLS = 200, 8
-# A limit affects many operations at the same time.
-_LIMIT_WARNING_EVERY_S = 60.0
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
-
-
-class Translator:
-    """Turns any exception into an errno. Safe to use from many threads."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._next_warning_s = -math.inf
-
-    def errno_of(self, error: BaseException, operation: str, path: object) -> int:
-        """Return the errno for `error`, and log it; never raises."""
-        # an exception that escapes becomes a success with no bytes
-        with contextlib.suppress(BaseException):
-            self._log(error, operation, path)
-        return error.errno if isinstance(error, AllenFSError) else AllenFSError.errno
-
-    def _log(self, error: BaseException, operation: str, path: object) -> None:
-        if isinstance(error, StaleSizeError):
-            return  # the usual answer to the first open
-        is_limit = isinstance(error, ProcessLimitError)
-        if is_limit and self._clock() >= self._next_warning_s:
-            self._next_warning_s = self._clock() + _LIMIT_WARNING_EVERY_S
-            log.warning("%s", error)
-            return
-        if isinstance(path, bytes):
-            path = path.decode(*_NAME_ENCODING)
-        if isinstance(error, AllenFSError):
-            log.debug("%s %r: %s", operation, path, error)
-        else:
-            log.error("%s %r: a bug", operation, path, exc_info=error)
 
 
 def _refused(*_: object) -> None:
@@ -161,7 +125,7 @@ class Operations(fuse.Operations):
     def readdir(self, path: str, info: object) -> list[tuple[str, dict[str, int], int]]:
         names = self._filesystem.names(_decoded(path), _caller())
         listed = [".", "..", *map(_encoded, names)]
-        return [(name, {"st_ino": inode(path, name)}, 0) for name in listed]
+        return [(name, {"st_ino": _inode(path, name)}, 0) for name in listed]
 
     def open(self, path: str, info: Any) -> int:
         if info.flags & _WRITE_FLAGS:
@@ -198,7 +162,16 @@ class Operations(fuse.Operations):
         return [*own, *self._attributes.names(_decoded(path), _caller())]
 
     def statfs(self, path: str) -> dict[str, int]:
-        return statfs_fields(*self._usage())
+        used_bytes, capacity_bytes = self._usage()
+        free_blocks = max(0, capacity_bytes - used_bytes) // _BLOCK_BYTES
+        return {
+            "f_bsize": _BLOCK_BYTES,
+            "f_frsize": _BLOCK_BYTES,
+            "f_blocks": capacity_bytes // _BLOCK_BYTES,
+            "f_bfree": free_blocks,
+            "f_bavail": free_blocks,
+            "f_namemax": _NAME_MAX,
+        }
 
 
 class ThreadStates:
@@ -247,7 +220,7 @@ class _Fuse(fuse.FUSE):
         decoded = path.decode(_ENCODING)
         attributes = self.operations.getattr(decoded, info.contents if info else None)
         fill(buffer.contents, attributes, self.operations.owner)
-        buffer.contents.st_ino = inode(decoded)
+        buffer.contents.st_ino = _inode(decoded)
         return 0
 
     def getxattr(self, path: bytes, name: bytes, *rest: Any) -> int:
@@ -277,7 +250,7 @@ def serve(
     MountError
         An option has a wrong value, or the machine is not supported.
     """
-    require_known_machine()
+    libfuse.require_known_machine()
     operations.options = libfuse.for_libfuse(LIBFUSE.version, options)
     words = {
         name: _from_system(value) if isinstance(value, str) else value
@@ -313,3 +286,45 @@ def _from_system(text: str) -> str:
 
 def _caller() -> Caller:
     return processes.current_caller(fuse._libfuse, _MAJOR)  # noqa: SLF001
+
+
+def fill(fields: Any, attributes: Attributes, owner: tuple[int, int]) -> None:
+    """Fill a ``struct stat``, which libfuse passes zeroed."""
+    fields.st_mode, fields.st_nlink = stat.S_IFREG | 0o444, 1
+    if attributes.is_dir:
+        fields.st_mode, fields.st_nlink = stat.S_IFDIR | 0o555, 2
+    elif attributes.is_link:
+        fields.st_mode = stat.S_IFLNK | 0o777
+    fields.st_uid, fields.st_gid = owner
+    fields.st_size = attributes.size_bytes
+    fields.st_blocks = attributes.blocks
+    fields.st_blksize = _PREFERRED_READ_BYTES
+    seconds, nanoseconds = divmod(attributes.modified_ns, 10**9)
+    for time in (fields.st_atimespec, fields.st_mtimespec, fields.st_ctimespec):
+        time.tv_sec, time.tv_nsec = seconds, nanoseconds
+
+
+def _inode(path: str, name: str = ".") -> int:
+    """Return the inode number of a path from the kernel, or of a name in it.
+
+    It depends only on the path, so it survives the kernel's caches and a remount:
+    backup programs read a file again if its number has changed.
+
+    `cp -r` and file managers open the files of a directory in inode order, and
+    read-ahead needs files opened in listing order. So the images of a listing have
+    ascending numbers, below those of all other names.
+    """
+    directory, last = os.path.split(os.path.normpath(os.path.join(path, name)))
+    if not last:
+        return _ROOT_INODE
+    numbered = _NUMBERED.match(last)
+    if numbered is None:
+        return _OTHER_INODES | _digest(os.path.join(directory, last), bits=62)
+    # also 62 bits; up to 63 are positive in programs that use a signed number
+    number = int(numbered[1]) << 17 | _digest(last, bits=17)
+    return max(_ROOT_INODE + 1, _digest(directory, bits=31) << 31 | number)
+
+
+def _digest(text: str, *, bits: int) -> int:
+    digest = hashlib.blake2b(text.encode("latin-1"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 64 - bits

@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import os
 import re
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,6 +34,9 @@ _PACKAGES = {
     "fuse2 on Arch)",
     3: "fuse3 (on Debian, Ubuntu, Fedora and Arch)",
 }
+# Both bindings have the right `struct stat` for these: tests compare it with the
+# kernel's.
+_MACHINES = ("x86_64", "aarch64")
 
 # FUSE_CAP_* of libfuse 3's fuse_common.h
 _ASYNC_READ = 1 << 0
@@ -130,6 +134,22 @@ def named_to_bindings(library: Libfuse) -> Iterator[None]:
         del os.environ[PATH_VARIABLE]
         if before is not None:
             os.environ[PATH_VARIABLE] = before
+
+
+def require_known_machine() -> None:
+    """Refuse a processor for which the bindings have a wrong ``struct stat``.
+
+    They take any machine that they do not know for a 32-bit PC: files would have random
+    modes and sizes.
+    """
+    machine, is_64_bit = os.uname().machine, sys.maxsize > 2**32
+    if machine not in _MACHINES or not is_64_bit:
+        bits = "" if is_64_bit else " with a 32-bit Python"
+        msg = (
+            f"the FUSE bindings of Python do not support {machine}{bits}: allenfs runs "
+            f"on {' and '.join(_MACHINES)}"
+        )
+        raise MountError(msg)
 
 
 @dataclass(frozen=True, slots=True)

@@ -259,7 +259,7 @@ def _fuse_options(settings: MountSettings) -> dict[str, str | bool]:
         "subtype": SUBTYPE,
         # the kernel must ask for the size each time: see kernel_view.py
         "attr_timeout": "0",
-        # libfuse's inode numbers change with each mount: see stat_fields.py
+        # libfuse's inode numbers change with each mount: see fuse_operations.py
         "use_ino": True,
         # twice as fast as the default 128 KiB, measured with three parallel readers
         "max_readahead": "1048576",

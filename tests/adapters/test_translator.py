@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from allenfs.adapters.fuse_operations import Translator
+from allenfs.adapters.translator import Translator
 from allenfs.errors import (
     AllenFSError,
     PathNotFoundError,
@@ -15,7 +15,7 @@ from allenfs.errors import (
     ServiceTimeoutError,
 )
 
-LOGGER = "allenfs.adapters.fuse_operations"
+LOGGER = "allenfs.adapters.translator"
 
 
 @pytest.mark.parametrize(

@@ -395,9 +395,9 @@ def test_sigusr2_switches_the_log_and_says_so(
         )
         assert f"log level is now {level}" in log.read_text()
         is_debug = not is_debug
-        before = log.read_text().count("DEBUG allenfs.adapters.fuse_operations: open")
+        before = log.read_text().count("DEBUG allenfs.adapters.translator: open")
         errno_of_open(root / f"section/{number}/image.jpg")
-        after = log.read_text().count("DEBUG allenfs.adapters.fuse_operations: open")
+        after = log.read_text().count("DEBUG allenfs.adapters.translator: open")
         assert (after > before) == is_debug
     assert allenfs("umount", root).returncode == 0
     if process is not None:

@@ -1,0 +1,49 @@
+"""Translate exceptions of operations into errnos, and log them."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from typing import TYPE_CHECKING
+
+from allenfs.errors import AllenFSError, ProcessLimitError, StaleSizeError
+from allenfs.text import safe_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = safe_logger(__name__)
+
+# A limit affects many operations at the same time.
+_LIMIT_WARNING_EVERY_S = 60.0
+
+
+class Translator:
+    """Turns any exception into an errno. Safe to use from many threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._next_warning_s = -math.inf
+
+    def errno_of(self, error: BaseException, operation: str, path: object) -> int:
+        """Return the errno for `error`, and log it; never raises."""
+        # an exception that escapes becomes a success with no bytes
+        with contextlib.suppress(BaseException):
+            self._log(error, operation, path)
+        return error.errno if isinstance(error, AllenFSError) else AllenFSError.errno
+
+    def _log(self, error: BaseException, operation: str, path: object) -> None:
+        if isinstance(error, StaleSizeError):
+            return  # the usual answer to the first open
+        is_limit = isinstance(error, ProcessLimitError)
+        if is_limit and self._clock() >= self._next_warning_s:
+            self._next_warning_s = self._clock() + _LIMIT_WARNING_EVERY_S
+            log.warning("%s", error)
+            return
+        path = os.fsdecode(path) if isinstance(path, bytes) else path
+        if isinstance(error, AllenFSError):
+            log.debug("%s %r: %s", operation, path, error)
+        else:
+            log.error("%s %r: a bug", operation, path, exc_info=error)
