@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from allenfs.adapters import libfuse, processes
 from allenfs.adapters.translator import Translator
-from allenfs.errors import NoAttributeError, ReadOnlyError
+from allenfs.errors import NoAttributeError, ReadOnlyError, StaleSizeError
 from allenfs.text import safe_logger
 
 LIBFUSE = libfuse.chosen(os.environ)
@@ -209,7 +209,8 @@ class _Fuse(fuse.FUSE):
         try:
             _Fuse._threads.count_call()
             return function(*args) or 0
-        except fuse.FuseOSError as error:  # of the bindings
+        except (StaleSizeError, fuse.FuseOSError) as error:
+            # the usual answer to the first open, or an error of the bindings
             return -error.errno
         except BaseException as error:
             operation = function.__name__.partition("_fuse_")[0]  # of mfusepy

@@ -8,7 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from allenfs.errors import AllenFSError, ProcessLimitError, StaleSizeError
+from allenfs.errors import AllenFSError, ProcessLimitError
 from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ class Translator:
         return error.errno if isinstance(error, AllenFSError) else AllenFSError.errno
 
     def _log(self, error: BaseException, operation: str, path: object) -> None:
-        if isinstance(error, StaleSizeError):
-            return  # the usual answer to the first open
         is_limit = isinstance(error, ProcessLimitError)
         if is_limit and self._clock() >= self._next_warning_s:
             self._next_warning_s = self._clock() + _LIMIT_WARNING_EVERY_S
