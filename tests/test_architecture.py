@@ -48,7 +48,7 @@ IMPORTERS = {
     "tqdm": {"cli.prefetch.report"},
     "cachetools": {
         "store.image_files",
-        "store.lru_index",
+        "store.index",
         "service.health",
         "catalog.record_cache",
         "catalog.quick_lookup",

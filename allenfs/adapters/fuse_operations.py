@@ -4,8 +4,7 @@ libfuse 2 is used through fusepy, libfuse 3 through mfusepy, which has the same 
 Their pitfalls, and how this module avoids them:
 
 - fusepy reports an exception whose errno is None as success with no bytes, and a
-  BaseException ends mfusepy. `_translated` wraps every operation, and only FuseOSError
-  leaves it; `_Fuse` handles errors in the bindings themselves.
+  BaseException ends mfusepy. `_Fuse` turns every exception into an errno.
 - The bindings decode UTF-8 differently, and some names would fail with EINVAL. So they
   pass names as latin-1, one character per byte.
 - Python does not know the threads that libfuse creates, so ctypes creates an
@@ -18,21 +17,15 @@ Their pitfalls, and how this module avoids them:
 from __future__ import annotations
 
 import ctypes
-import functools
+import hashlib
 import os
+import re
+import stat
 import threading
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from allenfs.adapters import libfuse, serving
-from allenfs.adapters.callers import current_caller, is_listener
-from allenfs.adapters.fuse_options import Connection, for_libfuse
-from allenfs.adapters.stat_fields import (
-    fill,
-    inode,
-    require_known_machine,
-    statfs_fields,
-)
+from allenfs.adapters import libfuse, processes
 from allenfs.adapters.translator import Translator
 from allenfs.errors import NoAttributeError, ReadOnlyError, StaleSizeError
 from allenfs.text import safe_logger
@@ -54,7 +47,6 @@ if TYPE_CHECKING:
     from allenfs.service.single_flight import Caller
 
 log = safe_logger(__name__)
-_translator = Translator(log)
 
 _OWN_ATTRIBUTES = b"user.allenfs."
 # What fuse_main of libfuse 3 returns after a signal
@@ -62,31 +54,19 @@ _ENDED_WHILE_MOUNTED = 8
 _ENCODING = "latin-1"
 # Independent of the locale: an 8-bit locale cannot encode every gene.
 _NAME_ENCODING = "utf-8", "surrogateescape"
+# The largest request of the kernel by default; programs read in blocks of this size.
+_PREFERRED_READ_BYTES = 128 * 1024
+_BLOCK_BYTES = 4096
+_NAME_MAX = 255
+_ROOT_INODE, _OTHER_INODES = 1, 1 << 62
+# Images in a listing: section number and ID.
+_NUMBERED = re.compile("([0-9]{4})_")
 # libfuse ends idle threads above ten, whose kept states leak: some 20 kB each, at most
 # 4 MB. Threads of a burst end after a call or two, so a state is kept after several.
 _MAX_STATES, _MIN_CALLS = 200, 8
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
 
 
-def _translated(operation: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap an operation so that it raises only FuseOSError."""
-
-    @functools.wraps(operation)
-    def translated(*args: object) -> Any:
-        try:
-            return operation(*args)
-        except fuse.FuseOSError:
-            raise
-        except StaleSizeError as error:  # the usual answer to the first open
-            raise fuse.FuseOSError(error.errno) from error
-        except BaseException as error:
-            number = _translator.errno_of(error, operation.__name__, args[1:])
-            raise fuse.FuseOSError(number) from error
-
-    return translated
-
-
-@_translated
 def _refused(*_: object) -> None:
     raise ReadOnlyError
 
@@ -101,12 +81,6 @@ class Operations(fuse.Operations):
     started : callable
         Called once the kernel has accepted the mount; threads may start then.
 
-    Attributes
-    ----------
-    owner : tuple of int
-        User and group of every file: those of this process.
-    connection : Connection
-        Settings for libfuse 3 once the kernel has connected.
     """
 
     use_ns = True  # times are int nanoseconds
@@ -123,8 +97,8 @@ class Operations(fuse.Operations):
         self._attributes = attributes
         self._usage = usage
         self._started = started
-        self.owner = os.getuid(), os.getgid()
-        self.connection = Connection()
+        self.owner = os.getuid(), os.getgid()  # of every file
+        self.options = libfuse.FuseOptions()
 
     # Not needed by the kernel: see the docstring of the module.
     access = bmap = flush = fsync = fsyncdir = ioctl = lock = None
@@ -133,32 +107,26 @@ class Operations(fuse.Operations):
     chmod = chown = link = symlink = rename = setxattr = removexattr = _refused
     create = mknod = mkdir = unlink = rmdir = truncate = utimens = write = _refused
 
-    @_translated
     def init(self, path: str) -> None:
         self._started()
 
-    @_translated
     def init_with_config(self, info: Any, config: object) -> None:
         # mfusepy calls this instead of init
-        self.connection.apply(info)
+        self.options.connect(info)
         self._started()
 
-    @_translated
     def destroy(self, path: str) -> None:
         log.info("unmounted")
 
-    @_translated
     def getattr(self, path: str, info: Any = None) -> Attributes:
         handle = (info.fh or None) if info else None
         return self._filesystem.stat(_decoded(path), handle, _caller())
 
-    @_translated
     def readdir(self, path: str, info: object) -> list[tuple[str, dict[str, int], int]]:
         names = self._filesystem.names(_decoded(path), _caller())
         listed = [".", "..", *map(_encoded, names)]
-        return [(name, {"st_ino": inode(path, name)}, 0) for name in listed]
+        return [(name, {"st_ino": _inode(path, name)}, 0) for name in listed]
 
-    @_translated
     def open(self, path: str, info: Any) -> int:
         if info.flags & _WRITE_FLAGS:
             raise ReadOnlyError(path)
@@ -166,7 +134,7 @@ class Operations(fuse.Operations):
         opened = self._filesystem.open(
             _decoded(path),
             caller,
-            is_final=lambda: is_listener(caller.thread_id),
+            is_final=lambda: processes.is_listener(caller.thread_id),
             past_cache=bool(info.flags & os.O_DIRECT),
         )
         info.fh = opened.handle
@@ -174,33 +142,36 @@ class Operations(fuse.Operations):
         info.direct_io = opened.direct_io
         return 0
 
-    @_translated
     def read(self, path: str, size: int, offset: int, info: Any) -> bytes:
         return self._filesystem.read(info.fh, offset, size)
 
-    @_translated
     def release(self, path: str, info: Any) -> int:
         self._filesystem.release(info.fh)
         return 0
 
-    @_translated
     def readlink(self, path: str) -> str:
         return _encoded(self._filesystem.target(_decoded(path), _caller()))
 
-    @_translated
     def getxattr(self, path: str, name: str, *_: int) -> bytes:
-        if path == "/" and name in serving.ATTRIBUTES:
-            return serving.attribute(name).encode()
+        if path == "/" and name in processes.ATTRIBUTES:
+            return processes.attribute(name).encode()
         return self._attributes.value(_decoded(path), name, _caller())
 
-    @_translated
     def listxattr(self, path: str) -> list[str]:
-        own = serving.ATTRIBUTES if path == "/" else ()
+        own = processes.ATTRIBUTES if path == "/" else ()
         return [*own, *self._attributes.names(_decoded(path), _caller())]
 
-    @_translated
     def statfs(self, path: str) -> dict[str, int]:
-        return statfs_fields(*self._usage())
+        used_bytes, capacity_bytes = self._usage()
+        free_blocks = max(0, capacity_bytes - used_bytes) // _BLOCK_BYTES
+        return {
+            "f_bsize": _BLOCK_BYTES,
+            "f_frsize": _BLOCK_BYTES,
+            "f_blocks": capacity_bytes // _BLOCK_BYTES,
+            "f_bfree": free_blocks,
+            "f_bavail": free_blocks,
+            "f_namemax": _NAME_MAX,
+        }
 
 
 class ThreadStates:
@@ -230,24 +201,27 @@ class _Fuse(fuse.FUSE):
     """The binding, with shortcuts for the most frequent calls."""
 
     _threads: ClassVar = ThreadStates()
+    _translator: ClassVar = Translator()
 
     @staticmethod
-    def _wrapper(function: Callable[..., Any], *args: object) -> Any:
+    def _wrapper(function: Callable[..., Any], *args: Any) -> Any:
         # every call passes here; the bindings' version lets some exceptions through
         try:
             _Fuse._threads.count_call()
             return function(*args) or 0
-        except fuse.FuseOSError as error:
+        except (StaleSizeError, fuse.FuseOSError) as error:
+            # the usual answer to the first open, or an error of the bindings
             return -error.errno
         except BaseException as error:
-            return -_translator.errno_of(error, function.__name__, args)
+            operation = function.__name__.partition("_fuse_")[0]  # of mfusepy
+            return -_Fuse._translator.errno_of(error, operation, args[0])
 
     def fgetattr(self, path: bytes, buffer: Any, info: Any) -> int:
         # faster than the binding's, which fills a dictionary and sets fields by name
         decoded = path.decode(_ENCODING)
         attributes = self.operations.getattr(decoded, info.contents if info else None)
         fill(buffer.contents, attributes, self.operations.owner)
-        buffer.contents.st_ino = inode(decoded)
+        buffer.contents.st_ino = _inode(decoded)
         return 0
 
     def getxattr(self, path: bytes, name: bytes, *rest: Any) -> int:
@@ -277,12 +251,11 @@ def serve(
     MountError
         An option has a wrong value, or the machine is not supported.
     """
-    require_known_machine()
-    translated = for_libfuse(LIBFUSE.version, options)
-    operations.connection = translated.connection
+    libfuse.require_known_machine()
+    operations.options = libfuse.for_libfuse(LIBFUSE.version, options)
     words = {
         name: _from_system(value) if isinstance(value, str) else value
-        for name, value in translated.words.items()
+        for name, value in operations.options.words.items()
     }
     try:
         _Fuse(
@@ -313,4 +286,46 @@ def _from_system(text: str) -> str:
 
 
 def _caller() -> Caller:
-    return current_caller(fuse._libfuse, _MAJOR)  # noqa: SLF001
+    return processes.current_caller(fuse._libfuse, _MAJOR)  # noqa: SLF001
+
+
+def fill(fields: Any, attributes: Attributes, owner: tuple[int, int]) -> None:
+    """Fill a ``struct stat``, which libfuse passes zeroed."""
+    fields.st_mode, fields.st_nlink = stat.S_IFREG | 0o444, 1
+    if attributes.is_dir:
+        fields.st_mode, fields.st_nlink = stat.S_IFDIR | 0o555, 2
+    elif attributes.is_link:
+        fields.st_mode = stat.S_IFLNK | 0o777
+    fields.st_uid, fields.st_gid = owner
+    fields.st_size = attributes.size_bytes
+    fields.st_blocks = attributes.blocks
+    fields.st_blksize = _PREFERRED_READ_BYTES
+    seconds, nanoseconds = divmod(attributes.modified_ns, 10**9)
+    for time in (fields.st_atimespec, fields.st_mtimespec, fields.st_ctimespec):
+        time.tv_sec, time.tv_nsec = seconds, nanoseconds
+
+
+def _inode(path: str, name: str = ".") -> int:
+    """Return the inode number of a path from the kernel, or of a name in it.
+
+    It depends only on the path, so it survives the kernel's caches and a remount:
+    backup programs read a file again if its number has changed.
+
+    `cp -r` and file managers open the files of a directory in inode order, and
+    read-ahead needs files opened in listing order. So the images of a listing have
+    ascending numbers, below those of all other names.
+    """
+    directory, last = os.path.split(os.path.normpath(os.path.join(path, name)))
+    if not last:
+        return _ROOT_INODE
+    numbered = _NUMBERED.match(last)
+    if numbered is None:
+        return _OTHER_INODES | _digest(os.path.join(directory, last), bits=62)
+    # also 62 bits; up to 63 are positive in programs that use a signed number
+    number = int(numbered[1]) << 17 | _digest(last, bits=17)
+    return max(_ROOT_INODE + 1, _digest(directory, bits=31) << 31 | number)
+
+
+def _digest(text: str, *, bits: int) -> int:
+    digest = hashlib.blake2b(text.encode("latin-1"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 64 - bits

@@ -1,11 +1,21 @@
-"""Choose a libfuse: 2 if installed, else 3; or the one set in the environment."""
+"""Which libfuse to mount with, and mount options translated for it.
+
+libfuse 2 is used if it is installed, else libfuse 3; or the one set in the environment.
+
+libfuse 2 takes all options as ``-o`` words. libfuse 3 takes some as fields of the
+connection, which it passes once the kernel has connected; others are always on. Its
+different defaults are set to those of libfuse 2, so that both behave the same.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import os
-from typing import TYPE_CHECKING, NamedTuple
+import re
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allenfs.errors import MountError
 
@@ -24,6 +34,32 @@ _PACKAGES = {
     "fuse2 on Arch)",
     3: "fuse3 (on Debian, Ubuntu, Fedora and Arch)",
 }
+# Both bindings have the right `struct stat` for these: tests compare it with the
+# kernel's.
+_MACHINES = ("x86_64", "aarch64")
+
+# FUSE_CAP_* of libfuse 3's fuse_common.h
+_ASYNC_READ = 1 << 0
+_AUTO_INVAL_DATA = 1 << 12
+_READDIRPLUS = 1 << 13
+_READDIRPLUS_AUTO = 1 << 14
+# Keep pages when only the time changes: the image is the same. readdirplus would make
+# every `ls` fetch all sizes, which the kernel may then ignore: see kernel_view.py.
+_UNWANTED = _AUTO_INVAL_DATA | _READDIRPLUS | _READDIRPLUS_AUTO
+
+# Fields of the connection in libfuse 3, no longer -o options.
+_NUMBERS = ("congestion_threshold", "max_background", "max_readahead")
+# libfuse 3 reads asynchronously by default, and mounts on any directory; allenfs itself
+# checks that it is empty.
+_NO_WORDS_OF_3 = {*_NUMBERS, "async_read", "sync_read", "nonempty"}
+
+# Since 3.12 libfuse uses at most ten threads by default, so ten stalled downloads would
+# block the mount. Older versions and libfuse 2 have no limit.
+_LIMITS_THREADS = (3, 12)
+_THREADS = {"max_threads": "10000", "max_idle_threads": "10"}
+# Since 3.17, and earlier in some distributions, libfuse reports interrupts only with
+# `intr`, which also sends SIGUSR1 to the thread; its handler does nothing.
+_NEEDS_INTR = (3, 15)
 
 
 class Libfuse(NamedTuple):
@@ -44,10 +80,8 @@ class Libfuse(NamedTuple):
 def chosen(environ: Mapping[str, str]) -> Libfuse:
     """Return the libfuse to mount with.
 
-    Raises
-    ------
-    MountError
-        None is installed, or not the one in `environ`; names the packages.
+    Raises MountError, which names the packages, if none is installed, or not the one in
+    `environ`.
     """
     wanted = environ.get(VERSION_VARIABLE) or ""
     if wanted not in ("", "2", "3"):
@@ -97,7 +131,68 @@ def named_to_bindings(library: Libfuse) -> Iterator[None]:
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[PATH_VARIABLE]
-        else:
+        del os.environ[PATH_VARIABLE]
+        if before is not None:
             os.environ[PATH_VARIABLE] = before
+
+
+def require_known_machine() -> None:
+    """Refuse a processor for which the bindings have a wrong ``struct stat``.
+
+    They take any machine that they do not know for a 32-bit PC: files would have random
+    modes and sizes.
+    """
+    machine, is_64_bit = os.uname().machine, sys.maxsize > 2**32
+    if machine not in _MACHINES or not is_64_bit:
+        bits = "" if is_64_bit else " with a 32-bit Python"
+        msg = (
+            f"the FUSE bindings of Python do not support {machine}{bits}: allenfs runs "
+            f"on {' and '.join(_MACHINES)}"
+        )
+        raise MountError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class FuseOptions:
+    """Options for a libfuse: ``-o`` words, and settings of libfuse 3's connection."""
+
+    words: Mapping[str, str | bool] = field(default_factory=dict)
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    unwanted: int = 0  # bits to clear
+
+    def connect(self, info: Any) -> None:
+        """Change a ``struct fuse_conn_info``, once the kernel has connected."""
+        for name, number in self.numbers.items():
+            setattr(info, name, number)
+        info.want &= ~self.unwanted
+
+
+def for_libfuse(
+    version: tuple[int, int], options: Mapping[str, str | bool]
+) -> FuseOptions:
+    """Translate options; raises MountError if a number is invalid."""
+    numbers = {
+        name: _number(name, options[name])
+        for name in (*_NUMBERS, "max_read")
+        if name in options
+    }
+    if version < (3, 0):
+        return FuseOptions(options)
+    words = {
+        name: value for name, value in options.items() if name not in _NO_WORDS_OF_3
+    }
+    if version >= _LIMITS_THREADS:
+        words |= _THREADS
+    if version >= _NEEDS_INTR:
+        words["intr"] = True
+    unwanted = _UNWANTED | (_ASYNC_READ if "sync_read" in options else 0)
+    return FuseOptions(words, numbers, unwanted)
+
+
+def _number(name: str, value: str | bool) -> int:  # noqa: FBT001 - True for an option without "="
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,10}", value):
+        number = int(value)
+        if number < 2**32:
+            return number
+    msg = f"-o {name}: the value must be a number below 2^32"
+    raise MountError(msg)

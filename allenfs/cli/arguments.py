@@ -12,8 +12,7 @@ from allenfs import config
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import ConfigError
 from allenfs.service import network
-from allenfs.store import trust
-from allenfs.store.directory import own_directory
+from allenfs.store.directory import own_directory, require_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -211,5 +210,5 @@ def checked_store(chosen: StoreSettings) -> StoreSettings:
     """
     # resolved once: a link that is replaced later has no effect
     directory = own_directory(Path(os.path.realpath(chosen.directory)))
-    trust.require_own(directory)
+    require_own(directory)
     return replace(chosen, directory=directory)

@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from allenfs.service.client import AllenService
     from allenfs.service.slots import Slot, TryLock
     from allenfs.store.image_files import ImageFiles
-    from allenfs.store.stored_file import Facts, Image
-    from allenfs.store.temp_file import TempFile
+    from allenfs.store.stored_file import Facts, Image, TempFile
 
 log = safe_logger(__name__)
 

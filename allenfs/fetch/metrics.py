@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from allenfs.model.images import ImageRequest
     from allenfs.model.sheets import Request
     from allenfs.service.slots import Slot
-    from allenfs.store.temp_file import TempFile
+    from allenfs.store.stored_file import TempFile
 
 WAITING, DOWNLOADING = "waiting", "downloading"
 PAUSING, STORING = "pausing", "storing"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from allenfs.errors import ProcessLimitError
 from allenfs.service.single_flight import start_thread
-from allenfs.store.lru_index import disk_bytes
+from allenfs.store.index import disk_bytes
 from allenfs.store.stored_file import FOOTER_BYTES
 from allenfs.text import safe_logger
 

@@ -20,8 +20,8 @@ from allenfs.errors import AllenFSError, ConfigError, MountError, ProcessLimitEr
 from allenfs.filesystem.recent_log import RecentLog
 from allenfs.filesystem.status_reporter import Mounted
 from allenfs.mount import log_output, notify
-from allenfs.mount.claim import claimed, clear_dead
 from allenfs.mount.mount_table import SUBTYPE, is_automount, is_mounted
+from allenfs.mount.mountpoint import claimed, clear_dead
 from allenfs.mount.probe import serving_pid
 from allenfs.service.single_flight import start_thread
 from allenfs.text import safe_logger
@@ -53,17 +53,9 @@ def run(
     *,
     warn: Callable[[str], None] | None = None,
 ) -> None:
-    """Mount, and serve until unmounted.
+    """Mount, and serve until unmounted; raises MountError if that is not possible.
 
-    Parameters
-    ----------
-    warn : callable, optional
-        Called with a message before mounting if the store cannot be written.
-
-    Raises
-    ------
-    MountError
-        Mounting failed.
+    `warn` is called with a message before mounting if the store cannot be written.
     """
     mountpoint, operations = settings.mountpoint, _operations_module()
     _limit_process()
@@ -74,10 +66,8 @@ def run(
     with contextlib.ExitStack() as stack:
         recent_log = stack.enter_context(RecentLog.of("allenfs"))
         log_output.follow_switch()
-        allow_nonempty = "nonempty" in settings.fuse_options
-        release = stack.enter_context(
-            claimed(mountpoint, allow_nonempty=allow_nonempty)
-        )
+        claim = claimed(mountpoint, allow_nonempty="nonempty" in settings.fuse_options)
+        release = stack.enter_context(claim)
         mounted = Mounted(
             mountpoint,
             is_sample=settings.sample,
@@ -138,27 +128,14 @@ def run(
 
 
 def start(mountpoint: Path, arguments: list[str]) -> list[str]:
-    """Mount in the background; return when the mountpoint answers.
+    """Mount in the background; return warnings when the mountpoint answers.
 
-    Parameters
-    ----------
-    arguments : list of str
-        Of ``allenfs``, for the process that mounts in the foreground.
-
-    Returns
-    -------
-    list of str
-        The warnings of that process, one line each.
-
-    Raises
-    ------
-    MountError
-        The process ended, or the mountpoint did not answer within 30 s.
-    ConfigError
-        The process ended because of a wrong setting.
+    `arguments` are those of ``allenfs``, for a process that mounts in the foreground.
+    Raises MountError if it ended, or did not answer within 30 s, and ConfigError if it
+    ended because of a wrong setting.
     """
     log_output.block_switch()  # inherited by the process: no signal is lost
-    with _started(mountpoint, arguments) as process:
+    with _start_process(mountpoint, arguments) as process:
         try:
             _wait_until_mounted(mountpoint, process)
             return [line for line in _printed(process) if line.startswith(WARNING)]
@@ -171,7 +148,7 @@ def start(mountpoint: Path, arguments: list[str]) -> list[str]:
             process.returncode = 0
 
 
-def _started(mountpoint: Path, arguments: list[str]) -> subprocess.Popen[bytes]:
+def _start_process(mountpoint: Path, arguments: list[str]) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(  # noqa: S603 - this program
             [sys.executable, "-m", "allenfs", *arguments],
@@ -282,7 +259,7 @@ def _fuse_options(settings: MountSettings) -> dict[str, str | bool]:
         "subtype": SUBTYPE,
         # the kernel must ask for the size each time: see kernel_view.py
         "attr_timeout": "0",
-        # libfuse's inode numbers change with each mount: see stat_fields.py
+        # libfuse's inode numbers change with each mount: see fuse_operations.py
         "use_ino": True,
         # twice as fast as the default 128 KiB, measured with three parallel readers
         "max_readahead": "1048576",

@@ -36,19 +36,12 @@ class LogOutput(logging.Handler):
 
     Reopens a file that was renamed (logrotate) or removed. Recreates its directory, but
     no parents: they may be on a file system that is not mounted at the moment.
-
-    Attributes
-    ----------
-    file : Path or None
-        None for stderr.
-    failure : str or None
-        Why the last line could not be written, or None.
     """
 
     def __init__(self, file: Path | None) -> None:
         super().__init__()
-        self.file = file
-        self.failure: str | None = None
+        self.file = file  # None for stderr
+        self.failure: str | None = None  # why the last line could not be written
         self._fd: int | None = None
         self._lines: queue.Queue[tuple[bytes, threading.Event]] = queue.Queue(
             _QUEUE_LENGTH
@@ -69,7 +62,8 @@ class LogOutput(logging.Handler):
             line = f"{self.format(record)}\n".encode(errors="backslashreplace")
             written = threading.Event()
             self._lines.put_nowait((line, written))
-            self._start_writer()
+            if not self._has_writer:
+                self._start_writer()
             if not self._is_stuck and not written.wait(_TIMEOUT_S):
                 self._is_stuck = True
                 self.failure = "it does not respond"
@@ -78,21 +72,19 @@ class LogOutput(logging.Handler):
         except Exception as error:  # noqa: BLE001 - any message may fail to format
             self.failure = f"{type(error).__name__}: {error}"
 
-    def close(self) -> None:
-        """Close the file; the next line opens it again."""
-        if not self._is_stuck:
-            self._close()
-        super().close()
-
     def _start_writer(self) -> None:
-        if self._has_writer:
-            return
         try:
             # a daemon thread: a write that hangs must not keep the process alive
             start_thread(threading.Thread(target=self._write_all, daemon=True))
             self._has_writer = True
         except ProcessLimitError:
             self._write_next()  # in this thread; retry with the next line
+
+    def close(self) -> None:
+        """Close the file; the next line opens it again."""
+        if not self._is_stuck:
+            self._close()
+        super().close()
 
     def _write_all(self) -> None:
         while True:

@@ -19,34 +19,18 @@ _FOLLOWERS = ("master", "propagate_from")
 
 
 class Mount(NamedTuple):
-    """A line of the mount table: see proc_pid_mountinfo(5).
+    """A line of the mount table: see proc_pid_mountinfo(5)."""
 
-    Attributes
-    ----------
-    number, parent : int
-        Mount IDs, unique on the machine.
-    device : str
-        The superblock, such as ``0:57``; shared by bind mounts and by copies in other
-        mount namespaces.
-    root : str
-        The directory of the superblock that is mounted.
-    peers, leaders : frozenset of str
-        Peer groups that it belongs to, and those whose mounts and unmounts propagate to
-        it.
-    owner : int or None
-        The user who mounted it (FUSE only).
-    """
-
-    number: int
-    parent: int
-    device: str
-    root: str
+    number: int  # unique on the machine
+    parent: int  # the number of the mount that it is mounted on
+    device: str  # the superblock, as 0:57; bind mounts and copies share it
+    root: str  # the directory of the superblock that is mounted
     place: Path
-    peers: frozenset[str]
-    leaders: frozenset[str]
+    peers: frozenset[str]  # groups that it belongs to
+    leaders: frozenset[str]  # groups whose mounts and unmounts propagate to it
     kind: str
     source: str
-    owner: int | None
+    owner: int | None  # the user who mounted it (FUSE only)
 
 
 def mounts() -> list[Mount]:

@@ -29,12 +29,8 @@ _ANSWER_S, _POLL_S = 60.0, 0.01
 def ready(mountpoint: Path, source: str) -> None:
     """Notify that the mount is ready, once it answers; returns immediately.
 
-    Call it in the daemon when the kernel has accepted the mount.
-
-    Raises
-    ------
-    ProcessLimitError
-        The thread that waits for the answer cannot be started.
+    Call it in the daemon when the kernel has accepted the mount. Raises
+    ProcessLimitError if no thread can be started to wait for the answer.
     """
 
     def notify() -> None:

@@ -8,7 +8,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
-from allenfs.adapters.serving import PID_ATTRIBUTE
+from allenfs.adapters.processes import PID_ATTRIBUTE
 from allenfs.errors import StatusError
 from allenfs.filesystem.status import MountStatus
 from allenfs.model import tree
@@ -91,10 +91,7 @@ def ask(question: Callable[[], _Answer]) -> _Answer | Exception | None:
 def status_json(mountpoint: Path) -> bytes:
     """Return the ``status.json`` of a mount, unchecked.
 
-    Raises
-    ------
-    StatusError
-        Nothing is mounted there, or the mount does not answer.
+    Raises StatusError if nothing is mounted there, or the mount does not answer.
     """
     shown = printable(str(mountpoint))
     if not is_mounted(mountpoint):

@@ -19,12 +19,15 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from allenfs.errors import DamagedStoreError
-from allenfs.store.directory import StoreDirectory, entries
-from allenfs.store.journal import Journal
-from allenfs.store.lru_index import LruIndex, Use, disk_bytes
-from allenfs.store.stored_file import OpenFile
-from allenfs.store.temp_file import TempFile
-from allenfs.store.trust import make_private, require_private
+from allenfs.store.directory import (
+    OpenFile,
+    StoreDirectory,
+    entries,
+    make_private,
+    require_private,
+)
+from allenfs.store.index import Journal, LruIndex, Use, disk_bytes
+from allenfs.store.stored_file import TempFile
 from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
@@ -93,12 +96,12 @@ class DiskCache(ABC):
             if self._is_loaded:
                 return
             try:
-                with self._exclusive():
+                with self._directory.locked():
                     self._directory.remove_leftovers()
                     self._journal.skip_to_end()
                 self._index.replace(self._usage())
                 self._is_loaded = True
-                with self._exclusive():
+                with self._directory.locked():
                     self._catch_up()
                     self._make_room(0)
             except OSError as error:
@@ -110,7 +113,7 @@ class DiskCache(ABC):
     def catch_up(self) -> None:
         """Count what other processes added and removed; do not wait for the lock."""
         if self._is_loaded:
-            with contextlib.suppress(OSError), self._directory.lock.hold(at_once=True):
+            with contextlib.suppress(OSError), self._directory.locked(at_once=True):
                 self._catch_up()
 
     def sizes(self) -> dict[str, tuple[int, int]]:
@@ -132,15 +135,14 @@ class DiskCache(ABC):
                 if damage:
                     is_removed = self._remove(name, only_damaged=True)
                     damaged, removed = damaged + 1, removed + is_removed
-                    log.warning(
-                        "%s: %s", damage, "removed" if is_removed else "not removed"
-                    )
+                    done = "removed" if is_removed else "not removed"
+                    log.warning("%s: %s", damage, done)
         return checked, damaged, removed
 
     def clear(self) -> int:
         """Remove every file; return how many there were. Raises OSError."""
         count = 0
-        with self._exclusive():
+        with self._directory.locked():
             for name in self._files():
                 path = self._root / name
                 with contextlib.suppress(FileNotFoundError):
@@ -210,7 +212,7 @@ class DiskCache(ABC):
             return False  # the store could not take the bytes, which was reported
         self.load()
         try:
-            with self._exclusive():
+            with self._directory.locked():
                 self._catch_up()
                 self._forget(name)
                 self._make_room(cost_bytes)
@@ -242,7 +244,7 @@ class DiskCache(ABC):
             return True
         self.load()
         try:
-            with self._exclusive(at_once=at_once):
+            with self._directory.locked(at_once=at_once):
                 self._catch_up()
                 for directory in self._parents(name):
                     require_private(directory)
@@ -267,12 +269,6 @@ class DiskCache(ABC):
         except DamagedStoreError as error:
             return str(error)
         return None
-
-    @contextlib.contextmanager
-    def _exclusive(self, *, at_once: bool = False) -> Iterator[None]:
-        self._directory.prepare()
-        with self._directory.lock.hold(at_once=at_once):
-            yield
 
     def _make_room(self, cost_bytes: int) -> None:
         while self._index.used_bytes + cost_bytes > self.capacity_bytes and (

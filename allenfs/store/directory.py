@@ -1,4 +1,4 @@
-"""A store's directory: its parts, its lock, and whether it can be written.
+"""A store's directory: its parts, its lock, and whether it is safe and can be written.
 
 ::
 
@@ -9,6 +9,13 @@
         incoming/                    downloads in progress
         journal  lock                shared by the processes that use the store
         CACHEDIR.TAG                 tells backup programs to skip it
+
+The checksum of a stored file detects damage, not malice; and who could put a link into
+the store could make allenfs read, write or remove any file of the user who mounts. So
+`require_own` checks the root before it is used: nobody else can change what is below.
+If others can write to its parent, they may replace the root later: so every directory
+is checked when something is stored (`require_private`), and every file when it is
+opened (`open_own` and `DiskCache`).
 """
 
 from __future__ import annotations
@@ -17,15 +24,16 @@ import contextlib
 import errno
 import fcntl
 import os
+import pwd
 import re
 import stat
 import tempfile
+import threading
 import time
 from typing import TYPE_CHECKING
 
-from allenfs.store.lock_files import FileLock
-from allenfs.store.trust import make_private, require_private
-from allenfs.text import safe_logger
+from allenfs.errors import UnsafeStoreError
+from allenfs.text import in_one_line, safe_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,11 +48,31 @@ TEST_BYTES, _ROOM_TEST_BYTES = 64 * 2**10, 16 * 2**20
 # The same error is not logged again within that time: on an almost full disk successes
 # and failures alternate.
 _QUIET_S = 60.0
+# The lock is held for milliseconds, unless its holder was stopped. After a timeout the
+# next ones are short: otherwise twelve queued readers would wait 24 s.
+_TIMEOUT_S, _STUCK_TIMEOUT_S, _POLL_S = 2.0, 0.05, 0.001
 # bford.info/cachedir; the second line is ours
 _CACHE_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# The store of allenfs\n"
 _TAG_NAME = "CACHEDIR.TAG"
 _OWN_NAME = "allenfs-store"
 _TEMP_NAME = re.compile(r"[0-9a-f]{32}")
+_OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+class OpenFile:
+    """An open file, closed with its last reference.
+
+    Not closed before the process ends: its threads would write to whichever file gets
+    the number next.
+    """
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __del__(self) -> None:
+        os.close(self.fd)
 
 
 class StoreDirectory:
@@ -55,9 +83,11 @@ class StoreDirectory:
     ) -> None:
         self.path = path
         self.incoming = path / "incoming"
-        self.lock = FileLock(path / "lock")
+        self._thread_lock = threading.Lock()
+        self._is_stuck = False
         self._clock = clock
-        self._error: OSError | None = None
+        self.failure: str | None = None  # why the last write failed, if it did
+        self._lacks_room = False
         self._reported_s: dict[int | None, float] = {}
 
     def prepare(self) -> None:
@@ -73,8 +103,35 @@ class StoreDirectory:
         if is_new:
             with contextlib.suppress(FileExistsError), tag.open("x") as file:
                 file.write(_CACHE_TAG)
-        for directory in (self.path / "images", self.incoming):
-            make_private(directory)
+        make_private(self.path / "images")
+        make_private(self.incoming)
+
+    @contextlib.contextmanager
+    def locked(self, *, at_once: bool = False) -> Iterator[None]:
+        """Make the directories, and hold the store's lock for the block.
+
+        Raises OSError if they cannot be used, or the lock is not free within 2 s; with
+        `at_once`, if it is not free now.
+        """
+        self.prepare()
+        path = self.path / "lock"
+        msg = "another process holds the lock"
+        not_free = BlockingIOError(errno.EAGAIN, msg, str(path))
+        if not self._thread_lock.acquire(timeout=0 if at_once else _TIMEOUT_S):
+            raise not_free
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._thread_lock.release)
+            file = open_own(path)
+            stack.callback(unlock, file)
+            wait_s = _STUCK_TIMEOUT_S if self._is_stuck else _TIMEOUT_S
+            ends_s = time.monotonic() + wait_s
+            while not try_lock(file):
+                if at_once or time.monotonic() > ends_s:
+                    self._is_stuck |= not at_once
+                    raise not_free
+                time.sleep(_POLL_S)
+            self._is_stuck = False
+            yield
 
     def remove_leftovers(self) -> None:
         """Remove the downloads of processes that were killed."""
@@ -86,23 +143,16 @@ class StoreDirectory:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     os.unlink(entry.path)
 
-    @property
-    def failure(self) -> str | None:
-        """Why the store could not be written last time; None if it could."""
-        error = self._error
-        return None if error is None else reason_of(error)
-
     def check(self, *, at_once: bool = False) -> str | None:
         """Try to write; return why that fails, None if it works.
 
         Waits for the lock as long as a download would, unless `at_once`.
         """
-        error = self._error
-        lacked_room = error is not None and error.errno in NO_ROOM
+        size_bytes = _ROOM_TEST_BYTES if self._lacks_room else TEST_BYTES
         try:
             self.prepare()
-            try_file(self.incoming, _ROOM_TEST_BYTES if lacked_room else TEST_BYTES)
-            with self.lock.hold(at_once=at_once):
+            try_file(self.incoming, size_bytes)
+            with self.locked(at_once=at_once):
                 pass
         except OSError as failure:
             # a lock that another process holds says nothing about the disk
@@ -119,14 +169,16 @@ class StoreDirectory:
         """
         now_s = self._clock()
         last_s = self._reported_s.get(error.errno)
-        if self._error is None and (last_s is None or now_s - last_s >= _QUIET_S):
-            log.warning("trouble with the store %s: %s", self.path, error)
-        self._error = error.with_traceback(None)  # which would keep files open
+        if self.failure is None and (last_s is None or now_s - last_s >= _QUIET_S):
+            # not the error itself: its traceback would keep files open
+            log.warning("trouble with the store %s: %s", self.path, str(error))
+        self.failure = reason_of(error)
+        self._lacks_room = error.errno in NO_ROOM
         self._reported_s[error.errno] = now_s
 
     def recovered(self) -> None:
         """Note that something was stored."""
-        self._error = None
+        self.failure, self._lacks_room = None, False
 
 
 def own_directory(chosen: Path) -> Path:
@@ -150,6 +202,105 @@ def _read_tag(directory: Path) -> str:
     fd = os.open(directory / _TAG_NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with open(fd, "rb") as file:
         return file.read(len(_CACHE_TAG) + 1).decode()
+
+
+def require_own(directory: Path) -> None:
+    """Refuse a store that belongs to, or can be written by, another user.
+
+    A directory that is missing or cannot be read is not refused: using it fails.
+    Raises UnsafeStoreError.
+    """
+    try:
+        found = directory.stat()
+    except OSError:
+        return
+    if not stat.S_ISDIR(found.st_mode):
+        return
+    # `prepare` makes an empty directory 0700; `mkdir` gives 0775 where each user has a
+    # group of their own.
+    bad_bits = stat.S_IWOTH if _is_empty(directory) else stat.S_IWOTH | stat.S_IWGRP
+    if found.st_uid != os.geteuid():
+        why = f"belongs to {_user_name(found.st_uid)}: chown it"
+    elif found.st_mode & bad_bits:
+        mode = stat.filemode(found.st_mode)
+        why = f"can be written by others ({mode}): chmod go-w it"
+    else:
+        return
+    place = in_one_line(str(directory), 1000)
+    msg = f"the store is not safe: {place} {why}, or use another with --cache-dir"
+    raise UnsafeStoreError(msg)
+
+
+def _is_empty(directory: Path) -> bool:
+    try:
+        return not os.listdir(directory)
+    except OSError:
+        return False
+
+
+def _user_name(user_id: int) -> str:
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return f"user {user_id}"
+
+
+def require_private(directory: Path) -> None:
+    """Refuse a directory inside a store that other users own or can write to.
+
+    Raises OSError, also if it is missing or no directory.
+    """
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        number = errno.ENOTDIR
+        raise NotADirectoryError(number, os.strerror(number), str(directory))
+    if found.st_uid != os.geteuid() or found.st_mode & stat.S_IWOTH:
+        msg = "others own or can write it"
+        raise PermissionError(errno.EPERM, msg, str(directory))
+
+
+def make_private(directory: Path) -> None:
+    """Make a directory of a store if it is missing; raises as `require_private`."""
+    with contextlib.suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+    require_private(directory)
+
+
+def open_own(path: Path, flags: int = 0) -> OpenFile:
+    """Open a journal or lock to read and write, made if missing.
+
+    Raises OSError also if it is not a regular file, another user's, or a hard link:
+    what is written would be in a file outside the store.
+    """
+    file = OpenFile(os.open(path, _OPEN_FLAGS | flags, 0o600))
+    found = os.fstat(file.fd)
+    is_file = stat.S_ISREG(found.st_mode) and found.st_nlink <= 1
+    if not is_file or found.st_uid != os.geteuid():
+        raise OSError(errno.EINVAL, "not a file of the store", str(path))
+    return file
+
+
+def is_at(file: OpenFile, path: Path) -> bool:
+    """Whether an open file still has its name: only then others open the same one."""
+    try:
+        return os.path.samestat(os.fstat(file.fd), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def try_lock(file: OpenFile) -> bool:
+    """Lock a file if it is free; the kernel unlocks it when the process ends."""
+    try:
+        fcntl.flock(file.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def unlock(file: OpenFile) -> None:
+    """Unlock a file at once: a forked child may have it open, too."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(file.fd, fcntl.LOCK_UN)
 
 
 def try_file(directory: Path, size_bytes: int) -> None:

@@ -16,8 +16,8 @@ from cachetools import LRUCache
 from allenfs.errors import DamagedStoreError
 from allenfs.store import stored_file
 from allenfs.store.cache import DiskCache
-from allenfs.store.lru_index import disk_bytes
-from allenfs.store.stored_file import FOOTER_BYTES, Facts, Image, Known, OpenFile
+from allenfs.store.index import disk_bytes
+from allenfs.store.stored_file import FOOTER_BYTES, Facts, Image, Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from allenfs.config import StoreSettings
     from allenfs.model.images import ImageService
     from allenfs.model.sheets import Request
-    from allenfs.store.directory import StoreDirectory
-    from allenfs.store.temp_file import TempFile
+    from allenfs.store.directory import OpenFile, StoreDirectory
+    from allenfs.store.stored_file import TempFile
 
 # Verifying one again costs reading it to its end: 1 ms for 300 kB.
 _MAX_VERIFIED = 8192
@@ -94,7 +94,12 @@ class ImageFiles(DiskCache):
 
     def facts(self, request: Request) -> Facts | None:
         """Return the footer of a stored image; None if not stored or damaged."""
-        return self._footer(self.name(request))
+        name = self.name(request)
+        try:
+            file = self._open(name)
+            return self._facts(name, file) or stored_file.read_facts(file.fd, name)
+        except (OSError, DamagedStoreError):
+            return None
 
     def add(
         self, request: Request, temp_file: TempFile, modified_ns: int | None
@@ -121,7 +126,13 @@ class ImageFiles(DiskCache):
         A process that has it open can go on reading it. Raises OSError if it cannot be
         removed; the store has logged why.
         """
-        return self._evict(self.name(request))
+        name = self.name(request)
+        found = self._look(name)
+        if found is None:
+            return None
+        if not self._remove(name):
+            raise OSError(errno.EBUSY, "it cannot be removed from the store")
+        return max(0, found.st_size - FOOTER_BYTES)
 
     def used_ids(self, service: ImageService) -> list[int]:
         """Return the ids of the stored images of one image service."""
@@ -137,21 +148,6 @@ class ImageFiles(DiskCache):
         except OSError:
             return None
         return found if stat.S_ISREG(found.st_mode) else None
-
-    def _footer(self, name: str) -> Facts | None:
-        try:
-            file = self._open(name)
-            return self._facts(name, file) or stored_file.read_facts(file.fd, name)
-        except (OSError, DamagedStoreError):
-            return None
-
-    def _evict(self, name: str) -> int | None:
-        found = self._look(name)
-        if found is None:
-            return None
-        if not self._remove(name):
-            raise OSError(errno.EBUSY, "it cannot be removed from the store")
-        return max(0, found.st_size - FOOTER_BYTES)
 
     def _check(self, name: str, file: OpenFile) -> Facts:
         signature = _signature(file)

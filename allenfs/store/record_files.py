@@ -22,8 +22,7 @@ from allenfs.text import HASHED, file_name
 
 if TYPE_CHECKING:
     from allenfs.config import StoreSettings
-    from allenfs.store.directory import StoreDirectory
-    from allenfs.store.stored_file import OpenFile
+    from allenfs.store.directory import OpenFile, StoreDirectory
 
 # Answers of format 1 lack fields of images: asked again first, used without a service.
 _FORMAT, _OLDER_FORMAT = 2, 1
@@ -32,9 +31,6 @@ _DAMAGE = (
     *(ValueError, KeyError, TypeError, OverflowError),
 )
 _SUFFIX = ".json.gz"
-# The longest lists take 5 MB unpacked.
-_MAX_BYTES = 64 * 2**20
-_GZIP_BITS = 31  # zlib's code for the gzip format, with its checksum
 
 Key = tuple[str, str]
 
@@ -104,7 +100,8 @@ class RecordFiles(DiskCache):
 
     def _check(self, name: str, file: OpenFile) -> Kept:
         try:
-            data = json.loads(_unpacked(file))
+            with open(file.fd, "rb", closefd=False) as packed:
+                data = json.loads(gzip.decompress(packed.read()))
             if data["allenfs"] not in (_FORMAT, _OLDER_FORMAT):
                 msg = "another format version"
                 raise ValueError(msg)
@@ -117,13 +114,3 @@ class RecordFiles(DiskCache):
         except _DAMAGE as error:
             msg = f"stored record is damaged: {name}: {error}"
             raise DamagedStoreError(msg) from error
-
-
-def _unpacked(file: OpenFile) -> bytes:
-    with open(file.fd, "rb", closefd=False) as packed:
-        engine = zlib.decompressobj(wbits=_GZIP_BITS)
-        data = engine.decompress(packed.read(), _MAX_BYTES)
-    if not engine.eof or engine.unused_data:
-        msg = "not of the length that it should have"
-        raise EOFError(msg)
-    return data

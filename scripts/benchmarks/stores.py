@@ -11,7 +11,7 @@ from allenfs.config import StoreSettings, service_name
 from allenfs.model.images import ImageRequest, ImageService
 from allenfs.store.directory import StoreDirectory
 from allenfs.store.image_files import ImageFiles
-from allenfs.store.lru_index import disk_bytes
+from allenfs.store.index import disk_bytes
 from allenfs.store.stored_file import Facts, footer
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ import sys
 
 import pytest
 
-from allenfs.adapters.callers import has_interrupting_signal, is_listener
+from allenfs.adapters.processes import has_interrupting_signal, is_listener
 
 _FAN_CLASS_CONTENT = 0x4
 # The packages may be where only root can read, so that it leaves root after the import.
 _AS_STRANGER = """
 import os, sys
-from allenfs.adapters.callers import is_listener
+from allenfs.adapters.processes import is_listener
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)

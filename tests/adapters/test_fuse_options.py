@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from allenfs.adapters.fuse_options import for_libfuse
+from allenfs.adapters.libfuse import for_libfuse
 from allenfs.errors import MountError
 
 # FUSE_CAP_ASYNC_READ, and FUSE_CAP_* that libfuse 3 sets by default
@@ -34,7 +34,7 @@ def test_libfuse_3_has_numbers_in_its_connection(version):
     # newer ones have ten threads by default, which stalled downloads would block
     assert (limits == {None}) == (version < (3, 12))
     info = SimpleNamespace(want=0)
-    options.connection.apply(info)
+    options.connect(info)
     assert vars(info) == {"want": 0, **{name: int(numbers[name]) for name in numbers}}
 
 
@@ -49,7 +49,7 @@ def test_libfuse_3_wants_what_libfuse_2_does(words, wanted):
     options = for_libfuse((3, 9), words)
     assert options.words == {}
     info = SimpleNamespace(want=OTHERS | ASYNC_READ | UNWANTED)
-    options.connection.apply(info)
+    options.connect(info)
     assert info.want == wanted
 
 

@@ -9,9 +9,8 @@ import pytest
 
 from allenfs.adapters.translator import Translator
 from allenfs.errors import AllenFSError, PathNotFoundError, ProcessLimitError
-from allenfs.text import safe_logger
 
-LOGGER = "allenfs.test_translator"
+LOGGER = "allenfs.adapters.translator"
 
 
 @pytest.mark.parametrize("raised", [None, OSError(), KeyError(), KeyboardInterrupt()])
@@ -23,7 +22,7 @@ def test_the_errno_is_right_also_where_logging_raises(raised, monkeypatch):
     logger = logging.getLogger(LOGGER)
     logger.setLevel(logging.DEBUG)
     monkeypatch.setattr(logger, "handle", handle)
-    translator = Translator(safe_logger(LOGGER))
+    translator = Translator()
     for error, number in (
         (PathNotFoundError("x"), errno.ENOENT),
         (ProcessLimitError("x"), errno.EAGAIN),
@@ -32,25 +31,25 @@ def test_the_errno_is_right_also_where_logging_raises(raised, monkeypatch):
         (KeyError("bug"), errno.EIO),
         (SystemExit(0), errno.EIO),
     ):
-        assert translator.errno_of(error, "open", ("/x",)) == number
+        assert translator.errno_of(error, "open", b"/x") == number
 
 
 def test_limit_is_warned_once_a_minute_and_bug_is_logged_with_traceback(caplog):
     now_s = 1000.0
-    translator = Translator(safe_logger(LOGGER), clock=lambda: now_s)
+    translator = Translator(clock=lambda: now_s)
     for _ in range(30):
-        translator.errno_of(ProcessLimitError("can't start"), "open", ("/x",))
+        translator.errno_of(ProcessLimitError("can't start"), "open", b"/x")
     now_s += 60
-    translator.errno_of(ProcessLimitError("can't start"), "open", ("/x",))
-    translator.errno_of(PathNotFoundError("x"), "open", ("/x",))
+    translator.errno_of(ProcessLimitError("can't start"), "open", b"/x")
+    translator.errno_of(PathNotFoundError("x"), "open", b"/x")
     try:
         raise KeyError("bug")
     except KeyError as error:
-        translator.errno_of(error, "open", ("/x",))
+        translator.errno_of(error, "open", b"/x")
     records = [one for one in caplog.records if one.levelno > logging.DEBUG]
     first, second, bug = (record.getMessage() for record in records)
     assert first == second
     assert "can't start" in first
     assert "ulimit -u" in first
-    assert bug == "open ('/x',): a bug"
+    assert bug == "open '/x': a bug"
     assert records[-1].exc_info is not None

@@ -29,7 +29,7 @@ from allenfs.fetch.metrics import (
 )
 from allenfs.model.images import ImageRequest, ImageService
 from allenfs.service.slots import Priority, Slots
-from allenfs.store.temp_file import TempFile
+from allenfs.store.stored_file import TempFile
 from allenfs.text import utc_time
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-from allenfs.adapters.serving import PID_ATTRIBUTE
+from allenfs.adapters.processes import PID_ATTRIBUTE
 from allenfs.model import tree
 from allenfs.model.nodes import ImageFile
 from allenfs.mount.mount_table import is_mounted

@@ -20,7 +20,7 @@ from verdicts import failed, warned, worked
 from allenfs.cli.doctor import machine
 from allenfs.cli.doctor.storage import StoreChecks, kind_of
 from allenfs.config import StoreSettings
-from allenfs.store.trust import require_own
+from allenfs.store.directory import require_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ import pytest
 from command import run
 from mounted import Mounted, errno_of
 
-from allenfs.adapters import stat_fields
+from allenfs.adapters import fuse_operations
 from allenfs.catalog.entries import Attributes
 from allenfs.sample.server import SampleService
 from allenfs.text import path_name, text_of
@@ -184,7 +184,7 @@ def test_statfs_is_the_stores(mounted: Mounted) -> None:
 def test_a_stat_is_filled_whole(kind: dict[str, bool], mode: int, links: int) -> None:
     fields = fuse.c_stat()
     attributes = Attributes(2**33 + 1, 7, 1_700_000_000_123_456_789, **kind)
-    stat_fields.fill(fields, attributes, (12, 34))
+    fuse_operations.fill(fields, attributes, (12, 34))
     assert (fields.st_mode, fields.st_nlink) == (mode, links)
     assert (fields.st_uid, fields.st_gid) == (12, 34)
     assert (fields.st_size, fields.st_blocks) == (2**33 + 1, 7)

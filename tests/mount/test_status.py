@@ -344,7 +344,7 @@ def test_sigusr2_switches_the_log_and_says_so(
         )
         until(lambda: is_mounted(root))
     log, pid = root / ".allenfs/log", serving_pid(root)
-    opened = "DEBUG allenfs.adapters.fuse_operations: open"
+    opened = "DEBUG allenfs.adapters.translator: open"
     for number in range(1, 4):
         is_debug = bool(flags) == (number % 2 == 0)
         os.kill(pid, signal.SIGUSR2)

@@ -8,7 +8,7 @@ import pytest
 from mounted import image_bytes, until
 from plain_user import PlainUser
 
-from allenfs.adapters.serving import PID_ATTRIBUTE
+from allenfs.adapters.processes import PID_ATTRIBUTE
 
 PATH = "section/69750516/ds6/image.jpg"
 CACHE = "use --cache-dir DIR or $ALLENFS_CACHE_DIR, or set $HOME or $XDG_CACHE_HOME"

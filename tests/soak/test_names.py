@@ -40,8 +40,9 @@ from allenfs.sample.rma_targets import query_target, read_target
 from allenfs.sample.server import SampleService
 from allenfs.service import rma
 from allenfs.service.slots import Slots
+from allenfs.store.directory import OpenFile
 from allenfs.store.record_files import RecordFiles
-from allenfs.store.stored_file import Facts, Image, Known, OpenFile
+from allenfs.store.stored_file import Facts, Image, Known
 
 MAX_PATHS, MAX_TEXTS, FEWEST_IN_A_MOUNT = 1_000_000, 100_000, 300
 PROCESSES = 2
@@ -175,7 +176,7 @@ class Calls:
         self.made[name] += 1
         try:
             return getattr(self._adapter, name)(path, *arguments)
-        except fuse_operations.fuse.FuseOSError as error:
+        except AllenFSError as error:
             self.refused[name] += 1
             declared = DECLARED.get(name, {E.EROFS})
             assert error.errno in declared, (error, name, path, arguments)
@@ -184,7 +185,7 @@ class Calls:
     def open_and_read(self, path, flags):
         info = SimpleNamespace(flags=flags, fh=0)
         if flags & (os.O_WRONLY | os.O_RDWR):
-            with pytest.raises(fuse_operations.fuse.FuseOSError) as caught:
+            with pytest.raises(AllenFSError) as caught:
                 self._adapter.open(path, info)
             assert caught.value.errno == E.EROFS
             return

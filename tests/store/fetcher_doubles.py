@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 
     from allenfs.model.images import ImageRequest
     from allenfs.service.client import Sink
-    from allenfs.store.stored_file import Image
-    from allenfs.store.temp_file import TempFile
+    from allenfs.store.stored_file import Image, TempFile
 
 MIB = 2**20
 READERS = 16

@@ -34,7 +34,7 @@ from allenfs.errors import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from allenfs.store.temp_file import TempFile
+    from allenfs.store.stored_file import TempFile
 
 
 @pytest.fixture

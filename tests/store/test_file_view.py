@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from store_helpers import MIB, image_bytes
 
 from allenfs.model.jpeg import CutJpegError, JpegShape, NotAJpegError, inspect
-from allenfs.store import temp_file
-from allenfs.store.temp_file import FileView
+from allenfs.store import stored_file
+from allenfs.store.stored_file import FileView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ def test_slices_are_those_of_the_bytes(
     monkeypatch: pytest.MonkeyPatch,
     bounds: list[tuple[int | None, int | None]],
 ) -> None:
-    monkeypatch.setattr(temp_file, "_WINDOW_BYTES", 1000)
+    monkeypatch.setattr(stored_file, "_CHUNK_BYTES", 1000)
     data = image_bytes(1, SIZE_BYTES)
     view = opened(data)
     assert len(view) == SIZE_BYTES
@@ -84,7 +84,7 @@ def test_a_file_that_is_cut_while_it_is_checked_is_a_cut_jpeg(
 CHECK = """
 import os, sys
 from allenfs.model.jpeg import inspect
-from allenfs.store.temp_file import FileView
+from allenfs.store.stored_file import FileView
 fd = os.open(sys.argv[1], os.O_RDONLY)
 print(inspect(FileView(fd, os.fstat(fd).st_size)))
 with open("/proc/self/status") as status:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from store_helpers import PAGE
 
-from allenfs.store.lru_index import LruIndex, Use
+from allenfs.store.index import LruIndex, Use
 
 ALL = [f"service/section/{number}/ds4_image.jpg" for number in "123"]
 NAMES = st.sampled_from(ALL)

@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 
     from allenfs.model.images import ImageRequest
     from allenfs.model.nodes import CollectionDirectory
-    from allenfs.store.stored_file import Image
-    from allenfs.store.temp_file import TempFile
+    from allenfs.store.stored_file import Image, TempFile
 
 STRAINS = [
     BusyError("HTTP 429"),

@@ -167,14 +167,6 @@ def test_a_file_that_says_something_else_is_damage(
     assert records.get(KEY) == KEPT
 
 
-def test_a_file_that_is_huge_when_unpacked_is_damage(tmp_path: Path) -> None:
-    records = records_at(tmp_path)
-    records.put(KEY, KEPT)
-    files(tmp_path)[0].write_bytes(gzip.compress(b"[" + b" " * 2**27, 1))
-    assert records.get(KEY) is None
-    assert files(tmp_path) == []
-
-
 def test_a_directory_that_cannot_be_looked_into_has_no_answer(tmp_path: Path) -> None:
     """A name too long for the disk: `stat` says so, and so does every user's EACCES."""
     records = records_at(tmp_path, service="x" * 300)

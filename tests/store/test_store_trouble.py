@@ -30,7 +30,7 @@ from store_helpers import (
 )
 
 from allenfs.config import StoreSettings
-from allenfs.store import lock_files
+from allenfs.store import directory
 from allenfs.store.directory import StoreDirectory
 from allenfs.store.image_files import ImageFiles
 
@@ -192,8 +192,8 @@ def look():  # registered first: it runs after all others
     print("open")
 
 atexit.register(look)
-from allenfs.store.journal import Journal
-from allenfs.store.temp_file import TempFile
+from allenfs.store.index import Journal
+from allenfs.store.stored_file import TempFile
 folder = Path(sys.argv[1])
 temp_file = TempFile(Path(folder, "incoming"), print)
 journal = Journal(folder, 2**20)
@@ -218,9 +218,9 @@ def test_whoever_comes_after_one_that_waited_in_vain_for_the_lock_waits_little(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     now_s = [0.0]
-    monkeypatch.setattr(lock_files.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(directory.time, "monotonic", lambda: now_s[0])
     monkeypatch.setattr(
-        lock_files.time, "sleep", lambda seconds: now_s.append(now_s.pop() + seconds)
+        directory.time, "sleep", lambda seconds: now_s.append(now_s.pop() + seconds)
     )
     store = store_at(tmp_path)
     put(store, 20, DATA)

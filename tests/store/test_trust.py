@@ -13,8 +13,8 @@ from store_helpers import found, put, store_at, warnings_in
 
 from allenfs.config import StoreSettings
 from allenfs.errors import UnsafeStoreError
+from allenfs.store.directory import require_own
 from allenfs.store.record_files import Kept, RecordFiles
-from allenfs.store.trust import require_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable

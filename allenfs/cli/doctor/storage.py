@@ -10,10 +10,15 @@ from allenfs.cli.doctor.findings import Finding, fail, ok, warn
 from allenfs.cli.doctor.machine import existing
 from allenfs.errors import ConfigError, UnsafeStoreError
 from allenfs.mount import mount_table
-from allenfs.store.directory import NO_ROOM, TEST_BYTES, reason_of, try_file
+from allenfs.store.directory import (
+    NO_ROOM,
+    TEST_BYTES,
+    reason_of,
+    require_private,
+    try_file,
+)
 from allenfs.store.image_files import ImageFiles
 from allenfs.store.record_files import RecordFiles
-from allenfs.store.trust import require_private
 from allenfs.text import size
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from allenfs.model.nodes import Root
 from allenfs.model.tree import listing
 from allenfs.mount import mount_table, probe
 from allenfs.service.network import checked_proxy
-from allenfs.store import trust
+from allenfs.store.directory import require_own
 from allenfs.text import printable
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def _require_usable(mountpoint: Path, directory: Path, process_id: int) -> None:
             "or read the files instead, as with cp"
         )
         raise AllenFSError(msg)
-    trust.require_own(directory)
+    require_own(directory)
 
 
 def _mount_namespace(process: int | str) -> str | None:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from allenfs.adapters.stat_fields import require_known_machine
+from allenfs.adapters.libfuse import require_known_machine
 from allenfs.errors import MountError
 
 BINDINGS = {"fuse": "libfuse.so.2", "mfusepy": "libfuse3.so.3"}
