@@ -179,7 +179,7 @@ class AheadBench(Bench):
         self.ahead = ReadAhead(
             self.fetcher,
             self.store,
-            lambda directory: self.list(directory),  # a test may replace it
+            lambda directory: self.list(directory),  # noqa: PLW0108 - replaced by a test
             self.slots,
             max_window=max_window,
             is_out_of_reach=lambda: self.is_out_of_reach,
