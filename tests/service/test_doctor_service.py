@@ -7,12 +7,11 @@ import json
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 from campus import CERTIFICATES, HOST, Campus
 from command import allenfs
-from hostile_service import HostileService, head, rows, whole
+from hostile_service import head, rows, whole
 from mounted import STRICT_PYTHON
 from verdicts import failed, worked
 
@@ -22,35 +21,37 @@ from allenfs.cli.doctor.service import ServiceChecks
 from allenfs.config import ServiceSettings
 from allenfs.sample.server import Fault, SampleService
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy")
 
 
-def checks_of(api_url: str) -> ServiceChecks:
-    return ServiceChecks(ServiceSettings(api_url))
+def checks_of(api_url, **settings):
+    return ServiceChecks(ServiceSettings(api_url, **settings))
 
 
 @pytest.fixture
-def campus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Campus]:
+def campus(tmp_path, monkeypatch):
     """The service behind a proxy; all certificates but `good` are trusted."""
     bundle = tmp_path / "trusted.pem"
     pems = [CERTIFICATES / f"{name}.pem" for name in ("campus", "expired", "other")]
     bundle.write_text("".join(pem.read_text() for pem in pems))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
     with Campus() as running:
-        for name in ("HTTPS_PROXY", "https_proxy"):
+        for name in PROXY_VARIABLES:
             monkeypatch.setenv(name, f"http://joe:s3cret@127.0.0.1:{running.port}")
+        running.query = one_section
         yield running
 
 
-def refused_port() -> int:
+def one_section(_):
+    return [rows('[{"id": 69750516}]')]
+
+
+def refused_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+        return listener.getsockname()[1]
 
 
-def test_the_sample_answers_one_query_and_one_image(sample: SampleService) -> None:
+def test_the_sample_answers_one_query_and_one_image(sample):
     checks = checks_of(sample.url)
     assert checks.proxy is None
     assert "section 69750516" in worked(checks.query())
@@ -77,9 +78,8 @@ def test_the_sample_answers_one_query_and_one_image(sample: SampleService) -> No
     ],
 )
 def test_a_barred_connection_is_tried_once_names_the_cause_and_recovers(
-    put: dict[str, object], reason: str, advice: str, campus: Campus
-) -> None:
-    campus.query = lambda _: [rows('[{"id": 69750516}]')]
+    put, reason, advice, campus
+):
     checks = checks_of(f"https://{HOST}")
     assert checks.proxy == f"http://127.0.0.1:{campus.port}"
     vars(campus).update(put)
@@ -89,45 +89,40 @@ def test_a_barred_connection_is_tried_once_names_the_cause_and_recovers(
     assert checks.image().verdict is Verdict.SKIP
     assert campus.tunnels == 1  # an account may be locked after some failures
     campus.heal()
-    campus.query = lambda _: [rows('[{"id": 69750516}]')]
+    campus.query = one_section
     checks = checks_of(f"https://{HOST}")
     worked(checks.query())
     worked(checks.image())
 
 
-def test_an_expired_certificate_points_at_the_clock(campus: Campus) -> None:
-    campus.query = lambda _: [rows('[{"id": 69750516}]')]
-    url = f"https://127.0.0.1:{campus.port}"
-    checks = ServiceChecks(ServiceSettings(url, ca_bundle=CERTIFICATES / "good.pem"))
+def test_an_expired_certificate_points_at_the_clock(campus):
+    bundle = CERTIFICATES / "good.pem"
+    checks = checks_of(f"https://127.0.0.1:{campus.port}", ca_bundle=bundle)
     campus.certificate = "expired"
     assert "has expired -> check this machine's clock" in failed(checks.query())
     campus.certificate = "good"
     worked(checks.query())
 
 
-def test_an_unreachable_proxy_is_told_from_an_unreachable_service(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_unreachable_proxy_is_told_from_an_unreachable_service(monkeypatch):
     port = refused_port()
     checks = checks_of(f"http://127.0.0.1:{port}")
     said = failed(checks.query())
     assert said.startswith("Connection refused -> check the network connection")
     with SampleService(port=port):
         worked(checks.query())
-    for name in ("HTTPS_PROXY", "https_proxy"):
+    for name in PROXY_VARIABLES:
         monkeypatch.setenv(name, f"127.0.0.1:{port}")
     said = failed(checks_of("https://api.brain-map.org").query())
     assert said.startswith("proxy: Connection refused -> correct or unset --proxy")
-    for name in ("HTTPS_PROXY", "https_proxy"):
+    for name in PROXY_VARIABLES:
         monkeypatch.delenv(name)
     said = failed(checks_of("https://no-such-host.invalid").query())
     assert said.startswith("cannot resolve host name: ")
     assert "check the network connection" in said
 
 
-def test_a_silent_service_fails_once_and_in_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_silent_service_fails_once_and_in_time(monkeypatch):
     monkeypatch.setattr(service, "TIMEOUT_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         checks = checks_of("http://127.0.0.1:{}".format(*listener.getsockname()[1:]))
@@ -141,23 +136,17 @@ def test_a_silent_service_fails_once_and_in_time(
         ("image", Fault.STATUS_403, "denies access"),
         ("image", Fault.STATUS_404, "--api-url"),
         ("image", Fault.STATUS_503, "try again later"),
-        ("image", Fault.STATUS_429_RETRY_AFTER, "try again later"),
         ("image", Fault.HTML_200, "log in with a web browser"),
         ("image", Fault.NOT_A_JPEG, "another server may have answered"),
-        ("image", Fault.REDIRECT_OTHER_HOST, "log in with a web browser"),
         ("image", Fault.RESET_BEFORE, "closed the connection"),
-        ("image", Fault.CUT_CHUNKED, "closed the connection"),
         ("image", Fault.STATUS_400, "please report"),
-        ("query", Fault.STATUS_503, "try again later"),
-        ("query", Fault.STATUS_403, "denies access"),
         ("query", Fault.SUCCESS_FALSE, "please report"),
         ("query", Fault.NOT_JSON, "another server may have answered"),
-        ("query", Fault.REDIRECT_LOOP, "another server may have answered"),
     ],
 )
 def test_a_failure_tells_what_to_do_ends_no_other_check_and_recovers(
-    kind: str, fault: Fault, advice: str, sample: SampleService
-) -> None:
+    kind, fault, advice, sample
+):
     checks = checks_of(sample.url)
     (sample.fail if kind == "image" else sample.fail_queries)(fault)
     for name in ("query", "image"):
@@ -170,32 +159,37 @@ def test_a_failure_tells_what_to_do_ends_no_other_check_and_recovers(
     worked(getattr(checks, kind)())
 
 
-def test_a_captive_portal_is_told_from_the_service() -> None:
-    redirect = head(
-        "302 Found", "Location: http://portal.invalid/", "Content-Length: 0"
-    )
-    with HostileService() as hostile:
-        checks = checks_of(hostile.url)
-        for portal, words in (
-            (whole(b"<html>log in", kind="text/html"), "a web page instead of"),
-            (redirect, "a redirect to another place"),
-            (head("511 Network Authentication Required"), "HTTP 511"),
-        ):
-            hostile.query = lambda _, portal=portal: [portal]
-            said = failed(checks.query())
-            assert words in said
-            assert "log in with a web browser" in said
-            assert checks.image().verdict is Verdict.SKIP
+@pytest.mark.parametrize(
+    ("portal", "words"),
+    [
+        (whole(b"<html>log in", kind="text/html"), "a web page instead of"),
+        (
+            head("302 Found", "Location: http://portal.invalid/", "Content-Length: 0"),
+            "a redirect to another place",
+        ),
+        (head("511 Network Authentication Required"), "HTTP 511"),
+    ],
+)
+def test_a_captive_portal_is_told_from_the_service(hostile, portal, words):
+    checks = checks_of(hostile.url)
+    hostile.query = lambda _: [portal]
+    said = failed(checks.query())
+    assert words in said
+    assert "log in with a web browser" in said
+    assert checks.image().verdict is Verdict.SKIP
 
 
-def doctor(*arguments: str, **environ: str) -> tuple[int, dict[str, dict[str, str]]]:
+# The command
+
+
+def doctor(*arguments, **environ):
     done = allenfs("doctor", "--json", *arguments, **environ)
     assert done.stderr == ""
     checks = json.loads(done.stdout)["checks"]
     return done.returncode, {check["check"]: check for check in checks}
 
 
-def test_the_command_checks_the_sample_from_end_to_end() -> None:
+def test_the_command_checks_the_sample_from_end_to_end():
     _, checks = doctor("--sample")
     assert len(checks) == 15
     # other mounts of this machine are not this test's
@@ -204,7 +198,7 @@ def test_the_command_checks_the_sample_from_end_to_end() -> None:
     assert checks["image"]["verdict"] == "ok"
 
 
-def test_the_command_fails_where_one_check_fails() -> None:
+def test_the_command_fails_where_one_check_fails():
     code, checks = doctor("--api-url", f"http://127.0.0.1:{refused_port()}")
     assert code == 1
     assert checks["query"]["message"] == "Connection refused"
@@ -212,7 +206,7 @@ def test_the_command_fails_where_one_check_fails() -> None:
     assert checks["image"]["verdict"] == "skip"
 
 
-def test_a_wrong_address_is_a_failed_check_and_its_password_is_not_shown() -> None:
+def test_a_wrong_address_is_a_failed_check_and_its_password_is_not_shown():
     code, checks = doctor(ALLENFS_API_URL="https://joe:s3cret@host")
     assert code == 1
     assert checks["service"]["verdict"] == "FAIL"
@@ -220,7 +214,7 @@ def test_a_wrong_address_is_a_failed_check_and_its_password_is_not_shown() -> No
     assert "ALLENFS_API_URL" in checks["service"]["advice"]
 
 
-def test_the_command_prints_aligned_lines_without_colour_to_a_pipe() -> None:
+def test_the_command_prints_aligned_lines_without_colour_to_a_pipe():
     done = allenfs("doctor", "--sample")
     head, _, checks = done.stdout.partition("\n\n")
     assert head.startswith("allenfs     ")
@@ -231,20 +225,18 @@ def test_the_command_prints_aligned_lines_without_colour_to_a_pipe() -> None:
         assert line[6:18].strip() or line[18:].startswith("-> ")
 
 
-def test_colours_are_for_terminals_unless_they_are_not_wanted() -> None:
-    for no_colour, is_coloured in (("", True), ("1", False)):
-        pid, terminal = os.forkpty()
-        if pid == 0:
-            os.environ["NO_COLOR"] = no_colour
-            os.execv(
-                sys.executable,
-                [*STRICT_PYTHON, "-m", "allenfs", "doctor", "--api-url", "x"],
-            )
-        shown = b""
-        with contextlib.suppress(OSError):  # EIO at the end of a terminal
-            while piece := os.read(terminal, 65536):
-                shown += piece
-        os.close(terminal)
-        os.waitpid(pid, 0)
-        assert b"service" in shown
-        assert (b"\x1b[" in shown) is is_coloured
+@pytest.mark.parametrize("no_colour", ["", "1"])
+def test_colours_are_for_terminals_unless_they_are_not_wanted(no_colour):
+    pid, terminal = os.forkpty()
+    if pid == 0:
+        os.environ["NO_COLOR"] = no_colour
+        command = [*STRICT_PYTHON, "-m", "allenfs", "doctor", "--api-url", "x"]
+        os.execv(sys.executable, command)
+    shown = b""
+    with contextlib.suppress(OSError):  # EIO at the end of a terminal
+        while piece := os.read(terminal, 65536):
+            shown += piece
+    os.close(terminal)
+    os.waitpid(pid, 0)
+    assert b"service" in shown
+    assert (b"\x1b[" in shown) is (not no_colour)
