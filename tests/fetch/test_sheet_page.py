@@ -27,14 +27,14 @@ TEXTS = [
 ]
 
 
-def encoded(size: tuple[int, int], mode: str = "RGB") -> bytes:
+def encoded(size, mode="RGB"):
     out = io.BytesIO()
     Image.new(mode, size).save(out, "JPEG")
     return out.getvalue()
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
-def test_any_text_is_drawn_on_its_line_and_moves_nothing(text: str) -> None:
+def test_any_text_is_drawn_on_its_line_and_moves_nothing(text):
     request = made(data_set(3))
     page = Page(replace(request, heading=text[:500], facts=text[:500]))
     data = page.jpeg()
@@ -46,7 +46,7 @@ def test_any_text_is_drawn_on_its_line_and_moves_nothing(text: str) -> None:
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("size", [(1, 1), (177, 124), (2000, 3), (900, 4000)])
-def test_a_picture_of_any_shape_fits_its_cell(size: tuple[int, int], mode: str) -> None:
+def test_a_picture_of_any_shape_fits_its_cell(size, mode):
     request = made(data_set(2))
     page = Page(request)
     picture = page.reduced(encoded(size, mode), "its path")
@@ -55,7 +55,7 @@ def test_a_picture_of_any_shape_fits_its_cell(size: tuple[int, int], mode: str) 
     page.lay(1, picture)
 
 
-def test_a_picture_of_the_recorded_size_is_as_it_came() -> None:
+def test_a_picture_of_the_recorded_size_is_as_it_came():
     picture = Page(made(data_set(2))).reduced(encoded((177, 124)), "its path")
     assert picture.size == (177, 124)
 
@@ -67,39 +67,39 @@ UNDRAWABLE = (
 )
 
 
-def test_what_cannot_be_drawn_is_an_error_that_says_which_picture() -> None:
+def test_what_cannot_be_drawn_is_an_error_that_says_which_picture():
     assert jpeg.inspect(UNDRAWABLE) == jpeg.JpegShape(16, 16)
     with pytest.raises(BrokenImageError, match="its path"):
         Page(made(data_set(2))).reduced(UNDRAWABLE, "its path")
 
 
 class _Sink:
-    def __init__(self) -> None:
+    def __init__(self):
         self.data = b""
 
-    def restart(self) -> None:
+    def restart(self):
         self.data = b""
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk):
         self.data += chunk
 
-    def view(self) -> bytes:
+    def view(self):
         return self.data
 
 
 class _Facts:
     modified_ns = 7
 
-    def __init__(self, size_bytes: int) -> None:
+    def __init__(self, size_bytes):
         self.size_bytes = size_bytes
 
 
 class _Image:
-    def __init__(self, data: bytes, size_bytes: int | None = None) -> None:
+    def __init__(self, data, size_bytes=None):
         self.facts = _Facts(size_bytes or len(data))
         self._data = data
 
-    def read(self, offset: int, size: int) -> bytes:
+    def read(self, offset, size):
         return self._data[offset : offset + size]
 
 
@@ -112,7 +112,7 @@ _VAST = UNDRAWABLE.replace(b"\x00\x10\x00\x10", b"\x20\x00\x20\x00")
     [_Image(UNDRAWABLE), _Image(_VAST), _Image(encoded((9, 9)), 2**30)],
     ids=["undrawable", "vast", "long"],
 )
-def test_no_picture_takes_more_than_a_thumbnail_does(image: _Image) -> None:
+def test_no_picture_takes_more_than_a_thumbnail_does(image):
     maker = SheetMaker(ServiceSettings("http://h"))
     request, sink = made(data_set(3)), _Sink()
     with pytest.raises(WrongAnswerError):
@@ -123,8 +123,8 @@ def test_no_picture_takes_more_than_a_thumbnail_does(image: _Image) -> None:
     assert jpeg.inspect(sink.data) == answer.shape
 
 
-def test_a_bug_in_one_thread_is_raised_and_not_waited_for() -> None:
-    def get(*_: object) -> _Image:
+def test_a_bug_in_one_thread_is_raised_and_not_waited_for():
+    def get(*_):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

@@ -26,11 +26,11 @@ from allenfs.service.rma import Query
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock():
     return Clock()
 
 
-def _service(sample: SampleService, clock: Clock, **settings: float) -> AllenService:
+def _service(sample, clock, **settings):
     return AllenService(
         ServiceSettings(sample.url, **settings),
         clock=clock,
@@ -39,9 +39,7 @@ def _service(sample: SampleService, clock: Clock, **settings: float) -> AllenSer
     )
 
 
-def test_transient_failure_is_tried_four_times_with_doubling_pauses(
-    sample: SampleService, clock: Clock
-) -> None:
+def test_transient_failure_is_tried_four_times_with_doubling_pauses(sample, clock):
     service, sink = _service(sample, clock), Bytes()
     sample.fail(Fault.STATUS_503)
     with pytest.raises(BusyError) as caught:
@@ -66,7 +64,7 @@ def test_answer_of_the_service_is_not_asked_again(sample, clock):
     assert clock.slept_s == []
 
 
-def test_every_attempt_is_heard_of_once(sample: SampleService, clock: Clock) -> None:
+def test_every_attempt_is_heard_of_once(sample, clock):
     heard: list[str | None] = []
     sample.fail(Fault.STATUS_503, times=2)
     service = AllenService(
@@ -79,22 +77,20 @@ def test_every_attempt_is_heard_of_once(sample: SampleService, clock: Clock) -> 
     assert sample.image_requests == 3
 
 
-def test_retry_after_is_the_pause(sample: SampleService, clock: Clock) -> None:
+def test_retry_after_is_the_pause(sample, clock):
     sample.fail(Fault.STATUS_429_RETRY_AFTER, times=1)
     _service(sample, clock, first_backoff_s=0.01).fetch(REQUEST, Bytes())
     assert clock.slept_s == [1.0]
 
 
-def test_no_pause_goes_beyond_the_deadline(sample: SampleService, clock: Clock) -> None:
+def test_no_pause_goes_beyond_the_deadline(sample, clock):
     sample.fail(Fault.STATUS_503)
     with pytest.raises(BusyError):
         _service(sample, clock, deadline_s=2.0).fetch(REQUEST, Bytes())
     assert clock.slept_s == [0.5, 1.0]  # the next would end at 3.5 s
 
 
-def test_attempt_after_a_cut_one_begins_anew(
-    sample: SampleService, clock: Clock
-) -> None:
+def test_attempt_after_a_cut_one_begins_anew(sample, clock):
     service, whole, again = _service(sample, clock), Bytes(), Bytes()
     service.fetch(REQUEST, whole)
     sample.fail(Fault.CUT_CHUNKED, times=3)
@@ -105,9 +101,7 @@ def test_attempt_after_a_cut_one_begins_anew(
         service.fetch(REQUEST, again)
 
 
-def test_connection_is_used_again_after_errors_and_redirects(
-    sample: SampleService, clock: Clock
-) -> None:
+def test_connection_is_used_again_after_errors_and_redirects(sample, clock):
     service = _service(sample, clock)
     sample.fail(Fault.STATUS_404, times=1)
     with pytest.raises(ImageNotFoundError):
@@ -118,13 +112,11 @@ def test_connection_is_used_again_after_errors_and_redirects(
     assert sample.connections == 1
 
 
-def test_pause_between_attempts_holds_no_slot(
-    sample: SampleService, clock: Clock
-) -> None:
+def test_pause_between_attempts_holds_no_slot(sample, clock):
     slot = Slot()
     slept_inside: list[bool] = []
 
-    def sleep(seconds: float) -> None:
+    def sleep(seconds):
         slept_inside.append(slot.is_held)
         clock.sleep(seconds)
 
@@ -136,13 +128,13 @@ def test_pause_between_attempts_holds_no_slot(
 
 @pytest.mark.parametrize("fault", [Fault.STATUS_503, Fault.CUT_CHUNKED])
 def test_a_transient_failure_is_told_in_the_turn_and_may_end_the_attempts(
-    sample: SampleService, clock: Clock, fault: Fault
-) -> None:
+    sample, clock, fault
+):
     """Who gets the slot next must know of it already."""
     slot = Slot()
     told_inside: list[bool] = []
 
-    def goes_on(error: ServiceError) -> bool:
+    def goes_on(error):
         told_inside.append(slot.is_held)
         assert error.attempts == len(told_inside)
         return len(told_inside) < 2
@@ -156,9 +148,7 @@ def test_a_transient_failure_is_told_in_the_turn_and_may_end_the_attempts(
     assert clock.slept_s == [0.5]
 
 
-def test_a_refused_log_in_is_answered_to_everybody_for_ten_seconds(
-    clock: Clock,
-) -> None:
+def test_a_refused_log_in_is_answered_to_everybody_for_ten_seconds(clock):
     """Of images and queries alike: many failed log-ins lock an account."""
     query = Query("Product")
     with HostileService() as proxy:
@@ -181,7 +171,7 @@ def test_a_refused_log_in_is_answered_to_everybody_for_ten_seconds(
         clock.now_s += 10
         meanwhile: list[Exception] = []
 
-        def says(_: str) -> list[bytes]:
+        def says(_):
             try:
                 service.page(query, start_row=0, num_rows=1)
             except ServiceError as error:
@@ -195,9 +185,7 @@ def test_a_refused_log_in_is_answered_to_everybody_for_ten_seconds(
         assert len(proxy.requests) == 1 + 2
 
 
-def test_deadline_covers_all_addresses_of_a_host(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_deadline_covers_all_addresses_of_a_host(monkeypatch):
     with black_hole() as url, SampleService() as sample:
         found = [socket.getaddrinfo(*_place(one))[0] for one in (url, sample.url)]
         addresses = [found[0]] * 100
@@ -213,7 +201,7 @@ def test_deadline_covers_all_addresses_of_a_host(
         AllenService(settings).fetch(REQUEST, Bytes())
 
 
-def _place(url: str) -> tuple[str, int]:
+def _place(url):
     parts = urlsplit(url)
     assert parts.hostname
     assert parts.port

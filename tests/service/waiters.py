@@ -15,7 +15,7 @@ INTERRUPTED = Caller(is_interrupted=lambda: True)
 class Waiters:
     """The caller of each thread; knows when so many wait."""
 
-    def __init__(self, count: int = 1) -> None:
+    def __init__(self, count=1):
         self.all_wait = threading.Event()
         self.caller = Caller(is_interrupted=self._is_interrupted)
         self._ends_s = time.monotonic() + PATIENCE_S
@@ -23,11 +23,11 @@ class Waiters:
         self._seen: set[int] = set()
         self._lock = threading.Lock()
 
-    def wait(self) -> None:
+    def wait(self):
         """Return once all of them wait."""
         assert self.all_wait.wait(PATIENCE_S)
 
-    def _is_interrupted(self) -> bool:
+    def _is_interrupted(self):
         with self._lock:
             self._seen.add(threading.get_ident())
             if len(self._seen) == self._count:

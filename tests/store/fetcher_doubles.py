@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,19 +19,17 @@ from allenfs.fetch.fetcher import Fetcher
 from allenfs.fetch.readahead import ReadAhead
 from allenfs.model import tree
 from allenfs.service.client import Answer
-from allenfs.service.single_flight import Caller
 from allenfs.service.slots import Slots
 from allenfs.store.directory import StoreDirectory
 from allenfs.store.image_files import ImageFiles
 from allenfs.store.lock_files import LockFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from allenfs.model.images import ImageRequest
-    from allenfs.model.nodes import CollectionDirectory, CollectionFile
-    from allenfs.store.stored_file import Image
+    from allenfs.model.nodes import CollectionDirectory
 
 READERS = 16
 FIRST_ID = 1000
@@ -40,7 +38,7 @@ FIRST_ID = 1000
 class ScriptedService:
     """Gives image_bytes(id, 5000), or what `failures` says, behind a gate."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.fetches: Counter[int] = Counter()
         self.failures: dict[int, BaseException] = {}
         self.retried: list[int] = []
@@ -50,7 +48,7 @@ class ScriptedService:
         self.arrive: Callable[[], object] = lambda: None
         self._lock = threading.Lock()
 
-    def fetch(self, request, sink, slot, goes_on) -> Answer:
+    def fetch(self, request, sink, slot, goes_on):
         try:
             with slot:
                 return self._fetch(request, sink)
@@ -59,7 +57,7 @@ class ScriptedService:
                 self.retried.append(request.image_id)
             raise
 
-    def _fetch(self, request, sink) -> Answer:
+    def _fetch(self, request, sink):
         with self._lock:
             self.fetches[request.image_id] += 1
             self.under_way += 1
@@ -83,12 +81,12 @@ class WatchedStore(ImageFiles):
     keeps = True
     after_find: Callable[[], object] = staticmethod(lambda: None)
 
-    def find(self, request, *, unread=True) -> Image | None:
+    def find(self, request, *, unread=True):
         image = super().find(request, unread=unread)
         self.after_find()
         return image
 
-    def add(self, request, temp_file, modified_ns) -> Image:
+    def add(self, request, temp_file, modified_ns):
         image = super().add(request, temp_file, modified_ns)
         if not self.keeps:
             self.evict(request)
@@ -106,7 +104,7 @@ class Bench:
     now_s: float = 1000.0
     service: ScriptedService = field(default_factory=ScriptedService)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self):
         settings = StoreSettings(self.directory, self.capacity_bytes, "test")
         self.store = WatchedStore(settings)
         locks = LockFiles(settings, StoreDirectory(self.directory))
@@ -120,15 +118,15 @@ class Bench:
             clock=lambda: self.now_s,
         )
 
-    def get(self, number: int, caller: Caller | None = None) -> Image:
+    def get(self, number, caller=None):
         return self.fetcher.get(section(number), caller or Waiters().caller)
 
-    def fails(self, number: int, expected: type[BaseException]) -> BaseException:
+    def fails(self, number, expected):
         with pytest.raises(expected) as raised:
             self.get(number)
         return raised.value
 
-    def get_at_once(self, number: int) -> list[Future[Image]]:
+    def get_at_once(self, number):
         """Let 16 threads wait for one image before the service may answer."""
         self.service.gate.clear()
         waiters = Waiters(READERS)
@@ -141,7 +139,7 @@ class Bench:
         return futures
 
     @contextlib.contextmanager
-    def under_way(self, number: int) -> Iterator[Future[Image]]:
+    def under_way(self, number):
         """Download an image, which ends with the block."""
         self.service.gate.clear()
         begun = threading.Event()
@@ -155,7 +153,7 @@ class Bench:
                 self.service.gate.set()
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
+def until(condition, what):
     """Return once something has happened that tells nobody of it."""
     pause = threading.Event()
     for _ in range(PATIENCE_S * 1000):
@@ -168,9 +166,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 class AheadBench(Bench):
     """Opens images by their place in a listing, as a filesystem does."""
 
-    def __init__(
-        self, directory: Path, *, max_window: int = 8, length: int = 40, **options: int
-    ) -> None:
+    def __init__(self, directory, *, max_window=8, length=40, **options):
         super().__init__(directory, **options)
         self.is_out_of_reach = False
         self.listed: list[CollectionDirectory] = []
@@ -189,15 +185,13 @@ class AheadBench(Bench):
         self.listed.append(directory)
         return self._requests
 
-    def request(self, place: int) -> ImageRequest:
+    def request(self, place):
         return self._requests[place]
 
-    def file(self, place: int, directory: str = "/dataset/1") -> CollectionFile:
+    def file(self, place, directory="/dataset/1"):
         return tree.parse(f"{directory}/{place:04d}_{FIRST_ID + place}.jpg")
 
-    def open(
-        self, place: int, directory: str = "/dataset/1", caller: Caller | None = None
-    ) -> Image:
+    def open(self, place, directory="/dataset/1", caller=None):
         file = self.file(place, directory)
         self.ahead.opened(file)
         try:
@@ -208,7 +202,7 @@ class AheadBench(Bench):
         assert image.read(0, 6000) == image_bytes(FIRST_ID + place, 5000)
         return image
 
-    def read(self, *places: int) -> set[int]:
+    def read(self, *places):
         """Open one after the other, each when all that is fetched ahead is here.
 
         Return what was fetched ahead of the last one.
@@ -219,7 +213,7 @@ class AheadBench(Bench):
             self.settle()
         return {*self.fetched} - before
 
-    def settle(self) -> None:
+    def settle(self):
         """Wait until nothing is fetched ahead any more."""
         until(
             lambda: not set(threading.enumerate()) - self._others,
@@ -227,7 +221,7 @@ class AheadBench(Bench):
         )
 
     @property
-    def fetched(self) -> dict[int, int]:
+    def fetched(self):
         """How often each place was asked of the service, in the order of asking."""
         counts = self.service.fetches
         return {number - FIRST_ID: count for number, count in counts.copy().items()}

@@ -104,7 +104,7 @@ def test_an_image_that_is_being_closed_is_given_to_nobody(tmp_path, monkeypatch)
 def test_size_and_times_are_the_same_before_and_after_a_restart(tmp_path):
     given = [None, 0, STARTED_NS - DAY_NS, 10**9 * 2**32]
     for number, modified_ns in enumerate(given, 1):
-        store = store_at(tmp_path, clock=lambda: STARTED_NS + 123_456_789)
+        store = store_at(tmp_path, clock_ns=lambda: STARTED_NS + 123_456_789)
         assert store.peek(section(number)) is None
         facts = put(store, number, DATA, modified_ns).facts
         # whole seconds: every file system keeps them
