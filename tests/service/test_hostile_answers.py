@@ -9,7 +9,7 @@ from hostile_service import JPEG, head, whole
 from service_doubles import MIB, REQUEST, Bytes, Flood, says
 
 from allenfs.config import ServiceSettings
-from allenfs.errors import ImageTooLargeError, ServiceError, WrongAnswerError
+from allenfs.errors import ServiceError, WrongAnswerError
 from allenfs.sample.faults import Fault
 from allenfs.service.client import AllenService
 
@@ -32,33 +32,19 @@ def test_endless_body_of_a_redirect_is_not_read(hostile):
     assert flood.sent_bytes < 50 * MIB
 
 
-def test_length_above_the_limit_is_refused_before_the_body(hostile):
-    says(hostile, [image_head(f"Content-Length: {2**31}"), JPEG])
-    with pytest.raises(ImageTooLargeError, match="1073741824 bytes"):
-        fetch(hostile)
-
-
 def test_length_under_chunks_is_void(hostile):
     fields = ("Content-Length: 99999999999", "Transfer-Encoding: chunked")
     says(hostile, [image_head(*fields), b"%x\r\n%s\r\n0\r\n\r\n" % (len(JPEG), JPEG)])
     assert fetch(hostile).data == JPEG
 
 
-@pytest.mark.parametrize(
-    "field",
-    [
-        "Content-Length: " + "9" * 5000,
-        "Content-Length: -1",
-        "Transfer-Encoding: chunked",
-    ],
-)
-def test_senseless_length_is_an_error_of_ours(field, hostile):
-    says(hostile, *[[image_head(field), b"zz\r\n"]] * 4)
+def test_negative_length_is_an_error_of_ours(hostile):
+    says(hostile, *[[image_head("Content-Length: -1"), b"zz"]] * 4)
     with pytest.raises(ServiceError):
         fetch(hostile)
 
 
-@pytest.mark.parametrize("location", ["/there\xe9", "/%00", "http://[", "\\\\evil"])
+@pytest.mark.parametrize("location", ["/there\xe9", "\\\\evil"])
 def test_senseless_location_is_followed_or_an_error_of_ours(location, hostile):
     redirect = head("302 Found", f"Location: {location}", "Content-Length: 0")
     says(hostile, [redirect], [whole(JPEG)])

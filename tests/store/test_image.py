@@ -148,13 +148,9 @@ def test_requests_that_differ_have_different_files(tmp_path):
     requests = [
         longest,
         ImageRequest(one, 1),
-        ImageRequest(one, 1, downsample=1),
         ImageRequest(one, 11),
-        ImageRequest(ImageService.PROJECTION, 1),
         ImageRequest(one, 1, roi=Roi(1, 1)),
         ImageRequest(one, 1, roi=Roi(1, 1, 0, 0)),
-        ImageRequest(one, 1, colormap=("1",)),
-        ImageRequest(one, 1, colormap=("1", "1")),
         ImageRequest(atlas, 1),
         ImageRequest(atlas, 1, annotated=True),
         ImageRequest(atlas, 1, annotated=True, atlas_id=1),
