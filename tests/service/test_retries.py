@@ -65,7 +65,7 @@ def test_answer_of_the_service_is_not_asked_again(sample, clock):
 
 
 def test_every_attempt_is_heard_of_once(sample, clock):
-    heard: list[str | None] = []
+    heard = []
     sample.fail(Fault.STATUS_503, times=2)
     service = AllenService(
         ServiceSettings(sample.url),
@@ -114,7 +114,7 @@ def test_connection_is_used_again_after_errors_and_redirects(sample, clock):
 
 def test_pause_between_attempts_holds_no_slot(sample, clock):
     slot = Slot()
-    slept_inside: list[bool] = []
+    slept_inside = []
 
     def sleep(seconds):
         slept_inside.append(slot.is_held)
@@ -132,7 +132,7 @@ def test_a_transient_failure_is_told_in_the_turn_and_may_end_the_attempts(
 ):
     """Who gets the slot next must know of it already."""
     slot = Slot()
-    told_inside: list[bool] = []
+    told_inside = []
 
     def goes_on(error):
         told_inside.append(slot.is_held)
@@ -153,7 +153,7 @@ def test_a_refused_log_in_is_answered_to_everybody_for_ten_seconds(clock):
     query = Query("Product")
     with HostileService() as proxy:
         proxy.image = lambda _: [head("407 Proxy Authentication Required")]
-        heard: list[ServiceError | None] = []
+        heard = []
         service = AllenService(
             ServiceSettings(proxy.url),
             clock=clock,
@@ -169,7 +169,7 @@ def test_a_refused_log_in_is_answered_to_everybody_for_ten_seconds(clock):
             service.page(query, start_row=0, num_rows=1)
         assert len(proxy.requests) == len(heard) == 1
         clock.now_s += 10
-        meanwhile: list[Exception] = []
+        meanwhile = []
 
         def says(_):
             try:

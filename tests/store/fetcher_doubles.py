@@ -6,8 +6,6 @@ import contextlib
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import pytest
 from store_helpers import MIB, image_bytes, section
@@ -24,13 +22,6 @@ from allenfs.store.directory import StoreDirectory
 from allenfs.store.image_files import ImageFiles
 from allenfs.store.lock_files import LockFiles
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from allenfs.model.images import ImageRequest
-    from allenfs.model.nodes import CollectionDirectory
-
 READERS = 16
 FIRST_ID = 1000
 
@@ -39,13 +30,13 @@ class ScriptedService:
     """Gives image_bytes(id, 5000), or what `failures` says, behind a gate."""
 
     def __init__(self):
-        self.fetches: Counter[int] = Counter()
-        self.failures: dict[int, BaseException] = {}
-        self.retried: list[int] = []
+        self.fetches = Counter()
+        self.failures = {}
+        self.retried = []
         self.under_way = self.most_under_way = 0
         self.gate = threading.Event()
         self.gate.set()
-        self.arrive: Callable[[], object] = lambda: None
+        self.arrive = lambda: None
         self._lock = threading.Lock()
 
     def fetch(self, request, sink, slot, goes_on):
@@ -79,7 +70,7 @@ class WatchedStore(ImageFiles):
     """A store that can hold up a look, and keep nothing."""
 
     keeps = True
-    after_find: Callable[[], object] = staticmethod(lambda: None)
+    after_find = staticmethod(lambda: None)
 
     def find(self, request, *, unread=True):
         image = super().find(request, unread=unread)
@@ -93,26 +84,29 @@ class WatchedStore(ImageFiles):
         return image
 
 
-@dataclass
 class Bench:
     """A fetcher over a scripted service and a real store, with a clock to turn."""
 
-    directory: Path
-    capacity_bytes: int = MIB
-    connections: int = 4
-    deadline_s: float = 600
-    now_s: float = 1000.0
-    service: ScriptedService = field(default_factory=ScriptedService)
-
-    def __post_init__(self):
-        settings = StoreSettings(self.directory, self.capacity_bytes, "test")
+    def __init__(
+        self,
+        directory,
+        capacity_bytes=MIB,
+        *,
+        connections=4,
+        deadline_s=600,
+        service=None,
+    ):
+        self.directory = directory
+        self.service = service or ScriptedService()
+        self.now_s = 1000.0
+        settings = StoreSettings(directory, capacity_bytes, "test")
         self.store = WatchedStore(settings)
-        locks = LockFiles(settings, StoreDirectory(self.directory))
-        self.slots = Slots(self.connections, locks.try_lock)
+        locks = LockFiles(settings, StoreDirectory(directory))
+        self.slots = Slots(connections, locks.try_lock)
         self.fetcher = Fetcher(
             self.service,
             self.store,
-            ServiceSettings("http://h", deadline_s=self.deadline_s),
+            ServiceSettings("http://h", deadline_s=deadline_s),
             slots=self.slots,
             try_lock=locks.try_lock,
             clock=lambda: self.now_s,
@@ -169,7 +163,7 @@ class AheadBench(Bench):
     def __init__(self, directory, *, max_window=8, length=40, **options):
         super().__init__(directory, **options)
         self.is_out_of_reach = False
-        self.listed: list[CollectionDirectory] = []
+        self.listed = []
         self._requests = tuple(map(section, range(FIRST_ID, FIRST_ID + length)))
         self._others = set(threading.enumerate())
         self.ahead = ReadAhead(
@@ -181,7 +175,7 @@ class AheadBench(Bench):
             is_out_of_reach=lambda: self.is_out_of_reach,
         )
 
-    def list(self, directory: CollectionDirectory) -> tuple[ImageRequest, ...]:
+    def list(self, directory):
         self.listed.append(directory)
         return self._requests
 
