@@ -13,6 +13,7 @@ from allenfs.config import ServiceSettings
 from allenfs.errors import (
     BusyError,
     CutAnswerError,
+    ImageNotFoundError,
     PortalError,
     QueryError,
     ServiceError,
@@ -126,10 +127,13 @@ def test_queries_and_images_share_a_connection(sample):
         sample.fail_queries(fault, times=3 if fault is Fault.SUCCESS_FALSE else 1)
         with pytest.raises(QueryError):
             page_of(service)
+    sample.fail(Fault.STATUS_404, times=1)
+    with pytest.raises(ImageNotFoundError):
+        service.fetch(REQUEST, Bytes())
     for _ in range(3):
         page_of(service)
         service.fetch(REQUEST, Bytes())
-    assert (sample.query_requests, sample.image_requests) == (8, 3)
+    assert (sample.query_requests, sample.image_requests) == (8, 4)
     assert sample.connections == 1
 
 
