@@ -125,19 +125,16 @@ def test_total_rows_counts_only_if_it_is_an_integer(said):
     assert read_page(answer(msg=[{}])).total_rows == 0
 
 
-@pytest.mark.parametrize("msg", [{}, None, [{"id": 1}]])
-def test_success_false_is_a_refusal_whatever_its_words(msg):
-    with pytest.raises(QueryError):
-        read_page(answer(success=False, num_rows=0, msg=msg))
-
-
-@pytest.mark.parametrize("success", [False, True, None])
-def test_a_refused_query_says_why_in_the_services_words(success):
-    said = 'line 1, column 92: mismatched character <EOF>; expecting "\'"'
+@pytest.mark.parametrize(
+    ("success", "msg"),
+    [*((False, msg) for msg in ({}, None, [{}], "no")), (True, "no"), (None, "no")],
+)
+def test_a_refused_query_says_why_in_the_services_words(success, msg):
     with pytest.raises(QueryError) as raised:
-        read_page(answer(success=success, msg=said))
-    assert raised.value.cause == said
+        read_page(answer(success=success, num_rows=0, msg=msg))
     assert raised.value.errno == errno.EIO
+    if msg == "no":
+        assert raised.value.cause == "no"
 
 
 @pytest.mark.parametrize(

@@ -67,28 +67,19 @@ for _ in range(100):
 class Locks:
     """The locks of one process."""
 
-    def __init__(self, directory, to_release):
+    def __init__(self, directory):
         settings = StoreSettings(directory, 2**20, "test")
         self._files = LockFiles(settings, StoreDirectory(directory))
-        self._to_release = to_release
         self._releases = {}
 
     def try_lock(self, name):
         release = self._files.try_lock(name)
-        if release is None:
-            return False
-        self._releases[name] = release
-        self._to_release.callback(self.release, name)
-        return True
+        if release is not None:
+            self._releases[name] = release
+        return release is not None
 
     def release(self, name):
-        self._releases.pop(name, lambda: None)()
-
-
-@pytest.fixture
-def locks_in():
-    with contextlib.ExitStack() as to_release:
-        yield lambda directory: Locks(directory, to_release)
+        self._releases.pop(name)()
 
 
 @contextlib.contextmanager
@@ -137,22 +128,20 @@ def test_one_process_at_a_time_also_while_the_file_is_removed(tmp_path):
     assert count.read_text() == "300"
 
 
-def test_a_killed_process_frees_its_locks(tmp_path, holder, locks_in):
-    locks = locks_in(tmp_path)
+def test_a_killed_process_frees_its_locks(tmp_path, holder):
+    locks = Locks(tmp_path)
     assert not any(locks.try_lock(name) for name in (IMAGE, SLOT))
     holder.kill()
     holder.wait()
     for name in (IMAGE, SLOT):
         assert locks.try_lock(name)
-        assert not locks_in(tmp_path).try_lock(name)
+        assert not Locks(tmp_path).try_lock(name)
         locks.release(name)
-        assert locks_in(tmp_path).try_lock(name)
+        assert Locks(tmp_path).try_lock(name)
 
 
-def test_a_stopped_process_holds_nobody_up_and_disturbs_nobody_later(
-    tmp_path, stopped, locks_in
-):
-    locks, other = locks_in(tmp_path), locks_in(tmp_path)
+def test_a_stopped_process_holds_nobody_up_and_disturbs_nobody_later(tmp_path, stopped):
+    locks, other = Locks(tmp_path), Locks(tmp_path)
     assert all(locks.try_lock(name) for name in (IMAGE, SLOT))
     assert not any(other.try_lock(name) for name in (IMAGE, SLOT))
     stopped.send_signal(signal.SIGCONT)
@@ -162,9 +151,9 @@ def test_a_stopped_process_holds_nobody_up_and_disturbs_nobody_later(
 
 
 def test_of_two_that_find_a_stopped_process_only_one_gets_its_lock(
-    tmp_path, stopped, locks_in, monkeypatch
+    tmp_path, stopped, monkeypatch
 ):
-    first, second = locks_in(tmp_path), locks_in(tmp_path)
+    first, second = Locks(tmp_path), Locks(tmp_path)
     results = []
     thread = threading.Thread(target=lambda: results.append(second.try_lock(IMAGE)))
     unlink = Path.unlink
@@ -181,23 +170,23 @@ def test_of_two_that_find_a_stopped_process_only_one_gets_its_lock(
     assert sorted(results) == [False, True]
 
 
-def test_a_forked_child_keeps_no_lock(tmp_path, locks_in):
+def test_a_forked_child_keeps_no_lock(tmp_path):
     with running(FORK, tmp_path, SLOT):
-        assert locks_in(tmp_path).try_lock(SLOT)  # the child still runs
+        assert Locks(tmp_path).try_lock(SLOT)  # the child still runs
 
 
 def test_without_a_store_every_lock_is_free_with_one_warning_until_there_is_one(
-    tmp_path, locks_in, caplog
+    tmp_path, caplog
 ):
     place = tmp_path / "store"
     place.write_text("a file")
-    locks = locks_in(place)
+    locks = Locks(place)
     assert all(locks.try_lock(IMAGE) for _ in range(3))
     (record,) = caplog.records
     assert record.getMessage().startswith(f"trouble with the store {place}: ")
     place.unlink()
     assert locks.try_lock(IMAGE)
-    assert not locks_in(place).try_lock(IMAGE)
+    assert not Locks(place).try_lock(IMAGE)
 
 
 @pytest.mark.parametrize(
@@ -210,10 +199,10 @@ def test_without_a_store_every_lock_is_free_with_one_warning_until_there_is_one(
     ],
 )
 def test_what_others_left_in_place_of_a_lock_is_not_written_to(
-    tmp_path, locks_in, caplog, part, make
+    tmp_path, caplog, part, make
 ):
     place, other = tmp_path / part, tmp_path / "other"
-    locks = locks_in(tmp_path)
+    locks = Locks(tmp_path)
     assert locks.try_lock(SLOT)
     locks.release(SLOT)
     place.rename(other)
@@ -226,10 +215,8 @@ def test_what_others_left_in_place_of_a_lock_is_not_written_to(
     assert record.getMessage().startswith("trouble with the store ")
 
 
-def test_many_images_share_few_files_and_wait_for_none_but_themselves(
-    tmp_path, locks_in
-):
-    locks, other = locks_in(tmp_path), locks_in(tmp_path)
+def test_many_images_share_few_files_and_wait_for_none_but_themselves(tmp_path):
+    locks, other = Locks(tmp_path), Locks(tmp_path)
     names = [f"image-{number}" for number in range(1000)]
     assert all(locks.try_lock(name) for name in names)
     files = list(tmp_path.glob("locks/test/*"))
