@@ -223,7 +223,7 @@ def file_of_another_user(path):
 @pytest.mark.parametrize(
     "make", [os.mkfifo, os.mkdir, link_to_zeros, file_of_another_user]
 )
-def test_a_stranger_in_an_entrys_place_is_replaced(entries, make, caplog):
+def test_a_foreign_file_in_place_of_an_entry_is_replaced(entries, make, caplog):
     entries.put(1)
     entries.file(1).unlink()
     make(entries.file(1))
@@ -234,7 +234,7 @@ def test_a_stranger_in_an_entrys_place_is_replaced(entries, make, caplog):
     assert entries.cache.verify() == (1, 0, 0)
 
 
-STRANGERS = {
+FOREIGN = {
     "images": [
         "section/77.jpg",
         "section/07/a.jpg",
@@ -249,8 +249,8 @@ def test_what_is_no_entry_is_neither_counted_nor_removed(at, tmp_path):
     entries = at(tmp_path, pages=1)
     entries.put(1)
     own = entries.directory / entries.kind / "test"
-    strangers = [own / name for name in STRANGERS[entries.kind]]
-    for path in strangers:
+    foreign = [own / name for name in FOREIGN[entries.kind]]
+    for path in foreign:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * 10 * PAGE)
     again = at(tmp_path, pages=1)
@@ -258,7 +258,7 @@ def test_what_is_no_entry_is_neither_counted_nor_removed(at, tmp_path):
     assert again.cache.sizes() == {"test": (1, PAGE)}
     assert again.has(2)
     assert again.cache.clear() == 1
-    assert again.files() == sorted(strangers)
+    assert again.files() == sorted(foreign)
 
 
 # Trouble

@@ -102,9 +102,7 @@ def fails_once(monkeypatch, module, name, number):
     return met
 
 
-def test_a_disk_that_does_not_give_back_a_download_costs_no_image(
-    bench, monkeypatch, caplog
-):
+def test_a_disk_that_loses_a_download_costs_no_image(bench, monkeypatch, caplog):
     # as the check of a JPEG does, which the scripted service has none of
     real = bench.service.fetch
 

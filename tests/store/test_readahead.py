@@ -67,7 +67,7 @@ def test_a_listing_in_order_is_fetched_once_each(bench, order):
     assert bench.fetched == dict.fromkeys(range(100), 1)
 
 
-def test_who_jumps_away_has_paid_for_two_more_at_most(bench):
+def test_a_jump_costs_two_more_at_most(bench):
     assert bench.read(10, 11) == {12, 13}
     bench.read(30, 20)
     assert bench.fetched == dict.fromkeys([10, 11, 12, 13, 20, 30], 1)
@@ -83,7 +83,7 @@ def test_opening_a_file_again_changes_nothing(bench):
     assert bench.read(7) == set()
 
 
-def test_guesses_that_are_passed_over_shrink_the_window_to_nothing(bench):
+def test_skipped_guesses_shrink_the_window_to_nothing(bench):
     """Every second file after two neighbours: it ends, and does not begin again."""
     bench.read(0, 1, 3, 5, 7, 9, 11, 13, 15)
     ahead = set(bench.fetched) - {0, 1, 7, 9, 11, 13, 15}
@@ -218,7 +218,7 @@ def test_an_open_of_what_is_being_fetched_ahead_waits_for_that(bench):
     assert set(bench.fetched.values()) == {1}
 
 
-def test_who_joins_a_failing_download_ahead_has_it_tried_again(bench):
+def test_a_failing_download_ahead_that_was_joined_is_tried_again(bench):
     bench.service.failures[FIRST_ID + 2] = CutAnswerError("cut")
     second, third = opened_while_ahead(bench)
     second.result()
@@ -228,7 +228,7 @@ def test_who_joins_a_failing_download_ahead_has_it_tried_again(bench):
     assert bench.fetcher.last_failure(bench.request(2)) is not None
 
 
-def test_with_every_slot_taken_nothing_is_read_ahead(bench):
+def test_with_every_slot_in_use_nothing_is_read_ahead(bench):
     bench.read(0)
     bench.service.gate.clear()
     with ThreadPoolExecutor(4) as pool:
@@ -248,9 +248,7 @@ def test_with_every_slot_taken_nothing_is_read_ahead(bench):
 
 
 @pytest.mark.parametrize("error", [BusyError("503"), UnreachableError("refused")])
-def test_the_first_strain_ends_it_until_the_service_was_calm_for_ten_seconds(
-    bench, error, caplog
-):
+def test_an_outage_ends_read_ahead_for_ten_seconds(bench, error, caplog):
     bench.read(0, 1)
     bench.service.failures[FIRST_ID + 5] = error
     bench.read(2)  # fetches 4, 5 and 6 ahead
@@ -265,7 +263,7 @@ def test_the_first_strain_ends_it_until_the_service_was_calm_for_ten_seconds(
     assert bench.read(20, 21) == {22, 23}
 
 
-def test_a_strain_of_who_waits_ends_it_too(bench):
+def test_an_outage_for_an_opened_image_ends_it_too(bench):
     bench.service.failures[FIRST_ID + 30] = BusyError("HTTP 503", retry_after_s=100)
     with pytest.raises(BusyError):
         bench.open(30)
@@ -277,7 +275,7 @@ def test_a_strain_of_who_waits_ends_it_too(bench):
     assert bench.read(4) == {5, 6}
 
 
-def test_what_was_guessed_before_a_strain_is_not_begun_after_it(tmp_path):
+def test_what_was_guessed_before_an_outage_is_not_begun_after_it(tmp_path):
     bench = AheadBench(tmp_path, capacity_bytes=2**24, connections=2)
     bench.read(0)
     bench.service.failures[FIRST_ID + 2] = BusyError("HTTP 503")
@@ -285,7 +283,7 @@ def test_what_was_guessed_before_a_strain_is_not_begun_after_it(tmp_path):
     assert bench.fetched == {0: 1, 1: 1, 2: 1}
 
 
-def test_a_query_that_could_not_be_asked_ends_it_too(bench):
+def test_a_query_that_failed_ends_it_too(bench):
     bench.read(0, 1)
     bench.is_out_of_reach = True
     bench.read(2, 3, 4, 5)

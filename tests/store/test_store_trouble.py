@@ -97,9 +97,7 @@ def test_a_directory_of_the_kernel_costs_a_warning(caplog, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["images", "images/test", "journal", "lock"])
-def test_nothing_is_written_where_a_link_leads_that_came_while_it_was_used(
-    tmp_path, caplog, name
-):
+def test_nothing_is_written_through_a_link(tmp_path, caplog, name):
     def snapshot():
         every = (target, *target.rglob("*"))
         return {path: path.read_bytes() for path in every if path.is_file()}
@@ -193,7 +191,7 @@ def test_a_download_that_goes_on_while_the_process_ends_keeps_its_file(tmp_path)
     assert out == (0, "incoming journal\n", "")
 
 
-def test_whoever_comes_after_one_that_waited_in_vain_for_the_lock_waits_little(
+def test_after_one_timeout_of_the_lock_others_wait_little(
     tmp_path, monkeypatch, caplog
 ):
     now_s = 0.0

@@ -79,10 +79,8 @@ def writable_by_all(store, _):
 @pytest.mark.parametrize(
     "trick", [journal_is_a_hard_link, journal_is_a_pipe, writable_by_all]
 )
-def test_what_others_left_in_a_store_is_not_used_and_is_one_warning(
-    store, trick, caplog
-):
-    """Before its owner closed it; links are in `test_nothing_is_written_where_...`."""
+def test_files_of_others_in_a_store_are_not_used_with_one_warning(store, trick, caplog):
+    """Links are in `test_nothing_is_written_through_a_link`."""
     target = store.parent / "target"
     trick(store, target)
     require_own(store)
