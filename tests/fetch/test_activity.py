@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import pytest
+from store_helpers import section
 
 from allenfs.errors import (
     BusyError,
@@ -27,78 +27,65 @@ from allenfs.fetch.metrics import (
     Counts,
     FailureStatus,
 )
-from allenfs.model.images import ImageRequest, ImageService
 from allenfs.service.slots import Priority, Slots
 from allenfs.store.stored_file import TempFile
 from allenfs.text import utc_time
 
-if TYPE_CHECKING:
-    from allenfs.errors import ServiceError
-
 NOW_NS = 1_000_000_000
 
 
-def request(number: int = 1) -> ImageRequest:
-    return ImageRequest(ImageService.SECTION, number)
-
-
-def unwarned(error: OSError) -> None:
-    raise error
-
-
 class World:
-    """An activity whose time stands still until it is told to go on."""
+    """An activity whose time stands still, and one slot."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.now_s = 100.0
         self.activity = Activity(
             "http://h", clock=lambda: self.now_s, clock_ns=lambda: NOW_NS
         )
         self.slots = Slots(1)
 
-    def download(
-        self, number: int = 1, *, is_ahead: bool = False, size: int = 10
-    ) -> None:
-        temp_file = TempFile(None, unwarned)
-        with self.activity.downloading(
-            request(number), temp_file, self.slots.at(Priority.IMAGE), is_ahead=is_ahead
-        ) as slot:
+    @contextlib.contextmanager
+    def downloading(self, number=1, *, is_ahead=False):
+        temp_file = TempFile(None, pytest.fail)
+        with contextlib.closing(temp_file):
+            with self.activity.downloading(
+                section(number),
+                temp_file,
+                self.slots.at(Priority.IMAGE),
+                is_ahead=is_ahead,
+            ) as slot:
+                yield slot, temp_file
+
+    def download(self, number=1, *, is_ahead=False):
+        with self.downloading(number, is_ahead=is_ahead) as (slot, temp_file):
             with slot:
                 temp_file.restart()
-                temp_file.write(bytes(size))
-        temp_file.close()
+                temp_file.write(bytes(10))
 
 
-def test_nothing_has_happened_before_anything_happens() -> None:
+@pytest.fixture
+def world():
+    return World()
+
+
+def test_an_open_is_a_hit_a_miss_or_a_failure():
     activity = Activity()
     assert activity.counts == Counts()
     assert activity.contact == Contact(None, None, None, None)
     assert activity.failures == activity.downloads == []
-
-
-def test_an_open_is_a_hit_a_miss_or_a_failure() -> None:
-    activity = Activity()
-    activity.opened(request(), was_here=True)
-    activity.opened(request(), was_here=True)
-    activity.opened(request(), was_here=False)
+    for was_here in (True, True, True, False):
+        activity.opened(section(1), was_here=was_here)
     activity.add("failed")
+    activity.add("hits", -1)  # the kernel repeated an open
     assert activity.counts == Counts(hits=2, misses=1, failed=1)
 
 
-def test_an_open_that_the_kernel_repeats_counts_once() -> None:
-    activity = Activity()
-    activity.opened(request(), was_here=False)
-    activity.opened(request(), was_here=True)
-    activity.add("hits", -1)
-    assert activity.counts == Counts(misses=1)
+def test_every_count_is_exact_with_many_threads(world):
+    threads, times = 8, 250
 
-
-def test_every_count_is_exact_with_many_threads() -> None:
-    world, threads, times = World(), 8, 250
-
-    def work(number: int) -> None:
+    def work(number):
         for _ in range(times):
-            world.activity.opened(request(number), was_here=bool(number % 2))
+            world.activity.opened(section(number), was_here=bool(number % 2))
             world.activity.add("read_bytes", 3)
             world.activity.attempted(None)
             world.download(number)
@@ -116,43 +103,35 @@ def test_every_count_is_exact_with_many_threads() -> None:
     )
 
 
-def test_a_download_is_told_from_its_wait_to_its_end() -> None:
-    world = World()
-    temp_file = TempFile(None, unwarned)
-    following = world.activity.downloading(
-        request(7), temp_file, world.slots.at(Priority.IMAGE), is_ahead=False
-    )
-    with following as slot:
-        (told,) = world.activity.downloads
-        assert (told.path, told.url) == (
-            "section/7/image.jpg",
-            "http://h/api/v2/image_download/7",
-        )
-        assert (told.state, told.attempt, told.bytes) == (WAITING, 0, 0)
+def test_a_download_is_told_from_its_wait_to_its_end(world):
+    def told():
+        (only,) = world.activity.downloads
+        return only
+
+    with world.downloading(7) as (slot, temp_file):
+        url = "http://h/api/v2/image_download/7"
+        assert (told().path, told().url) == ("section/7/image.jpg", url)
+        assert (told().state, told().attempt, told().bytes) == (WAITING, 0, 0)
         with contextlib.suppress(BusyError), slot:
             temp_file.restart()
             temp_file.expect(400)
             temp_file.write(bytes(100))
             world.now_s += 5
-            (told,) = world.activity.downloads
-            assert (told.state, told.attempt) == (DOWNLOADING, 1)
-            assert (told.bytes, told.total_bytes) == (100, 400)
-            assert told.seconds == 5
+            assert (told().state, told().attempt) == (DOWNLOADING, 1)
+            assert (told().bytes, told().total_bytes, told().seconds) == (100, 400, 5)
             raise BusyError("HTTP 503")
-        assert world.activity.downloads[0].state == PAUSING
+        assert told().state == PAUSING
         with slot:
             temp_file.restart()
-            (told,) = world.activity.downloads
-            assert (told.attempt, told.bytes, told.total_bytes) == (2, 0, None)
+            assert told().attempt == 2
+            assert (told().bytes, told().total_bytes) == (0, None)
             temp_file.write(bytes(400))
-        assert world.activity.downloads[0].state == STORING
-    temp_file.close()
+        assert told().state == STORING
     assert world.activity.downloads == []
     assert world.activity.counts == Counts(downloads=1, downloaded_bytes=500)
 
 
-def test_a_download_waits_for_its_turn_and_says_so() -> None:
-    world = World()
+def test_a_download_waits_for_its_slot_and_says_so(world):
     with ThreadPoolExecutor(1) as pool:
         with world.slots.at(Priority.IMAGE):
             waiting = pool.submit(world.download)
@@ -161,44 +140,30 @@ def test_a_download_waits_for_its_turn_and_says_so() -> None:
                 assert not waiting.done()
                 pause.wait(0.001)
             assert [one.state for one in world.activity.downloads] == [WAITING]
-            assert (world.slots.in_use, world.slots.waiting) == (1, 1)
         waiting.result()
-    assert (world.slots.in_use, world.slots.waiting) == (0, 0)
 
 
-def test_a_download_that_fails_is_none_and_leaves_nothing_under_way() -> None:
-    world = World()
-    temp_file = TempFile(None, unwarned)
+def test_a_download_that_fails_is_none_and_leaves_nothing_under_way(world):
     with pytest.raises(BusyError):
-        with world.activity.downloading(
-            request(), temp_file, world.slots.at(Priority.IMAGE), is_ahead=True
-        ) as slot:
+        with world.downloading(is_ahead=True) as (slot, temp_file):
             with slot:
                 temp_file.write(bytes(30))
                 raise BusyError("HTTP 503")
-    temp_file.close()
     assert world.activity.downloads == []
     assert world.activity.counts == Counts(downloaded_bytes=30)
     assert world.slots.in_use == 0
 
 
-def test_what_was_downloaded_ahead_is_used_once_by_its_first_open() -> None:
-    world = World()
-    world.download(1, is_ahead=True)
-    world.download(2, is_ahead=True)
+def test_what_was_downloaded_ahead_is_used_once_by_its_first_open(world):
+    for number in (1, 2, 4):
+        world.download(number, is_ahead=True)
     world.download(3)
+    world.download(4)  # it was evicted in between: of no use
     for number in (1, 1, 3):
-        world.activity.opened(request(number), was_here=True)
+        world.activity.opened(section(number), was_here=True)
+    world.activity.opened(section(4), was_here=False)
     counts = world.activity.counts
-    assert (counts.ahead, counts.ahead_used) == (2, 1)
-
-
-def test_what_was_evicted_and_downloaded_again_is_no_use_of_reading_ahead() -> None:
-    world = World()
-    world.download(1, is_ahead=True)
-    world.download(1)
-    world.activity.opened(request(1), was_here=False)
-    assert world.activity.counts.ahead_used == 0
+    assert (counts.ahead, counts.ahead_used) == (3, 1)
 
 
 @pytest.mark.parametrize(
@@ -213,33 +178,27 @@ def test_what_was_evicted_and_downloaded_again_is_no_use_of_reading_ahead() -> N
         (WebPageError("a web page"), False),
     ],
 )
-def test_an_answer_is_an_answer_whatever_it_says(
-    error: ServiceError | None, is_reachable: bool
-) -> None:
-    activity = Activity(clock_ns=lambda: NOW_NS)
+def test_an_answer_is_an_answer_whatever_it_says(world, error, is_reachable):
+    activity = world.activity
     activity.attempted(error)
-    contact = activity.contact
-    assert contact.is_reachable is is_reachable
-    assert contact.answered_ns == (NOW_NS if is_reachable else None)
-    assert contact.failed_ns == (NOW_NS if error else None)
-    assert contact.cause == (error.cause if error else None)
+    assert activity.contact == Contact(
+        is_reachable,
+        NOW_NS if is_reachable else None,
+        NOW_NS if error else None,
+        error.cause if error else None,
+    )
     assert activity.counts == Counts(requests=1, failed_requests=int(error is not None))
+    activity.attempted(None)  # it comes back, and its failure is not forgotten
+    assert activity.contact.is_reachable
+    assert activity.contact.cause == (error.cause if error else None)
 
 
-def test_a_service_that_comes_back_is_reachable_and_its_failure_not_forgotten() -> None:
-    activity = Activity(clock_ns=lambda: NOW_NS)
-    activity.attempted(UnreachableError("refused"))
-    activity.attempted(None)
-    assert activity.contact == Contact(True, NOW_NS, NOW_NS, "refused")
-
-
-def test_the_newest_twenty_failures_are_kept_the_newest_first() -> None:
-    activity = Activity(clock_ns=lambda: NOW_NS)
+def test_the_newest_twenty_failures_are_kept_the_newest_first(world):
     for number in range(25):
         error = ImageNotFoundError("HTTP 404")
         error.url = f"http://h/{number}"
-        activity.failed(f"section/{number}/image.jpg", error)
-    failures = activity.failures
+        world.activity.failed(f"section/{number}/image.jpg", error)
+    failures = world.activity.failures
     assert len(failures) == 20
     assert failures[0] == FailureStatus(
         time=utc_time(NOW_NS),

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from hostile_service import HostileService
 
 from allenfs.sample.server import SampleService
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 @pytest.fixture
-def sample() -> Iterator[SampleService]:
+def sample():
     with SampleService() as running:
         yield running
 
 
 @pytest.fixture
-def hostile() -> Iterator[HostileService]:
+def hostile():
     with HostileService() as running:
         yield running

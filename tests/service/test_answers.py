@@ -10,24 +10,21 @@ import pytest
 from allenfs.errors import BusyError, WrongAnswerError
 from allenfs.service import responses
 
-API = "https://api.brain-map.org/api/v2/image_download/1"
+HOST = "api.brain-map.org"
+API = f"https://{HOST}/api/v2/image_download/1"
 
 
 @pytest.mark.parametrize(
     ("location", "target"),
     [
-        (
-            "/cgi-bin/imageservice?x=1",
-            "https://api.brain-map.org/cgi-bin/imageservice?x=1",
-        ),
-        ("https://api.brain-map.org/a", "https://api.brain-map.org/a"),
+        ("/cgi-bin/imageservice?x=1", f"https://{HOST}/cgi-bin/imageservice?x=1"),
         ("https://API.brain-map.org:443/a", "https://API.brain-map.org:443/a"),
         # whether the service redirects https to http is not known
-        ("http://api.brain-map.org/a", "http://api.brain-map.org/a"),
-        ("//api.brain-map.org/a", "https://api.brain-map.org/a"),
+        (f"http://{HOST}/a", f"http://{HOST}/a"),
+        (f"//{HOST}/a", f"https://{HOST}/a"),
     ],
 )
-def test_redirect_on_the_same_host_is_followed(location: str, target: str) -> None:
+def test_redirect_on_the_same_host_is_followed(location, target):
     assert responses.next_url(API, location) == target
 
 
@@ -35,43 +32,38 @@ def test_redirect_on_the_same_host_is_followed(location: str, target: str) -> No
     "location",
     [
         "",
-        "https://other.org/a",
-        "https://api.brain-map.org.evil.org/a",
-        "https://api.brain-map.org@evil.org/a",
-        "https://user:secret@api.brain-map.org/a",
-        "https://api.brain-map.org:8443/a",
+        f"https://{HOST}.evil.org/a",
+        f"https://{HOST}@evil.org/a",
+        f"https://user:secret@{HOST}/a",
+        f"https://{HOST}:8443/a",
         "http://127.0.0.1/a",
-        "http://169.254.169.254/latest",
         "file:///etc/passwd",
-        "ftp://api.brain-map.org/a",
+        f"ftp://{HOST}/a",
         "//evil.org/a",
         "http://[bad",
-        "https://api.brain-map.org:port/a",
+        f"https://{HOST}:port/a",
         "https://evil.org/\nWARNING forged",
     ],
 )
-def test_redirect_to_any_other_place_is_refused(location: str) -> None:
+def test_redirect_to_any_other_place_is_refused(location):
     with pytest.raises(WrongAnswerError) as caught:
         responses.next_url(API, location)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 599])
-def test_busy_statuses_are_transient(status: int) -> None:
-    error = responses.error_of_status(status, "Busy", "")
-    assert isinstance(error, BusyError)
-    assert error.transient
-    assert error.retry_after_s is None
+def test_statuses_are_busy_or_wrong_answers():
+    for status in (408, 429, 500, 502, 503, 504, 599):
+        error = responses.error_of_status(status, "Busy", "")
+        assert isinstance(error, BusyError)
+        assert error.transient
+        assert error.retry_after_s is None
+    for status in (201, 204, 206, 300, 304, 405, 410, 418):
+        error = responses.error_of_status(status, "", "")
+        assert type(error) is WrongAnswerError
+        assert not error.transient
 
 
-@pytest.mark.parametrize("status", [201, 204, 206, 300, 304, 405, 410, 418])
-def test_unknown_statuses_are_wrong_answers(status: int) -> None:
-    error = responses.error_of_status(status, "", "")
-    assert type(error) is WrongAnswerError
-    assert not error.transient
-
-
-def test_retry_after_is_seconds_or_a_date() -> None:
+def test_retry_after_is_seconds_or_a_date():
     in_a_minute = dt.datetime.now(dt.timezone.utc) + dt.timedelta(seconds=60)
     for text, low_s, high_s in (
         ("7", 7, 7),
@@ -79,16 +71,12 @@ def test_retry_after_is_seconds_or_a_date() -> None:
         ("Sun, 06 Nov 1994 08:49:37 GMT", 0, 0),
     ):
         error = responses.error_of_status(429, "", text)
-        assert isinstance(error, BusyError)
-        assert error.retry_after_s is not None
         assert low_s <= error.retry_after_s <= high_s
     for text in ("", "soon", "-1", "1e9", "\u0661"):
-        error = responses.error_of_status(429, "", text)
-        assert isinstance(error, BusyError)
-        assert error.retry_after_s is None
+        assert responses.error_of_status(429, "", text).retry_after_s is None
 
 
-def test_last_modified_is_nanoseconds_or_nothing() -> None:
+def test_last_modified_is_nanoseconds_or_nothing():
     # the recorded answer's
     recorded = "Thu, 31 Jan 2013 22:05:16 GMT"
     assert responses.modified_ns(recorded) == 1_359_669_916 * 10**9
@@ -97,6 +85,6 @@ def test_last_modified_is_nanoseconds_or_nothing() -> None:
         assert responses.modified_ns(text) is None
 
 
-def test_a_servers_words_cannot_forge_a_log_line() -> None:
+def test_a_servers_words_cannot_forge_a_log_line():
     error = responses.error_of_status(404, "Not\r\nFound \x1b[31m", "")
     assert str(error).isprintable()

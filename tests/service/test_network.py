@@ -15,31 +15,26 @@ from allenfs.errors import NetworkSettingError, UrlError
 from allenfs.service import certificates, network
 from allenfs.text import without_user
 
-NO_PROXIES = [
-    (
-        "ftp://joe:s3cret@h.example:3128",
-        "the scheme must be one of http, https, ",
-    ),
-    (" http://joe:s3cret@h.example:3128", "a space or a control character"),
-    ("http://joe:s3cret@h.example:3128 ", "a space or a control character"),
-    ("http://joe:s3 cret@h.example", "a space or a control character"),
-    ("http://joe:s3cret@h.example\n", "a space or a control character"),
-    ("http://joe:s3cret@", "expected HOST"),
-    ("http://joe:s3cret@h.example:0", "port 1 to 65535"),
-    ("http://joe:s3cret@h.example:port", "port 1 to 65535"),
-    ("http://joe:s3cret/@h.example:3128", "%2F for a slash"),
-    ("http://joe:1?s3cret@h.example:3128", "%2F for a slash"),
-    ("http://joe:s3cret\u2100@h.example", "%2F for a slash"),
-    ("http://joe:s3cret@[::1]3128", "expected HOST"),
-    ("http://joe:s3cret@[1:2]:3128", "expected HOST"),
-    ("joe:s3cret@h.example:99999", "port 1 to 65535"),
-]
 
-
-@pytest.mark.parametrize(("proxy", "why"), NO_PROXIES)
-def test_what_cannot_be_a_proxy_is_refused_without_its_password(
-    proxy: str, why: str
-) -> None:
+@pytest.mark.parametrize(
+    ("proxy", "why"),
+    [
+        ("ftp://joe:s3cret@h.example:3128", "the scheme must be one of http, https, "),
+        (" http://joe:s3cret@h.example:3128", "a space or a control character"),
+        ("http://joe:s3 cret@h.example", "a space or a control character"),
+        ("http://joe:s3cret@h.example\n", "a space or a control character"),
+        ("http://joe:s3cret@", "expected HOST"),
+        ("http://joe:s3cret@h.example:0", "port 1 to 65535"),
+        ("http://joe:s3cret@h.example:port", "port 1 to 65535"),
+        ("joe:s3cret@h.example:99999", "port 1 to 65535"),
+        ("http://joe:s3cret/@h.example:3128", "%2F for a slash"),
+        ("http://joe:1?s3cret@h.example:3128", "%2F for a slash"),
+        ("http://joe:s3cret\u2100@h.example", "%2F for a slash"),
+        ("http://joe:s3cret@[::1]3128", "expected HOST"),
+        ("http://joe:s3cret@[1:2]:3128", "expected HOST"),
+    ],
+)
+def test_what_cannot_be_a_proxy_is_refused_without_its_password(proxy, why):
     with pytest.raises(NetworkSettingError) as raised:
         network.checked_proxy(proxy, "HTTPS_PROXY")
     said = str(raised.value)
@@ -52,20 +47,14 @@ def test_what_cannot_be_a_proxy_is_refused_without_its_password(
 @pytest.mark.parametrize(
     ("text", "url", "shown"),
     [
-        (
-            "proxy.example:3128",
-            "http://proxy.example:3128",
-            "http://proxy.example:3128",
-        ),
+        ("proxy:3128", "http://proxy:3128", "http://proxy:3128"),
         ("joe:p@proxy", "http://joe:p@proxy", "http://proxy"),
         ("https://joe:p%40@proxy:1/", "https://joe:p%40@proxy:1/", "https://proxy:1"),
         ("http://[::1]:3128", "http://[::1]:3128", "http://[::1]:3128"),
         ("SOCKS5H://u@proxy", "SOCKS5H://u@proxy", "socks5h://proxy"),
     ],
 )
-def test_a_proxy_is_read_and_shown_without_its_password(
-    text: str, url: str, shown: str
-) -> None:
+def test_a_proxy_is_read_and_shown_without_its_password(text, url, shown):
     assert network.checked_proxy(text, "") == url
     assert network.shown_proxy(url) == shown
 
@@ -74,7 +63,7 @@ def test_a_proxy_is_read_and_shown_without_its_password(
     st.text(st.sampled_from("htpsock5:/@.%?#[] a1é"), max_size=24)
     | st.text(max_size=12).map("http://{}".format)
 )
-def test_accepted_proxies_are_accepted_by_requests(text: str) -> None:
+def test_accepted_proxies_are_accepted_by_requests(text):
     try:
         url = network.checked_proxy(text, "")
     except NetworkSettingError:
@@ -93,11 +82,10 @@ def test_accepted_proxies_are_accepted_by_requests(text: str) -> None:
         "https://joe:s3/cret@h.example",
         "https://joe:s3@cret@h.example",
         "joe:s3cret@h.example",
-        "ftp://joe:s3cret@h.example/",
         "https://joe:s3cret@[h.example",
     ],
 )
-def test_an_address_with_a_password_is_refused_without_it(address: str) -> None:
+def test_an_address_with_a_password_is_refused_without_it(address):
     with pytest.raises(UrlError) as raised:
         config.parse_api_url(address)
     for part in ("joe", "s3", "cret"):
@@ -106,9 +94,7 @@ def test_an_address_with_a_password_is_refused_without_it(address: str) -> None:
     assert without_user(address) == without_user(without_user(address))
 
 
-def test_files_that_variables_name_are_of_the_current_directory(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_files_that_variables_name_are_of_the_current_directory(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     here = os.getcwd()
     given = {
@@ -125,9 +111,7 @@ def test_files_that_variables_name_are_of_the_current_directory(
     }
 
 
-def test_missing_directories_of_a_list_are_skipped_but_a_single_one_is_not(
-    tmp_path: Path,
-) -> None:
+def test_missing_directories_of_a_list_are_skipped_but_a_single_one_is_not(tmp_path):
     found = certificates.named(None, {"SSL_CERT_DIR": f"/missing:{tmp_path}"})
     assert found == {tmp_path: "SSL_CERT_DIR"}
     found = certificates.named(None, {"SSL_CERT_DIR": "/missing"})

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
 
 import pytest
 from store_helpers import PAGE, as_root
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+def small_disk(tmp_path):
     """Mounts real file systems of so many pages."""
     with contextlib.ExitStack() as stack:
 
-        def mounted(pages: int) -> Path:
+        def mounted(pages):
             place = tmp_path / f"disk{len(os.listdir(tmp_path))}"
             place.mkdir()
             options = f"size={pages * PAGE},uid={os.getuid()},mode=700"

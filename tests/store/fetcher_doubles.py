@@ -1,74 +1,53 @@
-"""A fetcher over a service that does what a test says, and a store that tells."""
+"""A fetcher over a service that does what a test says, and a store with hooks."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
-import time
 from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from store_helpers import image_bytes, section
+from store_helpers import MIB, image_bytes, section
+from waiters import PATIENCE_S, Waiters
 
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import ServiceError
 from allenfs.fetch.fetcher import Fetcher
 from allenfs.fetch.readahead import ReadAhead
 from allenfs.model import tree
-from allenfs.model.nodes import CollectionFile
-from allenfs.service.single_flight import Caller
 from allenfs.service.slots import Slots
 from allenfs.store.directory import StoreDirectory
 from allenfs.store.image_files import ImageFiles
 from allenfs.store.lock_files import LockFiles
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
-    from pathlib import Path
-
-    from allenfs.model.images import ImageRequest
-    from allenfs.service.client import Sink
-    from allenfs.store.stored_file import Image, TempFile
-
-MIB = 2**20
 READERS = 16
 FIRST_ID = 1000
-# A waiter that nobody wakes fails its test, and does not hang the run.
-PATIENCE_S = 60
 
 
 class ScriptedService:
     """Gives image_bytes(id, 5000), or what `failures` says, behind a gate."""
 
-    def __init__(self) -> None:
-        self.fetches: Counter[int] = Counter()
-        self.failures: dict[int, BaseException] = {}
-        self.went_on: dict[int, list[bool]] = {}
+    def __init__(self):
+        self.fetches = Counter()
+        self.failures = {}
+        self.retried = []
         self.under_way = self.most_under_way = 0
         self.gate = threading.Event()
         self.gate.set()
-        self.arrive: Callable[[], object] = lambda: None
+        self.arrive = lambda: None
         self._lock = threading.Lock()
 
-    def fetch(
-        self,
-        request: ImageRequest,
-        sink: Sink,
-        slot: AbstractContextManager[object],
-        may_retry: Callable[[ServiceError], bool],
-    ) -> int | None:
+    def fetch(self, request, sink, slot, may_retry):
         try:
             with slot:
                 return self._fetch(request, sink)
         except ServiceError as error:
-            if error.transient:
-                self.went_on.setdefault(request.image_id, []).append(may_retry(error))
+            if error.transient and may_retry(error):
+                self.retried.append(request.image_id)
             raise
 
-    def _fetch(self, request: ImageRequest, sink: Sink) -> int | None:
+    def _fetch(self, request, sink):
         with self._lock:
             self.fetches[request.image_id] += 1
             self.under_way += 1
@@ -80,160 +59,162 @@ class ScriptedService:
                 raise self.failures[request.image_id]
             sink.restart()
             sink.write(image_bytes(request.image_id, 5000))
-            return None
+            return
         finally:
             with self._lock:
                 self.under_way -= 1
 
 
 class WatchedStore(ImageFiles):
-    """A store that says when an image landed, and can hold up a look."""
+    """A store that can hold up a look, and keep nothing."""
 
-    def __init__(self, *args: object, **options: object) -> None:
-        super().__init__(*args, **options)
-        self.landed = threading.Event()
-        self.before_find: Callable[[], object] = lambda: None
-        self.after_find: Callable[[], object] = lambda: None
+    keeps = True
+    after_find = staticmethod(lambda: None)
 
-    def find(self, request: ImageRequest, *, unread: bool = True) -> Image | None:
-        self.before_find()
+    def find(self, request, *, unread=True):
         image = super().find(request, unread=unread)
         self.after_find()
         return image
 
-    def add(
-        self, request: ImageRequest, temp_file: TempFile, modified_ns: int | None
-    ) -> Image:
+    def add(self, request, temp_file, modified_ns):
         image = super().add(request, temp_file, modified_ns)
-        self.landed.set()
+        if not self.keeps:
+            self.evict(request)
         return image
 
 
-class Waiters:
-    """The caller of each thread; knows when so many wait."""
-
-    def __init__(self, count: int) -> None:
-        self._ends_s = time.monotonic() + PATIENCE_S
-        self.all_wait = threading.Event()
-        self._count = count
-        self._seen: set[int] = set()
-        self._lock = threading.Lock()
-
-    @property
-    def caller(self) -> Caller:
-        return Caller(is_interrupted=self._is_interrupted)
-
-    def _is_interrupted(self) -> bool:
-        with self._lock:
-            self._seen.add(threading.get_ident())
-            if len(self._seen) == self._count:
-                self.all_wait.set()
-        return time.monotonic() > self._ends_s
-
-
-@dataclass
 class Bench:
     """A fetcher over a scripted service and a real store, with a clock to turn."""
 
-    directory: Path
-    capacity_bytes: int = MIB
-    connections: int = 4
-    deadline_s: float = 600
-    now_s: float = 1000.0
-    service: ScriptedService = field(default_factory=ScriptedService)
-
-    def __post_init__(self) -> None:
-        settings = StoreSettings(self.directory, self.capacity_bytes, "test")
+    def __init__(
+        self,
+        directory,
+        capacity_bytes=MIB,
+        *,
+        connections=4,
+        deadline_s=600,
+        service=None,
+    ):
+        self.directory = directory
+        self.service = service or ScriptedService()
+        self.now_s = 1000.0
+        settings = StoreSettings(directory, capacity_bytes, "test")
         self.store = WatchedStore(settings)
-        locks = LockFiles(settings, StoreDirectory(self.directory))
-        self.slots = Slots(self.connections, locks.try_lock)
+        locks = LockFiles(settings, StoreDirectory(directory))
+        self.slots = Slots(connections, locks.try_lock)
         self.fetcher = Fetcher(
             self.service,
             self.store,
-            ServiceSettings("http://h", deadline_s=self.deadline_s),
+            ServiceSettings("http://h", deadline_s=deadline_s),
             slots=self.slots,
             try_lock=locks.try_lock,
             clock=lambda: self.now_s,
         )
 
-    def get(self, number: int) -> Image:
-        return self.fetcher.get(section(number), Waiters(1).caller)
+    def get(self, number, caller=None):
+        return self.fetcher.get(section(number), caller or Waiters().caller)
 
-    def fails(self, number: int, expected: type[BaseException]) -> BaseException:
+    def fails(self, number, expected):
         with pytest.raises(expected) as raised:
             self.get(number)
         return raised.value
 
-    def get_at_once(self, number: int) -> list[Future[Image]]:
+    def get_at_once(self, number):
         """Let 16 threads wait for one image before the service may answer."""
         self.service.gate.clear()
         waiters = Waiters(READERS)
         with ThreadPoolExecutor(READERS) as pool:
             futures = [
-                pool.submit(self.fetcher.get, section(number), waiters.caller)
-                for _ in range(READERS)
+                pool.submit(self.get, number, waiters.caller) for _ in range(READERS)
             ]
-            assert waiters.all_wait.wait(PATIENCE_S)
+            waiters.wait()
             self.service.gate.set()
         return futures
 
+    @contextlib.contextmanager
+    def under_way(self, number):
+        """Download an image, which ends with the block."""
+        self.service.gate.clear()
+        begun = threading.Event()
+        self.service.arrive = begun.set
+        with ThreadPoolExecutor(1) as pool:
+            try:
+                download = pool.submit(self.get, number)
+                assert begun.wait(PATIENCE_S)
+                yield download
+            finally:
+                self.service.gate.set()
 
-def until(condition: Callable[[], bool], what: str) -> None:
+
+def until(condition, what):
     """Return once something has happened that tells nobody of it."""
     pause = threading.Event()
-    for _ in range(PATIENCE_S * 200):
+    for _ in range(PATIENCE_S * 1000):
         if condition():
             return
-        pause.wait(0.005)
+        pause.wait(0.001)
     pytest.fail(f"never: {what}")
 
 
 class AheadBench(Bench):
-    """Opens images by their place in a listing of forty, as a filesystem does."""
+    """Opens images by their place in a listing, as a filesystem does."""
 
-    def __init__(
-        self, directory: Path, *, max_window: int = 8, length: int = 40, **options: int
-    ) -> None:
+    def __init__(self, directory, *, max_window=8, length=40, **options):
         super().__init__(directory, **options)
         self.is_out_of_reach = False
+        self.listed = []
+        self._requests = tuple(map(section, range(FIRST_ID, FIRST_ID + length)))
+        self._others = set(threading.enumerate())
         self.ahead = ReadAhead(
             self.fetcher,
             self.store,
-            lambda _: tuple(map(section, range(FIRST_ID, FIRST_ID + length))),
+            lambda directory: self.list(directory),  # noqa: PLW0108 - replaced by a test
             self.slots,
             max_window=max_window,
             is_out_of_reach=lambda: self.is_out_of_reach,
         )
 
-    def request(self, place: int) -> ImageRequest:
-        return section(FIRST_ID + place)
+    def list(self, directory):
+        self.listed.append(directory)
+        return self._requests
 
-    def file(self, place: int, directory: str = "/dataset/1") -> CollectionFile:
-        file = tree.parse(f"{directory}/{place:04d}_{FIRST_ID + place}.jpg")
-        assert isinstance(file, CollectionFile)
-        return file
+    def request(self, place):
+        return self._requests[place]
 
-    def open(self, place: int, directory: str = "/dataset/1") -> Image:
+    def file(self, place, directory="/dataset/1"):
+        return tree.parse(f"{directory}/{place:04d}_{FIRST_ID + place}.jpg")
+
+    def open(self, place, directory="/dataset/1", caller=None):
         file = self.file(place, directory)
         self.ahead.opened(file)
         try:
-            return self.get(FIRST_ID + place)
+            image = self.get(FIRST_ID + place, caller)
         except Exception:
             self.ahead.failed(file)
             raise
+        assert image.read(0, 6000) == image_bytes(FIRST_ID + place, 5000)
+        return image
 
-    def read(self, *places: int) -> None:
-        """Open one after the other, each when all that is fetched ahead is here."""
+    def read(self, *places):
+        """Open one after the other, each when all that is fetched ahead is here.
+
+        Return what was fetched ahead of the last one.
+        """
         for place in places:
+            before = {*self.fetched, place}
             self.open(place)
             self.settle()
+        return {*self.fetched} - before
 
-    def settle(self) -> None:
+    def settle(self):
         """Wait until nothing is fetched ahead any more."""
-        until(lambda: self.ahead._workers == 0, "all is fetched that was guessed")
+        until(
+            lambda: not set(threading.enumerate()) - self._others,
+            "all is fetched that was guessed",
+        )
 
     @property
-    def fetched(self) -> dict[int, int]:
-        """How often each place was asked of the service."""
+    def fetched(self):
+        """How often each place was asked of the service, in the order of asking."""
         counts = self.service.fetches
-        return {number - FIRST_ID: counts[number] for number in sorted(counts)}
+        return {number - FIRST_ID: count for number, count in counts.copy().items()}

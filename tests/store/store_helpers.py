@@ -8,19 +8,10 @@ import hashlib
 import logging
 import os
 import subprocess
-from typing import TYPE_CHECKING
 
 from allenfs.config import StoreSettings
 from allenfs.model.images import ImageRequest, ImageService
 from allenfs.store.image_files import ImageFiles
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    import pytest
-
-    from allenfs.store.stored_file import Image
 
 KIB, MIB = 2**10, 2**20
 PAGE = 4096
@@ -28,34 +19,15 @@ FOOTER_BYTES = 320
 STARTED_NS = 1_700_000_000 * 10**9
 
 
-class Clock:
-    """Nanoseconds that pass only by looking: 1 s a look."""
-
-    def __init__(self) -> None:
-        self.now_ns = STARTED_NS
-
-    def __call__(self) -> int:
-        self.now_ns += 10**9
-        return self.now_ns
+def store_at(directory, capacity_bytes=MIB, service="test", **options):
+    return ImageFiles(StoreSettings(directory, capacity_bytes, service), **options)
 
 
-def store_at(
-    directory: Path,
-    capacity_bytes: int = MIB,
-    service: str = "test",
-    clock: Callable[[], int] | None = None,
-) -> ImageFiles:
-    settings = StoreSettings(directory, capacity_bytes, service)
-    return (
-        ImageFiles(settings) if clock is None else ImageFiles(settings, clock_ns=clock)
-    )
-
-
-def section(number: int) -> ImageRequest:
+def section(number):
     return ImageRequest(ImageService.SECTION, number)
 
 
-def image_bytes(number: int, size: int) -> bytes:
+def image_bytes(number, size):
     """Bytes in which every 32 say whose they are and where."""
     blocks = (
         hashlib.sha256(b"%d %d %d" % (number, size, at)).digest()
@@ -64,12 +36,8 @@ def image_bytes(number: int, size: int) -> bytes:
     return b"".join(blocks)[:size]
 
 
-def put(
-    store: ImageFiles,
-    image: int | ImageRequest,
-    data: bytes,
-    modified_ns: int | None = None,
-) -> Image:
+def put(store, image, data, modified_ns=None):
+    """Store an image, or that of a number; readers get its bytes, kept or not."""
     temp_file = store.temp_file()
     for at in range(0, len(data), 10_000):
         temp_file.write(data[at : at + 10_000])
@@ -79,36 +47,36 @@ def put(
     return added
 
 
-def content(image: Image | None) -> bytes | None:
+def content(image):
     return None if image is None else image.read(0, image.facts.size_bytes + 1)
 
 
-def found(store: ImageFiles, number: int) -> bytes | None:
+def found(store, number):
     return content(store.find(section(number)))
 
 
-def stored_files(directory: Path) -> list[Path]:
+def stored_files(directory):
     return sorted((directory / "images").rglob("*.jpg"))
 
 
-def stored_file(directory: Path, number: int, service: str = "test") -> Path:
+def stored_file(directory, number, service="test"):
     (path,) = (directory / "images" / service / "section" / str(number)).iterdir()
     return path
 
 
-def downloads(directory: Path) -> list[Path]:
+def downloads(directory):
     return list((directory / "incoming").iterdir())
 
 
 @contextlib.contextmanager
-def held_still(directory: Path) -> Iterator[None]:
+def held_still(directory):
     """Hold the store's lock: no process changes anything meanwhile."""
     with (directory / "lock").open("r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def disk_usage(directory: Path) -> tuple[int, int]:
+def disk_usage(directory):
     """Bytes, and bytes in whole blocks, of all files but downloads under way."""
     with held_still(directory):
         sizes = [
@@ -119,7 +87,7 @@ def disk_usage(directory: Path) -> tuple[int, int]:
     return sum(sizes), sum(-(-size // PAGE) * PAGE for size in sizes)
 
 
-def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+def warnings_in(caplog):
     return [
         record.getMessage()
         for record in caplog.records
@@ -127,22 +95,22 @@ def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
     ]
 
 
-def verify_all(directory: Path) -> tuple[int, int, int]:
+def verify_all(directory):
     """Read every stored image with a store of its own: checked, damaged, removed."""
     return store_at(directory).verify()
 
 
-def open_files() -> int:
+def open_files():
     return len(os.listdir("/proc/self/fd"))
 
 
-def as_root(*command: str) -> None:
+def as_root(*command):
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
     subprocess.run([*sudo, *command], check=True)
 
 
 @contextlib.contextmanager
-def read_only(place: Path) -> Iterator[None]:
+def read_only(place):
     """A mount over the same files that nobody can write through."""
     as_root("mount", "--bind", str(place), str(place))
     try:
@@ -152,12 +120,12 @@ def read_only(place: Path) -> Iterator[None]:
         as_root("umount", "-l", str(place))
 
 
-def free_pages(place: Path) -> int:
+def free_pages(place):
     stat = os.statvfs(place)
     return stat.f_bavail * stat.f_frsize // PAGE
 
 
-def fill(place: Path, *, leave_pages: int) -> Path:
+def fill(place, *, leave_pages):
     ballast = place / "ballast"
     ballast.write_bytes(b"x" * PAGE * (free_pages(place) - leave_pages))
     assert free_pages(place) == leave_pages

@@ -15,7 +15,7 @@ from allenfs.config import StoreSettings
 from allenfs.store.record_files import Kept, RecordFiles
 
 
-def main() -> None:
+def main():
     directory, capacity_bytes, first, step, count = sys.argv[1:]
     store = store_at(Path(directory), int(capacity_bytes))
     records = RecordFiles(StoreSettings(Path(directory), int(capacity_bytes), "test"))
@@ -34,17 +34,17 @@ def main() -> None:
         done, number = done + 1, int(first) + (number - int(first) + int(step)) % 210
 
 
-def image_of(number: int) -> bytes:
+def image_of(number):
     return image_bytes(number, 1 + number * 7919 % 30_000)
 
 
-def put_record(records: RecordFiles, number: int) -> None:
+def put_record(records, number):
     """Store an answer of one to three pages that names its key."""
     answer = [number % 8, image_of(number)[:10_000].hex()]
     records.put(("dataset", str(number % 8)), Kept(answer, number))
 
 
-def check_record(records: RecordFiles, number: int) -> None:
+def check_record(records, number):
     kept = records.get(("dataset", str(number % 8)))
     if kept is not None:
         expected = [number % 8, image_of(kept.fetched_ns)[:10_000].hex()]

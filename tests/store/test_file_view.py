@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_helpers import MIB, image_bytes
+from store_helpers import MIB
 
 from allenfs.model.jpeg import CutJpegError, JpegShape, NotAJpegError, inspect
-from allenfs.store import stored_file
 from allenfs.store.stored_file import FileView
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-SIZE_BYTES = 20_000
 HEAD = b"\xff\xd8\xff\xc0\x00\x0b\x08\x00\x10\x00\x20\x01\x01\x11\x00\xff\xda\x00\x02"
-BOUND = st.none() | st.integers(-SIZE_BYTES - 9, SIZE_BYTES + 9)
+DATA = random.Random(1).randbytes(3 * MIB + 1234)
+BOUND = st.none() | st.integers(-len(DATA) - 9, len(DATA) + 9)
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Callable[[bytes], FileView]:
-    def open_file(data: bytes) -> FileView:
+def opened(tmp_path):
+    def open_file(data):
         path = tmp_path / "file"
         path.write_bytes(data + b"behind its end")
-        fd = os.open(path, os.O_RDONLY)
-        fds.append(fd)
-        return FileView(fd, len(data))
+        fds.append(os.open(path, os.O_RDONLY))
+        return FileView(fds[-1], len(data))
 
-    fds: list[int] = []
+    fds = []
     yield open_file
     for fd in fds:
         os.close(fd)
@@ -46,23 +40,15 @@ def opened(tmp_path: Path) -> Callable[[bytes], FileView]:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(bounds=st.lists(st.tuples(BOUND, BOUND), min_size=1, max_size=20))
-def test_slices_are_those_of_the_bytes(
-    opened: Callable[[bytes], FileView],
-    monkeypatch: pytest.MonkeyPatch,
-    bounds: list[tuple[int | None, int | None]],
-) -> None:
-    monkeypatch.setattr(stored_file, "_CHUNK_BYTES", 1000)
-    data = image_bytes(1, SIZE_BYTES)
-    view = opened(data)
-    assert len(view) == SIZE_BYTES
+def test_slices_are_those_of_the_bytes(opened, bounds):
+    view = opened(DATA)
+    assert len(view) == len(DATA)
     for start, stop in bounds:
-        assert view[start:stop] == data[start:stop]
+        assert view[start:stop] == DATA[start:stop]
 
 
 @pytest.mark.parametrize("offset", range(-3, 4))
-def test_a_marker_across_two_looks_is_found(
-    opened: Callable[[bytes], FileView], offset: int
-) -> None:
+def test_a_marker_across_two_looks_is_found(opened, offset):
     scan = b"\x55" * (MIB + offset)
     for data in (HEAD + scan + b"\xff\xd9", HEAD + scan + scan + b"\xff\xd9"):
         assert inspect(data) == JpegShape(32, 16)
@@ -71,9 +57,7 @@ def test_a_marker_across_two_looks_is_found(
             inspect(opened(data[:-1]))
 
 
-def test_a_file_that_is_cut_while_it_is_checked_is_a_cut_jpeg(
-    tmp_path: Path, opened: Callable[[bytes], FileView]
-) -> None:
+def test_a_file_that_is_cut_while_it_is_checked_is_a_cut_jpeg(tmp_path, opened):
     for kept_bytes in (0, 1, 2, 3, 7, len(HEAD), len(HEAD) + 1, MIB, MIB + 1):
         view = opened(HEAD + b"\x55" * (3 * MIB) + b"\xff\xd9")
         os.truncate(tmp_path / "file", kept_bytes)
@@ -92,7 +76,7 @@ with open("/proc/self/status") as status:
 """
 
 
-def test_checking_a_large_file_keeps_little_of_it_in_memory(tmp_path: Path) -> None:
+def test_checking_a_large_file_keeps_little_of_it_in_memory(tmp_path):
     path = tmp_path / "large"
     with path.open("wb") as file:
         file.write(HEAD)

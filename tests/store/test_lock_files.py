@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,39 +18,40 @@ from allenfs.config import StoreSettings
 from allenfs.store.directory import StoreDirectory
 from allenfs.store.lock_files import LockFiles
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
 PATIENCE_S = 30
 IMAGE, SLOT = "image-0123", "slot-0"
-HOLD = """
-import sys
+LOCKS = """
+import os, sys
 from pathlib import Path
 from allenfs.config import StoreSettings
 from allenfs.store.directory import StoreDirectory
 from allenfs.store.lock_files import LockFiles
 settings = StoreSettings(Path(sys.argv[1]), 2**20, "test")
 locks = LockFiles(settings, StoreDirectory(settings.directory))
+"""
+HOLD = (
+    LOCKS
+    + """
 releases = [locks.try_lock(name) for name in sys.argv[2:]]
 assert None not in releases
 print("held", flush=True)
 sys.stdin.readline()
 """
-FORK = HOLD.replace(
-    "sys.stdin.readline()",
-    """
-import os
+)
+FORK = (
+    LOCKS
+    + """
+release = locks.try_lock(sys.argv[2])
 if os.fork():
-    releases[0]()
+    release()
     print("released", flush=True)
 sys.stdin.readline()
-""",
+"""
 )
 # Each adds to a number that another one would spoil.
 COUNT = (
-    HOLD.partition("releases")[0]
+    LOCKS
     + """
-import os
 count = Path(sys.argv[2])
 for _ in range(100):
     while (release := locks.try_lock("image-0123")) is None:
@@ -67,55 +67,55 @@ for _ in range(100):
 class Locks:
     """The locks of one process."""
 
-    def __init__(self, directory: Path, to_release: contextlib.ExitStack) -> None:
+    def __init__(self, directory):
         settings = StoreSettings(directory, 2**20, "test")
         self._files = LockFiles(settings, StoreDirectory(directory))
-        self._to_release = to_release
-        self._releases: dict[str, Callable[[], None]] = {}
+        self._releases = {}
 
-    def try_lock(self, name: str) -> bool:
+    def try_lock(self, name):
         release = self._files.try_lock(name)
-        if release is None:
-            return False
-        self._releases[name] = release
-        self._to_release.callback(self.release, name)
-        return True
+        if release is not None:
+            self._releases[name] = release
+        return release is not None
 
-    def release(self, name: str) -> None:
-        self._releases.pop(name, lambda: None)()
+    def release(self, name):
+        self._releases.pop(name)()
+
+
+@contextlib.contextmanager
+def running(program, directory, *names):
+    """A process whose first line has been read."""
+    with subprocess.Popen(
+        [sys.executable, "-c", program, directory, *names],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout.readline() in (b"held\n", b"released\n")
+        yield process
+        process.kill()
 
 
 @pytest.fixture
-def locks_in() -> Iterator[Callable[[Path], Locks]]:
-    with contextlib.ExitStack() as to_release:
-        yield lambda directory: Locks(directory, to_release)
+def holder(tmp_path):
+    """A process that holds both locks."""
+    with running(HOLD, tmp_path, IMAGE, SLOT) as process:
+        yield process
 
 
-def remove_while_free(path: Path) -> None:
+@pytest.fixture
+def stopped(holder):
+    holder.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, holder.pid, os.WSTOPPED)
+    return holder
+
+
+def remove_while_free(path):
     with contextlib.suppress(FileNotFoundError, BlockingIOError), path.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.unlink()
 
 
-def files(directory: Path) -> list[str]:
-    return sorted(os.listdir(directory / "locks/test"))
-
-
-@pytest.fixture
-def holder(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that holds both locks."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, tmp_path, IMAGE, SLOT],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"held\n"
-        yield process
-        process.kill()
-
-
-def test_one_process_at_a_time_also_while_the_file_is_removed(tmp_path: Path) -> None:
+def test_one_process_at_a_time_also_while_the_file_is_removed(tmp_path):
     count = tmp_path / "count"
     count.write_text("0")
     command = [sys.executable, "-c", COUNT, tmp_path / "store", count]
@@ -128,52 +128,37 @@ def test_one_process_at_a_time_also_while_the_file_is_removed(tmp_path: Path) ->
     assert count.read_text() == "300"
 
 
-@pytest.mark.parametrize("name", [IMAGE, SLOT])
-def test_a_killed_process_frees_its_locks(
-    tmp_path: Path,
-    holder: subprocess.Popen[bytes],
-    locks_in: Callable[[Path], Locks],
-    name: str,
-) -> None:
-    locks = locks_in(tmp_path)
-    assert not locks.try_lock(name)
+def test_a_killed_process_frees_its_locks(tmp_path, holder):
+    locks = Locks(tmp_path)
+    assert not any(locks.try_lock(name) for name in (IMAGE, SLOT))
     holder.kill()
     holder.wait()
-    assert locks.try_lock(name)
-    assert not locks_in(tmp_path).try_lock(name)
-    locks.release(name)
-    assert locks_in(tmp_path).try_lock(name)
+    for name in (IMAGE, SLOT):
+        assert locks.try_lock(name)
+        assert not Locks(tmp_path).try_lock(name)
+        locks.release(name)
+        assert Locks(tmp_path).try_lock(name)
 
 
-def test_a_stopped_process_holds_nobody_up_and_disturbs_nobody_later(
-    tmp_path: Path, holder: subprocess.Popen[bytes], locks_in: Callable[[Path], Locks]
-) -> None:
-    holder.send_signal(signal.SIGSTOP)
-    os.waitid(os.P_PID, holder.pid, os.WSTOPPED)
-    locks, other = locks_in(tmp_path), locks_in(tmp_path)
+def test_a_stopped_process_holds_nobody_up_and_disturbs_nobody_later(tmp_path, stopped):
+    locks, other = Locks(tmp_path), Locks(tmp_path)
     assert all(locks.try_lock(name) for name in (IMAGE, SLOT))
     assert not any(other.try_lock(name) for name in (IMAGE, SLOT))
-    holder.send_signal(signal.SIGCONT)
-    assert holder.stdin is not None
-    holder.stdin.close()
-    holder.wait(PATIENCE_S)
+    stopped.send_signal(signal.SIGCONT)
+    stopped.stdin.close()
+    stopped.wait(PATIENCE_S)
     assert not any(other.try_lock(name) for name in (IMAGE, SLOT))
 
 
 def test_of_two_that_find_a_stopped_process_only_one_gets_its_lock(
-    tmp_path: Path,
-    holder: subprocess.Popen[bytes],
-    locks_in: Callable[[Path], Locks],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    holder.send_signal(signal.SIGSTOP)
-    os.waitid(os.P_PID, holder.pid, os.WSTOPPED)
-    first, second = locks_in(tmp_path), locks_in(tmp_path)
+    tmp_path, stopped, monkeypatch
+):
+    first, second = Locks(tmp_path), Locks(tmp_path)
     results = []
     thread = threading.Thread(target=lambda: results.append(second.try_lock(IMAGE)))
     unlink = Path.unlink
 
-    def unlink_late(path: Path) -> None:
+    def unlink_late(path):
         monkeypatch.undo()
         thread.start()
         thread.join(0.3)  # long enough to do the same, if nothing prevents it
@@ -185,51 +170,43 @@ def test_of_two_that_find_a_stopped_process_only_one_gets_its_lock(
     assert sorted(results) == [False, True]
 
 
-def test_a_forked_child_keeps_no_lock(
-    tmp_path: Path, locks_in: Callable[[Path], Locks]
-) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", FORK, tmp_path, SLOT],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"held\n"
-        assert process.stdout.readline() == b"released\n"
-        assert locks_in(tmp_path).try_lock(SLOT)  # the child still runs
+def test_a_forked_child_keeps_no_lock(tmp_path):
+    with running(FORK, tmp_path, SLOT):
+        assert Locks(tmp_path).try_lock(SLOT)  # the child still runs
 
 
 def test_without_a_store_every_lock_is_free_with_one_warning_until_there_is_one(
-    tmp_path: Path,
-    locks_in: Callable[[Path], Locks],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+    tmp_path, caplog
+):
     place = tmp_path / "store"
     place.write_text("a file")
-    locks = locks_in(place)
+    locks = Locks(place)
     assert all(locks.try_lock(IMAGE) for _ in range(3))
     (record,) = caplog.records
     assert record.getMessage().startswith(f"trouble with the store {place}: ")
     place.unlink()
     assert locks.try_lock(IMAGE)
-    assert not locks_in(place).try_lock(IMAGE)
+    assert not Locks(place).try_lock(IMAGE)
 
 
-@pytest.mark.parametrize("make", ["symlink_to", "hardlink_to"])
-@pytest.mark.parametrize("part", ["locks", "locks/test", f"locks/test/{SLOT}"])
+@pytest.mark.parametrize(
+    ("part", "make"),
+    [
+        ("locks", "symlink_to"),
+        ("locks/test", "symlink_to"),
+        (f"locks/test/{SLOT}", "symlink_to"),
+        (f"locks/test/{SLOT}", "hardlink_to"),
+    ],
+)
 def test_what_others_left_in_place_of_a_lock_is_not_written_to(
-    tmp_path: Path,
-    locks_in: Callable[[Path], Locks],
-    caplog: pytest.LogCaptureFixture,
-    part: str,
-    make: str,
-) -> None:
+    tmp_path, caplog, part, make
+):
     place, other = tmp_path / part, tmp_path / "other"
-    locks = locks_in(tmp_path)
+    locks = Locks(tmp_path)
     assert locks.try_lock(SLOT)
     locks.release(SLOT)
     place.rename(other)
-    getattr(place, "symlink_to" if other.is_dir() else make)(other)
+    getattr(place, make)(other)
     (file,) = [other] if other.is_file() else list(other.rglob(SLOT))
     file.write_text("theirs")
     assert locks.try_lock(SLOT)  # free, as without a store
@@ -238,15 +215,14 @@ def test_what_others_left_in_place_of_a_lock_is_not_written_to(
     assert record.getMessage().startswith("trouble with the store ")
 
 
-def test_many_images_share_few_files_and_wait_for_none_but_themselves(
-    tmp_path: Path, locks_in: Callable[[Path], Locks]
-) -> None:
-    locks, other = locks_in(tmp_path), locks_in(tmp_path)
+def test_many_images_share_few_files_and_wait_for_none_but_themselves(tmp_path):
+    locks, other = Locks(tmp_path), Locks(tmp_path)
     names = [f"image-{number}" for number in range(1000)]
     assert all(locks.try_lock(name) for name in names)
-    assert len(files(tmp_path)) == 256
+    files = list(tmp_path.glob("locks/test/*"))
+    assert len(files) == 256
     # of the images with one file, the first one is locked
     assert [other.try_lock(name) for name in names].count(False) == 256
     for name in names:
         locks.release(name)
-    assert not any(path.stat().st_size for path in tmp_path.glob("locks/test/*"))
+    assert not any(path.stat().st_size for path in files)

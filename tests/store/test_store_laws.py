@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
 from collections import OrderedDict
@@ -14,7 +15,7 @@ from store_helpers import (
     FOOTER_BYTES,
     KIB,
     PAGE,
-    Clock,
+    STARTED_NS,
     disk_usage,
     downloads,
     found,
@@ -35,26 +36,27 @@ SIZES = st.sampled_from(
 class StoreLaws(RuleBasedStateMachine):
     """One store, reopened now and then, and an OrderedDict, oldest use first."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.directory = Path(tempfile.mkdtemp(prefix="allenfs-store-"))
-        self.clock = Clock()
+        # 1 s a look
+        self.clock_ns = itertools.count(STARTED_NS, 10**9).__next__
         self.model: OrderedDict[int, bytes] = OrderedDict()
         self.reopen()
 
-    def teardown(self) -> None:
+    def teardown(self):
         shutil.rmtree(self.directory)
 
     @rule()
-    def reopen(self) -> None:
-        self.store = store_at(self.directory, CAPACITY, clock=self.clock)
+    def reopen(self):
+        self.store = store_at(self.directory, CAPACITY, clock_ns=self.clock_ns)
 
     @rule()
-    def load(self) -> None:
+    def load(self):
         self.store.load()
 
     @rule(number=NUMBERS, size=SIZES)
-    def add(self, number: int, size: int) -> None:
+    def add(self, number, size):
         data = image_bytes(number, size)
         put(self.store, number, data)
         if cost(data) > self.store.capacity_bytes:
@@ -65,24 +67,24 @@ class StoreLaws(RuleBasedStateMachine):
         self.model[number] = data
 
     @rule(number=NUMBERS)
-    def find(self, number: int) -> None:
+    def find(self, number):
         assert found(self.store, number) == self.model.get(number)
         if number in self.model:
             self.model.move_to_end(number)
 
     @rule(number=NUMBERS)
-    def peek(self, number: int) -> None:
+    def peek(self, number):
         known = self.store.peek(section(number))
         data = self.model.get(number)
         assert (known and known.size_bytes) == (data and len(data))
 
     @rule()
-    def clear(self) -> None:
+    def clear(self):
         assert self.store.clear() == len(self.model)
         self.model.clear()
 
     @invariant()
-    def what_the_model_has_is_on_disk_and_nothing_else(self) -> None:
+    def what_the_model_has_is_on_disk_and_nothing_else(self):
         ids = {int(path.parent.name) for path in stored_files(self.directory)}
         assert ids == self.model.keys()
         assert sorted(self.store.used_ids(section(1).service)) == sorted(ids)
@@ -90,17 +92,17 @@ class StoreLaws(RuleBasedStateMachine):
             assert downloads(self.directory) == []
 
     @invariant()
-    def the_limit_holds(self) -> None:
+    def the_limit_holds(self):
         if (self.directory / "lock").exists():
             bytes_used, _ = disk_usage(self.directory)
             assert bytes_used <= CAPACITY
 
 
-def cost(data: bytes) -> int:
+def cost(data):
     return -(-(len(data) + FOOTER_BYTES) // PAGE) * PAGE
 
 
-def used(model: OrderedDict[int, bytes]) -> int:
+def used(model):
     return sum(map(cost, model.values()))
 
 
@@ -114,7 +116,7 @@ TestStoreLaws.settings = settings(
 )
 
 
-def test_everything_below_the_directory_counts_within_the_limit(tmp_path: Path) -> None:
+def test_everything_below_the_directory_counts_within_the_limit(tmp_path):
     """Files at their length and in whole blocks, the store's own files too."""
     store = store_at(tmp_path, 16 * PAGE)
     worst_bytes = worst_blocks = 0

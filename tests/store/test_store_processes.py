@@ -29,7 +29,7 @@ PROGRAM = Path(__file__).with_name("store_process.py")
 CAPACITY = 256 * KIB
 
 
-def started(directory: Path, *numbers: int) -> subprocess.Popen[str]:
+def started(directory, *numbers):
     process = subprocess.Popen(
         [sys.executable, "-W", "error", str(PROGRAM), str(directory), str(CAPACITY)]
         + [str(number) for number in numbers],
@@ -41,12 +41,12 @@ def started(directory: Path, *numbers: int) -> subprocess.Popen[str]:
     return process
 
 
-def go(process: subprocess.Popen[str]) -> None:
+def go(process):
     process.stdin.write("go\n")
     process.stdin.flush()
 
 
-def assert_right_or_nothing(directory: Path) -> int:
+def assert_right_or_nothing(directory):
     """Look at every image with a new store; return how many are there."""
     store = store_at(directory, CAPACITY)
     there = [number for number in range(300) if found(store, number) is not None]
@@ -58,7 +58,7 @@ def assert_right_or_nothing(directory: Path) -> int:
     return len(there)
 
 
-def test_two_processes_share_a_directory_within_the_limit(tmp_path: Path) -> None:
+def test_two_processes_share_a_directory_within_the_limit(tmp_path):
     processes = [started(tmp_path, first, 2, 150) for first in (1, 2)]
     for process in processes:
         go(process)
@@ -77,7 +77,7 @@ def test_two_processes_share_a_directory_within_the_limit(tmp_path: Path) -> Non
     assert downloads(tmp_path) == []
 
 
-def test_kill_9_at_any_moment_leaves_right_images_or_none(tmp_path: Path) -> None:
+def test_kill_9_at_any_moment_leaves_right_images_or_none(tmp_path):
     chance = random.Random(69750516)
     for round_number in range(30):
         process = started(tmp_path, 1 + round_number * 7, 1, 0)
@@ -99,7 +99,7 @@ def test_kill_9_at_any_moment_leaves_right_images_or_none(tmp_path: Path) -> Non
     assert verify_all(tmp_path)[1] == 0
 
 
-def test_another_processes_image_is_found_without_a_restart(tmp_path: Path) -> None:
+def test_another_processes_image_is_found_without_a_restart(tmp_path):
     store = store_at(tmp_path, CAPACITY)
     put(store, 250, image_of(250))
     process = started(tmp_path, 1, 1, 3)
@@ -110,7 +110,7 @@ def test_another_processes_image_is_found_without_a_restart(tmp_path: Path) -> N
     assert sorted(store.used_ids(section(1).service)) == [1, 2, 3, 250]
 
 
-def test_a_download_under_way_is_no_litter_to_a_second_mount(tmp_path: Path) -> None:
+def test_a_download_under_way_is_no_litter_to_a_second_mount(tmp_path):
     store = store_at(tmp_path)
     temp_file = store.temp_file()
     temp_file.write(b"first half ")
@@ -123,7 +123,7 @@ def test_a_download_under_way_is_no_litter_to_a_second_mount(tmp_path: Path) -> 
     assert found(store_at(tmp_path), 1) == b"first half second half"
 
 
-def test_clear_under_a_download_does_not_lose_it(tmp_path: Path) -> None:
+def test_clear_under_a_download_does_not_lose_it(tmp_path):
     store = store_at(tmp_path)
     temp_file = store.temp_file()
     temp_file.write(b"whole")
@@ -133,7 +133,7 @@ def test_clear_under_a_download_does_not_lose_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lost", ["journal", "lock", "CACHEDIR.TAG", "incoming"])
-def test_a_lost_file_of_the_stores_own_is_made_anew(tmp_path: Path, lost: str) -> None:
+def test_a_lost_file_of_the_stores_own_is_made_anew(tmp_path, lost):
     store = store_at(tmp_path, 64 * KIB)
     put(store, 1, b"one")
     path = tmp_path / lost
@@ -163,7 +163,7 @@ assert len(listed) > 2, "the watch sees nothing"
 """
 
 
-def test_a_new_store_answers_before_it_has_counted_its_files(tmp_path: Path) -> None:
+def test_a_new_store_answers_before_it_has_counted_its_files(tmp_path):
     put(store_at(tmp_path), 1, b"one")
     put(store_at(tmp_path), 2, b"two")
     done = subprocess.run(

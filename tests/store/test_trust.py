@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from store_helpers import found, put, store_at, warnings_in
@@ -16,84 +14,73 @@ from allenfs.errors import UnsafeStoreError
 from allenfs.store.directory import require_own
 from allenfs.store.record_files import Kept, RecordFiles
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-
-def kept(directory: Path) -> None:
+def keep(directory):
     """Let a store keep an image."""
     put(store_at(directory), 1, b"bytes")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Path:
+def store(tmp_path):
     """A used one, in a directory that only its owner can write to."""
-    kept(tmp_path / "store")
+    keep(tmp_path / "store")
     return tmp_path / "store"
 
 
-def refused(directory: Path) -> str:
+def refused(directory):
     with pytest.raises(UnsafeStoreError) as raised:
         require_own(directory)
     return str(raised.value)
 
 
-def test_a_used_store_and_what_is_not_there_are_safe(store: Path) -> None:
+def test_a_used_store_and_what_is_not_there_are_safe(store):
     require_own(store)
     require_own(store / "missing")
     (store / "lock").chmod(0o666)
     require_own(store / "lock")  # no directory: trouble, when it is used
 
 
-@pytest.mark.parametrize("mode", [0o700, 0o750, 0o755])
-def test_others_may_look_at_a_store_and_write_beside_it(store: Path, mode: int) -> None:
+@pytest.mark.parametrize("parent_mode", [0o777, 0o1777])
+def test_others_may_look_at_a_store_and_write_beside_it(store, parent_mode):
     """What somebody puts in its place is his, and noticed at each use."""
-    store.chmod(mode)
-    store.parent.chmod(0o1777)
-    require_own(store)
-    store.parent.chmod(0o777)
+    store.chmod(0o755)
+    store.parent.chmod(parent_mode)
     require_own(store)
 
 
-def test_a_store_of_any_other_user_is_refused_and_the_user_is_named(
-    store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_of_any_other_user_is_refused_and_the_user_is_named(store, monkeypatch):
     """Root's, too: nobody else can have made it, but somebody else can use it."""
     mine = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
     assert f"store belongs to {pwd.getpwuid(mine).pw_name}: chown it" in refused(store)
 
-    def nobody(user_id: int) -> pwd.struct_passwd:
+    def nobody(user_id):
         raise KeyError(user_id)
 
     monkeypatch.setattr(pwd, "getpwuid", nobody)
     assert f"store belongs to user {mine}: chown it" in refused(store)
 
 
-def _journal_is_a_hard_link(store: Path, target: Path) -> None:
+def journal_is_a_hard_link(store, target):
     target.write_text("a text of the user's own")
     (store / "journal").unlink()
     os.link(target, store / "journal")
 
 
-def _journal_is_a_pipe(store: Path, _: Path) -> None:
+def journal_is_a_pipe(store, _):
     (store / "journal").unlink()
     os.mkfifo(store / "journal")
 
 
-def _writable_by_all(store: Path, _: Path) -> None:
+def writable_by_all(store, _):
     (store / "images/test").chmod(0o777)
 
 
 @pytest.mark.parametrize(
-    "trick", [_journal_is_a_hard_link, _journal_is_a_pipe, _writable_by_all]
+    "trick", [journal_is_a_hard_link, journal_is_a_pipe, writable_by_all]
 )
-def test_what_others_left_in_a_store_is_not_used_and_is_one_warning(
-    store: Path,
-    trick: Callable[[Path, Path], None],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """Before its owner closed it; links are in `test_nothing_is_written_where_...`."""
+def test_files_of_others_in_a_store_are_not_used_with_one_warning(store, trick, caplog):
+    """Links are in `test_nothing_is_written_through_a_link`."""
     target = store.parent / "target"
     trick(store, target)
     require_own(store)
@@ -107,14 +94,14 @@ def test_what_others_left_in_a_store_is_not_used_and_is_one_warning(
     assert len(warnings_in(caplog)) == 1
 
 
-def test_what_is_said_of_a_store_with_an_odd_name_is_one_line(tmp_path: Path) -> None:
+def test_what_is_said_of_a_store_with_an_odd_name_is_one_line(tmp_path):
     directory = tmp_path / "a\nallenfs: all is well\x1b[2J"
-    kept(directory)
+    keep(directory)
     directory.chmod(0o777)
     assert refused(directory).isprintable()
 
 
-def test_a_group_may_write_to_a_store_only_before_it_is_one(tmp_path: Path) -> None:
+def test_a_group_may_write_to_a_store_only_before_it_is_one(tmp_path):
     directory = tmp_path / "new"
     directory.mkdir()
     directory.chmod(0o775)
@@ -125,12 +112,10 @@ def test_a_group_may_write_to_a_store_only_before_it_is_one(tmp_path: Path) -> N
     assert "can be written by others (drwxrwxr-x)" in refused(directory)
 
 
-def test_all_of_a_store_is_its_owners_alone_whatever_the_umask(
-    tmp_path: Path,
-) -> None:
+def test_all_of_a_store_is_its_owners_alone_whatever_the_umask(tmp_path):
     old_umask = os.umask(0)
     try:
-        kept(tmp_path / "new")
+        keep(tmp_path / "new")
         settings = StoreSettings(tmp_path / "new", 2**20, "test")
         RecordFiles(settings).put(("section", "1"), Kept([1], 1))
     finally:
