@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from command import allenfs, fails, mounting, run, until_gone
+from command import allenfs, fails, run, serving_pid, until_gone
 from mounted import image_bytes
 
 from allenfs.mount.mount_table import is_mounted
@@ -44,8 +44,11 @@ def mounted(place: Path, service: SampleService, *flags: str) -> Iterator[Path]:
     """A mount on a store in this place, with a log beside it."""
     own = ["--api-url", service.url, "--cache-dir", place / "store"]
     own += ["--log-file", place / "log"]
-    with mounting(place / "mnt", *own, *flags) as pid:
-        yield place / "mnt"
+    done = allenfs("mount", *own, *flags, place / "mnt")
+    assert done.returncode == 0, done.stderr
+    pid = serving_pid(place / "mnt")
+    yield place / "mnt"
+    assert allenfs("umount", place / "mnt").returncode == 0
     until_gone(pid)  # its last line is in the log
 
 
