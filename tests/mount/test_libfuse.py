@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,16 +42,6 @@ SOME = [
     *(f"{name}={number}" for name, number in NUMBERS.items()),
 ]
 OTHERS = ["allow_root", "sync_read", "exec", "auto_unmount", "debug"]
-
-
-@pytest.fixture
-def connections(tmp_path: Path) -> Iterator[Path]:
-    """What the kernel has of each mount; it may be mounted at its place or not."""
-    place = tmp_path / "connections"
-    place.mkdir()
-    run("mount", "-t", "fusectl", "none", place)
-    yield place
-    run("umount", place)
 
 
 def loaded_by(pid: int) -> set[str]:
@@ -112,7 +101,7 @@ def test_a_signal_unmounts_and_libfuse_prints_nothing(
 
 @pytest.mark.both_libfuses
 def test_options_reach_the_kernel(
-    root: Path, service: SampleService, connections: Path
+    root: Path, tmp_path: Path, service: SampleService
 ) -> None:
     (root / "in the way").touch()  # what nonempty is for
     done = allenfs("mount", "--api-url", service.url, "-o", ",".join(SOME), root)
@@ -126,14 +115,19 @@ def test_options_reach_the_kernel(
     assert {"ro", "nosuid", "nodev", "noexec", "noatime"} <= set(flags)
     assert source == "given:name"
     assert {"allow_other", "default_permissions", "max_read=65536"} <= set(options)
-    connection = connections / line[2].partition(":")[2]
-    for name in ("max_background", "congestion_threshold"):
-        assert int((connection / name).read_text()) == NUMBERS[name]
+    control = tmp_path / "control"  # what the kernel has of each mount
+    control.mkdir()
+    run("mount", "-t", "fusectl", "none", control)
+    connection = control / line[2].partition(":")[2]
+    names = ("max_background", "congestion_threshold")
+    found = [int((connection / name).read_text()) for name in names]
+    run("umount", control)
+    assert found == [NUMBERS[name] for name in names]
     readahead = Path(f"/sys/class/bdi/{line[2]}/read_ahead_kb")
     assert int(readahead.read_text()) == NUMBERS["max_readahead"] // 1024
-    found = (root / WARM).stat()
-    assert (found.st_uid, found.st_gid) == (12, 34)
-    assert found.st_mode & 0o777 == 0o777 & ~0o227
+    shown = (root / WARM).stat()
+    assert (shown.st_uid, shown.st_gid) == (12, 34)
+    assert shown.st_mode & 0o777 == 0o777 & ~0o227
     assert (root / WARM).read_bytes() == image_bytes(service.url, WARM)
     assert allenfs("umount", root).returncode == 0
 
