@@ -12,7 +12,7 @@ from command import run
 from mounted import Mounted, image_bytes
 
 from allenfs.sample.database import Database
-from allenfs.sample.inventing import add_data_set, add_genes
+from allenfs.sample.inventing import add_data_set
 from allenfs.sample.server import SampleService
 
 EQUALIZED = "dataset/100141599/ds4/equalized"  # of 0,923,0,987,0,4095
@@ -137,21 +137,6 @@ def test_info_says_what_the_service_said(mounted: Mounted) -> None:
     expected = {"id": 69750516, "width": 14065, "plane": "sagittal"}
     assert expected.items() <= json.loads(text).items()
     assert text.startswith(b"{\n  ")
-
-
-@pytest.mark.service(page_rows=50, joined_pages=True)
-def test_long_lists_are_complete_whatever_the_page(
-    database: Database, service: SampleService, mounted: Mounted
-) -> None:
-    add_genes(database, (f"Gene{number}" for number in range(500)))
-    add_data_set(database, 4711, range(5_000_000_000, 5_000_002_600))
-    images = sorted(os.listdir(mounted / "dataset/4711/ds4"))
-    assert len(set(images)) == 2600
-    assert images[0] == "0010_5000000000.jpg"
-    assert len(os.listdir(mounted / GENES)) == 507
-    asked = service.query_requests
-    run("ls", "-l", mounted / GENES)
-    assert service.query_requests == asked
 
 
 @pytest.mark.service(page_rows=10_000)

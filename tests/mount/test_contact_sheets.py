@@ -240,14 +240,13 @@ def test_a_changed_data_set_is_another_sheet(
     assert asked_ids(service) == [FAILED_IMAGE]
 
 
-def test_a_store_keeps_checks_and_evicts_sheets_as_images(
+def test_a_store_keeps_and_checks_sheets_as_images(
     mounted: Mounted, service: SampleService
 ) -> None:
     data = (mounted / SMALL / SHEET).read_bytes()
     (kept,) = kept_sheets(mounted)
     assert kept.read_bytes().startswith(data)
     store = ["--cache-dir", str(mounted.cache_dir)]
-    assert "12 images" in allenfs("cache", "info", *store).stdout
     flipped = bytearray(kept.read_bytes())
     flipped[1000] ^= 1
     kept.write_bytes(flipped)
@@ -256,8 +255,6 @@ def test_a_store_keeps_checks_and_evicts_sheets_as_images(
     assert "12 images checked, 1 damaged and removed" in done.stdout
     assert (mounted / SMALL / SHEET).read_bytes() == data
     assert service.image_requests == 11
-    assert "12 images removed" in allenfs("cache", "clear", *store).stdout
-    assert mounted.stored == []
 
 
 @pytest.mark.mounted(capacity_bytes=100 * 1024)

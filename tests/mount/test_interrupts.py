@@ -52,20 +52,6 @@ def test_listing_that_waits_for_the_service_dies_of_a_signal(
     assert os.listdir(mounted / DATA_SET)
 
 
-def test_interrupted_reader_leaves_the_download_to_the_store(
-    mounted: Mounted, service: SampleService
-) -> None:
-    service.pause()
-    reader = cat(mounted / PATH)
-    until(lambda: service.image_requests > 0)
-    reader.send_signal(signal.SIGINT)
-    reader.communicate(timeout=_DIES_WITHIN_S)
-    service.resume()
-    until(lambda: mounted.stored)
-    service.close()  # what is read now comes from the store
-    assert len((mounted / PATH).read_bytes()) > 0
-
-
 # A process that handles its signals sees the errno: Python's os.open would try again,
 # unless the handler raises.
 OPEN = """
