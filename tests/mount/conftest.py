@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hostile_service import MB, HostileService, Suspect
 from mounted import Mounted, is_bad
 
 from allenfs.adapters.libfuse import chosen
@@ -94,6 +95,41 @@ def mounted(
     settings = _settings(request, "mounted")
     with Mounted(tmp_path, service.url, **settings) as mounted:
         yield mounted
+
+
+@pytest.fixture(scope="module")
+def hostile() -> Iterator[HostileService]:
+    with HostileService() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def mounted_hostile(
+    request: pytest.FixtureRequest,
+    hostile: HostileService,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Suspect]:
+    folder = tmp_path_factory.mktemp("hostile")
+    with Mounted(
+        folder,
+        hostile.url,
+        max_image_bytes=32 * MB,
+        stall_timeout_s=1,
+        deadline_s=2,
+        catalog_ttl_s=0.001,  # each listing asks anew
+        warnings=[""],
+    ) as mounted:
+        (mounted / "section/1000000/image.jpg").read_bytes()
+        yield Suspect(mounted, folder, request.module.MOST_BYTES)
+
+
+@pytest.fixture
+def suspect(hostile: HostileService, mounted_hostile: Suspect) -> Suspect:
+    """A mount of the hostile service, the same for all tests of a module."""
+    hostile.heal()
+    hostile.requests.clear()
+    mounted_hostile.begin()
+    return mounted_hostile
 
 
 @pytest.fixture

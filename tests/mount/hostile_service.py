@@ -142,12 +142,8 @@ class Elsewhere:
 class Suspect:
     """Looks at a mount whose service is hostile.
 
-    Parameters
-    ----------
-    folder : Path
-        The one with the mount, its store and its log, and nothing else.
-    most_bytes : int
-        How much memory it may take, ever, above what it took when it was new.
+    `folder` holds the mount, its store and its log, and nothing else; `most_bytes` is
+    what the daemon's memory may grow by.
     """
 
     def __init__(self, mounted: Mounted, folder: Path, most_bytes: int) -> None:
@@ -163,9 +159,6 @@ class Suspect:
         self._process.joinpath("clear_refs").write_text("5")
         self._log_at = len(self.mounted.log)
 
-    def grown_bytes(self) -> int:
-        return self._status("VmHWM") - self._new_bytes
-
     def lines(self) -> list[str]:
         """Return the failures since `begin`."""
         lines = self.mounted.log[self._log_at :].split("\n")[:-1]
@@ -173,22 +166,20 @@ class Suspect:
 
     def check(self, *, failures: int = 1) -> str:
         """Return the one line of the log, and look that nothing else has come of it."""
-        assert self.grown_bytes() < self._most_bytes, self.grown_bytes() / MB
+        grown_bytes = self._status("VmHWM") - self._new_bytes
+        assert grown_bytes < self._most_bytes, grown_bytes / MB
         log = self.mounted.log[self._log_at :]
         assert log.replace("\n", "").isprintable()
         assert log.isascii()
-        prefix = re.compile(r"(INFO|WARNING) allenfs\.[a-z_.]+: ")
         for line in log.splitlines():
-            assert prefix.match(line), line
+            assert re.match(r"(INFO|WARNING) allenfs\.[a-z_.]+: ", line), line
             assert len(line) < 3000, line[:200]
         lines = self.lines()
         assert len(lines) == failures, lines
         assert sorted(os.listdir(self._folder)) == ["daemon.log", "mnt", "store"]
-        strangers = {path.name for path in self.mounted.cache_dir.iterdir()}
         own = {"images", "incoming", "journal", "lock", "locks", "records"}
-        assert strangers <= own | {"CACHEDIR.TAG"}
-        incoming = self.mounted.cache_dir / "incoming"
-        assert list(incoming.iterdir()) == []
+        assert {*os.listdir(self.mounted.cache_dir)} <= own | {"CACHEDIR.TAG"}
+        assert os.listdir(self.mounted.cache_dir / "incoming") == []
         return lines[0] if lines else ""
 
     def check_failure(self, path: Path) -> str:

@@ -7,14 +7,13 @@ import gzip
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hostile_service import (
     MB,
-    Elsewhere,
     HostileService,
     Says,
     Suspect,
@@ -34,48 +33,17 @@ MOST_BYTES = 320 * MB
 _ids = itertools.count(5)
 
 
-@pytest.fixture(scope="module")
-def service() -> Iterator[HostileService]:
-    with HostileService() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def suspect(
-    service: HostileService, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Suspect]:
-    folder = tmp_path_factory.mktemp("hostile")
-    with Mounted(
-        folder,
-        service.url,
-        stall_timeout_s=1,
-        deadline_s=2,
-        # each look asks anew
-        catalog_ttl_s=0.001,
-        warnings=[""],
-    ) as mounted:
-        yield Suspect(mounted, folder, MOST_BYTES)
-
-
-@pytest.fixture(autouse=True)
-def healed(service: HostileService, suspect: Suspect) -> None:
-    service.heal()
-    service.requests.clear()
-    suspect.begin()
-
-
 def fails_then_recovers(
-    service: HostileService, suspect: Suspect, says: Says, path: str = "dataset/{}"
-) -> str:
-    """List a directory that fails with EIO, and then works; return the log line."""
+    hostile: HostileService, suspect: Suspect, says: Says, path: str = "dataset/{}"
+) -> None:
+    """List a directory that fails with EIO, and then works."""
     number = next(_ids)
     directory = suspect.mounted / path.format(number)
-    service.query = says
+    hostile.query = says
     assert (errno_of(directory.stat) or errno_of(os.listdir, directory)) == errno.EIO
-    line = suspect.check_failure(suspect.mounted.root)
-    service.query = one_page(f'[{{"id": {number}, "section_number": 7}}]')
+    suspect.check_failure(suspect.mounted.root)
+    hostile.query = one_page(f'[{{"id": {number}, "section_number": 7}}]')
     assert "info.json" in os.listdir(suspect.mounted / f"dataset/{number}")
-    return line
 
 
 def _row(value: str) -> Says:
@@ -98,57 +66,39 @@ def _endless(piece: bytes) -> Says:
 
 
 _FORGED = "no\nWARNING allenfs.fetch: all is well\r\x1b[2K\x1b]0;x\x07\u202e\x9b2J"
-_ZIPPED = head("200 OK", "Content-Encoding: gzip")
 _MANY = ",".join(f'{{"{n:x}":1}}' for n in range(240_000))
 _BOMB = gzip.compress(b'{"msg":["') + gzip.compress(b"a" * MB) * 1000
 _IDS = '[{"id": 5.5}, {"id": [5]}, {"id": "\u0665"}, {"id": {"id": 5}}]'
 HARMS = {
-    "64 MB of lists": _filled("[]", 64 * MB),
     "64 MB of rows": _filled("{}", 64 * MB),
     "8 MB of lists": _filled("[]", 8 * MB),
-    "8 MB of rows": _filled("{}", 8 * MB),
-    "8 MB of rows with a list": _filled('{"a":[]}', 8 * MB),
-    "8 MB of nulls": _filled("null", 8 * MB),
-    "10 million rows": _filled("{}", 30 * MB),
-    "as many rows as are read": _filled('{"a":{}}', 2 * MB),
-    "lists in a row": _row("[" + "[]," * 2 * MB + "[]]"),
     "as many lists in a row as are read": _row("[" + "[]," * (MB // 5) + "[]]"),
-    "8 MB of one wide string": _row(f'"{"a" * 8 * MB}\U0001f600"'),
     "a wide string and as many rows as are read": one_page(
         f'[{{"id": 5, "name": "{"a" * 5 * MB}\U0001f600"}},{_MANY},{{}}]'
     ),
-    "10 MB of one string": _row(f'"{"a" * 10 * MB}"'),
     "100 000 deep lists": _row("[" * 100_000 + "]" * 100_000),
-    "100 000 deep rows": _row('{"a":' * 100_000 + "1" + "}" * 100_000),
-    "900 deep lists": _row("[" * 900 + "]" * 900),
     "21 deep lists": _row("[" * 21 + "]" * 21),
     "a number of a million digits": _row(f'1, "width": {"9" * MB}'),
     "endless string": _endless(b"a" * MB),
-    "endless blanks": _endless(b" " * MB),
     "rows that are none": one_page('[1, "a", [], true]'),
-    "a row for rows": one_page('{"id": 5}'),
     "a number for rows": one_page("5"),
-    "no rows": one_page("null"),
-    "no object": _said([]),
-    "nothing": _said(b""),
     "success as a word": _said({"success": "true", "msg": []}),
-    "another row": one_page('[{"id": -1}, {"id": 1e18}, {"id": true}]'),
     "ids of all kinds": one_page(_IDS),
-    "words with success": _said({"success": True, "msg": _FORGED}),
     "words of 8 MB": _said({"success": False, "msg": _FORGED * 100_000}),
-    "no JSON, but escapes": _said(_FORGED.encode()),
     "UTF-32 of a bomb": _said(('{"msg": [' + "[]," * 500_000).encode("utf-32")),
-    "a cut answer": _said(b'{"success": true, "msg": [{"id": 5'),
+    "a redirect with words": once(
+        head("302 \x1b", "Location: http://127.1\x1b[2J\x9b")
+    ),
     "a status with words": once(head("404 \x1b[2J\x9b no such"), _FORGED.encode()),
     "gzip of more than a page": once(head("200 OK", "Content-Encoding: gzip"), _BOMB),
 }
 
 
-@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("says", HARMS.values(), ids=HARMS)
 def test_a_harmful_page_is_an_errno_and_costs_320_mb_at_most(
-    service: HostileService, suspect: Suspect, harm: str
+    hostile: HostileService, suspect: Suspect, says: Says
 ) -> None:
-    fails_then_recovers(service, suspect, HARMS[harm])
+    fails_then_recovers(hostile, suspect, says)
 
 
 def _pages_of(row: str, *, most: int = 2000) -> Says:
@@ -163,9 +113,7 @@ def _pages_of(row: str, *, most: int = 2000) -> Says:
 
 _WIDE = '"abbreviation": "{0}' + "a" * 200 + '", "b": "' + "b" * 3800 + '"'
 LISTS = {  # a row, and how many there are in a page
-    "rows": ('{{"id": {0}}}', 2000),
     "rows of 4 kB": (f'{{{{"id": {{0}}, {_WIDE}}}}}', 2000),
-    "rows without an id": ('{{"abbreviation": "{0}"}}', 2000),
     "nulls": ("null", 20_000),
     "rows of one id": ('{{"id": 5, "abbreviation": "{0}"}}', 2000),
     "a row a page": ('{{"id": {0}}}', 1),
@@ -174,41 +122,32 @@ LISTS = {  # a row, and how many there are in a page
 
 @pytest.mark.parametrize(("row", "most"), LISTS.values(), ids=LISTS)
 def test_a_list_without_end_is_an_errno_and_costs_320_mb_at_most(
-    service: HostileService, tmp_path: Path, row: str, most: int
+    hostile: HostileService, tmp_path: Path, row: str, most: int
 ) -> None:
     folder, is_slow = tmp_path / "hostile", most == 1
     settings = {"deadline_s": 3 if is_slow else 60, "warnings": ["list/"]}
-    with Mounted(folder, service.url, **settings) as mounted:
+    with Mounted(folder, hostile.url, **settings) as mounted:
         suspect = Suspect(mounted, folder, MOST_BYTES)
-        service.query = _pages_of(row, most=most)
+        hostile.query = _pages_of(row, most=most)
         found = errno_of(os.listdir, mounted / "browse/product")
         assert found == (errno.ETIMEDOUT if is_slow else errno.EIO)
         assert ("did not end" in suspect.check()) is is_slow
-        service.query = one_page('[{"id": 5, "abbreviation": "Mouse"}]')
+        hostile.query = one_page('[{"id": 5, "abbreviation": "Mouse"}]')
         assert os.listdir(mounted / "browse/product") == ["Mouse"]
 
 
-_TREATED = '{{"id": {0}, "treatments": [%s]}}'
-_NAMED = '{{"name": "' + "a" * 200 + '"}}'
-IMAGES = {
-    "images": '{{"id": {0}, "section_number": {0}}}',
-    "images of many treatments": _TREATED % ", ".join(["{{}}"] * 200),
-    "images of named treatments": _TREATED % ", ".join([_NAMED] * 20),
-}
-
-
-@pytest.mark.parametrize("image", IMAGES.values(), ids=IMAGES)
 def test_images_without_end_are_an_errno_and_cost_320_mb_at_most(
-    service: HostileService, suspect: Suspect, image: str
+    hostile: HostileService, suspect: Suspect
 ) -> None:
     number = next(_ids)
-    pages = _pages_of(image)
+    treatments = ", ".join(['{{"name": "' + "a" * 200 + '"}}'] * 20)
+    pages = _pages_of(f'{{{{"id": {{0}}, "treatments": [{treatments}]}}}}')
 
     def says(target: str) -> Iterable[bytes]:
         is_of_images = "model::SectionImage" in target
         return pages(target) if is_of_images else [rows(f'[{{"id": {number}}}]')]
 
-    fails_then_recovers(service, suspect, says, f"dataset/{number}")
+    fails_then_recovers(hostile, suspect, says, f"dataset/{number}")
 
 
 _NAMES = [
@@ -222,7 +161,7 @@ _NAMES = [
 
 
 def test_hostile_names_are_names_or_nothing_and_no_file_elsewhere(
-    service: HostileService, suspect: Suspect
+    hostile: HostileService, suspect: Suspect
 ) -> None:
     number = next(_ids)
 
@@ -240,7 +179,7 @@ def test_hostile_names_are_names_or_nothing_and_no_file_elsewhere(
             named = named[-1:]
         return [rows(json.dumps(named))]
 
-    service.query = says
+    hostile.query = says
     root = suspect.mounted.root
     for folder in ("browse/product", "browse/atlas", f"browse/atlas/{number}"):
         names = os.listdir(root / folder)
@@ -257,9 +196,8 @@ def test_hostile_names_are_names_or_nothing_and_no_file_elsewhere(
 
 
 _ODD: list[object] = [
-    *(None, True, False, -1, 0, 1.5, 10**18, 10**300, -(10**300), 1e308, "5", "", "a"),
-    *("../", "\x1b[2J\n", [], {}, [[]], [None], {"id": 5}, [{"id": "../"}]),
-    *([{"name": 5}], [{"name": None}], [{"treatments": 5}], [{"name": ["NISSL"]}]),
+    *(None, True, -1, 1.5, 10**18, 10**300, -(10**300), "5", "../", [], {}, [None]),
+    *([{"id": "../"}], [{"name": 5}], [{"treatments": 5}], [{"name": ["NISSL"]}]),
 ]
 _FIELDS = (
     *("section_number", "width", "height", "resolution", "failed", "annotated"),
@@ -269,73 +207,35 @@ _FIELDS = (
 
 
 def test_fields_of_any_type_are_a_directory_that_can_be_read(
-    service: HostileService, suspect: Suspect
+    hostile: HostileService, suspect: Suspect
 ) -> None:
     for odd in _ODD:
         number = next(_ids)
-        row = dict.fromkeys(_FIELDS, odd) | {"id": number}
+        row = dict.fromkeys(_FIELDS, odd)
         lies = dict.fromkeys(("num_rows", "start_row", "id"), odd)
-        lies["total_rows"] = -(10**300)
-        begin = json.dumps({"success": True, **lies, "msg": 5})[:-1]
 
-        def says(target: str, begin: str = begin, row: Any = row) -> list[bytes]:
-            said = json.dumps(row | {"id": id_of(target)})
-            body = f'{begin}, "msg": [{said}, {said}]}}'
-            return [rows("[]") if start_row(target) else envelope(body.encode())]
+        def says(target: str, lies: Any = lies, row: Any = row) -> list[bytes]:
+            one = [] if start_row(target) else [row | {"id": id_of(target)}] * 2
+            said = {"success": True, **lies, "total_rows": -(10**300), "msg": one}
+            return [envelope(json.dumps(said).encode())]
 
-        service.query = says
+        hostile.query = says
         for path in (f"dataset/{number}", f"section/{number}", f"atlas/{number}"):
             folder = suspect.mounted / path
             for name in os.listdir(folder):
-                found = os.lstat(folder / name)
-                assert 0 <= found.st_size <= 2**30
+                assert 0 <= os.lstat(folder / name).st_size <= 2**30
             info = (folder / "info.json").read_bytes()
             assert json.loads(info)["id"] == str(number)
             assert (folder / "info.json").stat().st_size == len(info)
     suspect.check(failures=0)
 
 
-@pytest.mark.parametrize(
-    "value",
-    ['"' + "a" * 2 * MB + '"', "[" + "1," * 400_000 + "1]"],
-    ids=["text", "list"],
-)
-def test_a_record_of_more_than_1_mib_is_refused(
-    service: HostileService, suspect: Suspect, value: str
-) -> None:
-    def says(target: str) -> list[bytes]:
-        row = f'[{{"id": {id_of(target)}, "all": {value}}}]'
-        return [rows("[]" if start_row(target) else row)]
-
-    line = fails_then_recovers(service, suspect, says)
-    assert "a record of more than 1048576 bytes" in line
-
-
 def test_info_of_a_deep_record_costs_320_mb_at_most(
-    service: HostileService, suspect: Suspect
+    hostile: HostileService, suspect: Suspect
 ) -> None:
     number = next(_ids)
     deep = "[" * 17 + "[]," * 100_000 + "[]" + "]" * 17
-    service.query = one_page(f'[{{"id": {number}, "all": {deep}}}]')
+    hostile.query = one_page(f'[{{"id": {number}, "all": {deep}}}]')
     info = suspect.mounted / f"section/{number}/info.json"
     assert len(info.read_bytes()) == info.stat().st_size > 10
     suspect.check(failures=0)
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        *(["Retry-After: 1e400"], ["Retry-After: -5"], ["Retry-After: " + "9" * 999]),
-        *(["Content-Type: \x1b[2J"], ["Content-Length: 0", "Location: \x1b[2J\x9b"]),
-    ],
-)
-def test_hostile_heads_of_a_query_are_an_errno(
-    service: HostileService, suspect: Suspect, fields: list[str]
-) -> None:
-    fails_then_recovers(service, suspect, once(head("503 \x1b", *fields)))
-    suspect.begin()
-    with Elsewhere() as other:
-        away = f"Location: http://127.0.0.1:{other.port}/"
-        answer = once(head("302 \x1b", *fields, away))
-        fails_then_recovers(service, suspect, answer)
-        assert not other.was_called()

@@ -6,8 +6,6 @@ import contextlib
 import errno
 import gzip
 import itertools
-import zlib
-from collections.abc import Iterator
 
 import pytest
 from hostile_service import (
@@ -21,99 +19,48 @@ from hostile_service import (
     once,
     whole,
 )
-from mounted import Mounted, errno_of_open
+from mounted import errno_of_open
 
 # What one answer may cost in memory: its window of 1 MiB, a head of 100 lines of
 # 64 KiB twice, and what the allocator keeps.
 MOST_BYTES = 64 * MB
-MAX_IMAGE_BYTES = 32 * MB
 PATH = "section/{}/image.jpg"
 IMAGE = "Content-Type: image/jpeg"
 CHUNKED = "Transfer-Encoding: chunked"
 _ids = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
-def service() -> Iterator[HostileService]:
-    with HostileService() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def suspect(
-    service: HostileService, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Suspect]:
-    folder = tmp_path_factory.mktemp("hostile")
-    with Mounted(
-        folder,
-        service.url,
-        max_image_bytes=MAX_IMAGE_BYTES,
-        stall_timeout_s=1,
-        deadline_s=2,
-        warnings=[""],
-    ) as mounted:
-        (mounted / PATH.format(10**6)).read_bytes()
-        yield Suspect(mounted, folder, MOST_BYTES)
-
-
-@pytest.fixture(autouse=True)
-def healed(service: HostileService, suspect: Suspect) -> None:
-    service.heal()
-    service.requests.clear()
-    suspect.begin()
-
-
 def fails_then_recovers(
-    service: HostileService, suspect: Suspect, says: Says, number: int
+    hostile: HostileService, suspect: Suspect, says: Says, number: int
 ) -> str:
     """Return what the log said."""
     path = suspect.mounted / PATH.format(next(_ids))
     stored = suspect.mounted.stored
-    service.image = says
+    hostile.image = says
     assert errno.errorcode[errno_of_open(path)] == errno.errorcode[number]
     assert suspect.mounted.stored == stored
     line = suspect.check_failure(path)
-    service.heal()
+    hostile.heal()
     assert path.read_bytes() == JPEG
     return line
 
 
 LEADS_AWAY = {
-    "link-local": "http://169.254.169.254/latest/meta-data/",
     "loopback 6": "http://[::1]:{six}/",
-    "loopback": "http://127.0.0.1:{other}/",
     "name of loopback": "http://localhost:{own}/elsewhere",
     "short loopback": "http://127.1:{own}/elsewhere",
-    "hex loopback": "http://0x7f000001:{own}/elsewhere",
-    "mapped loopback": "http://[::ffff:127.0.0.1]:{own}/elsewhere",
-    "any address": "http://0.0.0.0:{own}/elsewhere",
     "wide digits": "http://\xb927.0.0.1:{own}/elsewhere",
-    "dot at the end": "http://127.0.0.1.:{own}/elsewhere",
     "no port": "http://127.0.0.1/elsewhere",
-    "empty port": "http://127.0.0.1:/elsewhere",
-    "great port": "http://127.0.0.1:99999999/elsewhere",
-    "signed port": "http://127.0.0.1:+{own}/elsewhere",
     "no scheme": "//localhost:{other}/",
     "user": "http://user@127.0.0.1:{own}/elsewhere",
-    "user and password": "http://user:secret@127.0.0.1:{own}/elsewhere",
     "host as user": "http://127.0.0.1:{own}@localhost:{other}/",
     "backslash as user": "http://localhost:{other}\\@127.0.0.1:{own}/elsewhere",
-    "percent as user": "http://127.0.0.1:{own}%2f@localhost:{other}/",
     "percent in the host": "http://127.0.0.1%2elocalhost:{other}/",
-    "tab in the scheme": "ht\ttp://localhost:{other}/",
     "tab in the host": "http://local\thost:{other}/",
     "blank before": " http://localhost:{other}/",
     "folded line": "http://\r\n localhost:{other}/",
     "bracket": "http://[127.0.0.1:{own}/elsewhere",
-    "https of the same port": "https://localhost:{own}/elsewhere",
-    "file": "file:///etc/passwd",
     "file of a host": "file://127.0.0.1:{own}/etc/passwd",
-    "ftp": "ftp://127.0.0.1:{other}/image.jpg",
-    "gopher": "gopher://127.0.0.1:{other}/",
-    "data": "data:image/jpeg;base64,/9j/2Q==",
-    "unix": "http+unix://%2Frun%2Fdocker.sock/",
-    "javascript": "javascript:alert(1)",
-    "empty": "",
     "escapes": "http://localhost:{other}/\x1b[2J\x1b]0;title\x07\r\x1b[A",
     "line of the log": "http://localhost/\rWARNING allenfs.fetch.fetcher: all is well",
     "60 kB": "http://localhost:{other}/" + "a" * 60_000,
@@ -122,42 +69,41 @@ LEADS_AWAY = {
 
 @pytest.mark.parametrize("location", LEADS_AWAY.values(), ids=LEADS_AWAY)
 def test_a_redirect_to_another_place_is_eio_and_nobody_is_called_there(
-    service: HostileService, suspect: Suspect, location: str
+    hostile: HostileService, suspect: Suspect, location: str
 ) -> None:
     with Elsewhere() as other, Elsewhere("::1") as six:
-        target = location.format(own=service.port, other=other.port, six=six.port)
+        target = location.format(own=hostile.port, other=other.port, six=six.port)
         answer = head("302 Found", f"Location: {target}", "Content-Length: 0")
-        line = fails_then_recovers(service, suspect, once(answer), errno.EIO)
+        line = fails_then_recovers(hostile, suspect, once(answer), errno.EIO)
         assert "a redirect " in line
         assert "1 attempt," in line
         assert not other.was_called()
         assert not six.was_called()
-    assert len(service.requests) == 2
+    assert len(hostile.requests) == 2
 
 
-@pytest.mark.parametrize("location", ["///localhost:{}/", "http:\\\\localhost:{}\\"])
-def test_a_redirect_that_looks_like_another_place_is_a_path_of_this_one(
-    service: HostileService, suspect: Suspect, location: str
-) -> None:
-    with Elsewhere() as other:
-        answer = head("302 Found", f"Location: {location.format(other.port)}")
-        fails_then_recovers(service, suspect, once(answer), errno.EIO)
-        assert not other.was_called()
-    assert len(service.requests) == 7
-
-
+@pytest.mark.parametrize(
+    ("locations", "requests"),
+    [
+        # they look like another place, and are a path of this one, again and again
+        (["///localhost:{}/"] * 6, 7),
+        (["http:\\\\localhost:{}\\"] * 6, 7),
+        (["/one", "two", "?three", "http://127.0.0.1:{}/"], 5),
+    ],
+)
 def test_a_chain_that_leads_away_is_followed_to_its_last_own_place(
-    service: HostileService, suspect: Suspect
+    hostile: HostileService, suspect: Suspect, locations: list[str], requests: int
 ) -> None:
     with Elsewhere() as other:
-        chain = iter(["/one", "two", "?three", f"http://127.0.0.1:{other.port}/"])
+        chain = iter(locations)
 
         def says(_: str) -> list[bytes]:
-            return [head("307 There", f"Location: {next(chain)}", "Content-Length: 0")]
+            location = next(chain).format(other.port)
+            return [head("307 There", f"Location: {location}", "Content-Length: 0")]
 
-        fails_then_recovers(service, suspect, says, errno.EIO)
+        fails_then_recovers(hostile, suspect, says, errno.EIO)
         assert not other.was_called()
-    assert len(service.requests) == 5
+    assert len(hostile.requests) == requests
 
 
 def _endless(piece: bytes, first: bytes = b"") -> Says:
@@ -174,20 +120,17 @@ _GZIPPED_MB = gzip.compress(bytes(MB))
 _BOMB = gzip.compress(JPEG[:-2]) + _GZIPPED_MB * 1000
 _EMPTY_BLOCK = b"\0\0\0\xff\xff"  # stored, of no bytes
 _GZIP_HEAD = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
-
-
-def _nothing_in_three_layers() -> bytes:
-    """Return some MB that are unpacked to GB, and to TB, and to nothing at all."""
-    first = gzip.compress(_GZIP_HEAD + _EMPTY_BLOCK * 200_000)
-    more = gzip.compress(_EMPTY_BLOCK * 200_000)
-    return gzip.compress(first) + gzip.compress(more * 500) * 500
+# Some MB that are unpacked to GB, and to TB, and to nothing at all.
+_LAYER = gzip.compress(gzip.compress(_EMPTY_BLOCK * 200_000) * 500)
+_FIRST_LAYER = gzip.compress(_GZIP_HEAD + _EMPTY_BLOCK * 200_000)
+_NOTHING = gzip.compress(_FIRST_LAYER) + _LAYER * 500
+_GZIP_3 = "gzip, gzip, gzip"
 
 
 def _encoded(coding: str, *pieces: bytes) -> Says:
     return once(_image(f"Content-Encoding: {coding}"), *pieces)
 
 
-_GREAT = "Content-Length: 10000000000"
 _GZIP, _DEFLATE = "Content-Encoding: gzip", "Content-Encoding: deflate"
 _FIELDS = b"X-Field: " + b"a" * 90 + b"\r\n"
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n"
@@ -203,94 +146,80 @@ def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n0\r\n" % (len(data), data)
 
 
-NO_IMAGES = {
-    "header of 1 MB": once(_HEAD + b"X: " + b"a" * MB + b"\r\n\r\n" + JPEG),
-    "status line of 1 MB": once(_LINE + b"a" * MB + b"\r\n\r\n"),
-    "endless status line": _endless(b"a", _LINE),
-    "10 000 headers": once(_HEAD + b"X: y\r\n" * 10_000 + b"\r\n" + JPEG),
-    "endless headers": _endless(_FIELDS, _HEAD),
-    "endless header": _endless(b" folded\r\n", _HEAD),
-    "endless blank lines": _endless(b"\r\n"),
-    "no status line": once(b"\x1b[2J\x1b]0;x\x07\r\rWARNING x: y\r\n\r\n"),
-    "status 999": once(head("999 \x1b[2J\rWARNING x: y\x85\x9b2J")),
-    "status 99999": once(head("99999 OK")),
-    "status -200": once(head("-200 OK")),
-    "reason of 60 kB": once(head("418 " + "a\x1b" * 30_000)),
-    "no Content-Type": once(head() + JPEG),
-    "escapes as type": once(whole(JPEG, kind=_WORDS)),
-    "two lengths": once(whole(JPEG, "Content-Length: 5")),
-    "5000 digits of length": once(_image("Content-Length: " + "9" * 5000)),
-    "endless chunk size": _endless(b"1", _image(CHUNKED)),
-    "chunk of 2^64 cut": once(_image(CHUNKED), b"f" * 16 + b"\r\n" + JPEG),
-    "chunk of less than nothing": once(_image(CHUNKED), b"-5\r\n" + JPEG),
-    "chunk of no number": once(_image(CHUNKED), b"\x1b[2J\x07\r\n" + JPEG),
-    "chunk extension": once(_image(CHUNKED), b"5;" + b"a" * MB + b"\r\n" + JPEG),
-    "no gzip": _encoded("gzip", JPEG),
-    "gzip twice": _encoded("gzip, gzip", gzip.compress(gzip.compress(JPEG))),
-    "gzip bomb, packed twice": _encoded("gzip, gzip", gzip.compress(_BOMB)),
-    "ten codings": _encoded(",".join(["gzip"] * 10), JPEG),
-    "deflate": _encoded("deflate", zlib.compress(bytes(100 * MB))),
-    "deflate of nothing, endless": _endless(_EMPTY_BLOCK, _image(_DEFLATE)),
-    "br": _encoded("br", JPEG),
-    "zstd": _encoded("zstd", JPEG),
-    "unknown coding": _encoded("\x1b[2J" + "a" * 5000, JPEG),
-    "30 MB of fill bytes": once(_image(), b"\xff\xd8" + b"\xff" * 30 * MB),
-    "millions of markers": once(_image(), _SOI + b"\xff\x01" * 5 * MB + _REST),
-    "millions of segments": once(_image(), _SOI + b"\xff\xfe\0\2" * 5 * MB + _REST),
-    "millions of scans": once(_image(), _SCANS),
-    "Retry-After of 1e400": once(head("429 No", "Retry-After: 1e400")),
-    "Retry-After below nothing": once(head("429 No", "Retry-After: -5")),
-    "Retry-After of digits": once(head("429 No", "Retry-After: " + "9" * 60_000)),
-    "Retry-After in 9999": once(head("503 No", _UNTIL_9999)),
-}
-TOO_LARGE = {
-    "10 GB of Content-Length": once(_image(_GREAT)),
-    "10 GB that come": _endless(b"a", _image(_GREAT)),
-    "10 GB without a length": _endless(b"a", _image()),
-    "2^63 of length": once(_image(f"Content-Length: {2**63}")),
-    "chunk of 2^63": _endless(b"a", _image(CHUNKED) + b"8%015x\r\n" % 0),
-    "gzip bomb": _encoded("gzip", _BOMB),
-    "gzip bomb as chunks": once(_image(CHUNKED, _GZIP), _chunk(_BOMB) + b"\r\n"),
-    "fill bytes in place of a marker": _endless(b"\xff", _image() + b"\xff\xd8"),
-}
-TOO_LONG = {
-    "endless 100 Continue": _endless(b"HTTP/1.1 100 Continue\r\n\r\n"),
-    "endless chunks": _endless(b"1\r\na\r\n", _image(CHUNKED)),
-    "endless trailers": _endless(b"X: y\r\n", _image(CHUNKED) + _chunk(JPEG)),
-    "gzip of nothing, endless": _endless(_EMPTY_BLOCK, _image(_GZIP) + _GZIP_HEAD),
-    "gzip members of nothing, endless": _endless(gzip.compress(b""), _image(_GZIP)),
-    "gzip head, endless": _endless(b"a", _image(_GZIP) + _NAMED_GZIP),
-}
-ERROR_PAGES = {
-    "error page without end": _endless(b"a", head("404 Not Found")),
-    "error page that is a bomb": once(head("404 Not Found", _GZIP), _BOMB),
-}
-HARMS: dict[str, tuple[Says, int]] = {
-    name: (says, number)
-    for number, harms in (
-        (errno.EIO, NO_IMAGES),
-        (errno.EFBIG, TOO_LARGE),
-        (errno.ETIMEDOUT, TOO_LONG),
-        (errno.ENOENT, ERROR_PAGES),
-    )
-    for name, says in harms.items()
+HARMS = {
+    errno.EIO: {
+        "header of 1 MB": once(_HEAD + b"X: " + b"a" * MB + b"\r\n\r\n" + JPEG),
+        "endless status line": _endless(b"a", _LINE),
+        "10 000 headers": once(_HEAD + b"X: y\r\n" * 10_000 + b"\r\n" + JPEG),
+        "endless header": _endless(b" folded\r\n", _HEAD),
+        "endless blank lines": _endless(b"\r\n"),
+        "no status line": once(b"\x1b[2J\x1b]0;x\x07\r\rWARNING x: y\r\n\r\n"),
+        "status 99999": once(head("99999 OK")),
+        "reason of 60 kB": once(head("418 " + "a\x1b" * 30_000)),
+        "no Content-Type": once(head() + JPEG),
+        "escapes as type": once(whole(JPEG, kind=_WORDS)),
+        "two lengths": once(whole(JPEG, "Content-Length: 5")),
+        "endless chunk size": _endless(b"1", _image(CHUNKED)),
+        "chunk of 2^64 cut": once(_image(CHUNKED), b"f" * 16 + b"\r\n" + JPEG),
+        "chunk of no number": once(_image(CHUNKED), b"\x1b[2J\x07\r\n" + JPEG),
+        "chunk extension": once(_image(CHUNKED), b"5;" + b"a" * MB + b"\r\n" + JPEG),
+        "no gzip": _encoded("gzip", JPEG),
+        "gzip bomb, packed twice": _encoded("gzip, gzip", gzip.compress(_BOMB)),
+        "deflate of nothing, endless": _endless(_EMPTY_BLOCK, _image(_DEFLATE)),
+        "nothing in three layers": _encoded(_GZIP_3, _NOTHING),
+        "unknown coding": _encoded("\x1b[2J" + "a" * 5000, JPEG),
+        "millions of markers": once(_image(), _SOI + b"\xff\x01" * 5 * MB + _REST),
+        "millions of scans": once(_image(), _SCANS),
+        "Retry-After of digits": once(head("429 No", "Retry-After: " + "9" * 60_000)),
+        "Retry-After in 9999": once(head("503 No", _UNTIL_9999)),
+    },
+    errno.EFBIG: {
+        "10 GB without a length": _endless(b"a", _image()),
+        "2^63 of length": once(_image(f"Content-Length: {2**63}")),
+        "chunk of 2^63": _endless(b"a", _image(CHUNKED) + b"8%015x\r\n" % 0),
+        "gzip bomb": _encoded("gzip", _BOMB),
+        "fill bytes in place of a marker": _endless(b"\xff", _image() + b"\xff\xd8"),
+    },
+    errno.ETIMEDOUT: {
+        "endless 100 Continue": _endless(b"HTTP/1.1 100 Continue\r\n\r\n"),
+        "endless chunks": _endless(b"1\r\na\r\n", _image(CHUNKED)),
+        "endless trailers": _endless(b"X: y\r\n", _image(CHUNKED) + _chunk(JPEG)),
+        "gzip of nothing, endless": _endless(_EMPTY_BLOCK, _image(_GZIP) + _GZIP_HEAD),
+        "gzip members of nothing, endless": _endless(gzip.compress(b""), _image(_GZIP)),
+        "gzip head, endless": _endless(b"a", _image(_GZIP) + _NAMED_GZIP),
+    },
+    errno.ENOENT: {
+        "error page without end": _endless(b"a", head("404 Not Found")),
+        "error page that is a bomb": once(head("404 Not Found", _GZIP), _BOMB),
+        "error page of nothing in three layers": once(
+            head("404 Not Found", f"Content-Encoding: {_GZIP_3}"), _NOTHING
+        ),
+    },
 }
 
 
-@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize(
+    ("says", "number"),
+    [
+        pytest.param(says, number, id=name)
+        for number, harms in HARMS.items()
+        for name, says in harms.items()
+    ],
+)
 def test_a_harmful_answer_is_an_errno_and_costs_64_mb_at_most(
-    service: HostileService, suspect: Suspect, harm: str
+    hostile: HostileService, suspect: Suspect, says: Says, number: int
 ) -> None:
-    fails_then_recovers(service, suspect, *HARMS[harm])
+    """At its end the daemon would say on stderr which sockets it left open."""
+    fails_then_recovers(hostile, suspect, says, number)
 
 
 @pytest.mark.parametrize("fill_bytes", [0, 20 * MB])
 def test_a_picture_of_65535_x_65535_is_a_file_of_its_bytes(
-    service: HostileService, suspect: Suspect, fill_bytes: int
+    hostile: HostileService, suspect: Suspect, fill_bytes: int
 ) -> None:
     path = suspect.mounted / PATH.format(next(_ids))
     image = JPEG[:2] + b"\xff" * fill_bytes + JPEG[2:]
-    service.image = once(whole(image))
+    hostile.image = once(whole(image))
     assert path.read_bytes() == image
     assert path.stat().st_size == len(image)
     suspect.check(failures=0)
@@ -300,49 +229,28 @@ def test_a_picture_of_65535_x_65535_is_a_file_of_its_bytes(
     "date",
     [
         *("Fri, 31 Dec 9999 23:59:59 GMT", "Thu, 01 Jan 0001 00:00:00 -2359"),
-        *("Wed, 31 Dec 1969 23:59:59 GMT", "Tue, 99 Foo 99999999999 99:99:99 +9999"),
-        *("9" * 60_000, "\x1b[2J\x9b\x85", ", " * 30_000),
+        *("9" * 60_000, "\x1b[2J\x9b\x85"),
     ],
     ids=lambda text: text[:10],
 )
 def test_a_senseless_last_modified_takes_no_image_away(
-    service: HostileService, suspect: Suspect, date: str
+    hostile: HostileService, suspect: Suspect, date: str
 ) -> None:
     path = suspect.mounted / PATH.format(next(_ids))
-    service.image = lambda _: [whole(JPEG, f"Last-Modified: {date}")]
+    hostile.image = lambda _: [whole(JPEG, f"Last-Modified: {date}")]
     assert path.read_bytes() == JPEG
     # a tmpfs keeps the year 9999, where ext4 ends in 2446
     assert 0 <= path.stat().st_mtime < 2**38
     suspect.check(failures=0)
 
 
-@pytest.mark.parametrize("name", [b"X\x1b[2J", b"\x00", b"", b" ", b"\xff\xfe:\x9b"])
+@pytest.mark.parametrize("name", [b"X\x1b[2J", b"", b"\xff\xfe:\x9b"])
 def test_a_head_that_cannot_be_read_writes_nothing_into_the_log(
-    service: HostileService, suspect: Suspect, name: bytes
+    hostile: HostileService, suspect: Suspect, name: bytes
 ) -> None:
     path = suspect.mounted / PATH.format(next(_ids))
     fields = b"Content-Type: image/jpeg\r\n" + name + b": y\r\nWARNING forged: z\r\n"
-    service.image = lambda _: [b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n" + JPEG]
+    hostile.image = lambda _: [b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n" + JPEG]
     with contextlib.suppress(OSError):
         assert path.read_bytes().endswith(JPEG)
     suspect.check(failures=min(1, len(suspect.lines())))
-
-
-def test_codings_in_layers_are_refused_and_not_unpacked_for_hours(
-    service: HostileService, suspect: Suspect
-) -> None:
-    packed = _nothing_in_three_layers()
-    coding = "Content-Encoding: gzip, gzip, gzip"
-    for status, number in (("200 OK", errno.EIO), ("404 Not Found", errno.ENOENT)):
-        answer = head(status, IMAGE, coding) + packed
-        fails_then_recovers(service, suspect, once(answer), number)
-        suspect.begin()
-
-
-@pytest.mark.mounted(warnings=["two", "Content-Length"])
-def test_an_answer_of_two_lengths_leaves_no_socket_open(
-    mounted: Mounted, service: HostileService
-) -> None:
-    service.image = once(whole(JPEG, "Content-Length: 5"))
-    assert errno_of_open(mounted / PATH.format(1)) == errno.EIO
-    # at its end the daemon would have said on stderr what it left open

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,67 +24,22 @@ OTHER = "section/69750516/ds7/image.jpg"
 DATA_SET = "dataset/71670687"
 
 
-def _replace_by_file(folder: Path) -> None:
-    shutil.rmtree(folder)
-    folder.touch()
-
-
-def _replace_log_by_folder(folder: Path) -> None:
-    (folder / "allenfs.log").unlink()
-    (folder / "allenfs.log").mkdir()
-
-
-def _fill_disk(folder: Path) -> None:
-    (folder / "allenfs.log").unlink()
-    (folder / "allenfs.log").symlink_to("/dev/full")
-
-
-def _remove_with_parent(folder: Path) -> None:
-    shutil.rmtree(folder.parent)
-
-
-TROUBLES = {
-    "Not a directory": _replace_by_file,
-    "Is a directory": _replace_log_by_folder,
-    "No space left on device": _fill_disk,
-    "No such file or directory": _remove_with_parent,
-}
-
-
-def _check_tools_say_no_route(root: Path, folder: Path) -> None:
-    for command in (
-        ["ls", root / "browse/product"],
-        ["cat", root / PATH],
-        ["cp", "-r", root / DATA_SET, folder / "copy"],
-        ["getfattr", "-n", "user.allenfs.url", root / DATA_SET],
-    ):
-        done = subprocess.run(command, capture_output=True, check=False)
-        assert done.returncode != 0, command
-        assert b"No route to host" in done.stderr, command
-        assert done.stdout == b"", command
-    assert not (folder / "copy").exists()
-
-
-@pytest.mark.parametrize(("cause", "trouble"), TROUBLES.items(), ids=TROUBLES)
-def test_unwritable_log_keeps_errnos_and_is_shown_in_status(
-    tmp_path: Path, cause: str, trouble: Callable[[Path], None]
-) -> None:
-    folder = tmp_path / "state" / "allenfs"
-    folder.mkdir(parents=True)
-    log = folder / "allenfs.log"
+def test_unwritable_log_keeps_errnos_and_is_shown_in_status(tmp_path: Path) -> None:
+    cause, log = "No such file or directory", tmp_path / "state/allenfs/allenfs.log"
+    log.parent.mkdir(parents=True)
     with Mounted(
         tmp_path, NOWHERE, log_file=log, warnings=["Connection refused"]
     ) as mounted:
         assert mounted.status["log"] == {"file": str(log), "failure": None}
-        trouble(folder)
-        _check_tools_say_no_route(mounted.root, tmp_path)
+        shutil.rmtree(tmp_path / "state")
+        assert errno_of_open(mounted / PATH) == errno.EHOSTUNREACH
+        assert errno_of(os.listdir, mounted / DATA_SET) == errno.EHOSTUNREACH
         assert mounted.status["log"] == {"file": str(log), "failure": cause}
         page = allenfs("status", mounted.root).stdout
         assert f"{log} CANNOT BE WRITTEN: {cause}" in page
         newest = (mounted / ".allenfs/log").read_text()
         assert f"WARNING allenfs.fetch.fetcher: {PATH}: " in newest
 
-        shutil.rmtree(tmp_path / "state", ignore_errors=True)
         (tmp_path / "state").mkdir()
         assert errno_of_open(mounted / OTHER) == errno.EHOSTUNREACH
         assert f"WARNING allenfs.fetch.fetcher: {OTHER}: " in mounted.log
@@ -117,10 +71,7 @@ def test_while_every_logging_call_raises_each_answer_is_right(
     with Mounted(tmp_path, service.url, log_raises=log_raises) as mounted:
         for fault, number in (
             (Fault.STATUS_404, errno.ENOENT),
-            (Fault.STATUS_403, errno.EACCES),
-            (Fault.STATUS_400, errno.EINVAL),
             (Fault.STATUS_503, errno.EIO),
-            (Fault.NOT_A_JPEG, errno.EIO),
             (Fault.CUT_CHUNKED, errno.EIO),
         ):
             service.fail(fault)
@@ -131,49 +82,21 @@ def test_while_every_logging_call_raises_each_answer_is_right(
         for ask in (os.listdir, os.stat, os.listxattr):
             assert errno_of(ask, mounted / DATA_SET) == errno.EIO
         service.heal()
-        _check_what_needs_no_service(mounted)
-        _check_bytes(mounted, service)
-        _check_damaged_store(mounted, service)
-        assert mounted.log == "", "a logging call did not raise"
-
-
-def _check_what_needs_no_service(mounted: Mounted) -> None:
-    calls: dict[Callable[[], object], int] = {
-        lambda: os.stat(mounted / "section/x"): errno.ENOENT,
-        lambda: os.listdir(mounted / PATH): errno.ENOTDIR,
-        lambda: os.readlink(mounted / "section"): errno.EINVAL,
-        lambda: os.mkdir(mounted / "new"): errno.EROFS,
-        lambda: os.open(mounted / PATH, os.O_WRONLY): errno.EROFS,
-        lambda: os.getxattr(mounted / PATH, "user.allenfs.no"): errno.ENODATA,
-    }
-    for call, number in calls.items():
-        assert errno_of(call) == number
-    assert os.statvfs(mounted.root).f_blocks > 0
-
-
-def _check_bytes(mounted: Mounted, service: SampleService) -> None:
-    for _ in range(2):  # cold, then warm
+        assert errno_of(os.mkdir, mounted / "new") == errno.EROFS
+        for _ in range(2):  # cold, then warm
+            assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
+        os.kill(mounted.pid, signal.SIGUSR2)  # which logs in a thread of its own
+        for file in sorted((mounted / DATA_SET / "ds6").glob("*_*")):  # read ahead
+            image = f"section/{file.stem.partition('_')[2]}/ds6/image.jpg"
+            assert file.read_bytes() == image_bytes(service.url, image)
+        sheet = (mounted / DATA_SET / "contact_sheet.jpg").read_bytes()
+        assert (sheet[:2], sheet[-2:]) == (b"\xff\xd8", b"\xff\xd9")
+        mounted.stop()
+        for stored in mounted.stored:
+            stored.write_bytes(stored.read_bytes()[:-1])
+        mounted.start()
         assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
-    os.kill(mounted.pid, signal.SIGUSR2)  # which logs in a thread of its own
-    names = [name for name in os.listdir(mounted / DATA_SET / "ds6") if name[0] == "0"]
-    assert names
-    for name in names:  # read ahead
-        image = f"section/{name.removesuffix('.jpg').partition('_')[2]}/ds6/image.jpg"
-        data = (mounted / DATA_SET / "ds6" / name).read_bytes()
-        assert data == image_bytes(service.url, image)
-    assert os.readlink(mounted / "section/69750516/dataset")
-    info = json.loads((mounted / DATA_SET / "info.json").read_bytes())
-    assert info["id"] == int(DATA_SET.rpartition("/")[2])
-    sheet = (mounted / DATA_SET / "contact_sheet.jpg").read_bytes()
-    assert (sheet[:2], sheet[-2:]) == (b"\xff\xd8", b"\xff\xd9")
-
-
-def _check_damaged_store(mounted: Mounted, service: SampleService) -> None:
-    mounted.stop()
-    for stored in mounted.stored:
-        stored.write_bytes(stored.read_bytes()[:-1])
-    mounted.start()
-    assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
-    shutil.rmtree(mounted.cache_dir)
-    mounted.cache_dir.touch()
-    assert (mounted / OTHER).read_bytes() == image_bytes(service.url, OTHER)
+        shutil.rmtree(mounted.cache_dir)
+        mounted.cache_dir.touch()
+        assert (mounted / OTHER).read_bytes() == image_bytes(service.url, OTHER)
+        assert mounted.log == "", "a logging call did not raise"

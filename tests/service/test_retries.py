@@ -32,7 +32,7 @@ def clock():
 def _service(sample, clock, *, on_attempt=lambda _: None, sleep=None, **settings):
     return AllenService(
         ServiceSettings(sample.url, **settings),
-        on_attempt=heard,
+        on_attempt=on_attempt,
         clock=clock,
         sleep=sleep or clock.sleep,
         jitter=lambda: 0.5,
