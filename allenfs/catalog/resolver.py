@@ -43,7 +43,7 @@ class Catalog:
 
     def resolve(
         self,
-        node: nodes.CatalogNode | nodes.ParameterDirectory | nodes.ImageFile,
+        node: nodes.Node,
         caller: Caller,
     ) -> Entry:
         """Return the entry of a node.
@@ -62,38 +62,38 @@ class Catalog:
             case nodes.ParameterDirectory():
                 self._completed(node, caller)
                 return Folder()
-            case nodes.DataSetsDirectory():
-                return Folder()
-            case nodes.DocumentFile(subject, subject_id, name):
-                return DOCUMENTS[name](self._repository, subject, subject_id, caller)
-            case nodes.SectionLink(image_id, name):
-                return self._link(image_id, name, caller)
+            case nodes.PatternNode("section/ID/dataset", (image_id,)):
+                return self._data_set_link(image_id, caller)
+            case nodes.PatternNode("section/ID/nissl", (image_id,)):
+                return self._nissl_link(image_id, caller)
+            case nodes.PatternNode(pattern, (subject_id,)) if pattern in DOCUMENTS:
+                return DOCUMENTS[pattern](self._repository, subject_id, caller)
+            case nodes.PatternNode() if node.pattern.startswith("browse"):
+                return self._browser.resolve(node, caller)
             case nodes.CollectionDirectory():
                 return self._folder(node, caller)
             case nodes.CollectionFile() | nodes.SheetFile():
                 collection = self._collection(node.directory, caller)
                 return _file_of(collection, node)
-            case _:
-                return self._browser.resolve(node, caller)
+        return Folder()  # a service, one image, or `dataset`
 
     def names(
         self,
-        node: nodes.CatalogNode | nodes.ImageDirectory | nodes.ParameterDirectory,
+        node: nodes.Node,
         caller: Caller,
     ) -> list[str]:
         """Return the names in a directory; raises as `resolve` does."""
         match node:
             case nodes.ImageDirectory() | nodes.ParameterDirectory():
                 return self._image_names(node, caller)
-            case nodes.DataSetsDirectory():
+            case nodes.PatternNode("dataset"):
                 known = filter(str.isdecimal, self._repository.cache.names("dataset"))
                 return sorted(known, key=int)
             case nodes.CollectionDirectory():
                 return self._collection_names(node, caller)
-            case _ if isinstance(node, nodes.CatalogFile):
-                raise PathNotFoundError(str(node))
-            case _:
+            case nodes.PatternNode():
                 return self._browser.names(node, caller)
+        raise PathNotFoundError(str(node))
 
     def series(self, directory: nodes.CollectionDirectory) -> tuple[ImageRequest, ...]:
         """Return the images that a directory lists, if its record is cached."""
@@ -116,24 +116,24 @@ class Catalog:
         """
         service, image_id = node.request.service, node.request.image_id
         if service is ImageService.ATLAS:
-            return tree.listing(node, []) + self._plate_names(node, caller)
+            return tree.listing(node) + self._plate_names(node, caller)
         lookup = functools.partial(
             self._quick_lookup.at, image_id=image_id, caller=caller
         )
         section = lookup(queries.section(image_id))
         if section is None:
-            return tree.listing(node, [])
+            return tree.listing(node)
         data_set: Collection | None = None
         if section.data_set_id is not None:
             data_set = lookup(queries.data_set(section.data_set_id))
         shown = views.applicable([section.image], data_set)
-        names = tree.listing(node, [], shown)
+        names = tree.listing(node, shown)
         if (
             isinstance(node, nodes.ParameterDirectory)
             or service is ImageService.PROJECTION
         ):
             return names
-        names += tree.DOCUMENTS[nodes.Subject.SECTION]
+        names += tree.DOCUMENTS["section"]
         if section.data_set_id is not None:
             names.append(tree.DATA_SET_LINK)
         if data_set is not None and data_set.equalization is not None:
@@ -151,7 +151,7 @@ class Catalog:
         question = queries.plate(request.image_id)
         if isinstance(node, nodes.ImageDirectory):
             seen = self._quick_lookup.at(question, request.image_id, caller)
-            return [] if seen is None else [*tree.DOCUMENTS[nodes.Subject.PLATE]]
+            return [] if seen is None else [*tree.DOCUMENTS["atlas"]]
         if not request.annotated:
             return []
         plate = self._repository.get(question, caller).record
@@ -219,7 +219,7 @@ class Catalog:
             return names
         if sheets.is_possible(len(names)):
             names.append(sheets.SHEET_FILE)
-        names += [*tree.DOCUMENTS[directory.subject], *tree.LISTED_DOWNSAMPLES]
+        names += [*tree.DOCUMENTS[directory.subject.value], *tree.LISTED_DOWNSAMPLES]
         if directory.subject is nodes.Subject.ATLAS:
             return [*names, tree.ANNOTATED, *_treatment_names(directory, collection)]
         if collection.equalization is not None:
@@ -227,16 +227,19 @@ class Catalog:
         shown = views.applicable(collection.images.values(), collection)
         return [*names, *shown]
 
-    def _link(self, image_id: int, name: str, caller: Caller) -> Link:
+    def _data_set_link(self, image_id: int, caller: Caller) -> Link:
         section = self._repository.existing(queries.section(image_id), caller)
         data_set_id = section.record.data_set_id
-        if name == tree.NISSL_LINK:
-            nissl = self._repository.get(queries.nissl(image_id), caller).record
-            if nissl.image_id is not None:
-                return Link(f"../{nissl.image_id}")
-        elif data_set_id is not None:
-            return Link(f"../../dataset/{data_set_id}")
-        return deny(f"{name} of section {image_id}")
+        if data_set_id is None:
+            return deny(f"data set of section {image_id}")
+        return Link(f"../../dataset/{data_set_id}")
+
+    def _nissl_link(self, image_id: int, caller: Caller) -> Link:
+        self._repository.existing(queries.section(image_id), caller)
+        nissl = self._repository.get(queries.nissl(image_id), caller).record
+        if nissl.image_id is None:
+            return deny(f"Nissl section of section {image_id}")
+        return Link(f"../{nissl.image_id}")
 
 
 def _question(directory: nodes.CollectionDirectory) -> Question[Collection | None]:

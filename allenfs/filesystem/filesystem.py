@@ -34,6 +34,7 @@ from allenfs.errors import (
 from allenfs.fetch.metrics import Activity
 from allenfs.filesystem.kernel_view import Handle, Handles, KernelView, Opened, Opening
 from allenfs.model import nodes, tree
+from allenfs.model.images import ImageService
 from allenfs.service.single_flight import NOT_INTERRUPTED, Caller
 from allenfs.store.stored_file import Image, Known
 
@@ -117,14 +118,13 @@ class Filesystem:
             return picture
         node = tree.parse(path)
         match node:
-            case nodes.Root() | nodes.ServiceDirectory() | nodes.ImageDirectory():
+            case nodes.PatternNode(tree.OWN_DIRECTORY) if self._own_files:
                 return Folder()
-            case nodes.OwnDirectory() if self._own_files:
-                return Folder()
-            case nodes.OwnFile(name) if name in self._own_files:
+            case nodes.PatternNode(name) if name.startswith(tree.OWN_DIRECTORY):
+                name = name.rpartition("/")[2]
+                if name not in self._own_files:  # nothing is mounted
+                    raise PathNotFoundError(path)
                 return Changing(self._own_files[name])
-            case nodes.OwnDirectory() | nodes.OwnFile():  # nothing is mounted
-                raise PathNotFoundError(path)
         entry = self._catalog.resolve(node, caller)
         if isinstance(node, nodes.CollectionFile) and isinstance(entry, Picture):
             self._pictures[path] = entry, self._clock() + _PICTURE_MEMORY_S
@@ -144,15 +144,14 @@ class Filesystem:
         """
         entry, node = self.entry(path, caller), tree.parse(path)
         match node:
-            case nodes.Root():
-                return tree.listing(node, [])
-            case nodes.ServiceDirectory(service):
-                return tree.listing(node, self._fetcher.used_ids(service))
-            case nodes.OwnDirectory():
+            case nodes.PatternNode(""):
+                return list(tree.ROOT_NAMES)
+            case nodes.PatternNode("section" | "projection" | "atlas" as service):
+                used_ids = self._fetcher.used_ids(ImageService(service))
+                return [str(image_id) for image_id in sorted(used_ids)]
+            case nodes.PatternNode(tree.OWN_DIRECTORY):
                 return list(self._own_files)
-        if not isinstance(entry, Folder) or isinstance(
-            node, (nodes.ImageFile, nodes.OwnFile)
-        ):
+        if not isinstance(entry, Folder):
             raise NotADirError(path)
         try:
             return self._catalog.names(node, caller)

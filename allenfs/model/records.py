@@ -153,29 +153,9 @@ class DataSetIds:
         return len(self.ids)
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
-    """The service's names, each with its id."""
-
-    ids: dict[str, int]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-@dataclass(frozen=True, slots=True)
-class Titles:
-    """Titles of atlases by id, ascending; empty if an atlas has none."""
-
-    by_id: dict[int, str]
-
-    def __len__(self) -> int:
-        return len(self.by_id)
-
-
 def row_count(record: object) -> int:
     """Return the number of rows in a list, or of images in a collection."""
-    if isinstance(record, DataSetIds | Names | Titles):
+    if isinstance(record, DataSetIds | dict):
         return len(record)
     return len(record.images) if isinstance(record, Collection) else bool(record)
 

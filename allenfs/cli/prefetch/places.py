@@ -26,8 +26,7 @@ from allenfs.cli.prefetch.outage import Outage
 from allenfs.cli.prefetch.tree import Tree
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import AllenFSError, ConfigError, PathNotFoundError, UrlError
-from allenfs.model.nodes import Root
-from allenfs.model.tree import listing
+from allenfs.model.tree import ROOT_NAMES
 from allenfs.mount import mount_table, probe
 from allenfs.service.network import checked_proxy
 from allenfs.store import trust
@@ -221,7 +220,7 @@ def _located(text: str) -> tuple[Path | None, str]:
     if mountpoint is None:
         below = posixpath.normpath(text).lstrip("/")
     below = arguments.tree_path(below)
-    if mountpoint is None and below.partition("/")[0] not in listing(Root(), []):
+    if mountpoint is None and below.partition("/")[0] not in ROOT_NAMES:
         msg = "neither in an allenfs mount nor a path of its tree"
         raise PathNotFoundError(msg)
     return mountpoint, below

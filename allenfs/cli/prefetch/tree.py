@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from allenfs.catalog.documents import Document
 from allenfs.catalog.entries import Changing, Entry, Folder, Link
-from allenfs.errors import AllenFSError, IsADirError, PathNotFoundError
+from allenfs.errors import AllenFSError, IsADirError
 from allenfs.model import tree
-from allenfs.model.nodes import AtlasLink, DataSetLink, SectionLink
 from allenfs.service.single_flight import Caller
 
 if TYPE_CHECKING:
@@ -128,15 +127,8 @@ class Tree:
         resolved = ""
         for name in path.split("/"):
             resolved = posixpath.join(resolved, name)
-            if _is_link(resolved):
+            if tree.is_link(resolved):
                 target = self._assembly.filesystem.target(resolved, self._caller)
                 directory = posixpath.dirname(resolved)
                 resolved = posixpath.normpath(posixpath.join(directory, target))
         return resolved
-
-
-def _is_link(path: str) -> bool:
-    try:
-        return isinstance(tree.parse(path), (SectionLink, DataSetLink, AtlasLink))
-    except PathNotFoundError:
-        return False
