@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from allenfs.catalog import queries
 from allenfs.catalog.browse import Browser
 from allenfs.catalog.documents import DOCUMENTS
-from allenfs.catalog.entries import Entry, Folder, Link, Picture, Sheet, deny
+from allenfs.catalog.entries import Entry, Folder, Link, Picture, deny
 from allenfs.errors import PathNotFoundError
 from allenfs.model import nodes, sheets, tree, views
 from allenfs.model.images import ImageService
@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 
     from allenfs.catalog.queries import Question
     from allenfs.catalog.quick_lookup import QuickLookup
-    from allenfs.catalog.record_cache import CachedRecord
     from allenfs.catalog.repository import Repository
     from allenfs.model.images import ImageRequest
-    from allenfs.model.records import Collection, Plate, SectionImage, SectionRecord
+    from allenfs.model.records import Collection, ImageRecord, SectionImage
     from allenfs.service.single_flight import Caller
 
 
@@ -170,10 +169,7 @@ class Catalog:
         """Return a request with `range` and `roi` filled in from the records."""
         request = node.request
         if node.from_corner:
-            question = _image_question(request)
-            existing: CachedRecord[Plate | SectionRecord] = self._repository.existing(
-                question, caller
-            )
+            existing = self._repository.existing(_image_question(request), caller)
             corner_px = existing.record.image.corner_px
             if corner_px is None:
                 return deny(f"x and y of image {request.image_id}")
@@ -247,12 +243,9 @@ def _question(directory: nodes.CollectionDirectory) -> Question[Collection | Non
     return (queries.atlas if is_atlas else queries.data_set)(directory.subject_id)
 
 
-def _image_question(
-    request: ImageRequest,
-) -> Question[Plate | SectionRecord | None]:
-    if request.service is ImageService.ATLAS:
-        return queries.plate(request.image_id)
-    return queries.section(request.image_id)
+def _image_question(request: ImageRequest) -> Question[ImageRecord | None]:
+    is_atlas = request.service is ImageService.ATLAS
+    return (queries.plate if is_atlas else queries.section)(request.image_id)
 
 
 def _full_px(image: SectionImage) -> tuple[int, int] | None:
@@ -267,7 +260,7 @@ def _file_of(
     if isinstance(file, nodes.SheetFile):
         view = _equalized_view(directory, collection)
         sheet = sheets.sheet(directory, collection, view)
-        return deny("sheet of these images") if sheet is None else Sheet(sheet)
+        return deny("sheet of these images") if sheet is None else Picture(sheet)
     image = collection.images.get(file.image_id)
     if image is None or image.file_name != file.name:
         return deny(file.name)

@@ -13,15 +13,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from allenfs.catalog.documents import Document
-from allenfs.catalog.entries import (
-    Attributes,
-    Changing,
-    Entry,
-    Folder,
-    Link,
-    Picture,
-    Sheet,
-)
+from allenfs.catalog.entries import Attributes, Changing, Entry, Folder, Link, Picture
 from allenfs.errors import (
     IsADirError,
     NotADirError,
@@ -197,8 +189,6 @@ class Filesystem:
                 return self._stat_file(path, latest, caller)
             case Picture(request, full_px):
                 bound_bytes = request.size_bound_bytes(full_px)
-            case Sheet(request):
-                bound_bytes = request.size_bound_bytes()
         known = self._fetcher.peek(request)
         if known is not None:
             return self._exact(path, known, caller)
@@ -236,7 +226,7 @@ class Filesystem:
         entry = self.entry(path, caller)
         file: Image | Document
         match entry:
-            case Picture() | Sheet():
+            case Picture():
                 file = self._image(path, entry, caller)
             case Document():
                 file = self._live.setdefault(path, entry)
@@ -278,16 +268,16 @@ class Filesystem:
         known = self._fetcher.peek(request) or self._kernel.last_known(path)
         return known is not None
 
-    def _image(self, path: str, entry: Picture | Sheet, caller: Caller) -> Image:
+    def _image(self, path: str, entry: Picture, caller: Caller) -> Image:
         # a caller that got ESTALE reopens the same file: no step in a sequence
         is_retry = self._kernel.is_retry(path, caller.thread_id)
-        listed_as = entry.listed_as if isinstance(entry, Picture) else None
-        if self._readahead is not None and listed_as is not None and not is_retry:
+        listed_as = entry.listed_as
+        if self._readahead and listed_as and not is_retry:
             self._readahead.opened(listed_as)
         try:
             image = self._fetcher.get(entry.request, caller)
         except ServiceError:
-            if self._readahead is not None and listed_as is not None:
+            if self._readahead and listed_as:
                 self._readahead.failed(listed_as)
             raise
         if is_retry:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from allenfs.catalog.entries import Folder, Picture, Sheet
+from allenfs.catalog.entries import Folder, Picture
 from allenfs.errors import NoAttributeError
+from allenfs.model.images import ImageRequest
 from allenfs.text import iso_time
 
 if TYPE_CHECKING:
@@ -64,10 +65,9 @@ class ExtendedAttributes:
         values: dict[str, str] = {}
         match self._filesystem.entry(path, caller):
             case Picture(request):
-                values[URL_ATTRIBUTE] = request.url(self._api_url)
+                if isinstance(request, ImageRequest):
+                    values[URL_ATTRIBUTE] = request.url(self._api_url)
                 error = self._add_image(values, path, request)
-            case Sheet(sheet):
-                error = self._add_image(values, path, sheet)
             case Folder():
                 error = self._repository.last_failure
             case _:

@@ -120,26 +120,27 @@ class Collection:
     treatments: tuple[str, ...] = ()
 
 
-class SectionRecord(NamedTuple):
-    """A SectionImage: the service's row, and the image read from it."""
+class ImageRecord(NamedTuple):
+    """A SectionImage or an AtlasImage: the service's row, and what was read from it.
+
+    Attributes
+    ----------
+    data_set_id : int or None
+        Of a section.
+    atlas_ids : tuple of int
+        The atlases that may have drawings of a plate, ascending.
+    """
 
     record: Row
     image: SectionImage
-    data_set_id: int | None
+    data_set_id: int | None = None
+    atlas_ids: tuple[int, ...] = ()
 
 
 class Neighbour(NamedTuple):
     """The closest Nissl section, if there is one."""
 
     image_id: int | None
-
-
-class Plate(NamedTuple):
-    """An AtlasImage, and the atlases that may have drawings of it."""
-
-    record: Row
-    image: SectionImage
-    atlas_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

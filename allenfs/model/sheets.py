@@ -126,8 +126,8 @@ class SheetRequest:
         """Return the request of the thumbnail at an index."""
         return replace(self.view, image_id=self.images[place].image_id)
 
-    def size_bound_bytes(self) -> int:
-        """Upper bound of the JPEG's size before it is drawn."""
+    def size_bound_bytes(self, _: tuple[int, int] | None = None) -> int:
+        """Return an upper bound of the JPEG's size before it is drawn."""
         width_px, height_px = self.grid.size_px
         return width_px * height_px * 3 + 64 * _KIB
 

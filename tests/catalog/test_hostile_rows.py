@@ -16,9 +16,8 @@ from allenfs.errors import ServiceError
 from allenfs.model.records import (
     Collection,
     DataSetIds,
+    ImageRecord,
     Neighbour,
-    Plate,
-    SectionRecord,
 )
 from allenfs.service.single_flight import NOT_INTERRUPTED
 
@@ -46,10 +45,10 @@ _rows = st.none() | st.dictionaries(
 _pages = st.lists(st.lists(_rows, max_size=4), max_size=4)
 
 QUESTIONS: list[tuple[Question[Any], type]] = [
-    (queries.section(5), SectionRecord),
+    (queries.section(5), ImageRecord),
     (queries.nissl(5), Neighbour),
     (queries.data_set(5), Collection),
-    (queries.plate(5), Plate),
+    (queries.plate(5), ImageRecord),
     (queries.atlas(5), Collection),
     (lists.atlases(), dict),
     (lists.products(), dict),
@@ -69,10 +68,12 @@ def check(record: Any) -> None:
     match record:
         case None:
             pass
-        case SectionRecord(row, image, data_set_id):
+        case ImageRecord(row, image, data_set_id, atlas_ids):
             assert type(row) is dict
             assert is_id(image.image_id)
             assert data_set_id is None or is_id(data_set_id)
+            assert all(map(is_id, atlas_ids))
+            assert list(atlas_ids) == sorted(set(atlas_ids))
         case Neighbour(image_id):
             assert image_id is None or is_id(image_id)
         case Collection():
@@ -85,9 +86,6 @@ def check(record: Any) -> None:
             table = documents.sections(repository, 5, NOT_INTERRUPTED)
             lines = table.read(0, 2**30).decode().splitlines()
             assert len(lines) == 1 + len(record.images)
-        case Plate(_, _, atlas_ids):
-            assert all(map(is_id, atlas_ids))
-            assert list(atlas_ids) == sorted(set(atlas_ids))
         case DataSetIds(ids, by_plane):
             assert list(ids) == sorted(set(ids))
             assert list(ids) == sorted(itertools.chain(*by_plane.values()))

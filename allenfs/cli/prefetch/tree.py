@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from allenfs.assembly import Assembly
-    from allenfs.catalog.entries import Picture, Sheet
+    from allenfs.catalog.entries import Picture
 
 
 class Kind(enum.Enum):
@@ -113,7 +113,7 @@ class Tree:
         """Return why the store cannot be written, None if it can."""
         return self._assembly.store_directory.check()
 
-    def _file(self, path: str) -> Picture | Sheet | Document:
+    def _file(self, path: str) -> Picture | Document:
         entry = self._entry(self._resolved(path))
         if isinstance(entry, (Folder, Link, Changing)):
             raise IsADirError(path)
