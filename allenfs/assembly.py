@@ -16,7 +16,7 @@ from allenfs.fetch.metrics import Activity
 from allenfs.fetch.readahead import ReadAhead
 from allenfs.filesystem.filesystem import Filesystem
 from allenfs.filesystem.kernel_view import Handles
-from allenfs.filesystem.status_reporter import Sources, StatusReporter
+from allenfs.filesystem.status_reporter import StatusReporter
 from allenfs.filesystem.xattrs import ExtendedAttributes
 from allenfs.model.tree import LOG_FILE, STATUS_FILE
 from allenfs.service.client import AllenService
@@ -96,9 +96,17 @@ def assemble(
     )
     own_files: dict[str, Callable[[], Readable]] = {}
     if mounted is not None:
-        sources = Sources(activity, slots, store, records, handles, store_directory)
         status = StatusReporter(
-            mounted, service_settings, store_settings, sources, proxy=service.proxy
+            mounted=mounted,
+            service=service_settings,
+            store=store_settings,
+            proxy=service.proxy,
+            activity=activity,
+            slots=slots,
+            images=store,
+            records=records,
+            handles=handles,
+            store_directory=store_directory,
         )
         own_files = {STATUS_FILE: status.document, LOG_FILE: mounted.log.reader}
     filesystem = Filesystem(

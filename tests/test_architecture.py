@@ -56,6 +56,7 @@ IMPORTERS = {
         "service.health",
         "catalog.record_cache",
         "catalog.quick_lookup",
+        "filesystem.kernel_view",
     },
     "socks": {"service.connections"},
     "PIL": {"fetch.sheet_page"},

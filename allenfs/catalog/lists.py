@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from allenfs.catalog.paging import all_rows, first_rows
-from allenfs.catalog.queries import Question
+from allenfs.catalog.queries import PATIENCE_S, Question
 from allenfs.model import records
 from allenfs.model.records import DataSetIds, record_id
 from allenfs.service.rma import Query, quoted
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from allenfs.catalog.paging import Page
     from allenfs.model.records import Row
+    from allenfs.store.record_files import Key
 
 # enough that one of them has an acronym
 _SOME = 10
@@ -40,27 +41,24 @@ def atlases() -> Question[dict[int, str]]:
 def products() -> Question[dict[str, int]]:
     """Request the abbreviations of all products, each with its id."""
     query = Query("Product", order="products.id")
-    return Question(
-        ("list", "products"),
-        lambda page: _pairs(all_rows(page, query, ("abbreviation",)), "abbreviation"),
-        _read_names,
-        expects_rows=True,
-    )
+    return _all_names(("list", "products"), query, "abbreviation", PATIENCE_S)
 
 
 def genes(product: str) -> Question[dict[str, int]]:
-    """Request the acronyms of all genes of a product.
+    """Request the acronyms of all genes of a product, each with its id.
 
     Raises PathNotFoundError, here and below, if a query cannot contain the name.
     """
-    query = _genes_query(product)
-    return Question(
-        ("genes", product),
-        lambda page: _pairs(all_rows(page, query, ("acronym",)), "acronym"),
-        _read_names,
-        patience_s=math.inf,
-        expects_rows=True,
-    )
+    return _all_names(("genes", product), _genes_query(product), "acronym", math.inf)
+
+
+def _all_names(
+    key: Key, query: Query, field: str, patience_s: float
+) -> Question[dict[str, int]]:
+    def ask(page: Page) -> Any:
+        return _pairs(all_rows(page, query, (field,)), field)
+
+    return Question(key, ask, _read_names, patience_s, expects_rows=True)
 
 
 def has_genes(product: str) -> Question[dict[str, int]]:
@@ -75,7 +73,7 @@ def has_gene(product: str, acronym: str) -> Question[dict[str, int]]:
     return _few_genes(("has-gene", _in_product(product, acronym)), query)
 
 
-def _few_genes(key: tuple[str, str], query: Query) -> Question[dict[str, int]]:
+def _few_genes(key: Key, query: Query) -> Question[dict[str, int]]:
     def ask(page: Page) -> Any:
         return _pairs(first_rows(page, query, _SOME, ("id", "acronym")), "acronym")
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from allenfs.catalog.paging import Page
     from allenfs.model.records import Row
+    from allenfs.store.record_files import Key
 
 _RecordT_co = TypeVar("_RecordT_co", covariant=True)
 # The kernel looks up one name at a time in a directory, so a waiting lookup blocks
@@ -59,7 +60,7 @@ class Question(Generic[_RecordT_co]):
         An empty list is suspect, even the first time.
     """
 
-    key: tuple[str, str]
+    key: Key
     ask: Callable[[Page], Any]
     read: Callable[[Any], _RecordT_co]
     patience_s: float = PATIENCE_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import time
@@ -83,7 +84,7 @@ class Repository:
         Parameters
         ----------
         patience_s : float, optional
-            The longest wait, if it is not the question's; then its end is not
+            The longest wait, if it is not the question's; then a timeout is not
             remembered as a failure of the query.
 
         Raises
@@ -97,9 +98,16 @@ class Repository:
         if cached is None:
             self._raise_remembered(question.key)
             return self._query(question, caller, patience_s)
-        if not self.cache.is_fresh(cached):
-            return self._refreshed(question, caller) or self._extended(question, cached)
-        return cached
+        if self.cache.is_fresh(cached):
+            return cached
+        if not self.is_out_of_reach():
+            # if that fails, the stale answer is used
+            with contextlib.suppress(ServiceError, ProcessLimitError):
+                return self._query(question, caller, _REFRESH_PATIENCE_S)
+        # prefer an answer that arrived in the meantime
+        return self.cache.fresh(question) or self.cache.extend(
+            question, cached, self._settings.failure_memory_s
+        )
 
     def existing(
         self, question: Question[_Record | None], caller: Caller
@@ -137,25 +145,6 @@ class Repository:
                 self._on_failure(shown(key), failure)
             raise failure from error
 
-    def _refreshed(
-        self, question: Question[_Record], caller: Caller
-    ) -> CachedRecord[_Record] | None:
-        """Refresh an expired answer; None if that fails."""
-        if self.is_out_of_reach():
-            return None
-        try:
-            return self._query(question, caller, _REFRESH_PATIENCE_S)
-        except (ServiceError, ProcessLimitError):
-            return None  # the stale answer is used
-
-    def _extended(
-        self, question: Question[_Record], cached: CachedRecord[_Record]
-    ) -> CachedRecord[_Record]:
-        # prefer an answer that arrived in the meantime
-        return self.cache.fresh(question) or self.cache.extend(
-            question, cached, self._settings.failure_memory_s
-        )
-
     def _answer(self, question: Question[_Record]) -> CachedRecord[_Record]:
         # It may have been answered, or have failed, since the caller's check.
         cached = self.cache.fresh(question)
@@ -178,18 +167,16 @@ class Repository:
             self._breaker.answered()
             self.last_failure = None
             return self.cache.add(question, answer, cut=pages.cut)
+        name = shown(question.key)
         has_older = self.cache.any(question) is not None
-        self._failed(question.key, failure, has_older=has_older)
-        raise failure
-
-    def _failed(self, key: Key, error: ServiceError, *, has_older: bool) -> None:
         instead = "; an older answer is used" if has_older else ""
-        log.warning("%s: %s%s", shown(key), error, instead)
-        if is_outage(error):
+        log.warning("%s: %s%s", name, failure, instead)
+        if is_outage(failure):
             self._breaker.failed()
-        self.last_failure = f"{shown(key)}: {error}"
-        self._on_failure(shown(key), error)
-        self._failures.remember(key, error)
+        self.last_failure = f"{name}: {failure}"
+        self._on_failure(name, failure)
+        self._failures.remember(question.key, failure)
+        raise failure
 
 
 class _Pages:

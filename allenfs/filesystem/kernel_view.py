@@ -18,6 +18,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from cachetools import TTLCache
+
 from allenfs.errors import BadHandleError, StaleSizeError
 
 if TYPE_CHECKING:
@@ -80,8 +82,10 @@ class KernelView:
         self._lock = threading.Lock()
         self._paths: dict[str, _Path] = {}
         # Images between an open that was answered AGAIN and the next one, by path and
-        # thread, with their expiry.
-        self._retried: dict[tuple[str, int], tuple[Image | Document, float]] = {}
+        # thread: the store may not have them any more.
+        self._retried: TTLCache[tuple[str, int], Image | Document, float] = TTLCache(
+            math.inf, _RETRY_MEMORY_S, timer=clock
+        )
 
     def replied(self, path: str, known: Known, thread_id: int) -> None:
         """Note that the kernel gets this exact size, in a reply to a thread's call."""
@@ -125,11 +129,10 @@ class KernelView:
         if is_final():
             return Opening.SIZE_UNKNOWN
         with self._lock:
-            self._retried[path, thread_id] = image, self._clock() + _RETRY_MEMORY_S
+            self._retried[path, thread_id] = image
         return opening
 
     def _opening(self, path: str, thread_id: int, image: Image | Document) -> Opening:
-        self._drop_late_retries()
         is_retry = self._retried.pop((path, thread_id), None) is not None
         noted = self._path(path)
         if noted.known is None or noted.known.size_bytes != image.facts.size_bytes:
@@ -146,14 +149,7 @@ class KernelView:
         """Drop images whose second open never came."""
         if self._retried:
             with self._lock:
-                self._drop_late_retries()
-
-    def _drop_late_retries(self) -> None:
-        if self._retried:
-            now_s = self._clock()
-            late = [key for key, (_, ends_s) in self._retried.items() if ends_s < now_s]
-            for key in late:
-                del self._retried[key]
+                self._retried.expire()
 
     def _path(self, path: str) -> _Path:
         noted = self._paths.pop(path, None) or _Path()
@@ -194,7 +190,7 @@ class Handles:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # each step is atomic in CPython
         self._numbers = itertools.count(1)
         self._handles: dict[int, Handle] = {}
 
@@ -203,9 +199,8 @@ class Handles:
 
     def add(self, handle: Handle) -> int:
         """Return the number of a new handle."""
-        with self._lock:
-            number = next(self._numbers)
-            self._handles[number] = handle
+        number = next(self._numbers)
+        self._handles[number] = handle
         return number
 
     def get(self, number: int) -> Handle:
@@ -213,14 +208,10 @@ class Handles:
         try:
             return self._handles[number]
         except KeyError:
-            raise _bad_handle(number) from None
+            msg = f"handle {number}"
+            raise BadHandleError(msg) from None
 
     def remove(self, number: int) -> None:
         """Close a file."""
-        with self._lock:
-            if self._handles.pop(number, None) is None:
-                raise _bad_handle(number)
-
-
-def _bad_handle(number: int) -> BadHandleError:
-    return BadHandleError(f"handle {number}")
+        self.get(number)
+        self._handles.pop(number, None)

@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import types
 import typing
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
 from allenfs.fetch.metrics import DownloadStatus, FailureStatus
@@ -109,14 +109,8 @@ class MountStatus:
     """The status of a mount; field names are the keys of the JSON.
 
     Fields with a default are missing in the JSON of older versions. Times are UTC, to
-    the second.
-
-    Attributes
-    ----------
-    time : datetime
-        When the status was taken.
-    downloads, failures : tuple
-        Downloads with the oldest first, failures with the newest first.
+    the second; `time` is when the status was taken. The oldest download and the newest
+    failure come first.
     """
 
     version: str
@@ -196,12 +190,7 @@ def _object(kind: Any, values: dict[str, Any]) -> Any:
     found = {
         name: _decoded(hints[name], values[name]) for name in hints.keys() & values
     }
-    missing = [
-        field.name
-        for field in fields(kind)
-        if field.default is MISSING and field.name not in found
-    ]
-    if missing:
-        msg = f"no {missing[0]}"
-        raise ValueError(msg)
-    return kind(**found)
+    try:
+        return kind(**found)
+    except TypeError as error:  # a field without a default is missing
+        raise ValueError(str(error)) from error
