@@ -14,9 +14,10 @@ from allenfs.errors import (
     ProcessLimitError,
     ServiceError,
     ServiceTimeoutError,
+    WaitTimeoutError,
 )
 from allenfs.service.health import CircuitBreaker, FailureMemory, is_outage
-from allenfs.service.single_flight import SingleFlight, WaitTimeoutError
+from allenfs.service.single_flight import SingleFlight
 from allenfs.service.slots import Priority
 from allenfs.text import safe_logger
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
-import errno
 import math
 import threading
 import time
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from allenfs.errors import AllenFSError, InterruptedWaitError, ProcessLimitError
+from allenfs.errors import InterruptedWaitError, ProcessLimitError, WaitTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -45,12 +44,6 @@ class Caller(NamedTuple):
 
 
 NOT_INTERRUPTED = Caller()
-
-
-class WaitTimeoutError(AllenFSError):
-    """The longest time that a caller waits is over."""
-
-    errno = errno.ETIMEDOUT
 
 
 class SingleFlight(Generic[_Key, _Value]):

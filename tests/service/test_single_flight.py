@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 import pytest
 from no_threads import no_threads
 
-from allenfs.errors import InterruptedWaitError, ProcessLimitError, WrongAnswerError
+from allenfs.errors import (
+    InterruptedWaitError,
+    ProcessLimitError,
+    WaitTimeoutError,
+    WrongAnswerError,
+)
 from allenfs.service import single_flight
 from allenfs.service.single_flight import (
     NOT_INTERRUPTED,
     Caller,
     SingleFlight,
-    WaitTimeoutError,
 )
 
 if TYPE_CHECKING:
