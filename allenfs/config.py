@@ -5,6 +5,7 @@ A value that cannot be used raises ConfigError, and an address UrlError.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
@@ -144,31 +145,17 @@ def parse_size(text: str) -> int:
     raise ConfigError(msg)
 
 
-def parse_seconds(text: str) -> float:
-    """Read a time in seconds, above zero and at most a year."""
-    try:
-        return _seconds(text, 1)
-    except ValueError:
-        msg = f"not a time in seconds: {text!r}"
-        raise ConfigError(msg) from None
-
-
 def parse_duration(text: str) -> float:
     """Read a time: ``90`` (seconds), ``30m``, ``12h``, ``7d``; at most a year."""
-    unit_s = _DURATION_UNITS_S.get(text[-1:].lower())
-    try:
-        return _seconds(text[:-1], unit_s) if unit_s else _seconds(text, 1)
-    except ValueError:
-        msg = f"not a time: {text!r} (examples: 90, 12h, 7d)"
-        raise ConfigError(msg) from None
-
-
-def _seconds(number: str, unit_s: int) -> float:
-    seconds = float(number) * unit_s
-    # a socket timeout is a 64-bit number of nanoseconds, which has room for a year
-    if 0 < seconds < 366 * _DAY_S:
-        return seconds
-    raise ValueError
+    number, unit_s = text, 1
+    if text[-1:].lower() in _DURATION_UNITS_S:
+        number, unit_s = text[:-1], _DURATION_UNITS_S[text[-1].lower()]
+    with contextlib.suppress(ValueError):
+        # a socket timeout is a 64-bit number of nanoseconds, which has room for a year
+        if 0 < float(number) * unit_s < 366 * _DAY_S:
+            return float(number) * unit_s
+    msg = f"not a time: {text!r} (examples: 90, 12h, 7d)"
+    raise ConfigError(msg)
 
 
 def parse_fuse_options(texts: list[str]) -> dict[str, str | bool]:

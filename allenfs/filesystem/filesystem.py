@@ -24,7 +24,7 @@ from allenfs.errors import (
     VanishedError,
 )
 from allenfs.fetch.metrics import Activity
-from allenfs.filesystem.kernel_view import Handle, Handles, KernelView, Opened, Opening
+from allenfs.filesystem.kernel_view import Handles, KernelView, Opened, Opening
 from allenfs.model import nodes, tree
 from allenfs.model.images import ImageService
 from allenfs.service.single_flight import NOT_INTERRUPTED, Caller
@@ -206,7 +206,7 @@ class Filesystem:
         is_final: Callable[[], bool] = lambda: False,
         past_cache: bool = False,
     ) -> Opened:
-        """Make the whole file local and return a handle to it.
+        """Make the whole file local, and open it.
 
         Parameters
         ----------
@@ -234,23 +234,25 @@ class Filesystem:
                 # bypasses the page cache and the kernel's idea of the size, because
                 # each open has its own bytes
                 latest = self._latest[path] = snapshot()
-                number = self._handles.add(Handle(path, latest, direct_io=True))
-                return Opened(number, keep_cache=False, direct_io=True)
+                return self._handles.add(path, latest, keep_cache=False, direct_io=True)
             case _:
                 raise IsADirError(path)
         opening = self._kernel.opening(path, caller.thread_id, file, is_final)
         if opening is Opening.AGAIN:
             raise StaleSizeError(path)
-        direct_io = past_cache or opening is Opening.SIZE_UNKNOWN
-        number = self._handles.add(Handle(path, file, direct_io))
-        return Opened(number, opening is Opening.SAME_PAGES, direct_io)
+        return self._handles.add(
+            path,
+            file,
+            keep_cache=opening is Opening.SAME_PAGES,
+            direct_io=past_cache or opening is Opening.SIZE_UNKNOWN,
+        )
 
     def read(self, handle: int, offset: int, size: int) -> bytes:
         """Return bytes [offset, offset + size) of an open file.
 
         Raises
         ------
-        BadHandleError, and what `Handle.read` raises
+        BadHandleError, and what `Opened.read` raises
         """
         opened = self._handles.get(handle)
         data = opened.read(offset, size)

@@ -48,24 +48,6 @@ class Opening(enum.Enum):
     SIZE_UNKNOWN = "open, and bypass the page cache and the size"
 
 
-class Opened(NamedTuple):
-    """How the kernel should treat an open file.
-
-    Attributes
-    ----------
-    handle : int
-        For `read`, `stat` and `release`; never reused.
-    keep_cache : bool
-        The kernel's pages of this path belong to this image.
-    direct_io : bool
-        The kernel should ignore the size it knows.
-    """
-
-    handle: int
-    keep_cache: bool
-    direct_io: bool
-
-
 @dataclass(slots=True)
 class _Path:
     known: Known | None = None  # in the last reply, at this time, to this thread
@@ -159,11 +141,23 @@ class KernelView:
         return noted
 
 
-class Handle(NamedTuple):
-    """An open file; with `direct_io`, its reads bypass the page cache."""
+class Opened(NamedTuple):
+    """An open file, and how the kernel should treat it.
 
+    Attributes
+    ----------
+    handle : int
+        For `read`, `stat` and `release`; never reused.
+    keep_cache : bool
+        The kernel's pages of this path belong to this image.
+    direct_io : bool
+        The kernel should ignore the size it knows, and reads bypass its pages.
+    """
+
+    handle: int
     path: str
     file: Readable
+    keep_cache: bool
     direct_io: bool
 
     def read(self, offset: int, size: int) -> bytes:
@@ -192,26 +186,28 @@ class Handles:
     def __init__(self) -> None:
         # each step is atomic in CPython
         self._numbers = itertools.count(1)
-        self._handles: dict[int, Handle] = {}
+        self._opened: dict[int, Opened] = {}
 
     def __len__(self) -> int:
-        return len(self._handles)
+        return len(self._opened)
 
-    def add(self, handle: Handle) -> int:
-        """Return the number of a new handle."""
-        number = next(self._numbers)
-        self._handles[number] = handle
-        return number
+    def add(
+        self, path: str, file: Readable, *, keep_cache: bool, direct_io: bool
+    ) -> Opened:
+        """Return the open file, with a new number."""
+        opened = Opened(next(self._numbers), path, file, keep_cache, direct_io)
+        self._opened[opened.handle] = opened
+        return opened
 
-    def get(self, number: int) -> Handle:
+    def get(self, handle: int) -> Opened:
         """Return an open file."""
         try:
-            return self._handles[number]
+            return self._opened[handle]
         except KeyError:
-            msg = f"handle {number}"
+            msg = f"handle {handle}"
             raise BadHandleError(msg) from None
 
-    def remove(self, number: int) -> None:
+    def remove(self, handle: int) -> None:
         """Close a file."""
-        self.get(number)
-        self._handles.pop(number, None)
+        self.get(handle)
+        self._opened.pop(handle, None)

@@ -97,6 +97,7 @@ def test_an_exact_size_once_told_outlives_the_image(world: World) -> None:
     """The kernel may hold pages of it: a bound now would pad them."""
     opened, _ = Kernel(world.fs).open(PATH, 1, looks_up=True)
     world.fs.release(opened.handle)
+    del opened
     gc.collect()
     for path in (world.directory / "images").rglob("*.jpg"):
         path.unlink()
@@ -134,6 +135,7 @@ def test_the_pages_of_another_image_are_not_kept(world: World) -> None:
     kernel = Kernel(world.fs)
     opened, _ = kernel.open(PATH, 1, looks_up=True)
     world.fs.release(opened.handle)
+    del opened
     gc.collect()
     for path in (world.directory / "images").rglob("*.jpg"):
         path.unlink()

@@ -323,7 +323,6 @@ PARSERS: list[Callable[[str], object]] = [
     request_of_url,
     lambda text: tree.request_of(tree.parse(text)),
     config.parse_size,
-    config.parse_seconds,
     config.parse_duration,
     lambda text: config.parse_fuse_options([text]),
     lambda text: config.service_name(config.parse_api_url(text)),
