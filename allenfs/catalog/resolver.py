@@ -40,11 +40,7 @@ class Catalog:
         self._quick_lookup = quick_lookup
         self._browser = Browser(repository)
 
-    def resolve(
-        self,
-        node: nodes.Node,
-        caller: Caller,
-    ) -> Entry:
+    def resolve(self, node: nodes.Node, caller: Caller) -> Entry:
         """Return the entry of a node.
 
         Raises
@@ -76,11 +72,7 @@ class Catalog:
                 return _file_of(collection, node)
         return Folder()  # a service, one image, or `dataset`
 
-    def names(
-        self,
-        node: nodes.Node,
-        caller: Caller,
-    ) -> list[str]:
+    def names(self, node: nodes.Node, caller: Caller) -> list[str]:
         """Return the names in a directory; raises as `resolve` does."""
         match node:
             case nodes.ImageDirectory() | nodes.ParameterDirectory():
@@ -125,12 +117,9 @@ class Catalog:
         data_set: Collection | None = None
         if section.data_set_id is not None:
             data_set = lookup(queries.data_set(section.data_set_id))
-        shown = views.applicable([section.image], data_set)
-        names = tree.listing(node, shown)
-        if (
-            isinstance(node, nodes.ParameterDirectory)
-            or service is ImageService.PROJECTION
-        ):
+        names = tree.listing(node, views.applicable([section.image], data_set))
+        is_projection = service is ImageService.PROJECTION
+        if isinstance(node, nodes.ParameterDirectory) or is_projection:
             return names
         names += tree.DOCUMENTS["section"]
         if section.data_set_id is not None:
@@ -150,7 +139,7 @@ class Catalog:
         question = queries.plate(request.image_id)
         if isinstance(node, nodes.ImageDirectory):
             seen = self._quick_lookup.at(question, request.image_id, caller)
-            return [] if seen is None else [*tree.DOCUMENTS["atlas"]]
+            return [] if seen is None else list(tree.DOCUMENTS["atlas"])
         if not request.annotated:
             return []
         plate = self._repository.get(question, caller).record
@@ -167,24 +156,21 @@ class Catalog:
         self, node: nodes.ImageFile | nodes.ParameterDirectory, caller: Caller
     ) -> ImageRequest:
         """Return a request with `range` and `roi` filled in from the records."""
-        request = node.request
+        corner_px = equalization = None
         if node.from_corner:
-            existing = self._repository.existing(_image_question(request), caller)
+            existing = self._repository.existing(_image_question(node.request), caller)
             corner_px = existing.record.image.corner_px
-            if corner_px is None:
-                return deny(f"x and y of image {request.image_id}")
-            request = request.with_corner(corner_px)
-        return self._equalized(request, caller) if node.equalized else request
+        if node.equalized:
+            equalization = self._equalization(node.request.image_id, caller)
+        return _completed(node, corner_px, equalization)
 
-    def _equalized(self, request: ImageRequest, caller: Caller) -> ImageRequest:
-        section = queries.section(request.image_id)
-        data_set_id = self._repository.existing(section, caller).record.data_set_id
-        if data_set_id is not None:
-            question = queries.data_set(data_set_id)
-            data_set = self._repository.get(question, caller).record
-            if data_set is not None and data_set.equalization is not None:
-                return request.with_range(data_set.equalization)
-        return deny(f"equalization of section {request.image_id}")
+    def _equalization(self, image_id: int, caller: Caller) -> tuple[int, ...] | None:
+        section = self._repository.existing(queries.section(image_id), caller).record
+        if section.data_set_id is None:
+            return None
+        question = queries.data_set(section.data_set_id)
+        data_set = self._repository.get(question, caller).record
+        return None if data_set is None else data_set.equalization
 
     def _collection(
         self, directory: nodes.CollectionDirectory, caller: Caller
@@ -258,7 +244,7 @@ def _file_of(
 ) -> Entry:
     directory = file.directory
     if isinstance(file, nodes.SheetFile):
-        view = _equalized_view(directory, collection)
+        view = _completed(directory.view, None, collection.equalization)
         sheet = sheets.sheet(directory, collection, view)
         return deny("sheet of these images") if sheet is None else Picture(sheet)
     image = collection.images.get(file.image_id)
@@ -274,23 +260,26 @@ def _seen(
     directory: nodes.CollectionDirectory, collection: Collection, image: SectionImage
 ) -> ImageRequest:
     """Return the request of an image in a directory's view."""
-    view = _equalized_view(directory, collection)
-    request = replace(view, image_id=image.image_id)
-    if directory.view.from_corner and image.corner_px is not None:
-        return request.with_corner(image.corner_px)
-    return request
+    view = replace(directory.view, request=directory.view.of(image.image_id))
+    return _completed(view, image.corner_px, collection.equalization)
 
 
-def _equalized_view(
-    directory: nodes.CollectionDirectory, collection: Collection
+def _completed(
+    view: nodes.View,
+    corner_px: tuple[int, int] | None,
+    equalization: tuple[int, ...] | None,
 ) -> ImageRequest:
-    """Return the view's request for any image, with the data set's range."""
-    request = directory.view.request
-    if not directory.view.equalized:
-        return request
-    if collection.equalization is None:
-        return deny(f"equalization of data set {directory.subject_id}")
-    return request.with_range(collection.equalization)
+    """Return a view's request with `range` and `roi` filled in from the records."""
+    request = view.request
+    if view.from_corner:
+        if corner_px is None:
+            return deny(f"x and y of image {request.image_id}")
+        request = request.with_corner(corner_px)
+    if view.equalized:
+        if equalization is None:
+            return deny("equalization of this experiment")
+        request = replace(request, range=equalization)
+    return request
 
 
 def _treatment_names(

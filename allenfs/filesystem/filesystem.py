@@ -85,13 +85,9 @@ class Filesystem:
         self._clock = clock
         # a plain dictionary, without a lock: a TTLCache takes as long as resolving
         self._pictures: dict[str, tuple[Picture, float]] = {}
-        # Documents in use. As with images, the kernel has one page cache per file, and
-        # a newer record must not get into it.
-        self._live: weakref.WeakValueDictionary[str, Document] = (
-            weakref.WeakValueDictionary()
-        )
-        # The last snapshot of each changing file, while it is open.
-        self._latest: weakref.WeakValueDictionary[str, Readable] = (
+        # Open documents and snapshots. As with images, the kernel has one page cache
+        # per file, and a newer record must not get into it.
+        self._live: weakref.WeakValueDictionary[str, Readable] = (
             weakref.WeakValueDictionary()
         )
 
@@ -185,8 +181,7 @@ class Filesystem:
                 return self._stat_file(path, self._live.get(path, entry), caller)
             case Changing(snapshot):
                 # `fstat` after `open` comes without a handle
-                latest = self._latest.get(path) or snapshot()
-                return self._stat_file(path, latest, caller)
+                return self._stat_file(path, self._live.get(path) or snapshot(), caller)
             case Picture(request, full_px):
                 bound_bytes = request.size_bound_bytes(full_px)
         known = self._fetcher.peek(request)
@@ -224,7 +219,7 @@ class Filesystem:
             The image is not available.
         """
         entry = self.entry(path, caller)
-        file: Image | Document
+        file: Readable
         match entry:
             case Picture():
                 file = self._image(path, entry, caller)
@@ -233,7 +228,7 @@ class Filesystem:
             case Changing(snapshot):
                 # bypasses the page cache and the kernel's idea of the size, because
                 # each open has its own bytes
-                latest = self._latest[path] = snapshot()
+                latest = self._live[path] = snapshot()
                 return self._handles.add(path, latest, keep_cache=False, direct_io=True)
             case _:
                 raise IsADirError(path)

@@ -25,9 +25,8 @@ from allenfs.errors import BadHandleError, StaleSizeError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from allenfs.catalog.documents import Document
     from allenfs.catalog.entries import Readable
-    from allenfs.store.stored_file import Image, Known
+    from allenfs.store.stored_file import Known
 
 # Dropping a path costs one more lookup at its next open.
 _REMEMBERED_PATHS = 16_384
@@ -65,7 +64,7 @@ class KernelView:
         self._paths: dict[str, _Path] = {}
         # Images between an open that was answered AGAIN and the next one, by path and
         # thread: the store may not have them any more.
-        self._retried: TTLCache[tuple[str, int], Image | Document, float] = TTLCache(
+        self._retried: TTLCache[tuple[str, int], Readable, float] = TTLCache(
             math.inf, _RETRY_MEMORY_S, timer=clock
         )
 
@@ -93,7 +92,7 @@ class KernelView:
         self,
         path: str,
         thread_id: int,
-        image: Image | Document,
+        image: Readable,
         is_final: Callable[[], bool] = lambda: False,
     ) -> Opening:
         """Decide how to answer a thread's open of `path`, which is this image.
@@ -114,7 +113,7 @@ class KernelView:
             self._retried[path, thread_id] = image
         return opening
 
-    def _opening(self, path: str, thread_id: int, image: Image | Document) -> Opening:
+    def _opening(self, path: str, thread_id: int, image: Readable) -> Opening:
         is_retry = self._retried.pop((path, thread_id), None) is not None
         noted = self._path(path)
         if noted.known is None or noted.known.size_bytes != image.facts.size_bytes:
