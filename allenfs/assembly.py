@@ -55,12 +55,8 @@ def assemble(
 ) -> Assembly:
     """Build the object graph: reads certificates and passwords, makes no requests.
 
-    Only a mount has files about itself (`.allenfs`).
-
-    Raises
-    ------
-    NetworkSettingError
-        The proxy, a bundle of certificates or ``.netrc`` cannot be used.
+    Only a mount has files about itself (`.allenfs`). NetworkSettingError if the proxy,
+    a bundle of certificates or ``.netrc`` cannot be used.
     """
     activity, handles = Activity(service_settings.api_url), Handles()
     store_directory = StoreDirectory(store_settings.directory)
@@ -127,10 +123,7 @@ def assemble(
 def sample_service(port: int = 0) -> SampleService:
     """Return the service, to be entered; on any free port where `port` is 0.
 
-    Raises
-    ------
-    AllenFSError
-        What it draws with is not installed.
+    AllenFSError if an optional dependency is missing.
     """
     try:
         from allenfs.sample.server import SampleService  # noqa: PLC0415 - an extra
@@ -144,12 +137,9 @@ def sample_service(port: int = 0) -> SampleService:
 def on_sample(
     service: ServiceSettings, store: StoreSettings
 ) -> Iterator[tuple[ServiceSettings, StoreSettings]]:
-    """Run the service for the block; yield the settings that lead to it.
+    """Run the sample service for the block; yield the settings that lead to it.
 
-    Raises
-    ------
-    AllenFSError
-        What it draws with is not installed.
+    AllenFSError if an optional dependency is missing.
     """
     with sample_service() as sample:
         from allenfs.sample.drawing import DRAWING_VERSION  # noqa: PLC0415 - an extra

@@ -61,13 +61,9 @@ _FUSE_OPTIONS = frozenset(
 class ServiceSettings:
     """How to send requests to the service.
 
-    Attributes
-    ----------
-    proxy : str or None
-        Its URL, which may contain a password; empty for no proxy, None for the
-        environment's.
-    ca_bundle : Path or None
-        Certificates to trust in addition to the system's and the environment's.
+    `proxy` is a URL, which may contain a password; empty for no proxy, None for the
+    environment's. `ca_bundle` are certificates to trust in addition to the system's and
+    the environment's.
     """
 
     api_url: str
@@ -104,14 +100,8 @@ class StoreSettings:
 class MountSettings:
     """All settings of a mount.
 
-    Attributes
-    ----------
-    sample : bool
-        Start the embedded sample service, and use its address.
-    fuse_options : mapping of str to (str or True)
-        As given with ``-o``.
-    readahead_images : int
-        Maximum number of images of a listing to read ahead.
+    With `sample`, the embedded sample service is started, and its address used.
+    `fuse_options` are those of ``-o``; `readahead_images` is the largest window.
     """
 
     mountpoint: Path

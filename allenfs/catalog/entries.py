@@ -43,12 +43,8 @@ class Link:
 class Picture:
     """An image of the service, or a contact sheet.
 
-    Attributes
-    ----------
-    full_px : tuple of int or None
-        Width and height at full resolution, if the catalog knows them.
-    listed_as : CollectionFile or None
-        The file of an image in a directory of a data set or atlas.
+    `full_px` is width and height at full resolution, if the catalog knows them.
+    `listed_as` is the file of an image in a directory of a data set or atlas.
     """
 
     request: Request
@@ -69,16 +65,9 @@ Entry = Folder | Link | Picture | Document | Changing
 class Attributes(NamedTuple):
     """The result of `stat`.
 
-    Attributes
-    ----------
-    size_bytes : int
-        Exact, or an upper bound for an image that is not stored and was never read.
-    blocks : int
-        512-byte blocks that the file takes on this machine: 0 if it is not stored.
-    modified_ns : int
-        Nanoseconds since the epoch.
-    is_dir, is_link : bool
-        If neither, it is a file.
+    The size is exact, or an upper bound for an image that is not stored and was never
+    read. `blocks` of 512 bytes are those on this machine: 0 if it is not stored.
+    `modified_ns` is in nanoseconds since the epoch.
     """
 
     size_bytes: int

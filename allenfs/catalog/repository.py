@@ -44,12 +44,8 @@ class Repository:
     """Answers from memory, from the store, or from the service. Thread-safe.
 
     An answer older than its time to live is requested again, and remains in use while
-    the service is unreachable.
-
-    Attributes
-    ----------
-    last_failure : str or None
-        Why the last query failed; None if it succeeded.
+    the service is unreachable. `last_failure` says why the last query failed; None if
+    it succeeded.
     """
 
     def __init__(
@@ -82,18 +78,10 @@ class Repository:
     ) -> CachedRecord[_Record]:
         """Return the record that answers `question`; wait for the service.
 
-        Parameters
-        ----------
-        patience_s : float, optional
-            The longest wait, if it is not the question's; then a timeout is not
-            remembered as a failure of the query.
-
-        Raises
-        ------
-        ServiceError
-            The query failed, now or a short while ago, and no older answer is cached.
-        InterruptedWaitError
-            The query goes on.
+        `patience_s` replaces the question's longest wait; a timeout is then not
+        remembered as a failure of the query. ServiceError if the query failed, now or a
+        short while ago, and no older answer is cached; after InterruptedWaitError the
+        query goes on.
         """
         cached = self.cache.any(question)
         if cached is None:
@@ -183,11 +171,8 @@ class Repository:
 class _Pages:
     """Requests the pages of one question, within one deadline.
 
-    Attributes
-    ----------
-    cut : str
-        The missing rows, as text; "" if none are known to be missing. With an include
-        this is never known: joined rows may count in `total_rows`.
+    `cut` says which rows are missing; "" if none are known to be. With an include this
+    is never known: joined rows may count in `total_rows`.
     """
 
     def __init__(

@@ -43,12 +43,8 @@ class Catalog:
     def resolve(self, node: nodes.Node, caller: Caller) -> Entry:
         """Return the entry of a node.
 
-        Raises
-        ------
-        PathNotFoundError
-            It does not exist.
-        ServiceError, InterruptedWaitError
-            The query failed.
+        PathNotFoundError if it does not exist; ServiceError or InterruptedWaitError if
+        the query failed.
         """
         match node:
             case nodes.ImageFile():

@@ -50,14 +50,9 @@ class Filesystem:
     """The tree of images. Safe to use from many threads.
 
     A method that takes `caller` may wait for the service; it raises
-    InterruptedWaitError when the caller is interrupted.
-
-    Parameters
-    ----------
-    max_image_bytes : int
-        The largest upper bound of a size.
-    own_files : mapping of str to callable
-        The files in ``.allenfs``: functions that return their current content.
+    InterruptedWaitError when the caller is interrupted. `max_image_bytes` limits the
+    upper bound of a size; `own_files` are the files in ``.allenfs``, as functions that
+    return their current content.
     """
 
     def __init__(
@@ -94,12 +89,8 @@ class Filesystem:
     def entry(self, path: str, caller: Caller = NOT_INTERRUPTED) -> Entry:
         """Return the entry of a path.
 
-        Raises
-        ------
-        PathNotFoundError
-            It does not exist.
-        ServiceError, InterruptedWaitError
-            A query of the catalog failed.
+        PathNotFoundError if it does not exist, ServiceError if a query of the catalog
+        failed.
         """
         picture, ends_s = self._pictures.get(path, (None, 0.0))
         if picture is not None and self._clock() < ends_s:
@@ -122,13 +113,9 @@ class Filesystem:
         return entry
 
     def names(self, path: str, caller: Caller = NOT_INTERRUPTED) -> list[str]:
-        """Return the names in a directory.
+        """Return the names in a directory; raises NotADirError, and as `entry` does.
 
-        Raises
-        ------
-        NotADirError, and what `entry` raises
-        VanishedError
-            The directory exists in a list, but not in the records any more.
+        VanishedError if the directory is in a list, but no longer in the records.
         """
         entry, node = self.entry(path, caller), tree.parse(path)
         match node:
@@ -147,12 +134,7 @@ class Filesystem:
             raise VanishedError(path) from error
 
     def target(self, path: str, caller: Caller = NOT_INTERRUPTED) -> str:
-        """Return the target of a symbolic link.
-
-        Raises
-        ------
-        NotALinkError, and what `entry` raises
-        """
+        """Return the target of a link; raises NotALinkError, and as `entry` does."""
         entry = self.entry(path, caller)
         if not isinstance(entry, Link):
             raise NotALinkError(path)
@@ -163,9 +145,7 @@ class Filesystem:
     ) -> Attributes:
         """Return the attributes of a path, or of an open file.
 
-        Raises
-        ------
-        BadHandleError, and what `entry` raises
+        Raises BadHandleError, and as `entry` does.
         """
         if handle is not None:
             opened = self._handles.get(handle)
@@ -215,7 +195,7 @@ class Filesystem:
         IsADirError, and what `entry` raises
         StaleSizeError
             Once per caller: the kernel must repeat the lookup and the open.
-        ServiceError, InterruptedWaitError
+        ServiceError
             The image is not available.
         """
         entry = self.entry(path, caller)
@@ -245,9 +225,7 @@ class Filesystem:
     def read(self, handle: int, offset: int, size: int) -> bytes:
         """Return bytes [offset, offset + size) of an open file.
 
-        Raises
-        ------
-        BadHandleError, and what `Opened.read` raises
+        Raises BadHandleError, and as `Opened.read` does.
         """
         opened = self._handles.get(handle)
         data = opened.read(offset, size)

@@ -143,14 +143,9 @@ class KernelView:
 class Opened(NamedTuple):
     """An open file, and how the kernel should treat it.
 
-    Attributes
-    ----------
-    handle : int
-        For `read`, `stat` and `release`; never reused.
-    keep_cache : bool
-        The kernel's pages of this path belong to this image.
-    direct_io : bool
-        The kernel should ignore the size it knows, and reads bypass its pages.
+    `handle` is never reused. With `keep_cache`, the kernel's pages of this path belong
+    to this image. With `direct_io`, the kernel should ignore the size it knows, and
+    reads bypass its pages.
     """
 
     handle: int
@@ -162,12 +157,8 @@ class Opened(NamedTuple):
     def read(self, offset: int, size: int) -> bytes:
         """Return bytes [offset, offset + size), shorter only at the file's end.
 
-        Raises
-        ------
-        DamagedStoreError
-        StaleSizeError
-            The kernel asks for pages beyond the end, so it has another size, and
-            would pad a short read with zeros.
+        DamagedStoreError, or StaleSizeError if the kernel asks for pages beyond the
+        end: it has another size, and would pad a short read with zeros.
         """
         end_of_pages = -(-self.file.facts.size_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
         if offset + size > end_of_pages and not self.direct_io:

@@ -21,14 +21,9 @@ _NUMBER_LIMIT = 2**63
 class ServiceStatus:
     """The image service, and the requests sent to it.
 
-    Attributes
-    ----------
-    proxy : str or None
-        Its URL, without a password.
-    connections, connections_in_use, waiting : int
-        The limit; requests that run, and requests that wait for a slot.
-    reachable : bool or None
-        Whether it answered the last request; None before the first.
+    `proxy` is a URL without its password. Of `connections`, the limit, some are in use;
+    `waiting` requests have none yet. `reachable` says whether the service answered the
+    last request, and is None before the first.
     """
 
     url: str
@@ -48,15 +43,7 @@ class ServiceStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreStatus:
-    """The store: images and records on disk.
-
-    Attributes
-    ----------
-    used_bytes : int
-        Of images and records.
-    failure : str or None
-        Why it cannot be written.
-    """
+    """The store: images and records on disk, and why it cannot be written, if so."""
 
     directory: str
     capacity_bytes: int
@@ -82,13 +69,7 @@ class ImageCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadaheadStatus:
-    """Read-ahead since the mount.
-
-    Attributes
-    ----------
-    images : int
-        The largest window; 0 if read-ahead is off.
-    """
+    """Read-ahead since the mount; `images` is the largest window, 0 if it is off."""
 
     images: int
     downloaded: int
@@ -136,10 +117,7 @@ class MountStatus:
     def from_json(cls, data: bytes) -> MountStatus:
         """Parse and check the JSON of this version or another; ignores unknown keys.
 
-        Raises
-        ------
-        ValueError
-            A field is missing, or has a value of another type.
+        ValueError if a field is missing, or has a value of another type.
         """
         status: MountStatus = _decoded(cls, json_object(data))
         return status

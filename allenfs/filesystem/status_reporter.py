@@ -41,14 +41,8 @@ _COUNT_EVERY_S = 10.0
 class Mounted:
     """What the daemon knows about its mount.
 
-    Attributes
-    ----------
-    log_file : Path or None
-        None is stderr.
-    log_failure : callable, optional
-        Returns why the log cannot be written, or None.
-    readahead_images : int
-        The largest read-ahead window.
+    `readahead_images` is the largest window. A `log_file` of None is stderr;
+    `log_failure` returns why the log cannot be written, or None.
     """
 
     mountpoint: Path

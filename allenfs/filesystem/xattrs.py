@@ -50,12 +50,7 @@ class ExtendedAttributes:
         return list(self._values(path, caller))
 
     def value(self, path: str, name: str, caller: Caller) -> bytes:
-        """Return the value of one attribute.
-
-        Raises
-        ------
-        NoAttributeError, and what the lookup of the path raises
-        """
+        """Return the value of one attribute; raises NoAttributeError."""
         value = self._values(path, caller).get(name)
         if value is None:
             raise NoAttributeError(name)

@@ -17,15 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PatternNode:
-    """A path that matches a row of `tree.PATTERNS`.
+    """A path that matches a row of `tree.PATTERNS`, such as ``browse/product/ABBR``.
 
-    Attributes
-    ----------
-    pattern : str
-        The row, such as ``browse/product/ABBR``.
-    arguments : tuple of (int or str)
-        What the path has in place of each word in capitals: an id (int), or one of the
-        service's names.
+    `arguments` are what the path has in place of each word in capitals: an id (int), or
+    one of the service's names.
     """
 
     pattern: str

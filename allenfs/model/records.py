@@ -123,12 +123,8 @@ class Collection:
 class ImageRecord(NamedTuple):
     """A SectionImage or an AtlasImage: the service's row, and what was read from it.
 
-    Attributes
-    ----------
-    data_set_id : int or None
-        Of a section.
-    atlas_ids : tuple of int
-        The atlases that may have drawings of a plate, ascending.
+    A section has a `data_set_id`, a plate the `atlas_ids` that may have drawings of it,
+    ascending.
     """
 
     record: Row
