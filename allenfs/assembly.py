@@ -6,7 +6,6 @@ import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from allenfs.catalog.quick_lookup import QuickLookup
 from allenfs.catalog.repository import Repository
 from allenfs.catalog.resolver import Catalog
 from allenfs.errors import AllenFSError
@@ -81,7 +80,7 @@ def assemble(
     repository = Repository(
         service, records, service_settings, slots, on_failure=activity.failed
     )
-    catalog = Catalog(repository, QuickLookup(repository, slots))
+    catalog = Catalog(repository)
     readahead = ReadAhead(
         fetcher,
         store,

@@ -55,7 +55,7 @@ IMPORTERS = {
         "store.lru_index",
         "service.health",
         "catalog.record_cache",
-        "catalog.quick_lookup",
+        "catalog.repository",
         "filesystem.kernel_view",
     },
     "socks": {"service.connections"},

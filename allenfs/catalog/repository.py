@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from cachetools import TTLCache
 
 from allenfs.catalog.record_cache import CachedRecord, RecordCache, shown
 from allenfs.errors import (
@@ -38,6 +41,10 @@ _Record = TypeVar("_Record")
 
 # The longest wait for a newer answer.
 _REFRESH_PATIENCE_S = 2.0
+# The live service answers in about half a second; a directory needs up to four answers.
+_OPTIONAL_PATIENCE_S = 5.0
+# More than a person opens; further listings of a crawler omit the optional names.
+_DIRECTORIES, _AN_HOUR_S = 300, 3600.0
 
 
 class Repository:
@@ -69,6 +76,11 @@ class Repository:
         self._flights: SingleFlight[Key, CachedRecord[Any]] = SingleFlight(clock)
         self._failures: FailureMemory[Key] = FailureMemory(settings, clock=clock)
         self._breaker = CircuitBreaker(settings.failure_memory_s, clock=clock)
+        self._lock = threading.Lock()
+        # images whose directories have queried optional records
+        self._queried: TTLCache[int, None, float] = TTLCache(
+            _DIRECTORIES, _AN_HOUR_S, timer=clock
+        )
 
     def get(
         self,
@@ -107,6 +119,33 @@ class Repository:
             msg = f"the service has no {' '.join(question.key)}"
             raise PathNotFoundError(msg)
         return cast("CachedRecord[_Record]", cached)
+
+    def optional(
+        self, question: Question[_Record], image_id: int, caller: Caller
+    ) -> _Record | None:
+        """Return a record of any age for the listing of an image's directory, or None.
+
+        Such a listing has `info.json`, `nissl` and the like for people, but must not
+        wait for a service that is slow, busy or unreachable, nor must a crawler's
+        thousands of listings. So the service is queried only if it is idle and was
+        reachable, for 5 s at most, and for at most 300 directories an hour.
+        """
+        cached = self.cache.any(question)
+        is_fresh = cached is not None and self.cache.is_fresh(cached)
+        if not is_fresh and self._may_query_for(image_id):
+            # without it, the listing omits names
+            with contextlib.suppress(ServiceError, ProcessLimitError):
+                cached = self.get(question, caller, _OPTIONAL_PATIENCE_S)
+        return None if cached is None else cached.record
+
+    def _may_query_for(self, image_id: int) -> bool:
+        if self.is_out_of_reach() or not self._slots.is_one_free:
+            return False
+        with self._lock:
+            if image_id not in self._queried and len(self._queried) >= _DIRECTORIES:
+                return False
+            self._queried[image_id] = None
+        return True
 
     def is_out_of_reach(self) -> bool:
         """Whether the service was unreachable or too slow a moment ago."""

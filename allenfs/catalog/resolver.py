@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from allenfs.catalog.queries import Question
-    from allenfs.catalog.quick_lookup import QuickLookup
     from allenfs.catalog.repository import Repository
     from allenfs.model.images import ImageRequest
     from allenfs.model.records import Collection, ImageRecord, SectionImage
@@ -35,9 +34,8 @@ if TYPE_CHECKING:
 class Catalog:
     """Resolves nodes by the service's records. Safe to use from many threads."""
 
-    def __init__(self, repository: Repository, quick_lookup: QuickLookup) -> None:
+    def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._quick_lookup = quick_lookup
         self._browser = Browser(repository)
 
     def resolve(self, node: nodes.Node, caller: Caller) -> Entry:
@@ -105,7 +103,7 @@ class Catalog:
         if service is ImageService.ATLAS:
             return tree.listing(node) + self._plate_names(node, caller)
         lookup = functools.partial(
-            self._quick_lookup.at, image_id=image_id, caller=caller
+            self._repository.optional, image_id=image_id, caller=caller
         )
         section = lookup(queries.section(image_id))
         if section is None:
@@ -134,7 +132,7 @@ class Catalog:
         request = node.request
         question = queries.plate(request.image_id)
         if isinstance(node, nodes.ImageDirectory):
-            seen = self._quick_lookup.at(question, request.image_id, caller)
+            seen = self._repository.optional(question, request.image_id, caller)
             return [] if seen is None else list(tree.DOCUMENTS["atlas"])
         if not request.annotated:
             return []

@@ -22,7 +22,6 @@ from mounted import Mounted
 
 from allenfs import config
 from allenfs.adapters import fuse_operations
-from allenfs.catalog.quick_lookup import QuickLookup
 from allenfs.catalog.repository import Repository
 from allenfs.catalog.resolver import Catalog
 from allenfs.cli import main
@@ -163,7 +162,7 @@ def an_adapter(folder: Path) -> Operations:
     settings, slots = ServiceSettings("http://h", not_found_memory_s=3600), Slots(4)
     shelf = RecordFiles(StoreSettings(folder / "store", 2**30, "test"))
     repository = Repository(RecordsAtOnce(), shelf, settings, slots)
-    catalog = Catalog(repository, QuickLookup(repository, slots))
+    catalog = Catalog(repository)
     images = ImagesAtOnce(folder)
     filesystem = Filesystem(images, catalog, max_image_bytes=2**30)
     return fuse_operations.Operations(
