@@ -148,8 +148,10 @@ class Browser:
                 return self._product_data_sets(product, caller).ids
             case "browse/product/ABBR/plane/PLANE", [product, plane]:
                 planes = self._product_data_sets(product, caller).by_plane
-            case _, [product, acronym, plane]:
+            case "browse/product/ABBR/gene/ACRONYM/PLANE", [product, acronym, plane]:
                 planes = self._planes(product, acronym, caller)
+            case _:
+                return deny(directory)
         return planes[plane] if plane in planes else deny(repr(plane))
 
     def _get(self, question: Question[_Record], caller: Caller) -> _Record:

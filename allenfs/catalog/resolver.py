@@ -51,6 +51,11 @@ class Catalog:
             case nodes.ParameterDirectory():
                 self._completed(node, caller)
                 return Folder()
+            case nodes.CollectionDirectory():
+                return self._folder(node, caller)
+            case nodes.CollectionFile() | nodes.SheetFile():
+                collection = self._collection(node.directory, caller)
+                return _file_of(collection, node)
             case nodes.PatternNode("section/ID/dataset", (image_id,)):
                 return self._data_set_link(image_id, caller)
             case nodes.PatternNode("section/ID/nissl", (image_id,)):
@@ -59,11 +64,6 @@ class Catalog:
                 return DOCUMENTS[pattern](self._repository, subject_id, caller)
             case nodes.PatternNode() if node.pattern.startswith("browse"):
                 return self._browser.resolve(node, caller)
-            case nodes.CollectionDirectory():
-                return self._folder(node, caller)
-            case nodes.CollectionFile() | nodes.SheetFile():
-                collection = self._collection(node.directory, caller)
-                return _file_of(collection, node)
         return Folder()  # a service, one image, or `dataset`
 
     def names(self, node: nodes.Node, caller: Caller) -> list[str]:
