@@ -55,13 +55,13 @@ class ExtendedAttributes:
             case Picture(request):
                 facts = self._fetcher.facts(request)
                 is_known = self._filesystem.is_size_known(path, request)
-                values["size_known"] = "true" if is_known else "false"
-                values["error"] = self._fetcher.last_failure(request)
                 if isinstance(request, ImageRequest):  # a sheet has no URL
                     values["url"] = request.url(self._api_url)
+                values["size_known"] = "true" if is_known else "false"
                 if facts is not None:
                     values["sha256"] = facts.sha256
                     values["fetched"] = iso_time(facts.fetched_ns)
+                values["error"] = self._fetcher.last_failure(request)
             case Folder():
                 values["error"] = self._repository.last_failure
         return {
