@@ -220,7 +220,7 @@ class Kernel:
         return self.pages[path][: self.sizes[path]]
 
     def _read_directly(self, opened: Opened, chunk: int) -> bytes:
-        parts: list[bytes] = []
-        while data := self.filesystem.read(opened.handle, sum(map(len, parts)), chunk):
-            parts.append(data)
-        return b"".join(parts)
+        whole = bytearray()
+        while data := self.filesystem.read(opened.handle, len(whole), chunk):
+            whole += data
+        return bytes(whole)
