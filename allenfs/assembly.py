@@ -6,7 +6,6 @@ import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from allenfs.catalog.quick_lookup import QuickLookup
 from allenfs.catalog.repository import Repository
 from allenfs.catalog.resolver import Catalog
 from allenfs.errors import AllenFSError
@@ -15,7 +14,7 @@ from allenfs.fetch.metrics import Activity
 from allenfs.fetch.readahead import ReadAhead
 from allenfs.filesystem.filesystem import Filesystem
 from allenfs.filesystem.kernel_view import Handles
-from allenfs.filesystem.status_reporter import Sources, StatusReporter
+from allenfs.filesystem.status_reporter import StatusReporter
 from allenfs.filesystem.xattrs import ExtendedAttributes
 from allenfs.model.tree import LOG_FILE, STATUS_FILE
 from allenfs.service.client import AllenService
@@ -54,12 +53,8 @@ def assemble(
 ) -> Assembly:
     """Build the object graph: reads certificates and passwords, makes no requests.
 
-    Only a mount has files about itself (`.allenfs`).
-
-    Raises
-    ------
-    NetworkSettingError
-        The proxy, a bundle of certificates or ``.netrc`` cannot be used.
+    Only a mount has files about itself (`.allenfs`). NetworkSettingError if the proxy,
+    a bundle of certificates or ``.netrc`` cannot be used.
     """
     activity, handles = Activity(service_settings.api_url), Handles()
     store_directory = StoreDirectory(store_settings.directory)
@@ -83,7 +78,7 @@ def assemble(
     repository = Repository(
         service, records, service_settings, slots, on_failure=activity.failed
     )
-    catalog = Catalog(repository, QuickLookup(repository, slots))
+    catalog = Catalog(repository)
     readahead = ReadAhead(
         fetcher,
         store,
@@ -94,9 +89,17 @@ def assemble(
     )
     own_files: dict[str, Callable[[], Readable]] = {}
     if mounted is not None:
-        sources = Sources(activity, slots, store, records, handles, store_directory)
         status = StatusReporter(
-            mounted, service_settings, store_settings, sources, proxy=service.proxy
+            mounted=mounted,
+            service=service_settings,
+            store=store_settings,
+            proxy=service.proxy,
+            activity=activity,
+            slots=slots,
+            images=store,
+            records=records,
+            handles=handles,
+            store_directory=store_directory,
         )
         own_files = {STATUS_FILE: status.document, LOG_FILE: mounted.log.reader}
     filesystem = Filesystem(
@@ -117,10 +120,7 @@ def assemble(
 def sample_service(port: int = 0) -> SampleService:
     """Return the service, to be entered; on any free port where `port` is 0.
 
-    Raises
-    ------
-    AllenFSError
-        What it draws with is not installed.
+    AllenFSError if an optional dependency is missing.
     """
     try:
         from allenfs.sample.server import SampleService  # noqa: PLC0415 - an extra
@@ -134,12 +134,9 @@ def sample_service(port: int = 0) -> SampleService:
 def on_sample(
     service: ServiceSettings, store: StoreSettings
 ) -> Iterator[tuple[ServiceSettings, StoreSettings]]:
-    """Run the service for the block; yield the settings that lead to it.
+    """Run the sample service for the block; yield the settings that lead to it.
 
-    Raises
-    ------
-    AllenFSError
-        What it draws with is not installed.
+    AllenFSError if an optional dependency is missing.
     """
     with sample_service() as sample:
         from allenfs.sample.drawing import DRAWING_VERSION  # noqa: PLC0415 - an extra

@@ -5,6 +5,7 @@ A value that cannot be used raises ConfigError, and an address UrlError.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
@@ -60,13 +61,9 @@ _FUSE_OPTIONS = frozenset(
 class ServiceSettings:
     """How to send requests to the service.
 
-    Attributes
-    ----------
-    proxy : str or None
-        Its URL, which may contain a password; empty for no proxy, None for the
-        environment's.
-    ca_bundle : Path or None
-        Certificates to trust in addition to the system's and the environment's.
+    `proxy` is a URL, which may contain a password; empty for no proxy, None for the
+    environment's. `ca_bundle` are certificates to trust in addition to the system's and
+    the environment's.
     """
 
     api_url: str
@@ -103,14 +100,8 @@ class StoreSettings:
 class MountSettings:
     """All settings of a mount.
 
-    Attributes
-    ----------
-    sample : bool
-        Start the embedded sample service, and use its address.
-    fuse_options : mapping of str to (str or True)
-        As given with ``-o``.
-    readahead_images : int
-        Maximum number of images of a listing to read ahead.
+    With `sample`, the embedded sample service is started, and its address used.
+    `fuse_options` are those of ``-o``; `readahead_images` is the largest window.
     """
 
     mountpoint: Path
@@ -144,31 +135,17 @@ def parse_size(text: str) -> int:
     raise ConfigError(msg)
 
 
-def parse_seconds(text: str) -> float:
-    """Read a time in seconds, above zero and at most a year."""
-    try:
-        return _seconds(text, 1)
-    except ValueError:
-        msg = f"not a time in seconds: {text!r}"
-        raise ConfigError(msg) from None
-
-
 def parse_duration(text: str) -> float:
     """Read a time: ``90`` (seconds), ``30m``, ``12h``, ``7d``; at most a year."""
-    unit_s = _DURATION_UNITS_S.get(text[-1:].lower())
-    try:
-        return _seconds(text[:-1], unit_s) if unit_s else _seconds(text, 1)
-    except ValueError:
-        msg = f"not a time: {text!r} (examples: 90, 12h, 7d)"
-        raise ConfigError(msg) from None
-
-
-def _seconds(number: str, unit_s: int) -> float:
-    seconds = float(number) * unit_s
-    # a socket timeout is a 64-bit number of nanoseconds, which has room for a year
-    if 0 < seconds < 366 * _DAY_S:
-        return seconds
-    raise ValueError
+    number, unit_s = text, 1
+    if text[-1:].lower() in _DURATION_UNITS_S:
+        number, unit_s = text[:-1], _DURATION_UNITS_S[text[-1].lower()]
+    with contextlib.suppress(ValueError):
+        # a socket timeout is a 64-bit number of nanoseconds, which has room for a year
+        if 0 < float(number) * unit_s < 366 * _DAY_S:
+            return float(number) * unit_s
+    msg = f"not a time: {text!r} (examples: 90, 12h, 7d)"
+    raise ConfigError(msg)
 
 
 def parse_fuse_options(texts: list[str]) -> dict[str, str | bool]:

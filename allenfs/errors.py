@@ -85,6 +85,10 @@ class InterruptedWaitError(AllenFSError, errno=errno.EINTR):
     """The process that waits for an image received a signal."""
 
 
+class WaitTimeoutError(AllenFSError, errno=errno.ETIMEDOUT):
+    """The longest time that a caller waits is over; the work goes on."""
+
+
 class StaleSizeError(AllenFSError, errno=errno.ESTALE):
     """The kernel has another size than the image's; it must repeat the lookup."""
 

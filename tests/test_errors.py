@@ -18,7 +18,6 @@ import allenfs
 from allenfs import errors
 from allenfs.errors import AllenFSError, ServiceError
 from allenfs.service.responses import translate
-from allenfs.service.single_flight import WaitTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +42,7 @@ TABLE = {
     errors.QueryError: errno.EIO,
     errors.ImageTooLargeError: errno.EFBIG,
     errors.InterruptedWaitError: errno.EINTR,
-    WaitTimeoutError: errno.ETIMEDOUT,
+    errors.WaitTimeoutError: errno.ETIMEDOUT,
     errors.ReadOnlyError: errno.EROFS,
     errors.StaleSizeError: errno.ESTALE,
     errors.VanishedError: errno.ESTALE,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import bisect
+import posixpath
 from typing import TYPE_CHECKING, TypeVar
 
 from allenfs.catalog import lists
 from allenfs.catalog.entries import Entry, Folder, Link, deny
-from allenfs.model import nodes
+from allenfs.model.nodes import PatternNode
 from allenfs.service.rma import is_askable
 from allenfs.text import path_name, readable_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from allenfs.catalog.queries import Question
     from allenfs.catalog.repository import Repository
@@ -23,12 +24,6 @@ _Record = TypeVar("_Record")
 
 # Ten times as many as exist.
 _MAX_DATA_SET_IDS = 500_000
-# From `browse/product/ABBR/dataset`, `…/plane/PLANE` and `…/gene/ACRONYM/PLANE`.
-_UP: dict[type[nodes.DataSetLinksDirectory], str] = {
-    nodes.ProductDataSetsDirectory: "../" * 4,
-    nodes.ProductPlaneDirectory: "../" * 5,
-    nodes.PlaneDirectory: "../" * 6,
-}
 
 
 class Browser:
@@ -39,71 +34,62 @@ class Browser:
         # named by a list: they exist without a query for each
         self.data_set_ids: set[int] = set()
 
-    def resolve(self, node: nodes.BrowseNode, caller: Caller) -> Entry:
+    def resolve(self, node: PatternNode, caller: Caller) -> Entry:
         """Return the entry of a node; raises as `Catalog.resolve` does."""
+        name = node.arguments[-1] if node.arguments else ""
         match node:
-            case (
-                nodes.BrowseDirectory()
-                | nodes.ProductsDirectory()
-                | nodes.AtlasesDirectory()
+            case PatternNode("browse" | "browse/product" | "browse/atlas"):
+                exists = True
+            case PatternNode(
+                "browse/product/ABBR"
+                | "browse/product/ABBR/dataset"
+                | "browse/product/ABBR/plane"
             ):
-                return Folder()
-            case (
-                nodes.ProductDirectory(product)
-                | nodes.ProductDataSetsDirectory(product)
-                | nodes.ProductPlanesDirectory(product)
-            ):
-                name, exists = product, product in self._products(caller)
-                exists = exists and is_askable(product)
-            case nodes.GenesDirectory(product):
+                exists = is_askable(name) and name in self._products(caller)
+            case PatternNode("browse/product/ABBR/gene", (product,)):
                 name, exists = "gene", self._has_genes(product, caller)
-            case nodes.GeneDirectory(product, name):
-                exists = self._has_gene(product, name, caller)
-            case nodes.PlaneDirectory(product, acronym, name):
-                exists = name in self._planes(product, acronym, caller)
-            case nodes.ProductPlaneDirectory(product, name):
-                exists = name in self._product_data_sets(product, caller).by_plane
-            case nodes.DataSetLink(directory, data_set_id):
-                ids = self._data_sets(directory, caller)
-                place = bisect.bisect_left(ids, data_set_id)  # a product has 26 000
-                if ids[place : place + 1] == (data_set_id,):
-                    return Link(f"{_UP[type(directory)]}dataset/{data_set_id}")
-                return deny(f"data set {data_set_id}")
-            case nodes.AtlasLink(name):
+            case PatternNode("browse/product/ABBR/gene/ACRONYM", (product, acronym)):
+                exists = self._has_gene(product, acronym, caller)
+            case PatternNode(
+                "browse/product/ABBR/gene/ACRONYM/PLANE", (product, acronym, plane)
+            ):
+                exists = plane in self._planes(product, acronym, caller)
+            case PatternNode("browse/product/ABBR/plane/PLANE", (product, plane)):
+                exists = plane in self._product_data_sets(product, caller).by_plane
+            case PatternNode("browse/atlas/TITLE"):
                 atlas_id = self._atlas_names(caller).get(name)
                 return deny(repr(name)) if atlas_id is None else Link(str(atlas_id))
+            case PatternNode(pattern, (*above, data_set_id)):  # a link to a data set
+                ids = self._data_sets(posixpath.dirname(pattern), above, caller)
+                place = bisect.bisect_left(ids, data_set_id)  # a product has 26 000
+                if ids[place : place + 1] != (data_set_id,):
+                    return deny(f"data set {data_set_id}")
+                return Link(f"{'../' * pattern.count('/')}dataset/{data_set_id}")
         return Folder() if exists else deny(repr(name))
 
-    def names(self, node: nodes.BrowseNode, caller: Caller) -> list[str]:
+    def names(self, node: PatternNode, caller: Caller) -> list[str]:
         """Return the names in a directory; raises as `resolve` does."""
         match node:
-            case nodes.BrowseDirectory():
+            case PatternNode("browse"):
                 return ["product", "atlas"]
-            case nodes.ProductsDirectory():
+            case PatternNode("browse/product"):
                 return _path_names(filter(is_askable, self._products(caller)))
-            case nodes.ProductDirectory(product):
+            case PatternNode("browse/product/ABBR", (product,)):
                 genes = ["gene"] if self._has_genes(product, caller) else []
                 return ["dataset", *genes, "plane"]
-            case nodes.ProductPlanesDirectory(product):
+            case PatternNode("browse/product/ABBR/plane", (product,)):
                 return _path_names(self._product_data_sets(product, caller).by_plane)
-            case nodes.GenesDirectory(product):
-                acronyms = self._get(lists.genes(product), caller).ids
+            case PatternNode("browse/product/ABBR/gene", (product,)):
+                acronyms = self._get(lists.genes(product), caller)
                 return _path_names(filter(is_askable, acronyms))
-            case nodes.GeneDirectory(product, acronym):
+            case PatternNode("browse/product/ABBR/gene/ACRONYM", (product, acronym)):
                 return _path_names(self._planes(product, acronym, caller))
-            case (
-                nodes.PlaneDirectory()
-                | nodes.ProductDataSetsDirectory()
-                | nodes.ProductPlaneDirectory()
-            ):
-                ids = self._data_sets(node, caller)
-                self._note(ids)
-                return [str(one) for one in ids]
-            case nodes.AtlasesDirectory():
+            case PatternNode("browse/atlas"):
                 atlases = [str(one) for one in self.atlas_ids(caller)]
                 return atlases + list(self._atlas_names(caller))
-            case nodes.DataSetLink() | nodes.AtlasLink():
-                return deny("a link")
+        ids = self._data_sets(node.pattern, node.arguments, caller)
+        self._note(ids)
+        return [str(one) for one in ids]
 
     def _note(self, data_set_ids: tuple[int, ...]) -> None:
         if len(self.data_set_ids) > _MAX_DATA_SET_IDS:
@@ -112,11 +98,11 @@ class Browser:
 
     def atlas_ids(self, caller: Caller) -> list[int]:
         """Return the ids of all atlases."""
-        return list(self._get(lists.atlases(), caller).by_id)
+        return list(self._get(lists.atlases(), caller))
 
     def _atlas_names(self, caller: Caller) -> dict[str, int]:
         named: dict[str, int] = {}
-        for atlas_id, title in self._get(lists.atlases(), caller).by_id.items():
+        for atlas_id, title in self._get(lists.atlases(), caller).items():
             name = readable_name(title)
             if name is not None:
                 # if two atlases have one name, it leads to the lower id
@@ -124,7 +110,7 @@ class Browser:
         return named
 
     def _products(self, caller: Caller) -> dict[str, int]:
-        return self._get(lists.products(), caller).ids
+        return self._get(lists.products(), caller)
 
     def _has_genes(self, product: str, caller: Caller) -> bool:
         if self._repository.cache.fresh(lists.genes(product)) is not None:
@@ -135,13 +121,13 @@ class Browser:
         # `ls -l` looks up every name of the list it has just read
         listed = self._repository.cache.fresh(lists.genes(product))
         if listed is not None:
-            is_listed = acronym in listed.record.ids
+            is_listed = acronym in listed.record
             if is_listed or not listed.is_suspect:
                 return is_askable(acronym) and is_listed
         if self._planes(product, acronym, caller):
             return True
         # it has no data sets, or all of them failed
-        return acronym in self._get(lists.has_gene(product, acronym), caller).ids
+        return acronym in self._get(lists.has_gene(product, acronym), caller)
 
     def _planes(
         self, product: str, acronym: str, caller: Caller
@@ -154,15 +140,18 @@ class Browser:
         return self._get(lists.product_data_sets(product), caller)
 
     def _data_sets(
-        self, directory: nodes.DataSetLinksDirectory, caller: Caller
+        self, directory: str, arguments: Sequence[str], caller: Caller
     ) -> tuple[int, ...]:
-        match directory:
-            case nodes.ProductDataSetsDirectory(product):
+        """Return the data sets that a directory links to, by its pattern."""
+        match directory, arguments:
+            case "browse/product/ABBR/dataset", [product]:
                 return self._product_data_sets(product, caller).ids
-            case nodes.ProductPlaneDirectory(product, plane):
+            case "browse/product/ABBR/plane/PLANE", [product, plane]:
                 planes = self._product_data_sets(product, caller).by_plane
-            case nodes.PlaneDirectory(product, acronym, plane):
+            case "browse/product/ABBR/gene/ACRONYM/PLANE", [product, acronym, plane]:
                 planes = self._planes(product, acronym, caller)
+            case _:
+                return deny(directory)
         return planes[plane] if plane in planes else deny(repr(plane))
 
     def _get(self, question: Question[_Record], caller: Caller) -> _Record:

@@ -1,6 +1,6 @@
 """Files that allenfs generates from records: ``info.json`` and ``sections.csv``.
 
-`DOCUMENTS` has one function for each file name in the grammar (`tree.DOCUMENTS`).
+`DOCUMENTS` has one function for each document in the grammar (`tree.DOCUMENTS`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from allenfs.catalog import queries
 from allenfs.model import records
-from allenfs.model.nodes import Subject
 from allenfs.model.tree import INFO_FILE, SECTIONS_FILE
 from allenfs.store.stored_file import Facts
 
@@ -43,42 +42,47 @@ class Document:
         return self._data[offset : offset + size]
 
 
-def info(
-    repository: Repository, subject: Subject, subject_id: int, caller: Caller
-) -> Document:
-    """Return the service's record of a section, plate, data set or atlas, as JSON.
+def _section_info(repository: Repository, image_id: int, caller: Caller) -> Document:
+    section = repository.existing(queries.section(image_id), caller)
+    experiment: Row = {}
+    fetched_ns = section.fetched_ns
+    if section.record.data_set_id is not None:
+        question = queries.data_set(section.record.data_set_id)
+        data_set = repository.get(question, caller)
+        experiment = data_set.record.record if data_set.record else {}
+        fetched_ns = max(fetched_ns, data_set.fetched_ns)
+    return _info(section.record.record, experiment, fetched_ns)
 
-    Added fields come first, and never replace a field of the service: ``plane`` (its
-    name), ``treatments``, ``genes``, ``equalization`` and, for an experiment, its
-    ``probes`` with their orientation (sense or antisense). A section has those of its
-    data set.
+
+def _data_set_info(
+    repository: Repository, data_set_id: int, caller: Caller
+) -> Document:
+    data_set = repository.existing(queries.data_set(data_set_id), caller)
+    row = data_set.record.record
+    return _info(row, row, data_set.fetched_ns)
+
+
+def _plate_info(repository: Repository, image_id: int, caller: Caller) -> Document:
+    plate = repository.existing(queries.plate(image_id), caller)
+    row = plate.record.record
+    return _info(row, records.first_row(row.get("atlas_data_set")), plate.fetched_ns)
+
+
+def _atlas_info(repository: Repository, atlas_id: int, caller: Caller) -> Document:
+    atlas = repository.existing(queries.atlas(atlas_id), caller)
+    row = atlas.record.record
+    experiment = records.first_row(row.get("atlas_data_sets"))
+    experiment = experiment | {"treatments": list(atlas.record.treatments)}
+    return _info(row, experiment, atlas.fetched_ns)
+
+
+def _info(row: Row, experiment: Row, fetched_ns: int) -> Document:
+    """Return a record of the service as JSON, with some fields of its experiment.
+
+    These come first, and never replace a field of the service: ``plane`` (its name),
+    ``treatments``, ``genes``, ``equalization`` and, where the experiment has them,
+    its ``probes`` with their orientation (sense or antisense).
     """
-    experiment: Row
-    match subject:
-        case Subject.SECTION:
-            section = repository.existing(queries.section(subject_id), caller)
-            row, fetched_ns = section.record.record, section.fetched_ns
-            experiment = {}
-            if section.record.data_set_id is not None:
-                question = queries.data_set(section.record.data_set_id)
-                data_set = repository.get(question, caller)
-                experiment = data_set.record.record if data_set.record else {}
-                fetched_ns = max(fetched_ns, data_set.fetched_ns)
-        case Subject.DATA_SET:
-            own = repository.existing(queries.data_set(subject_id), caller)
-            row, fetched_ns = own.record.record, own.fetched_ns
-            experiment = row
-        case Subject.PLATE:
-            plate = repository.existing(queries.plate(subject_id), caller)
-            row, fetched_ns = plate.record.record, plate.fetched_ns
-            experiment = records.first_row(row.get("atlas_data_set"))
-        case Subject.ATLAS:
-            atlas = repository.existing(queries.atlas(subject_id), caller)
-            row, fetched_ns = atlas.record.record, atlas.fetched_ns
-            experiment = {
-                **records.first_row(row.get("atlas_data_sets")),
-                "treatments": list(atlas.record.treatments),
-            }
     added = {
         "plane": records.plane_of(experiment),
         "treatments": experiment.get("treatments", []),
@@ -93,9 +97,7 @@ def info(
     return Document(text.encode(errors="backslashreplace") + b"\n", fetched_ns)
 
 
-def sections(
-    repository: Repository, _: Subject, data_set_id: int, caller: Caller
-) -> Document:
+def sections(repository: Repository, data_set_id: int, caller: Caller) -> Document:
     """Return one line for each image of a data set, in section order.
 
     A cell is empty if the record has no value. ``x_px`` and ``y_px`` are the
@@ -118,7 +120,10 @@ def sections(
     return Document(table.getvalue().encode(), data_set.fetched_ns)
 
 
-DOCUMENTS: dict[str, Callable[[Repository, Subject, int, Caller], Document]] = {
-    INFO_FILE: info,
-    SECTIONS_FILE: sections,
+DOCUMENTS: dict[str, Callable[[Repository, int, Caller], Document]] = {
+    f"section/ID/{INFO_FILE}": _section_info,
+    f"dataset/ID/{INFO_FILE}": _data_set_info,
+    f"dataset/ID/{SECTIONS_FILE}": sections,
+    f"atlas/ID/{INFO_FILE}": _plate_info,
+    f"browse/atlas/ID/{INFO_FILE}": _atlas_info,
 }

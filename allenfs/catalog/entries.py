@@ -11,9 +11,8 @@ from allenfs.errors import PathNotFoundError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from allenfs.model.images import ImageRequest
     from allenfs.model.nodes import CollectionFile
-    from allenfs.model.sheets import SheetRequest
+    from allenfs.model.sheets import Request
     from allenfs.store.stored_file import Facts
 
 
@@ -42,26 +41,15 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image of the service.
+    """An image of the service, or a contact sheet.
 
-    Attributes
-    ----------
-    full_px : tuple of int or None
-        Width and height at full resolution, if the catalog knows them.
-    listed_as : CollectionFile or None
-        Its file in a directory of a data set or atlas.
+    `full_px` is width and height at full resolution, if the catalog knows them.
+    `listed_as` is the file of an image in a directory of a data set or atlas.
     """
 
-    request: ImageRequest
+    request: Request
     full_px: tuple[int, int] | None = None
     listed_as: CollectionFile | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """A contact sheet, drawn by allenfs."""
-
-    request: SheetRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +59,15 @@ class Changing:
     snapshot: Callable[[], Readable]
 
 
-Entry = Folder | Link | Picture | Sheet | Document | Changing
+Entry = Folder | Link | Picture | Document | Changing
 
 
 class Attributes(NamedTuple):
     """The result of `stat`.
 
-    Attributes
-    ----------
-    size_bytes : int
-        Exact, or an upper bound for an image that is not stored and was never read.
-    blocks : int
-        512-byte blocks that the file takes on this machine: 0 if it is not stored.
-    modified_ns : int
-        Nanoseconds since the epoch.
-    is_dir, is_link : bool
-        If neither, it is a file.
+    The size is exact, or an upper bound for an image that is not stored and was never
+    read. `blocks` of 512 bytes are those on this machine: 0 if it is not stored.
+    `modified_ns` is in nanoseconds since the epoch.
     """
 
     size_bytes: int

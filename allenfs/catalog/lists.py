@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from allenfs.catalog.paging import all_rows, first_rows
-from allenfs.catalog.queries import Question
+from allenfs.catalog.queries import PATIENCE_S, Question
 from allenfs.model import records
-from allenfs.model.records import DataSetIds, Names, Titles, record_id
+from allenfs.model.records import DataSetIds, record_id
 from allenfs.service.rma import Query, quoted
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from allenfs.catalog.paging import Page
     from allenfs.model.records import Row
+    from allenfs.store.record_files import Key
 
 # enough that one of them has an acronym
 _SOME = 10
@@ -25,8 +27,8 @@ _SOME = 10
 _UNKNOWN_PLANE = "unknown"
 
 
-def atlases() -> Question[Titles]:
-    """Request the titles of all atlases, which need not be unique."""
+def atlases() -> Question[dict[int, str]]:
+    """Request the titles of all atlases by id; "" for an atlas without one."""
     query = Query("Atlas", order="atlases.id")
 
     def ask(page: Page) -> Any:
@@ -36,45 +38,42 @@ def atlases() -> Question[Titles]:
     return Question(("list", "atlases"), ask, _read_titles, expects_rows=True)
 
 
-def products() -> Question[Names]:
-    """Request the abbreviations of all products."""
+def products() -> Question[dict[str, int]]:
+    """Request the abbreviations of all products, each with its id."""
     query = Query("Product", order="products.id")
-    return Question(
-        ("list", "products"),
-        lambda page: _pairs(all_rows(page, query, ("abbreviation",)), "abbreviation"),
-        _read_names,
-        expects_rows=True,
-    )
+    return _all_names(("list", "products"), query, "abbreviation", PATIENCE_S)
 
 
-def genes(product: str) -> Question[Names]:
-    """Request the acronyms of all genes of a product.
+def genes(product: str) -> Question[dict[str, int]]:
+    """Request the acronyms of all genes of a product, each with its id.
 
     Raises PathNotFoundError, here and below, if a query cannot contain the name.
     """
-    query = _genes_query(product)
-    return Question(
-        ("genes", product),
-        lambda page: _pairs(all_rows(page, query, ("acronym",)), "acronym"),
-        _read_names,
-        patience_s=math.inf,
-        expects_rows=True,
-    )
+    return _all_names(("genes", product), _genes_query(product), "acronym", math.inf)
 
 
-def has_genes(product: str) -> Question[Names]:
+def _all_names(
+    key: Key, query: Query, field: str, patience_s: float
+) -> Question[dict[str, int]]:
+    def ask(page: Page) -> Any:
+        return _pairs(all_rows(page, query, (field,)), field)
+
+    return Question(key, ask, _read_names, patience_s, expects_rows=True)
+
+
+def has_genes(product: str) -> Question[dict[str, int]]:
     """Request a few genes of a product, to see whether it has some."""
     return _few_genes(("has-genes", product), _genes_query(product))
 
 
-def has_gene(product: str, acronym: str) -> Question[Names]:
+def has_gene(product: str, acronym: str) -> Question[dict[str, int]]:
     """Request a gene of a product, even if all its data sets failed."""
     criteria = f"[acronym$eq{quoted(acronym)}],"
     query = _genes_query(product, criteria)
     return _few_genes(("has-gene", _in_product(product, acronym)), query)
 
 
-def _few_genes(key: tuple[str, str], query: Query) -> Question[Names]:
+def _few_genes(key: Key, query: Query) -> Question[dict[str, int]]:
     def ask(page: Page) -> Any:
         return _pairs(first_rows(page, query, _SOME, ("id", "acronym")), "acronym")
 
@@ -162,13 +161,12 @@ def _pairs(rows: list[Row], name: str) -> list[list[Any]]:
     ]
 
 
-def _read_names(answer: Any) -> Names:
-    # ids ascend: keep the lowest of a name
-    return Names(dict(reversed(answer)))
+def _read_names(answer: Any) -> dict[str, int]:
+    return dict(reversed(answer))  # ids ascend: keep the lowest of a name
 
 
-def _read_titles(answer: Any) -> Titles:
-    titles = {
-        atlas_id: title if isinstance(title, str) else "" for atlas_id, title in answer
+def _read_titles(answer: Any) -> dict[int, str]:
+    return {
+        atlas_id: title if isinstance(title, str) else ""
+        for atlas_id, title in sorted(answer, key=itemgetter(0))
     }
-    return Titles(dict(sorted(titles.items())))

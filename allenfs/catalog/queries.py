@@ -14,9 +14,8 @@ from allenfs.catalog.paging import bounded, completed, one_row
 from allenfs.model import records
 from allenfs.model.records import (
     Collection,
+    ImageRecord,
     Neighbour,
-    Plate,
-    SectionRecord,
     record_id,
     rows_of,
 )
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from allenfs.catalog.paging import Page
     from allenfs.model.records import Row
+    from allenfs.store.record_files import Key
 
 _RecordT_co = TypeVar("_RecordT_co", covariant=True)
 # The kernel looks up one name at a time in a directory, so a waiting lookup blocks
@@ -60,7 +60,7 @@ class Question(Generic[_RecordT_co]):
         An empty list is suspect, even the first time.
     """
 
-    key: tuple[str, str]
+    key: Key
     ask: Callable[[Page], Any]
     read: Callable[[Any], _RecordT_co]
     patience_s: float = PATIENCE_S
@@ -68,10 +68,10 @@ class Question(Generic[_RecordT_co]):
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)
-def section(image_id: int) -> Question[SectionRecord | None]:
+def section(image_id: int) -> Question[ImageRecord | None]:
     """Request one SectionImage."""
     return _one(
-        "section", image_id, Query("SectionImage", f"[id$eq{image_id}]"), _read_section
+        "section", image_id, Query("SectionImage", f"[id$eq{image_id}]"), _read_image
     )
 
 
@@ -125,12 +125,12 @@ def data_set(data_set_id: int) -> Question[Collection | None]:
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)
-def plate(image_id: int) -> Question[Plate | None]:
+def plate(image_id: int) -> Question[ImageRecord | None]:
     """Request one AtlasImage."""
     query = Query(
         "AtlasImage", f"[id$eq{image_id}]", "treatments,atlas_data_set(atlases)"
     )
-    return _one("plate", image_id, query, _read_plate)
+    return _one("plate", image_id, query, _read_image)
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)
@@ -174,24 +174,18 @@ def _one(
     return Question((kind, str(row_id)), ask, read)
 
 
-def _read_section(row: Row | None) -> SectionRecord | None:
+def _read_image(row: Row | None) -> ImageRecord | None:
     image = None if row is None else records.image_of(row)
     if row is None or image is None:
         return None
-    return SectionRecord(row, image, record_id(row, "data_set_id"))
-
-
-def _read_plate(row: Row | None) -> Plate | None:
-    image = None if row is None else records.image_of(row)
-    if row is None or image is None:
-        return None
-    atlas_ids = (
-        record_id(one)
+    atlas_ids = {
+        atlas_id
         for data_set_row in rows_of(row.get("atlas_data_set"))
-        for one in rows_of(data_set_row.get("atlases"))
-    )
-    ids = tuple(sorted({one for one in atlas_ids if one is not None}))
-    return Plate(row, image, ids)
+        for atlas_row in rows_of(data_set_row.get("atlases"))
+        if (atlas_id := record_id(atlas_row)) is not None
+    }
+    data_set_id = record_id(row, "data_set_id")
+    return ImageRecord(row, image, data_set_id, tuple(sorted(atlas_ids)))
 
 
 def _read_data_set(answer: Any) -> Collection | None:

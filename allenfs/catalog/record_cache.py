@@ -39,10 +39,7 @@ _SHORT_LIST_S = 3600.0
 class CachedRecord(Generic[_RecordT_co]):
     """A record, and when it was fetched (nanoseconds since the epoch).
 
-    Attributes
-    ----------
-    is_suspect : bool
-        Whether rows seem to be missing, so that names not in it may exist.
+    If it `is_suspect`, rows seem to be missing, so that names not in it may exist.
     """
 
     record: _RecordT_co

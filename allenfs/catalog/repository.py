@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
+import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from cachetools import TTLCache
 
 from allenfs.catalog.record_cache import CachedRecord, RecordCache, shown
 from allenfs.errors import (
@@ -13,9 +17,10 @@ from allenfs.errors import (
     ProcessLimitError,
     ServiceError,
     ServiceTimeoutError,
+    WaitTimeoutError,
 )
 from allenfs.service.health import CircuitBreaker, FailureMemory, is_outage
-from allenfs.service.single_flight import SingleFlight, WaitTimeoutError
+from allenfs.service.single_flight import SingleFlight
 from allenfs.service.slots import Priority
 from allenfs.text import safe_logger
 
@@ -36,18 +41,18 @@ _Record = TypeVar("_Record")
 
 # The longest wait for a newer answer.
 _REFRESH_PATIENCE_S = 2.0
+# The live service answers in about half a second; a directory needs up to four answers.
+_OPTIONAL_PATIENCE_S = 5.0
+# More than a person opens; further listings of a crawler omit the optional names.
+_DIRECTORIES, _AN_HOUR_S = 300, 3600.0
 
 
 class Repository:
     """Answers from memory, from the store, or from the service. Thread-safe.
 
     An answer older than its time to live is requested again, and remains in use while
-    the service is unreachable.
-
-    Attributes
-    ----------
-    last_failure : str or None
-        Why the last query failed; None if it succeeded.
+    the service is unreachable. `last_failure` says why the last query failed; None if
+    it succeeded.
     """
 
     def __init__(
@@ -71,6 +76,11 @@ class Repository:
         self._flights: SingleFlight[Key, CachedRecord[Any]] = SingleFlight(clock)
         self._failures: FailureMemory[Key] = FailureMemory(settings, clock=clock)
         self._breaker = CircuitBreaker(settings.failure_memory_s, clock=clock)
+        self._lock = threading.Lock()
+        # images whose directories have queried optional records
+        self._queried: TTLCache[int, None, float] = TTLCache(
+            _DIRECTORIES, _AN_HOUR_S, timer=clock
+        )
 
     def get(
         self,
@@ -80,26 +90,25 @@ class Repository:
     ) -> CachedRecord[_Record]:
         """Return the record that answers `question`; wait for the service.
 
-        Parameters
-        ----------
-        patience_s : float, optional
-            The longest wait, if it is not the question's; then its end is not
-            remembered as a failure of the query.
-
-        Raises
-        ------
-        ServiceError
-            The query failed, now or a short while ago, and no older answer is cached.
-        InterruptedWaitError
-            The query goes on.
+        `patience_s` replaces the question's longest wait; a timeout is then not
+        remembered as a failure of the query. ServiceError if the query failed, now or a
+        short while ago, and no older answer is cached; after InterruptedWaitError the
+        query goes on.
         """
         cached = self.cache.any(question)
         if cached is None:
             self._raise_remembered(question.key)
             return self._query(question, caller, patience_s)
-        if not self.cache.is_fresh(cached):
-            return self._refreshed(question, caller) or self._extended(question, cached)
-        return cached
+        if self.cache.is_fresh(cached):
+            return cached
+        if not self.is_out_of_reach():
+            # if that fails, the stale answer is used
+            with contextlib.suppress(ServiceError, ProcessLimitError):
+                return self._query(question, caller, _REFRESH_PATIENCE_S)
+        # prefer an answer that arrived in the meantime
+        return self.cache.fresh(question) or self.cache.extend(
+            question, cached, self._settings.failure_memory_s
+        )
 
     def existing(
         self, question: Question[_Record | None], caller: Caller
@@ -110,6 +119,33 @@ class Repository:
             msg = f"the service has no {' '.join(question.key)}"
             raise PathNotFoundError(msg)
         return cast("CachedRecord[_Record]", cached)
+
+    def optional(
+        self, question: Question[_Record], image_id: int, caller: Caller
+    ) -> _Record | None:
+        """Return a record of any age for the listing of an image's directory, or None.
+
+        Such a listing has `info.json`, `nissl` and the like for people, but must not
+        wait for a service that is slow, busy or unreachable, nor must a crawler's
+        thousands of listings. So the service is queried only if it is idle and was
+        reachable, for 5 s at most, and for at most 300 directories an hour.
+        """
+        cached = self.cache.any(question)
+        is_fresh = cached is not None and self.cache.is_fresh(cached)
+        if not is_fresh and self._may_query_for(image_id):
+            # without it, the listing omits names
+            with contextlib.suppress(ServiceError, ProcessLimitError):
+                cached = self.get(question, caller, _OPTIONAL_PATIENCE_S)
+        return None if cached is None else cached.record
+
+    def _may_query_for(self, image_id: int) -> bool:
+        if self.is_out_of_reach() or not self._slots.is_one_free:
+            return False
+        with self._lock:
+            if image_id not in self._queried and len(self._queried) >= _DIRECTORIES:
+                return False
+            self._queried[image_id] = None
+        return True
 
     def is_out_of_reach(self) -> bool:
         """Whether the service was unreachable or too slow a moment ago."""
@@ -137,25 +173,6 @@ class Repository:
                 self._on_failure(shown(key), failure)
             raise failure from error
 
-    def _refreshed(
-        self, question: Question[_Record], caller: Caller
-    ) -> CachedRecord[_Record] | None:
-        """Refresh an expired answer; None if that fails."""
-        if self.is_out_of_reach():
-            return None
-        try:
-            return self._query(question, caller, _REFRESH_PATIENCE_S)
-        except (ServiceError, ProcessLimitError):
-            return None  # the stale answer is used
-
-    def _extended(
-        self, question: Question[_Record], cached: CachedRecord[_Record]
-    ) -> CachedRecord[_Record]:
-        # prefer an answer that arrived in the meantime
-        return self.cache.fresh(question) or self.cache.extend(
-            question, cached, self._settings.failure_memory_s
-        )
-
     def _answer(self, question: Question[_Record]) -> CachedRecord[_Record]:
         # It may have been answered, or have failed, since the caller's check.
         cached = self.cache.fresh(question)
@@ -178,28 +195,23 @@ class Repository:
             self._breaker.answered()
             self.last_failure = None
             return self.cache.add(question, answer, cut=pages.cut)
+        name = shown(question.key)
         has_older = self.cache.any(question) is not None
-        self._failed(question.key, failure, has_older=has_older)
-        raise failure
-
-    def _failed(self, key: Key, error: ServiceError, *, has_older: bool) -> None:
         instead = "; an older answer is used" if has_older else ""
-        log.warning("%s: %s%s", shown(key), error, instead)
-        if is_outage(error):
+        log.warning("%s: %s%s", name, failure, instead)
+        if is_outage(failure):
             self._breaker.failed()
-        self.last_failure = f"{shown(key)}: {error}"
-        self._on_failure(shown(key), error)
-        self._failures.remember(key, error)
+        self.last_failure = f"{name}: {failure}"
+        self._on_failure(name, failure)
+        self._failures.remember(question.key, failure)
+        raise failure
 
 
 class _Pages:
     """Requests the pages of one question, within one deadline.
 
-    Attributes
-    ----------
-    cut : str
-        The missing rows, as text; "" if none are known to be missing. With an include
-        this is never known: joined rows may count in `total_rows`.
+    `cut` says which rows are missing; "" if none are known to be. With an include this
+    is never known: joined rows may count in `total_rows`.
     """
 
     def __init__(

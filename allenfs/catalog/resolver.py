@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from allenfs.catalog import queries
 from allenfs.catalog.browse import Browser
 from allenfs.catalog.documents import DOCUMENTS
-from allenfs.catalog.entries import Entry, Folder, Link, Picture, Sheet, deny
+from allenfs.catalog.entries import Entry, Folder, Link, Picture, deny
 from allenfs.errors import PathNotFoundError
 from allenfs.model import nodes, sheets, tree, views
 from allenfs.model.images import ImageService
@@ -25,35 +25,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from allenfs.catalog.queries import Question
-    from allenfs.catalog.quick_lookup import QuickLookup
-    from allenfs.catalog.record_cache import CachedRecord
     from allenfs.catalog.repository import Repository
     from allenfs.model.images import ImageRequest
-    from allenfs.model.records import Collection, Plate, SectionImage, SectionRecord
+    from allenfs.model.records import Collection, ImageRecord, SectionImage
     from allenfs.service.single_flight import Caller
 
 
 class Catalog:
     """Resolves nodes by the service's records. Safe to use from many threads."""
 
-    def __init__(self, repository: Repository, quick_lookup: QuickLookup) -> None:
+    def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._quick_lookup = quick_lookup
         self._browser = Browser(repository)
 
-    def resolve(
-        self,
-        node: nodes.CatalogNode | nodes.ParameterDirectory | nodes.ImageFile,
-        caller: Caller,
-    ) -> Entry:
+    def resolve(self, node: nodes.Node, caller: Caller) -> Entry:
         """Return the entry of a node.
 
-        Raises
-        ------
-        PathNotFoundError
-            It does not exist.
-        ServiceError, InterruptedWaitError
-            The query failed.
+        PathNotFoundError if it does not exist; ServiceError or InterruptedWaitError if
+        the query failed.
         """
         match node:
             case nodes.ImageFile():
@@ -62,38 +51,34 @@ class Catalog:
             case nodes.ParameterDirectory():
                 self._completed(node, caller)
                 return Folder()
-            case nodes.DataSetsDirectory():
-                return Folder()
-            case nodes.DocumentFile(subject, subject_id, name):
-                return DOCUMENTS[name](self._repository, subject, subject_id, caller)
-            case nodes.SectionLink(image_id, name):
-                return self._link(image_id, name, caller)
             case nodes.CollectionDirectory():
                 return self._folder(node, caller)
             case nodes.CollectionFile() | nodes.SheetFile():
                 collection = self._collection(node.directory, caller)
                 return _file_of(collection, node)
-            case _:
+            case nodes.PatternNode("section/ID/dataset", (image_id,)):
+                return self._data_set_link(image_id, caller)
+            case nodes.PatternNode("section/ID/nissl", (image_id,)):
+                return self._nissl_link(image_id, caller)
+            case nodes.PatternNode(pattern, (subject_id,)) if pattern in DOCUMENTS:
+                return DOCUMENTS[pattern](self._repository, subject_id, caller)
+            case nodes.PatternNode() if node.pattern.startswith("browse"):
                 return self._browser.resolve(node, caller)
+        return Folder()  # a service, one image, or `dataset`
 
-    def names(
-        self,
-        node: nodes.CatalogNode | nodes.ImageDirectory | nodes.ParameterDirectory,
-        caller: Caller,
-    ) -> list[str]:
+    def names(self, node: nodes.Node, caller: Caller) -> list[str]:
         """Return the names in a directory; raises as `resolve` does."""
         match node:
             case nodes.ImageDirectory() | nodes.ParameterDirectory():
                 return self._image_names(node, caller)
-            case nodes.DataSetsDirectory():
+            case nodes.PatternNode("dataset"):
                 known = filter(str.isdecimal, self._repository.cache.names("dataset"))
                 return sorted(known, key=int)
             case nodes.CollectionDirectory():
                 return self._collection_names(node, caller)
-            case _ if isinstance(node, nodes.CatalogFile):
-                raise PathNotFoundError(str(node))
-            case _:
+            case nodes.PatternNode():
                 return self._browser.names(node, caller)
+        raise PathNotFoundError(str(node))
 
     def series(self, directory: nodes.CollectionDirectory) -> tuple[ImageRequest, ...]:
         """Return the images that a directory lists, if its record is cached."""
@@ -116,24 +101,21 @@ class Catalog:
         """
         service, image_id = node.request.service, node.request.image_id
         if service is ImageService.ATLAS:
-            return tree.listing(node, []) + self._plate_names(node, caller)
+            return tree.listing(node) + self._plate_names(node, caller)
         lookup = functools.partial(
-            self._quick_lookup.at, image_id=image_id, caller=caller
+            self._repository.optional, image_id=image_id, caller=caller
         )
         section = lookup(queries.section(image_id))
         if section is None:
-            return tree.listing(node, [])
+            return tree.listing(node)
         data_set: Collection | None = None
         if section.data_set_id is not None:
             data_set = lookup(queries.data_set(section.data_set_id))
-        shown = views.applicable([section.image], data_set)
-        names = tree.listing(node, [], shown)
-        if (
-            isinstance(node, nodes.ParameterDirectory)
-            or service is ImageService.PROJECTION
-        ):
+        names = tree.listing(node, views.applicable([section.image], data_set))
+        is_projection = service is ImageService.PROJECTION
+        if isinstance(node, nodes.ParameterDirectory) or is_projection:
             return names
-        names += tree.DOCUMENTS[nodes.Subject.SECTION]
+        names += tree.DOCUMENTS["section"]
         if section.data_set_id is not None:
             names.append(tree.DATA_SET_LINK)
         if data_set is not None and data_set.equalization is not None:
@@ -150,8 +132,8 @@ class Catalog:
         request = node.request
         question = queries.plate(request.image_id)
         if isinstance(node, nodes.ImageDirectory):
-            seen = self._quick_lookup.at(question, request.image_id, caller)
-            return [] if seen is None else [*tree.DOCUMENTS[nodes.Subject.PLATE]]
+            seen = self._repository.optional(question, request.image_id, caller)
+            return [] if seen is None else list(tree.DOCUMENTS["atlas"])
         if not request.annotated:
             return []
         plate = self._repository.get(question, caller).record
@@ -168,27 +150,21 @@ class Catalog:
         self, node: nodes.ImageFile | nodes.ParameterDirectory, caller: Caller
     ) -> ImageRequest:
         """Return a request with `range` and `roi` filled in from the records."""
-        request = node.request
+        corner_px = equalization = None
         if node.from_corner:
-            question = _image_question(request)
-            existing: CachedRecord[Plate | SectionRecord] = self._repository.existing(
-                question, caller
-            )
+            existing = self._repository.existing(_image_question(node.request), caller)
             corner_px = existing.record.image.corner_px
-            if corner_px is None:
-                return deny(f"x and y of image {request.image_id}")
-            request = request.with_corner(corner_px)
-        return self._equalized(request, caller) if node.equalized else request
+        if node.equalized:
+            equalization = self._equalization(node.request.image_id, caller)
+        return _completed(node, corner_px, equalization)
 
-    def _equalized(self, request: ImageRequest, caller: Caller) -> ImageRequest:
-        section = queries.section(request.image_id)
-        data_set_id = self._repository.existing(section, caller).record.data_set_id
-        if data_set_id is not None:
-            question = queries.data_set(data_set_id)
-            data_set = self._repository.get(question, caller).record
-            if data_set is not None and data_set.equalization is not None:
-                return request.with_range(data_set.equalization)
-        return deny(f"equalization of section {request.image_id}")
+    def _equalization(self, image_id: int, caller: Caller) -> tuple[int, ...] | None:
+        section = self._repository.existing(queries.section(image_id), caller).record
+        if section.data_set_id is None:
+            return None
+        question = queries.data_set(section.data_set_id)
+        data_set = self._repository.get(question, caller).record
+        return None if data_set is None else data_set.equalization
 
     def _collection(
         self, directory: nodes.CollectionDirectory, caller: Caller
@@ -219,7 +195,7 @@ class Catalog:
             return names
         if sheets.is_possible(len(names)):
             names.append(sheets.SHEET_FILE)
-        names += [*tree.DOCUMENTS[directory.subject], *tree.LISTED_DOWNSAMPLES]
+        names += [*tree.DOCUMENTS[directory.subject.value], *tree.LISTED_DOWNSAMPLES]
         if directory.subject is nodes.Subject.ATLAS:
             return [*names, tree.ANNOTATED, *_treatment_names(directory, collection)]
         if collection.equalization is not None:
@@ -227,16 +203,19 @@ class Catalog:
         shown = views.applicable(collection.images.values(), collection)
         return [*names, *shown]
 
-    def _link(self, image_id: int, name: str, caller: Caller) -> Link:
+    def _data_set_link(self, image_id: int, caller: Caller) -> Link:
         section = self._repository.existing(queries.section(image_id), caller)
         data_set_id = section.record.data_set_id
-        if name == tree.NISSL_LINK:
-            nissl = self._repository.get(queries.nissl(image_id), caller).record
-            if nissl.image_id is not None:
-                return Link(f"../{nissl.image_id}")
-        elif data_set_id is not None:
-            return Link(f"../../dataset/{data_set_id}")
-        return deny(f"{name} of section {image_id}")
+        if data_set_id is None:
+            return deny(f"data set of section {image_id}")
+        return Link(f"../../dataset/{data_set_id}")
+
+    def _nissl_link(self, image_id: int, caller: Caller) -> Link:
+        self._repository.existing(queries.section(image_id), caller)
+        nissl = self._repository.get(queries.nissl(image_id), caller).record
+        if nissl.image_id is None:
+            return deny(f"Nissl section of section {image_id}")
+        return Link(f"../{nissl.image_id}")
 
 
 def _question(directory: nodes.CollectionDirectory) -> Question[Collection | None]:
@@ -244,12 +223,9 @@ def _question(directory: nodes.CollectionDirectory) -> Question[Collection | Non
     return (queries.atlas if is_atlas else queries.data_set)(directory.subject_id)
 
 
-def _image_question(
-    request: ImageRequest,
-) -> Question[Plate | SectionRecord | None]:
-    if request.service is ImageService.ATLAS:
-        return queries.plate(request.image_id)
-    return queries.section(request.image_id)
+def _image_question(request: ImageRequest) -> Question[ImageRecord | None]:
+    is_atlas = request.service is ImageService.ATLAS
+    return (queries.plate if is_atlas else queries.section)(request.image_id)
 
 
 def _full_px(image: SectionImage) -> tuple[int, int] | None:
@@ -262,9 +238,9 @@ def _file_of(
 ) -> Entry:
     directory = file.directory
     if isinstance(file, nodes.SheetFile):
-        view = _equalized_view(directory, collection)
+        view = _completed(directory.view, None, collection.equalization)
         sheet = sheets.sheet(directory, collection, view)
-        return deny("sheet of these images") if sheet is None else Sheet(sheet)
+        return deny("sheet of these images") if sheet is None else Picture(sheet)
     image = collection.images.get(file.image_id)
     if image is None or image.file_name != file.name:
         return deny(file.name)
@@ -278,23 +254,26 @@ def _seen(
     directory: nodes.CollectionDirectory, collection: Collection, image: SectionImage
 ) -> ImageRequest:
     """Return the request of an image in a directory's view."""
-    view = _equalized_view(directory, collection)
-    request = replace(view, image_id=image.image_id)
-    if directory.view.from_corner and image.corner_px is not None:
-        return request.with_corner(image.corner_px)
-    return request
+    view = replace(directory.view, request=directory.view.of(image.image_id))
+    return _completed(view, image.corner_px, collection.equalization)
 
 
-def _equalized_view(
-    directory: nodes.CollectionDirectory, collection: Collection
+def _completed(
+    view: nodes.View,
+    corner_px: tuple[int, int] | None,
+    equalization: tuple[int, ...] | None,
 ) -> ImageRequest:
-    """Return the view's request for any image, with the data set's range."""
-    request = directory.view.request
-    if not directory.view.equalized:
-        return request
-    if collection.equalization is None:
-        return deny(f"equalization of data set {directory.subject_id}")
-    return request.with_range(collection.equalization)
+    """Return a view's request with `range` and `roi` filled in from the records."""
+    request = view.request
+    if view.from_corner:
+        if corner_px is None:
+            return deny(f"x and y of image {request.image_id}")
+        request = request.with_corner(corner_px)
+    if view.equalized:
+        if equalization is None:
+            return deny("equalization of this experiment")
+        request = replace(request, range=equalization)
+    return request
 
 
 def _treatment_names(

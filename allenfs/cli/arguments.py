@@ -112,7 +112,7 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(
             flag,
-            type=checked(config.parse_seconds),
+            type=checked(config.parse_duration),
             default=default,
             metavar="S",
             help=f"seconds {text} (default %(default)s)",

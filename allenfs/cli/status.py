@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--watch", action="store_true", help="repeat until Ctrl-C")
     parser.add_argument(
         "--interval",
-        type=arguments.checked(config.parse_seconds),
+        type=arguments.checked(config.parse_duration),
         default=1.0,
         metavar="S",
         help="seconds between updates of --watch (default %(default)g)",

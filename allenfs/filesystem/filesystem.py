@@ -13,15 +13,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from allenfs.catalog.documents import Document
-from allenfs.catalog.entries import (
-    Attributes,
-    Changing,
-    Entry,
-    Folder,
-    Link,
-    Picture,
-    Sheet,
-)
+from allenfs.catalog.entries import Attributes, Changing, Entry, Folder, Link, Picture
 from allenfs.errors import (
     IsADirError,
     NotADirError,
@@ -32,8 +24,9 @@ from allenfs.errors import (
     VanishedError,
 )
 from allenfs.fetch.metrics import Activity
-from allenfs.filesystem.kernel_view import Handle, Handles, KernelView, Opened, Opening
+from allenfs.filesystem.kernel_view import Handles, KernelView, Opened, Opening
 from allenfs.model import nodes, tree
+from allenfs.model.images import ImageService
 from allenfs.service.single_flight import NOT_INTERRUPTED, Caller
 from allenfs.store.stored_file import Image, Known
 
@@ -57,14 +50,9 @@ class Filesystem:
     """The tree of images. Safe to use from many threads.
 
     A method that takes `caller` may wait for the service; it raises
-    InterruptedWaitError when the caller is interrupted.
-
-    Parameters
-    ----------
-    max_image_bytes : int
-        The largest upper bound of a size.
-    own_files : mapping of str to callable
-        The files in ``.allenfs``: functions that return their current content.
+    InterruptedWaitError when the caller is interrupted. `max_image_bytes` limits the
+    upper bound of a size; `own_files` are the files in ``.allenfs``, as functions that
+    return their current content.
     """
 
     def __init__(
@@ -92,39 +80,30 @@ class Filesystem:
         self._clock = clock
         # a plain dictionary, without a lock: a TTLCache takes as long as resolving
         self._pictures: dict[str, tuple[Picture, float]] = {}
-        # Documents in use. As with images, the kernel has one page cache per file, and
-        # a newer record must not get into it.
-        self._live: weakref.WeakValueDictionary[str, Document] = (
-            weakref.WeakValueDictionary()
-        )
-        # The last snapshot of each changing file, while it is open.
-        self._latest: weakref.WeakValueDictionary[str, Readable] = (
+        # Open documents and snapshots. As with images, the kernel has one page cache
+        # per file, and a newer record must not get into it.
+        self._live: weakref.WeakValueDictionary[str, Readable] = (
             weakref.WeakValueDictionary()
         )
 
     def entry(self, path: str, caller: Caller = NOT_INTERRUPTED) -> Entry:
         """Return the entry of a path.
 
-        Raises
-        ------
-        PathNotFoundError
-            It does not exist.
-        ServiceError, InterruptedWaitError
-            A query of the catalog failed.
+        PathNotFoundError if it does not exist, ServiceError if a query of the catalog
+        failed.
         """
         picture, ends_s = self._pictures.get(path, (None, 0.0))
         if picture is not None and self._clock() < ends_s:
             return picture
         node = tree.parse(path)
         match node:
-            case nodes.Root() | nodes.ServiceDirectory() | nodes.ImageDirectory():
+            case nodes.PatternNode(tree.OWN_DIRECTORY) if self._own_files:
                 return Folder()
-            case nodes.OwnDirectory() if self._own_files:
-                return Folder()
-            case nodes.OwnFile(name) if name in self._own_files:
+            case nodes.PatternNode(name) if name.startswith(tree.OWN_DIRECTORY):
+                name = name.rpartition("/")[2]
+                if name not in self._own_files:  # nothing is mounted
+                    raise PathNotFoundError(path)
                 return Changing(self._own_files[name])
-            case nodes.OwnDirectory() | nodes.OwnFile():  # nothing is mounted
-                raise PathNotFoundError(path)
         entry = self._catalog.resolve(node, caller)
         if isinstance(node, nodes.CollectionFile) and isinstance(entry, Picture):
             self._pictures[path] = entry, self._clock() + _PICTURE_MEMORY_S
@@ -134,25 +113,20 @@ class Filesystem:
         return entry
 
     def names(self, path: str, caller: Caller = NOT_INTERRUPTED) -> list[str]:
-        """Return the names in a directory.
+        """Return the names in a directory; raises NotADirError, and as `entry` does.
 
-        Raises
-        ------
-        NotADirError, and what `entry` raises
-        VanishedError
-            The directory exists in a list, but not in the records any more.
+        VanishedError if the directory is in a list, but no longer in the records.
         """
         entry, node = self.entry(path, caller), tree.parse(path)
         match node:
-            case nodes.Root():
-                return tree.listing(node, [])
-            case nodes.ServiceDirectory(service):
-                return tree.listing(node, self._fetcher.used_ids(service))
-            case nodes.OwnDirectory():
+            case nodes.PatternNode(""):
+                return list(tree.ROOT_NAMES)
+            case nodes.PatternNode("section" | "projection" | "atlas" as service):
+                used_ids = self._fetcher.used_ids(ImageService(service))
+                return [str(image_id) for image_id in sorted(used_ids)]
+            case nodes.PatternNode(tree.OWN_DIRECTORY):
                 return list(self._own_files)
-        if not isinstance(entry, Folder) or isinstance(
-            node, (nodes.ImageFile, nodes.OwnFile)
-        ):
+        if not isinstance(entry, Folder):
             raise NotADirError(path)
         try:
             return self._catalog.names(node, caller)
@@ -160,12 +134,7 @@ class Filesystem:
             raise VanishedError(path) from error
 
     def target(self, path: str, caller: Caller = NOT_INTERRUPTED) -> str:
-        """Return the target of a symbolic link.
-
-        Raises
-        ------
-        NotALinkError, and what `entry` raises
-        """
+        """Return the target of a link; raises NotALinkError, and as `entry` does."""
         entry = self.entry(path, caller)
         if not isinstance(entry, Link):
             raise NotALinkError(path)
@@ -176,9 +145,7 @@ class Filesystem:
     ) -> Attributes:
         """Return the attributes of a path, or of an open file.
 
-        Raises
-        ------
-        BadHandleError, and what `entry` raises
+        Raises BadHandleError, and as `entry` does.
         """
         if handle is not None:
             opened = self._handles.get(handle)
@@ -194,12 +161,9 @@ class Filesystem:
                 return self._stat_file(path, self._live.get(path, entry), caller)
             case Changing(snapshot):
                 # `fstat` after `open` comes without a handle
-                latest = self._latest.get(path) or snapshot()
-                return self._stat_file(path, latest, caller)
+                return self._stat_file(path, self._live.get(path) or snapshot(), caller)
             case Picture(request, full_px):
                 bound_bytes = request.size_bound_bytes(full_px)
-            case Sheet(request):
-                bound_bytes = request.size_bound_bytes()
         known = self._fetcher.peek(request)
         if known is not None:
             return self._exact(path, known, caller)
@@ -217,7 +181,7 @@ class Filesystem:
         is_final: Callable[[], bool] = lambda: False,
         past_cache: bool = False,
     ) -> Opened:
-        """Make the whole file local and return a handle to it.
+        """Make the whole file local, and open it.
 
         Parameters
         ----------
@@ -231,37 +195,37 @@ class Filesystem:
         IsADirError, and what `entry` raises
         StaleSizeError
             Once per caller: the kernel must repeat the lookup and the open.
-        ServiceError, InterruptedWaitError
+        ServiceError
             The image is not available.
         """
         entry = self.entry(path, caller)
-        file: Image | Document
+        file: Readable
         match entry:
-            case Picture() | Sheet():
+            case Picture():
                 file = self._image(path, entry, caller)
             case Document():
                 file = self._live.setdefault(path, entry)
             case Changing(snapshot):
                 # bypasses the page cache and the kernel's idea of the size, because
                 # each open has its own bytes
-                latest = self._latest[path] = snapshot()
-                number = self._handles.add(Handle(path, latest, direct_io=True))
-                return Opened(number, keep_cache=False, direct_io=True)
+                latest = self._live[path] = snapshot()
+                return self._handles.add(path, latest, keep_cache=False, direct_io=True)
             case _:
                 raise IsADirError(path)
         opening = self._kernel.opening(path, caller.thread_id, file, is_final)
         if opening is Opening.AGAIN:
             raise StaleSizeError(path)
-        direct_io = past_cache or opening is Opening.SIZE_UNKNOWN
-        number = self._handles.add(Handle(path, file, direct_io))
-        return Opened(number, opening is Opening.SAME_PAGES, direct_io)
+        return self._handles.add(
+            path,
+            file,
+            keep_cache=opening is Opening.SAME_PAGES,
+            direct_io=past_cache or opening is Opening.SIZE_UNKNOWN,
+        )
 
     def read(self, handle: int, offset: int, size: int) -> bytes:
         """Return bytes [offset, offset + size) of an open file.
 
-        Raises
-        ------
-        BadHandleError, and what `Handle.read` raises
+        Raises BadHandleError, and as `Opened.read` does.
         """
         opened = self._handles.get(handle)
         data = opened.read(offset, size)
@@ -279,16 +243,16 @@ class Filesystem:
         known = self._fetcher.peek(request) or self._kernel.last_known(path)
         return known is not None
 
-    def _image(self, path: str, entry: Picture | Sheet, caller: Caller) -> Image:
+    def _image(self, path: str, entry: Picture, caller: Caller) -> Image:
         # a caller that got ESTALE reopens the same file: no step in a sequence
         is_retry = self._kernel.is_retry(path, caller.thread_id)
-        listed_as = entry.listed_as if isinstance(entry, Picture) else None
-        if self._readahead is not None and listed_as is not None and not is_retry:
+        listed_as = entry.listed_as
+        if self._readahead and listed_as and not is_retry:
             self._readahead.opened(listed_as)
         try:
             image = self._fetcher.get(entry.request, caller)
         except ServiceError:
-            if self._readahead is not None and listed_as is not None:
+            if self._readahead and listed_as:
                 self._readahead.failed(listed_as)
             raise
         if is_retry:

@@ -18,14 +18,15 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from cachetools import TTLCache
+
 from allenfs.errors import BadHandleError, StaleSizeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from allenfs.catalog.documents import Document
     from allenfs.catalog.entries import Readable
-    from allenfs.store.stored_file import Image, Known
+    from allenfs.store.stored_file import Known
 
 # Dropping a path costs one more lookup at its next open.
 _REMEMBERED_PATHS = 16_384
@@ -46,24 +47,6 @@ class Opening(enum.Enum):
     SIZE_UNKNOWN = "open, and bypass the page cache and the size"
 
 
-class Opened(NamedTuple):
-    """How the kernel should treat an open file.
-
-    Attributes
-    ----------
-    handle : int
-        For `read`, `stat` and `release`; never reused.
-    keep_cache : bool
-        The kernel's pages of this path belong to this image.
-    direct_io : bool
-        The kernel should ignore the size it knows.
-    """
-
-    handle: int
-    keep_cache: bool
-    direct_io: bool
-
-
 @dataclass(slots=True)
 class _Path:
     known: Known | None = None  # in the last reply, at this time, to this thread
@@ -80,8 +63,10 @@ class KernelView:
         self._lock = threading.Lock()
         self._paths: dict[str, _Path] = {}
         # Images between an open that was answered AGAIN and the next one, by path and
-        # thread, with their expiry.
-        self._retried: dict[tuple[str, int], tuple[Image | Document, float]] = {}
+        # thread: the store may not have them any more.
+        self._retried: TTLCache[tuple[str, int], Readable, float] = TTLCache(
+            math.inf, _RETRY_MEMORY_S, timer=clock
+        )
 
     def replied(self, path: str, known: Known, thread_id: int) -> None:
         """Note that the kernel gets this exact size, in a reply to a thread's call."""
@@ -107,7 +92,7 @@ class KernelView:
         self,
         path: str,
         thread_id: int,
-        image: Image | Document,
+        image: Readable,
         is_final: Callable[[], bool] = lambda: False,
     ) -> Opening:
         """Decide how to answer a thread's open of `path`, which is this image.
@@ -125,11 +110,10 @@ class KernelView:
         if is_final():
             return Opening.SIZE_UNKNOWN
         with self._lock:
-            self._retried[path, thread_id] = image, self._clock() + _RETRY_MEMORY_S
+            self._retried[path, thread_id] = image
         return opening
 
-    def _opening(self, path: str, thread_id: int, image: Image | Document) -> Opening:
-        self._drop_late_retries()
+    def _opening(self, path: str, thread_id: int, image: Readable) -> Opening:
         is_retry = self._retried.pop((path, thread_id), None) is not None
         noted = self._path(path)
         if noted.known is None or noted.known.size_bytes != image.facts.size_bytes:
@@ -146,14 +130,7 @@ class KernelView:
         """Drop images whose second open never came."""
         if self._retried:
             with self._lock:
-                self._drop_late_retries()
-
-    def _drop_late_retries(self) -> None:
-        if self._retried:
-            now_s = self._clock()
-            late = [key for key, (_, ends_s) in self._retried.items() if ends_s < now_s]
-            for key in late:
-                del self._retried[key]
+                self._retried.expire()
 
     def _path(self, path: str) -> _Path:
         noted = self._paths.pop(path, None) or _Path()
@@ -163,22 +140,25 @@ class KernelView:
         return noted
 
 
-class Handle(NamedTuple):
-    """An open file; with `direct_io`, its reads bypass the page cache."""
+class Opened(NamedTuple):
+    """An open file, and how the kernel should treat it.
 
+    `handle` is never reused. With `keep_cache`, the kernel's pages of this path belong
+    to this image. With `direct_io`, the kernel should ignore the size it knows, and
+    reads bypass its pages.
+    """
+
+    handle: int
     path: str
     file: Readable
+    keep_cache: bool
     direct_io: bool
 
     def read(self, offset: int, size: int) -> bytes:
         """Return bytes [offset, offset + size), shorter only at the file's end.
 
-        Raises
-        ------
-        DamagedStoreError
-        StaleSizeError
-            The kernel asks for pages beyond the end, so it has another size, and
-            would pad a short read with zeros.
+        DamagedStoreError, or StaleSizeError if the kernel asks for pages beyond the
+        end: it has another size, and would pad a short read with zeros.
         """
         end_of_pages = -(-self.file.facts.size_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
         if offset + size > end_of_pages and not self.direct_io:
@@ -194,33 +174,30 @@ class Handles:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # each step is atomic in CPython
         self._numbers = itertools.count(1)
-        self._handles: dict[int, Handle] = {}
+        self._opened: dict[int, Opened] = {}
 
     def __len__(self) -> int:
-        return len(self._handles)
+        return len(self._opened)
 
-    def add(self, handle: Handle) -> int:
-        """Return the number of a new handle."""
-        with self._lock:
-            number = next(self._numbers)
-            self._handles[number] = handle
-        return number
+    def add(
+        self, path: str, file: Readable, *, keep_cache: bool, direct_io: bool
+    ) -> Opened:
+        """Return the open file, with a new number."""
+        opened = Opened(next(self._numbers), path, file, keep_cache, direct_io)
+        self._opened[opened.handle] = opened
+        return opened
 
-    def get(self, number: int) -> Handle:
+    def get(self, handle: int) -> Opened:
         """Return an open file."""
         try:
-            return self._handles[number]
+            return self._opened[handle]
         except KeyError:
-            raise _bad_handle(number) from None
+            msg = f"handle {handle}"
+            raise BadHandleError(msg) from None
 
-    def remove(self, number: int) -> None:
+    def remove(self, handle: int) -> None:
         """Close a file."""
-        with self._lock:
-            if self._handles.pop(number, None) is None:
-                raise _bad_handle(number)
-
-
-def _bad_handle(number: int) -> BadHandleError:
-    return BadHandleError(f"handle {number}")
+        self.get(handle)
+        self._opened.pop(handle, None)

@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import types
 import typing
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
 from allenfs.fetch.metrics import DownloadStatus, FailureStatus
@@ -21,14 +21,9 @@ _NUMBER_LIMIT = 2**63
 class ServiceStatus:
     """The image service, and the requests sent to it.
 
-    Attributes
-    ----------
-    proxy : str or None
-        Its URL, without a password.
-    connections, connections_in_use, waiting : int
-        The limit; requests that run, and requests that wait for a slot.
-    reachable : bool or None
-        Whether it answered the last request; None before the first.
+    `proxy` is a URL without its password. Of `connections`, the limit, some are in use;
+    `waiting` requests have none yet. `reachable` says whether the service answered the
+    last request, and is None before the first.
     """
 
     url: str
@@ -48,15 +43,7 @@ class ServiceStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreStatus:
-    """The store: images and records on disk.
-
-    Attributes
-    ----------
-    used_bytes : int
-        Of images and records.
-    failure : str or None
-        Why it cannot be written.
-    """
+    """The store: images and records on disk, and why it cannot be written, if so."""
 
     directory: str
     capacity_bytes: int
@@ -82,13 +69,7 @@ class ImageCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadaheadStatus:
-    """Read-ahead since the mount.
-
-    Attributes
-    ----------
-    images : int
-        The largest window; 0 if read-ahead is off.
-    """
+    """Read-ahead since the mount; `images` is the largest window, 0 if it is off."""
 
     images: int
     downloaded: int
@@ -109,14 +90,8 @@ class MountStatus:
     """The status of a mount; field names are the keys of the JSON.
 
     Fields with a default are missing in the JSON of older versions. Times are UTC, to
-    the second.
-
-    Attributes
-    ----------
-    time : datetime
-        When the status was taken.
-    downloads, failures : tuple
-        Downloads with the oldest first, failures with the newest first.
+    the second; `time` is when the status was taken. The oldest download and the newest
+    failure come first.
     """
 
     version: str
@@ -142,10 +117,7 @@ class MountStatus:
     def from_json(cls, data: bytes) -> MountStatus:
         """Parse and check the JSON of this version or another; ignores unknown keys.
 
-        Raises
-        ------
-        ValueError
-            A field is missing, or has a value of another type.
+        ValueError if a field is missing, or has a value of another type.
         """
         status: MountStatus = _decoded(cls, json_object(data))
         return status
@@ -196,12 +168,7 @@ def _object(kind: Any, values: dict[str, Any]) -> Any:
     found = {
         name: _decoded(hints[name], values[name]) for name in hints.keys() & values
     }
-    missing = [
-        field.name
-        for field in fields(kind)
-        if field.default is MISSING and field.name not in found
-    ]
-    if missing:
-        msg = f"no {missing[0]}"
-        raise ValueError(msg)
-    return kind(**found)
+    try:
+        return kind(**found)
+    except TypeError as error:  # a field without a default is missing
+        raise ValueError(str(error)) from error

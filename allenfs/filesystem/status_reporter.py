@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from allenfs import __version__
@@ -41,18 +41,8 @@ _COUNT_EVERY_S = 10.0
 class Mounted:
     """What the daemon knows about its mount.
 
-    Attributes
-    ----------
-    is_sample : bool
-        The service is the embedded sample.
-    log : RecentLog
-        The newest lines of the log.
-    log_file : Path or None
-        The file of the log; None is stderr.
-    log_failure : callable, optional
-        Returns why the log cannot be written, or None.
-    readahead_images : int
-        The largest read-ahead window.
+    `readahead_images` is the largest window. A `log_file` of None is stderr;
+    `log_failure` returns why the log cannot be written, or None.
     """
 
     mountpoint: Path
@@ -63,41 +53,26 @@ class Mounted:
     log_failure: Callable[[], str | None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """The objects that know parts of the status."""
-
-    activity: Activity
-    slots: Slots
-    images: ImageFiles
-    records: RecordFiles
-    handles: Sized
-    store_directory: StoreDirectory
-
-
+@dataclass(slots=True, kw_only=True)
 class StatusReporter:
     """Collects the status of a mount. Safe to use from many threads.
 
     It makes no request, and waits for no lock that a download holds.
     """
 
-    def __init__(
-        self,
-        mounted: Mounted,
-        service: ServiceSettings,
-        store: StoreSettings,
-        sources: Sources,
-        *,
-        proxy: str | None = None,
-    ) -> None:
-        self._mounted = mounted
-        self._service = service
-        self._store = store
-        self._sources = sources
-        self._proxy = proxy
-        self._started_ns = time.time_ns()
-        # count and bytes of the records, and when to count again
-        self._records = 0, 0, -1.0
+    mounted: Mounted
+    service: ServiceSettings
+    store: StoreSettings
+    proxy: str | None
+    activity: Activity
+    slots: Slots
+    images: ImageFiles
+    records: RecordFiles
+    handles: Sized
+    store_directory: StoreDirectory
+    _started_ns: int = field(default_factory=time.time_ns)
+    # count and bytes of the records, and when to count again
+    _counted: tuple[int, int, float] = (0, 0, -1.0)
 
     def document(self) -> Document:
         """Return ``status.json`` as of now."""
@@ -105,23 +80,18 @@ class StatusReporter:
 
     def status(self) -> MountStatus:
         """Return the status as of now."""
-        activity, mounted = self._sources.activity, self._mounted
-        counts, downloads = activity.counts, activity.downloads
+        counts, mounted = self.activity.counts, self.mounted
+        downloads = self.activity.downloads
         return MountStatus(
             version=__version__,
             pid=os.getpid(),
             mountpoint=str(mounted.mountpoint),
             started=utc_time(self._started_ns),
             time=utc_time(time.time_ns()),
-            service=self._service_status(counts.requests, counts.failed_requests),
+            service=self._service_status(),
             store=self._store_status(),
             images=ImageCounts(
-                hits=counts.hits,
-                misses=counts.misses,
-                failed=counts.failed,
-                read_bytes=counts.read_bytes,
-                downloads=counts.downloads,
-                downloaded_bytes=counts.downloaded_bytes,
+                **{one.name: getattr(counts, one.name) for one in fields(ImageCounts)}
             ),
             downloads=tuple(downloads),
             readahead=ReadaheadStatus(
@@ -130,41 +100,41 @@ class StatusReporter:
                 used=counts.ahead_used,
                 under_way=sum(one.ahead for one in downloads),
             ),
-            failures=tuple(activity.failures),
-            open_files=len(self._sources.handles),
+            failures=tuple(self.activity.failures),
+            open_files=len(self.handles),
             log=LogStatus(
                 file=None if mounted.log_file is None else str(mounted.log_file),
                 failure=None if mounted.log_failure is None else mounted.log_failure(),
             ),
         )
 
-    def _service_status(self, requests: int, failed_requests: int) -> ServiceStatus:
-        contact, slots = self._sources.activity.contact, self._sources.slots
+    def _service_status(self) -> ServiceStatus:
+        contact, counts = self.activity.contact, self.activity.counts
         return ServiceStatus(
-            url=self._service.api_url,
-            name=self._store.service_name,
-            is_sample=self._mounted.is_sample,
-            proxy=self._proxy,
-            connections=self._service.connections,
-            connections_in_use=slots.in_use,
-            waiting=slots.waiting,
+            url=self.service.api_url,
+            name=self.store.service_name,
+            is_sample=self.mounted.is_sample,
+            proxy=self.proxy,
+            connections=self.service.connections,
+            connections_in_use=self.slots.in_use,
+            waiting=self.slots.waiting,
             reachable=contact.is_reachable,
             last_answer=_time_or_none(contact.answered_ns),
             last_failure=_time_or_none(contact.failed_ns),
             last_failure_cause=contact.cause,
-            requests=requests,
-            failed_requests=failed_requests,
+            requests=counts.requests,
+            failed_requests=counts.failed_requests,
         )
 
     def _store_status(self) -> StoreStatus:
-        images, directory = self._sources.images, self._sources.store_directory
+        images, directory = self.images, self.store_directory
         images.catch_up()
         records, records_bytes = self._counted_records()
         # it may have recovered, with nothing stored since
         failure = directory.failure and directory.check(at_once=True)
         return StoreStatus(
-            directory=str(self._store.directory),
-            capacity_bytes=self._store.capacity_bytes,
+            directory=str(self.store.directory),
+            capacity_bytes=self.store.capacity_bytes,
             used_bytes=images.used_bytes + records_bytes,
             images=images.count,
             images_bytes=images.used_bytes,
@@ -174,13 +144,13 @@ class StatusReporter:
         )
 
     def _counted_records(self) -> tuple[int, int]:
-        count, used_bytes, valid_until_s = self._records
+        count, used_bytes, valid_until_s = self._counted
         if time.monotonic() >= valid_until_s:
             with contextlib.suppress(OSError):  # unreadable: keep the last count
-                sizes = self._sources.records.sizes().values()
+                sizes = self.records.sizes().values()
                 count = sum(number for number, _ in sizes)
                 used_bytes = sum(size_bytes for _, size_bytes in sizes)
-            self._records = count, used_bytes, time.monotonic() + _COUNT_EVERY_S
+            self._counted = count, used_bytes, time.monotonic() + _COUNT_EVERY_S
         return count, used_bytes
 
 

@@ -158,10 +158,6 @@ class ImageRequest:
         msg = f"no such parameter: {name!r}"
         raise PathNotFoundError(msg)
 
-    def with_range(self, channels: tuple[int, ...]) -> ImageRequest:
-        """Return the request with lower and upper bound of each channel."""
-        return replace(self, range=channels)
-
     def with_corner(self, corner_px: tuple[int, int]) -> ImageRequest:
         """Return the request with its `roi` measured on the slide, not from a corner.
 

@@ -1,30 +1,30 @@
-"""Everything a path can name: one class for each kind of directory, file and link.
+"""Everything a path can name: images, collections, and the rows of `tree.PATTERNS`.
 
 A node follows from the path alone. Whether it exists is decided by the grammar for
-images, and by the catalog for `CatalogNode`s.
+images, and by the catalog for everything else.
 """
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from allenfs.model.images import ImageRequest, ImageService
+    from allenfs.model.images import ImageRequest
     from allenfs.model.records import SectionImage
 
 
 @dataclass(frozen=True, slots=True)
-class Root:
-    """The mountpoint."""
+class PatternNode:
+    """A path that matches a row of `tree.PATTERNS`, such as ``browse/product/ABBR``.
 
+    `arguments` are what the path has in place of each word in capitals: an id (int), or
+    one of the service's names.
+    """
 
-@dataclass(frozen=True, slots=True)
-class ServiceDirectory:
-    """``section``, ``projection`` or ``atlas``."""
-
-    service: ImageService
+    pattern: str
+    arguments: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,34 +80,10 @@ class ImageFile(View):
 
 
 class Subject(enum.Enum):
-    """What a directory with documents is about."""
+    """What a collection of images is; the value is the path above its id."""
 
-    SECTION = "section"
-    PLATE = "atlas"
     DATA_SET = "dataset"
     ATLAS = "browse/atlas"
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentFile:
-    """A file that allenfs generates from the records of its directory."""
-
-    subject: Subject
-    subject_id: int
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class SectionLink:
-    """``section/ID/dataset`` or ``section/ID/nissl``."""
-
-    image_id: int
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class DataSetsDirectory:
-    """``dataset``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,131 +112,12 @@ class SheetFile:
     directory: CollectionDirectory
 
 
-@dataclass(frozen=True, slots=True)
-class BrowseDirectory:
-    """``browse``."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProductsDirectory:
-    """``browse/product``."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProductDirectory:
-    """``browse/product/ABBR``."""
-
-    product: str
-
-
-@dataclass(frozen=True, slots=True)
-class GenesDirectory:
-    """``browse/product/ABBR/gene``."""
-
-    product: str
-
-
-@dataclass(frozen=True, slots=True)
-class GeneDirectory:
-    """``browse/product/ABBR/gene/ACRONYM``."""
-
-    product: str
-    acronym: str
-
-
-@dataclass(frozen=True, slots=True)
-class PlaneDirectory:
-    """``browse/product/ABBR/gene/ACRONYM/PLANE``."""
-
-    product: str
-    acronym: str
-    plane: str
-
-
-@dataclass(frozen=True, slots=True)
-class ProductDataSetsDirectory:
-    """``browse/product/ABBR/dataset``."""
-
-    product: str
-
-
-@dataclass(frozen=True, slots=True)
-class ProductPlanesDirectory:
-    """``browse/product/ABBR/plane``."""
-
-    product: str
-
-
-@dataclass(frozen=True, slots=True)
-class ProductPlaneDirectory:
-    """``browse/product/ABBR/plane/PLANE``."""
-
-    product: str
-    plane: str
-
-
-DataSetLinksDirectory = (
-    PlaneDirectory | ProductDataSetsDirectory | ProductPlaneDirectory
-)
-
-
-@dataclass(frozen=True, slots=True)
-class DataSetLink:
-    """A link to a data set in one of these directories."""
-
-    directory: DataSetLinksDirectory
-    data_set_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class AtlasesDirectory:
-    """``browse/atlas``."""
-
-
-@dataclass(frozen=True, slots=True)
-class AtlasLink:
-    """An atlas by its readable name."""
-
-    name: str
-
-
-BrowseNode = (
-    BrowseDirectory
-    | ProductsDirectory
-    | ProductDirectory
-    | GenesDirectory
-    | GeneDirectory
-    | PlaneDirectory
-    | ProductDataSetsDirectory
-    | ProductPlanesDirectory
-    | ProductPlaneDirectory
-    | DataSetLink
-    | AtlasesDirectory
-    | AtlasLink
-)
-
-
-@dataclass(frozen=True, slots=True)
-class OwnDirectory:
-    """``.allenfs``: status and log of the mount."""
-
-
-@dataclass(frozen=True, slots=True)
-class OwnFile:
-    """A file in it."""
-
-    name: str
-
-
-CatalogFile = DocumentFile | SectionLink | CollectionFile | SheetFile
-CatalogNode = CatalogFile | DataSetsDirectory | CollectionDirectory | BrowseNode
 Node = (
-    Root
-    | ServiceDirectory
+    PatternNode
     | ImageDirectory
     | ParameterDirectory
     | ImageFile
-    | OwnDirectory
-    | OwnFile
-    | CatalogNode
+    | CollectionDirectory
+    | CollectionFile
+    | SheetFile
 )

@@ -41,13 +41,8 @@ _FROM_CORNER = re.compile(rf"at({_POSITIVE})x({_POSITIVE})\+({_NUMBER})\+({_NUMB
 class Roi:
     """A region of interest, in the services' two frames.
 
-    Attributes
-    ----------
-    width_px, height_px : int or None
-        Pixels of the chosen tier; both or neither.
-    left_px_full, top_px_full : int or None
-        Full-resolution pixels of the slide, of which the image may be a part; both
-        or neither.
+    Width and height are pixels of the chosen tier; left and top are full-resolution
+    pixels of the slide, of which the image may be a part. Each pair is None or given.
     """
 
     width_px: int | None = None

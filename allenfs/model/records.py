@@ -120,26 +120,23 @@ class Collection:
     treatments: tuple[str, ...] = ()
 
 
-class SectionRecord(NamedTuple):
-    """A SectionImage: the service's row, and the image read from it."""
+class ImageRecord(NamedTuple):
+    """A SectionImage or an AtlasImage: the service's row, and what was read from it.
+
+    A section has a `data_set_id`, a plate the `atlas_ids` that may have drawings of it,
+    ascending.
+    """
 
     record: Row
     image: SectionImage
-    data_set_id: int | None
+    data_set_id: int | None = None
+    atlas_ids: tuple[int, ...] = ()
 
 
 class Neighbour(NamedTuple):
     """The closest Nissl section, if there is one."""
 
     image_id: int | None
-
-
-class Plate(NamedTuple):
-    """An AtlasImage, and the atlases that may have drawings of it."""
-
-    record: Row
-    image: SectionImage
-    atlas_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,29 +150,9 @@ class DataSetIds:
         return len(self.ids)
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
-    """The service's names, each with its id."""
-
-    ids: dict[str, int]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-@dataclass(frozen=True, slots=True)
-class Titles:
-    """Titles of atlases by id, ascending; empty if an atlas has none."""
-
-    by_id: dict[int, str]
-
-    def __len__(self) -> int:
-        return len(self.by_id)
-
-
 def row_count(record: object) -> int:
     """Return the number of rows in a list, or of images in a collection."""
-    if isinstance(record, DataSetIds | Names | Titles):
+    if isinstance(record, DataSetIds | dict):
         return len(record)
     return len(record.images) if isinstance(record, Collection) else bool(record)
 

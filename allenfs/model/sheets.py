@@ -45,14 +45,9 @@ _SMALL_GAP_PX, _SMALL_LABEL_PX, _SMALL_CELL_PX = 6, 22, 80
 class Grid(NamedTuple):
     """The layout, in pixels of the sheet; cells are filled row by row.
 
-    Attributes
-    ----------
-    scale : float
-        Of all thumbnails, so that they can be compared; at most 1.
-    picture_px : tuple of int
-        Width and height of the space for a thumbnail.
-    label_px : int
-        Height of the two lines below it.
+    All thumbnails have one `scale`, at most 1, so that they can be compared.
+    `picture_px` is width and height of the space for one, `label_px` the height of the
+    two lines below it.
     """
 
     columns: int
@@ -89,18 +84,10 @@ class Grid(NamedTuple):
 class SheetRequest:
     """The request for one contact sheet: equal requests share one stored image.
 
-    Attributes
-    ----------
-    path : str
-        Canonical path below the mountpoint.
-    edition : str
-        16 hex digits that depend on everything that is drawn.
-    view : ImageRequest
-        Of the thumbnails, for any image.
-    heading, facts, count : str
-        The two lines of the title, from the service's names, and the image count.
-    images : tuple of SectionImage
-        In section order.
+    The `path` is canonical, and `edition` 16 hex digits that depend on everything that
+    is drawn: the `view` of the thumbnails, for any image; the two lines of the title,
+    `heading` and `facts`, from the service's names; the image count; and the images, in
+    section order.
     """
 
     path: str
@@ -126,8 +113,8 @@ class SheetRequest:
         """Return the request of the thumbnail at an index."""
         return replace(self.view, image_id=self.images[place].image_id)
 
-    def size_bound_bytes(self) -> int:
-        """Upper bound of the JPEG's size before it is drawn."""
+    def size_bound_bytes(self, _: tuple[int, int] | None = None) -> int:
+        """Return an upper bound of the JPEG's size before it is drawn."""
         width_px, height_px = self.grid.size_px
         return width_px * height_px * 3 + 64 * _KIB
 

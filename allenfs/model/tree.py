@@ -1,6 +1,6 @@
 """Parse paths into nodes, and list directories of images. Pure: no I/O.
 
-A new document is a name in `DOCUMENTS`, a new directory or link a row of `_FIXED`.
+A new document is a name in `DOCUMENTS`, a new directory or link a row of `PATTERNS`.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import replace
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, TypeVar
+from functools import lru_cache
+from typing import TypeVar
 
 from allenfs.errors import IsADirError, PathNotFoundError
 from allenfs.model import nodes
@@ -19,23 +19,17 @@ from allenfs.model.parameters import region_from_corner
 from allenfs.model.sheets import SHEET_FILE
 from allenfs.text import readable_name, text_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    _Make = Callable[..., Node]
-    _Row = tuple[list[str], _Make]
-
 # ds9 and ds10 exist but are not listed: for the largest recorded sections, ds6 is
 # already a thumbnail of 256 pixels
 LISTED_DOWNSAMPLES = tuple(f"ds{n}" for n in range(1, 9))
 INFO_FILE = "info.json"
 SECTIONS_FILE = "sections.csv"
-# `catalog/documents.py` says what is in them.
+# By the directory above the id. `catalog/documents.py` says what is in them.
 DOCUMENTS = {
-    Subject.SECTION: (INFO_FILE,),
-    Subject.PLATE: (INFO_FILE,),
-    Subject.DATA_SET: (INFO_FILE, SECTIONS_FILE),
-    Subject.ATLAS: (INFO_FILE,),
+    "section": (INFO_FILE,),
+    "atlas": (INFO_FILE,),
+    "dataset": (INFO_FILE, SECTIONS_FILE),
+    "browse/atlas": (INFO_FILE,),
 }
 EQUALIZED = "equalized"
 ANNOTATED = "annotated"
@@ -48,47 +42,40 @@ _V = TypeVar("_V", bound=View)
 _COLLECTION_FILE = re.compile(rf"[0-9]{{4,10}}_({ID_PATTERN.pattern})\.jpg")
 
 
-def _link_in(directory: Callable[..., nodes.DataSetLinksDirectory]) -> _Make:
-    return lambda *names: nodes.DataSetLink(directory(*names[:-1]), names[-1])
-
-
-# All paths but those of images, of the directories of a data set or atlas, and of an
-# atlas' name. A word in capitals is an argument: an id, or one of the service's names.
-_FIXED: dict[str, _Make] = {
-    "": nodes.Root,
-    "section": partial(nodes.ServiceDirectory, ImageService.SECTION),
-    f"section/ID/{DATA_SET_LINK}": partial(nodes.SectionLink, name=DATA_SET_LINK),
-    f"section/ID/{NISSL_LINK}": partial(nodes.SectionLink, name=NISSL_LINK),
-    "projection": partial(nodes.ServiceDirectory, ImageService.PROJECTION),
-    "atlas": partial(nodes.ServiceDirectory, ImageService.ATLAS),
-    "dataset": nodes.DataSetsDirectory,
-    "browse": nodes.BrowseDirectory,
-    "browse/product": nodes.ProductsDirectory,
-    "browse/product/ABBR": nodes.ProductDirectory,
-    "browse/product/ABBR/dataset": nodes.ProductDataSetsDirectory,
-    "browse/product/ABBR/dataset/ID": _link_in(nodes.ProductDataSetsDirectory),
-    "browse/product/ABBR/plane": nodes.ProductPlanesDirectory,
-    "browse/product/ABBR/plane/PLANE": nodes.ProductPlaneDirectory,
-    "browse/product/ABBR/plane/PLANE/ID": _link_in(nodes.ProductPlaneDirectory),
-    "browse/product/ABBR/gene": nodes.GenesDirectory,
-    "browse/product/ABBR/gene/ACRONYM": nodes.GeneDirectory,
-    "browse/product/ABBR/gene/ACRONYM/PLANE": nodes.PlaneDirectory,
-    "browse/product/ABBR/gene/ACRONYM/PLANE/ID": _link_in(nodes.PlaneDirectory),
-    "browse/atlas": nodes.AtlasesDirectory,
-    **{
-        f"{subject.value}/ID/{name}": partial(nodes.DocumentFile, subject, name=name)
-        for subject, names in DOCUMENTS.items()
-        for name in names
-    },
-    OWN_DIRECTORY: nodes.OwnDirectory,
-    f"{OWN_DIRECTORY}/{STATUS_FILE}": partial(nodes.OwnFile, STATUS_FILE),
-    f"{OWN_DIRECTORY}/{LOG_FILE}": partial(nodes.OwnFile, LOG_FILE),
-}
+ROOT_NAMES = (*(service.value for service in ImageService), "dataset", "browse")
+LINKS = frozenset(
+    {
+        f"section/ID/{DATA_SET_LINK}",
+        f"section/ID/{NISSL_LINK}",
+        "browse/product/ABBR/dataset/ID",
+        "browse/product/ABBR/plane/PLANE/ID",
+        "browse/product/ABBR/gene/ACRONYM/PLANE/ID",
+        "browse/atlas/TITLE",
+    }
+)
+# All paths but those of images, and of the directories of a data set or atlas. A word
+# in capitals is an argument: an id, or one of the service's names.
+PATTERNS = (
+    *("", *ROOT_NAMES),
+    "browse/product",
+    "browse/product/ABBR",
+    "browse/product/ABBR/dataset",
+    "browse/product/ABBR/plane",
+    "browse/product/ABBR/plane/PLANE",
+    "browse/product/ABBR/gene",
+    "browse/product/ABBR/gene/ACRONYM",
+    "browse/product/ABBR/gene/ACRONYM/PLANE",
+    "browse/atlas",
+    *LINKS,
+    *(f"{above}/ID/{name}" for above, names in DOCUMENTS.items() for name in names),
+    OWN_DIRECTORY,
+    *(f"{OWN_DIRECTORY}/{name}" for name in (STATUS_FILE, LOG_FILE)),
+)
 # By the first name and the number of names.
-_FIXED_BY_START: dict[tuple[str, int], list[_Row]] = defaultdict(list)
-for _path, _make in _FIXED.items():
-    _names = _path.split("/")
-    _FIXED_BY_START[_names[0], len(_names)].append((_names, _make))
+_PATTERNS_BY_START: dict[tuple[str, int], list[list[str]]] = defaultdict(list)
+for _pattern in PATTERNS:
+    _words = _pattern.split("/")
+    _PATTERNS_BY_START[_words[0], len(_words)].append(_words)
 
 
 # Every FUSE operation parses a path. 4096 cached nodes of about 500 bytes cover the
@@ -100,7 +87,7 @@ def parse(path: str) -> Node:
     PathNotFoundError if it is outside the grammar; nothing else is ever raised.
     """
     names = path.removeprefix("/").split("/")
-    if (node := _parse_fixed(names)) is not None:
+    if (node := _parse_pattern(names)) is not None:
         return node
     match names:
         case [("section" | "projection" | "atlas") as service, image_id, *rest]:
@@ -109,26 +96,38 @@ def parse(path: str) -> Node:
             )
         case ["dataset", data_set_id, *rest]:
             return _parse_collection(Subject.DATA_SET, _id(data_set_id), rest)
-        case ["browse", "atlas", name] if name == readable_name(name):
-            return nodes.AtlasLink(name)
         case ["browse", "atlas", atlas_id, *rest]:
             # names below a link are resolved by the kernel, which follows it
             return _parse_collection(Subject.ATLAS, _id(atlas_id), rest)
     raise _no_such(names[-1])
 
 
-def _parse_fixed(names: list[str]) -> Node | None:
-    for parts, make in _FIXED_BY_START.get((names[0], len(names)), ()):
-        pairs = list(zip(parts, names, strict=True))
-        if all(part == name or part.isupper() for part, name in pairs):
-            return make(
-                *(
-                    _id(name) if part == "ID" else text_of(name)
-                    for part, name in pairs
-                    if part.isupper()
-                )
+def _parse_pattern(names: list[str]) -> nodes.PatternNode | None:
+    for words in _PATTERNS_BY_START.get((names[0], len(names)), ()):
+        pairs = list(zip(words, names, strict=True))
+        if all(_matches(word, name) for word, name in pairs):
+            arguments = (
+                _id(name) if word == "ID" else text_of(name)
+                for word, name in pairs
+                if word.isupper()
             )
+            return nodes.PatternNode("/".join(words), tuple(arguments))
     return None
+
+
+def _matches(word: str, name: str) -> bool:
+    if word == "TITLE":  # an atlas' id is in the same place
+        return name == readable_name(name)
+    return word == name or word.isupper()
+
+
+def is_link(path: str) -> bool:
+    """Return whether a path, if it exists, is a symbolic link."""
+    try:
+        node = parse(path)
+    except PathNotFoundError:
+        return False
+    return isinstance(node, nodes.PatternNode) and node.pattern in LINKS
 
 
 def request_of(node: Node) -> ImageRequest:
@@ -155,36 +154,19 @@ def request_of(node: Node) -> ImageRequest:
 
 
 def listing(
-    node: nodes.Root
-    | nodes.ServiceDirectory
-    | nodes.ImageDirectory
-    | nodes.ParameterDirectory,
-    used_ids: list[int],
+    node: nodes.ImageDirectory | nodes.ParameterDirectory,
     views: tuple[str, ...] = VIEWS,
 ) -> list[str]:
-    """Return the names in a directory that follow from the grammar.
+    """Return the names in a directory of one image that follow from the grammar.
 
-    Finite and small, because crawlers and ``cp -r`` follow it. A service directory
-    lists `used_ids`, its images that were used before, and an image those of its
-    `views` that are known to apply.
+    Finite and small, because crawlers and ``cp -r`` follow it. `views` are those that
+    may apply to the image.
     """
-    match node:
-        case nodes.Root():
-            return [*(service.value for service in ImageService), "dataset", "browse"]
-        case nodes.ServiceDirectory():
-            return [str(image_id) for image_id in sorted(used_ids)]
-        case nodes.ImageDirectory(request):
-            names = [*_file_names(request, views), *LISTED_DOWNSAMPLES]
-            is_atlas = request.service is ImageService.ATLAS
-            return [*names, ANNOTATED] if is_atlas else names
-        case nodes.ParameterDirectory(request):
-            return _file_names(request, views)
-
-
-def _file_names(request: ImageRequest, views: tuple[str, ...]) -> list[str]:
-    if request.service is ImageService.ATLAS:
-        views = ()
-    return [f"{name}.jpg" for name in ("image", *views)]
+    is_atlas = node.request.service is ImageService.ATLAS
+    names = [f"{name}.jpg" for name in ("image", *(() if is_atlas else views))]
+    if isinstance(node, nodes.ImageDirectory):
+        names += [*LISTED_DOWNSAMPLES, *([ANNOTATED] if is_atlas else [])]
+    return names
 
 
 def _parse_image(request: ImageRequest, names: list[str]) -> Node:

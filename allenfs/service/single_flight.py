@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import math
 import threading
@@ -10,7 +9,7 @@ import time
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from allenfs.errors import AllenFSError, InterruptedWaitError, ProcessLimitError
+from allenfs.errors import InterruptedWaitError, ProcessLimitError, WaitTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -45,12 +44,6 @@ class Caller(NamedTuple):
 
 
 NOT_INTERRUPTED = Caller()
-
-
-class WaitTimeoutError(AllenFSError):
-    """The longest time that a caller waits is over."""
-
-    errno = errno.ETIMEDOUT
 
 
 def start_thread(thread: threading.Thread) -> None:

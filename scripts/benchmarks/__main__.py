@@ -155,7 +155,7 @@ def _whole_number(text: str) -> int:
 
 def _latency(text: str) -> float:
     try:
-        return config.parse_seconds(text)
+        return config.parse_duration(text)
     except ConfigError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

@@ -8,7 +8,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from allenfs.catalog.queries import Question
-from allenfs.catalog.quick_lookup import QuickLookup
 from allenfs.catalog.repository import Repository
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import (
@@ -128,9 +127,6 @@ class Bench:
             clock=lambda: self.now_s,
             clock_ns=lambda: int(self.now_s * 1e9),
         )
-        self.glancing = QuickLookup(
-            self.repository, self.slots, clock=lambda: self.now_s
-        )
 
     def again(self, *, slots: int = 4) -> Bench:
         """Start another process on the same directory."""
@@ -142,6 +138,6 @@ class Bench:
     def version(self, name: str) -> int:
         return self.get(name).record["version"]
 
-    def quick_lookup(self, name: str) -> int | None:
-        record = self.glancing.at(thing(name), hash(name), NOT_INTERRUPTED)
+    def optional(self, name: str) -> int | None:
+        record = self.repository.optional(thing(name), hash(name), NOT_INTERRUPTED)
         return None if record is None else record["version"]

@@ -9,7 +9,6 @@ import pytest
 
 from allenfs.catalog.documents import Document
 from allenfs.catalog.entries import Folder
-from allenfs.catalog.quick_lookup import QuickLookup
 from allenfs.catalog.repository import Repository
 from allenfs.catalog.resolver import Catalog
 from allenfs.config import ServiceSettings, StoreSettings
@@ -39,7 +38,7 @@ class World:
     def use(self, service: Any, settings: ServiceSettings) -> None:
         slots = Slots(4)
         self.repository = Repository(service, self.shelf, settings, slots)
-        self.catalog = Catalog(self.repository, QuickLookup(self.repository, slots))
+        self.catalog = Catalog(self.repository)
 
     def entry(self, path: str) -> Entry:
         return self.catalog.resolve(tree.parse(path), NOT_INTERRUPTED)

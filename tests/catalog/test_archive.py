@@ -254,8 +254,8 @@ def test_a_store_that_keeps_nothing_costs_no_answer(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "store")
     assert bench.version("Gene") == 1
     assert bench.version("Gene") == 1
-    assert bench.quick_lookup("Gene") == 1
-    assert bench.quick_lookup("Atlas") == 1
+    assert bench.optional("Gene") == 1
+    assert bench.optional("Atlas") == 1
 
 
 def test_an_error_that_was_raised_often_holds_no_memory(bench: Bench) -> None:
@@ -276,7 +276,7 @@ def test_old_answers_are_asked_again_for_300_directories_too(tmp_path: Path) -> 
     bench.now_s += 8 * DAY_S
     later = bench.again()
     bench.service.asked.clear()
-    found = [later.quick_lookup(name) for name in names]
+    found = [later.optional(name) for name in names]
     assert None not in found
     assert sum(bench.service.asked.values()) == 300
 

@@ -13,15 +13,11 @@ from test_records import json_values, scalars
 
 from allenfs.catalog import documents, lists, queries
 from allenfs.errors import ServiceError
-from allenfs.model.nodes import Subject
 from allenfs.model.records import (
     Collection,
     DataSetIds,
-    Names,
+    ImageRecord,
     Neighbour,
-    Plate,
-    SectionRecord,
-    Titles,
 )
 from allenfs.service.single_flight import NOT_INTERRUPTED
 
@@ -49,15 +45,15 @@ _rows = st.none() | st.dictionaries(
 _pages = st.lists(st.lists(_rows, max_size=4), max_size=4)
 
 QUESTIONS: list[tuple[Question[Any], type]] = [
-    (queries.section(5), SectionRecord),
+    (queries.section(5), ImageRecord),
     (queries.nissl(5), Neighbour),
     (queries.data_set(5), Collection),
-    (queries.plate(5), Plate),
+    (queries.plate(5), ImageRecord),
     (queries.atlas(5), Collection),
-    (lists.atlases(), Titles),
-    (lists.products(), Names),
-    (lists.genes("Mouse"), Names),
-    (lists.has_genes("Mouse"), Names),
+    (lists.atlases(), dict),
+    (lists.products(), dict),
+    (lists.genes("Mouse"), dict),
+    (lists.has_genes("Mouse"), dict),
     (lists.product_data_sets("Mouse"), DataSetIds),
     (lists.gene_data_sets("Mouse", "Adora2a"), dict),
 ]
@@ -72,10 +68,12 @@ def check(record: Any) -> None:
     match record:
         case None:
             pass
-        case SectionRecord(row, image, data_set_id):
+        case ImageRecord(row, image, data_set_id, atlas_ids):
             assert type(row) is dict
             assert is_id(image.image_id)
             assert data_set_id is None or is_id(data_set_id)
+            assert all(map(is_id, atlas_ids))
+            assert list(atlas_ids) == sorted(set(atlas_ids))
         case Neighbour(image_id):
             assert image_id is None or is_id(image_id)
         case Collection():
@@ -85,20 +83,19 @@ def check(record: Any) -> None:
             assert numbers == sorted(numbers)
             cached = SimpleNamespace(record=record, fetched_ns=0)
             repository = SimpleNamespace(existing=lambda *_: cached)
-            table = documents.sections(repository, Subject.DATA_SET, 5, NOT_INTERRUPTED)
+            table = documents.sections(repository, 5, NOT_INTERRUPTED)
             lines = table.read(0, 2**30).decode().splitlines()
             assert len(lines) == 1 + len(record.images)
-        case Plate(_, _, atlas_ids):
-            assert all(map(is_id, atlas_ids))
-            assert list(atlas_ids) == sorted(set(atlas_ids))
-        case Names(ids):
-            assert all(type(name) is str and is_id(one) for name, one in ids.items())
         case DataSetIds(ids, by_plane):
             assert list(ids) == sorted(set(ids))
             assert list(ids) == sorted(itertools.chain(*by_plane.values()))
             check(by_plane)
         case dict():
             for plane, ids in record.items():
+                if not isinstance(ids, tuple):  # a name with its id, or the reverse
+                    assert {type(plane), type(ids)} == {str, int}
+                    assert is_id(plane) or is_id(ids)
+                    continue
                 assert type(plane) is str
                 assert all(map(is_id, ids))
                 assert list(ids) == sorted(set(ids))

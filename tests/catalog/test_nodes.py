@@ -13,7 +13,7 @@ import pytest
 from catalog_world import PLAIN, World
 
 from allenfs.catalog import browse
-from allenfs.catalog.documents import Document
+from allenfs.catalog.documents import DOCUMENTS, Document
 from allenfs.catalog.entries import Folder, Link, Picture
 from allenfs.errors import PathNotFoundError, ServiceError
 from allenfs.model import nodes, tree
@@ -28,13 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-_LEAVES = (
-    nodes.DocumentFile,
-    nodes.SectionLink,
-    nodes.CollectionFile,
-    nodes.DataSetLink,
-    nodes.AtlasLink,
-)
 # One path of each kind of node that asks the service.
 ASKING = [
     "section/69750516/info.json",
@@ -220,6 +213,12 @@ def test_what_the_service_does_not_have_is_not_there(tmp_path: Path, path: str) 
         assert sample.query_requests > 0
 
 
+def is_catalog_directory(node: nodes.Node) -> bool:
+    if isinstance(node, nodes.PatternNode):
+        return node.pattern not in {*tree.LINKS, *DOCUMENTS}
+    return isinstance(node, nodes.CollectionDirectory)
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -242,9 +241,7 @@ def test_failed_query_is_an_error_never_an_absence_or_an_empty_directory(
             with pytest.raises(ServiceError) as raised:
                 world.entry(path)
             assert raised.value.errno == errno.EIO, path
-            node = tree.parse(path)
-            is_folder = isinstance(node, nodes.CatalogNode)
-            if is_folder and not isinstance(node, _LEAVES):
+            if is_catalog_directory(tree.parse(path)):
                 with pytest.raises(ServiceError):
                     world.names(path)
             sample.heal()

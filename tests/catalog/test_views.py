@@ -8,9 +8,10 @@ import pytest
 from catalog_world import PLAIN, World
 
 from allenfs.catalog import queries
-from allenfs.catalog.entries import Picture, Sheet
+from allenfs.catalog.entries import Picture
 from allenfs.model import nodes, tree
 from allenfs.model.images import VIEWS
+from allenfs.model.sheets import SheetRequest
 from allenfs.sample.content import sample_database
 from allenfs.sample.faults import Fault
 from allenfs.sample.inventing import add_data_set
@@ -118,5 +119,6 @@ def test_an_image_without_a_mask_is_left_out_of_expression(tmp_path: Path) -> No
             assert isinstance(entry, Picture)
             assert entry.request == series[place]
         sheet = world.entry("dataset/69782969/expression/contact_sheet.jpg")
-        assert isinstance(sheet, Sheet)
+        assert isinstance(sheet, Picture)
+        assert isinstance(sheet.request, SheetRequest)
         assert [image.file_name for image in sheet.request.images] == masked

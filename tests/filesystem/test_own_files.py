@@ -11,20 +11,17 @@ from allenfs.catalog.entries import Changing, Folder
 from allenfs.errors import PathNotFoundError
 from allenfs.filesystem.filesystem import Filesystem
 from allenfs.model import tree
-from allenfs.model.nodes import OwnDirectory, OwnFile, Root
+from allenfs.model.nodes import PatternNode
 from allenfs.text import iso_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-STATUS, LOG = OwnFile("status.json"), OwnFile("log")
-
 
 def test_the_grammar_has_a_directory_of_two_files_and_lists_it_nowhere() -> None:
-    assert tree.parse("/.allenfs") == OwnDirectory()
-    assert tree.parse(".allenfs/status.json") == STATUS
-    assert tree.parse(".allenfs/log") == LOG
-    assert ".allenfs" not in tree.listing(Root(), [])
+    for path in (".allenfs", ".allenfs/status.json", ".allenfs/log"):
+        assert tree.parse(f"/{path}") == tree.parse(path) == PatternNode(path)
+    assert ".allenfs" not in tree.ROOT_NAMES
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,12 @@ from allenfs.fetch.fetcher import Fetcher
 from allenfs.filesystem.filesystem import Filesystem
 from allenfs.filesystem.xattrs import ExtendedAttributes
 from allenfs.model import tree
-from allenfs.model.nodes import ImageDirectory, ImageFile, ParameterDirectory
+from allenfs.model.nodes import (
+    ImageDirectory,
+    ImageFile,
+    ParameterDirectory,
+    PatternNode,
+)
 from allenfs.service.single_flight import NOT_INTERRUPTED, Caller
 from allenfs.store.image_files import ImageFiles
 
@@ -44,6 +49,9 @@ def request_of(path: str) -> ImageRequest:
     node = tree.parse(path)
     assert isinstance(node, ImageFile)
     return node.request
+
+
+_OUTSIDE_CATALOG = ("", "section", "projection", "atlas")
 
 
 class DictionaryService:
@@ -86,13 +94,20 @@ class NoCatalog:
     def resolve(self, node: object, caller: object) -> Entry:
         if isinstance(node, ImageFile):
             return Picture(node.request)
-        if isinstance(node, ParameterDirectory):
+        if isinstance(node, (ImageDirectory, ParameterDirectory)):
+            return Folder()
+        if isinstance(node, PatternNode) and node.pattern in (
+            "",
+            "section",
+            "projection",
+            "atlas",
+        ):
             return Folder()
         raise PathNotFoundError(str(node))
 
     def names(self, node: object, caller: object) -> list[str]:
         if isinstance(node, (ImageDirectory, ParameterDirectory)):
-            return tree.listing(node, [])
+            return tree.listing(node)
         raise PathNotFoundError(str(node))
 
 
@@ -204,7 +219,7 @@ class Kernel:
         return self.pages[path][: self.sizes[path]]
 
     def _read_directly(self, opened: Opened, chunk: int) -> bytes:
-        parts: list[bytes] = []
-        while data := self.filesystem.read(opened.handle, sum(map(len, parts)), chunk):
-            parts.append(data)
-        return b"".join(parts)
+        whole = bytearray()
+        while data := self.filesystem.read(opened.handle, len(whole), chunk):
+            whole += data
+        return bytes(whole)

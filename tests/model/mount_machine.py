@@ -281,7 +281,7 @@ class MountMachine(RuleBasedStateMachine):
         elif path in GLANCED and not is_calm:
             node = tree.parse(path)
             assert isinstance(node, (ImageDirectory, ParameterDirectory))
-            grammar = set(tree.listing(node, []))
+            grammar = set(tree.listing(node))
             assert grammar & wanted <= names <= grammar | wanted
             self.note_catalog_trouble()
         else:

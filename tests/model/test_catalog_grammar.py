@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import example, given, settings
@@ -13,17 +14,11 @@ from allenfs.errors import PathNotFoundError
 from allenfs.model import nodes, tree
 from allenfs.model.images import VIEWS, ImageRequest, ImageService, Roi
 from allenfs.model.nodes import (
-    AtlasLink,
     CollectionDirectory,
     CollectionFile,
-    DataSetLink,
-    DocumentFile,
-    GeneDirectory,
     ImageFile,
     ParameterDirectory,
-    PlaneDirectory,
-    ProductDataSetsDirectory,
-    SectionLink,
+    PatternNode,
     Subject,
 )
 from allenfs.text import path_name
@@ -77,67 +72,52 @@ def directory(path: str) -> CollectionDirectory:
 
 
 @pytest.mark.parametrize(
-    ("path", "node"),
+    ("pattern", "names"),
     [
-        ("dataset", nodes.DataSetsDirectory()),
-        (
-            "dataset/70813257/info.json",
-            DocumentFile(Subject.DATA_SET, 70813257, "info.json"),
-        ),
-        (
-            "dataset/70813257/sections.csv",
-            DocumentFile(Subject.DATA_SET, 70813257, "sections.csv"),
-        ),
-        (
-            "section/69750516/info.json",
-            DocumentFile(Subject.SECTION, 69750516, "info.json"),
-        ),
-        (
-            "atlas/100883869/info.json",
-            DocumentFile(Subject.PLATE, 100883869, "info.json"),
-        ),
-        ("browse/atlas/2/info.json", DocumentFile(Subject.ATLAS, 2, "info.json")),
-        ("section/69750516/dataset", SectionLink(69750516, "dataset")),
-        ("section/69750516/nissl", SectionLink(69750516, "nissl")),
-        ("browse", nodes.BrowseDirectory()),
-        ("browse/product", nodes.ProductsDirectory()),
-        ("browse/product/Mouse", nodes.ProductDirectory("Mouse")),
-        ("browse/product/Mouse/gene", nodes.GenesDirectory("Mouse")),
-        ("browse/product/gene/gene/gene", GeneDirectory("gene", "gene")),
-        (
-            "browse/product/Mouse/gene/Adora2a/sagittal",
-            PlaneDirectory("Mouse", "Adora2a", "sagittal"),
-        ),
-        (
-            "browse/product/Mouse/gene/Adora2a/n%2Fa/70813257",
-            DataSetLink(PlaneDirectory("Mouse", "Adora2a", "n/a"), 70813257),
-        ),
-        ("browse/product/plane/plane", nodes.ProductPlanesDirectory("plane")),
-        (
-            "browse/product/Mouse/plane/n%2Fa",
-            nodes.ProductPlaneDirectory("Mouse", "n/a"),
-        ),
-        (
-            "browse/product/Mouse/plane/coronal/5",
-            DataSetLink(nodes.ProductPlaneDirectory("Mouse", "coronal"), 5),
-        ),
-        ("browse/product/Mouse/plane/coronal/x", None),
-        ("browse/product/Mouse/plane/coronal/5/6", None),
-        ("browse/product/%2E%2E", None),
-        ("browse/product/%2E./dataset", ProductDataSetsDirectory("..")),
-        (
-            "browse/product/Mouse/dataset/5",
-            DataSetLink(ProductDataSetsDirectory("Mouse"), 5),
-        ),
-        ("browse/atlas", nodes.AtlasesDirectory()),
-        ("browse/atlas/Mouse_P56_Sagittal", AtlasLink("Mouse_P56_Sagittal")),
+        ("dataset", ""),
+        ("dataset/ID/info.json", "70813257"),
+        ("dataset/ID/sections.csv", "70813257"),
+        ("section/ID/info.json", "69750516"),
+        ("atlas/ID/info.json", "100883869"),
+        ("browse/atlas/ID/info.json", "2"),
+        ("section/ID/dataset", "69750516"),
+        ("section/ID/nissl", "69750516"),
+        ("browse", ""),
+        ("browse/product", ""),
+        ("browse/product/ABBR", "Mouse"),
+        ("browse/product/ABBR", "%2E."),
+        ("browse/product/ABBR/dataset", "%2E."),
+        ("browse/product/ABBR/dataset/ID", "Mouse 5"),
+        ("browse/product/ABBR/plane", "plane"),
+        ("browse/product/ABBR/plane/PLANE", "Mouse n%2Fa"),
+        ("browse/product/ABBR/plane/PLANE/ID", "Mouse coronal 5"),
+        ("browse/product/ABBR/gene", "Mouse"),
+        ("browse/product/ABBR/gene/ACRONYM", "gene gene"),
+        ("browse/product/ABBR/gene/ACRONYM/PLANE", "Mouse Adora2a sagittal"),
+        ("browse/product/ABBR/gene/ACRONYM/PLANE/ID", "Mouse Adora2a n%2Fa 70813257"),
+        ("browse/atlas", ""),
+        ("browse/atlas/TITLE", "Mouse_P56_Sagittal"),
     ],
 )
-def test_each_path_names_one_thing(path: str, node: nodes.Node | None) -> None:
-    if node is None:
-        assert is_outside(path)
-    else:
-        assert tree.parse(path) == tree.parse(f"/{path}") == node
+def test_each_path_names_one_thing(pattern: str, names: str) -> None:
+    path = re.sub("[A-Z]{2,}", "{}", pattern).format(*names.split())
+    arguments = tuple(
+        int(one) if one.isdecimal() else unquote(one) for one in words(names)
+    )
+    node = PatternNode(pattern, arguments)
+    assert tree.parse(path) == tree.parse(f"/{path}") == node
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "browse/product/Mouse/plane/coronal/x",
+        "browse/product/Mouse/plane/coronal/5/6",
+        "browse/product/%2E%2E",
+    ],
+)
+def test_a_path_that_no_pattern_matches_names_nothing(path: str) -> None:
+    assert is_outside(path)
 
 
 NOWHERE = words("""

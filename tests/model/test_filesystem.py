@@ -28,13 +28,6 @@ from allenfs.errors import (
     PathNotFoundError,
     StaleSizeError,
 )
-from allenfs.filesystem.xattrs import (
-    ERROR_ATTRIBUTE,
-    FETCHED_ATTRIBUTE,
-    SHA256_ATTRIBUTE,
-    SIZE_KNOWN_ATTRIBUTE,
-    URL_ATTRIBUTE,
-)
 from allenfs.service.single_flight import Caller
 
 if TYPE_CHECKING:
@@ -97,6 +90,7 @@ def test_an_exact_size_once_told_outlives_the_image(world: World) -> None:
     """The kernel may hold pages of it: a bound now would pad them."""
     opened, _ = Kernel(world.fs).open(PATH, 1, looks_up=True)
     world.fs.release(opened.handle)
+    del opened
     gc.collect()
     for path in (world.directory / "images").rglob("*.jpg"):
         path.unlink()
@@ -134,6 +128,7 @@ def test_the_pages_of_another_image_are_not_kept(world: World) -> None:
     kernel = Kernel(world.fs)
     opened, _ = kernel.open(PATH, 1, looks_up=True)
     world.fs.release(opened.handle)
+    del opened
     gc.collect()
     for path in (world.directory / "images").rglob("*.jpg"):
         path.unlink()
@@ -219,7 +214,7 @@ def test_a_name_outside_the_grammar_is_enoent_everywhere(
         world.fs.names,
         world.fs.open,
         world.attributes.names,
-        lambda path: world.attributes.value(path, URL_ATTRIBUTE),
+        lambda path: world.attributes.value(path, "user.allenfs.url"),
     ):
         with pytest.raises(PathNotFoundError):
             look(path)
@@ -245,28 +240,32 @@ def test_a_walk_over_everything_listed_downloads_nothing(world: World) -> None:
 
 
 def test_the_attributes_say_the_url_and_why_it_failed(world: World) -> None:
-    always = [URL_ATTRIBUTE, SIZE_KNOWN_ATTRIBUTE]
+    always = ["user.allenfs.url", "user.allenfs.size_known"]
     assert world.attributes.names(PATH) == always
-    assert world.attributes.value(PATH, SIZE_KNOWN_ATTRIBUTE) == b"false"
-    assert world.attributes.value(PATH, URL_ATTRIBUTE) == (
+    assert world.attributes.value(PATH, "user.allenfs.size_known") == b"false"
+    assert world.attributes.value(PATH, "user.allenfs.url") == (
         b"http://h/api/v2/image_download/69750516?downsample=4&view=expression"
     )
-    for path, name in ((PATH, ERROR_ATTRIBUTE), (PATH, "user.x"), ("", URL_ATTRIBUTE)):
+    for path, name in (
+        (PATH, "user.allenfs.error"),
+        (PATH, "user.x"),
+        ("", "user.allenfs.url"),
+    ):
         with pytest.raises(NoAttributeError):
             world.attributes.value(path, name)
     assert world.attributes.names("section") == []
     world.service.fail_next = [CutAnswerError("17 of 33 bytes")]
     with pytest.raises(CutAnswerError):
         world.fs.open(PATH)
-    assert world.attributes.names(PATH) == [*always, ERROR_ATTRIBUTE]
-    assert b"17 of 33 bytes" in world.attributes.value(PATH, ERROR_ATTRIBUTE)
+    assert world.attributes.names(PATH) == [*always, "user.allenfs.error"]
+    assert b"17 of 33 bytes" in world.attributes.value(PATH, "user.allenfs.error")
     world.clock.now_s += 10
     Kernel(world.fs).open(PATH, 1, looks_up=True)
-    here = [*always, SHA256_ATTRIBUTE, FETCHED_ATTRIBUTE]
+    here = [*always, "user.allenfs.sha256", "user.allenfs.fetched"]
     assert world.attributes.names(PATH) == here
-    assert world.attributes.value(PATH, SIZE_KNOWN_ATTRIBUTE) == b"true"
+    assert world.attributes.value(PATH, "user.allenfs.size_known") == b"true"
     with pytest.raises(NoAttributeError):
-        world.attributes.value(PATH, ERROR_ATTRIBUTE)
+        world.attributes.value(PATH, "user.allenfs.error")
 
 
 def test_a_failed_open_leaves_no_handle_and_no_size(world: World) -> None:

@@ -17,8 +17,6 @@ from allenfs.model.nodes import (
     ImageFile,
     Node,
     ParameterDirectory,
-    Root,
-    ServiceDirectory,
 )
 
 MIB = 2**20
@@ -83,8 +81,8 @@ def assert_node_or_enoent(path: str) -> None:
     if isinstance(node, ImageFile):
         assert tree.parse(node.request.path) == node
         assert request_of_url(node.request.url("http://h")) == node.request
-    elif isinstance(node, (Root, ServiceDirectory, ImageDirectory, ParameterDirectory)):
-        assert all(tree.listing(node, [7]))
+    elif isinstance(node, (ImageDirectory, ParameterDirectory)):
+        assert all(tree.listing(node))
 
 
 @many
@@ -196,20 +194,15 @@ SECTION_FILES = [
 TIERS = [f"ds{n}" for n in range(1, 9)]
 
 
-def names_in(path: str, used_ids: list[int] | None = None) -> list[str]:
+def names_in(path: str) -> list[str]:
     node = tree.parse(path)
-    assert not isinstance(node, ImageFile)
-    return tree.listing(node, used_ids or [])
+    assert isinstance(node, (ImageDirectory, ParameterDirectory))
+    return tree.listing(node)
 
 
 def test_the_root_lists_the_services_and_the_catalog() -> None:
     expected = ["atlas", "browse", "dataset", "projection", "section"]
-    assert sorted(names_in("")) == sorted(names_in("/")) == expected
-
-
-def test_a_service_directory_lists_the_ids_that_were_used() -> None:
-    assert names_in("section") == []
-    assert sorted(names_in("section", [70679088, 9])) == ["70679088", "9"]
+    assert sorted(tree.ROOT_NAMES) == expected
 
 
 def test_an_image_directory_lists_files_tiers_and_for_a_plate_annotated() -> None:
@@ -239,7 +232,7 @@ def test_the_tree_below_one_image_is_finite(
         node = tree.parse(path)  # every listed name parses
         seen.append(node)
         if not isinstance(node, ImageFile):
-            waiting += [f"{path}/{name}" for name in tree.listing(node, [])]
+            waiting += [f"{path}/{name}" for name in names_in(path)]
     images = [node for node in seen if isinstance(node, ImageFile)]
     assert (len(images), len(seen) - len(images)) == (files, directories)
     assert len(set(images)) == files

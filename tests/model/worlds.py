@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from model_world import Kernel
 from mounted import Mounted
 
-from allenfs.catalog.quick_lookup import QuickLookup
 from allenfs.catalog.repository import Repository
 from allenfs.catalog.resolver import Catalog
 from allenfs.config import ServiceSettings, StoreSettings, service_name
@@ -161,7 +160,7 @@ class DirectWorld:
         repository = Repository(service, RecordFiles(of_store), settings, slots)
         filesystem = Filesystem(
             Fetcher(service, store, settings, slots=slots),
-            Catalog(repository, QuickLookup(repository, slots)),
+            Catalog(repository),
             max_image_bytes=MAX_IMAGE_BYTES,
         )
         self._kernel = Kernel(filesystem)

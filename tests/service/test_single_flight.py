@@ -12,12 +12,11 @@ import pytest
 from no_threads import no_threads
 from waiters import PATIENCE_S, Waiters
 
-from allenfs.errors import ProcessLimitError, WrongAnswerError
+from allenfs.errors import ProcessLimitError, WaitTimeoutError, WrongAnswerError
 from allenfs.service.single_flight import (
     NOT_INTERRUPTED,
     Caller,
     SingleFlight,
-    WaitTimeoutError,
 )
 
 

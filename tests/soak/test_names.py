@@ -22,7 +22,6 @@ from mounted import Mounted, errno_of
 
 from allenfs import config
 from allenfs.adapters import fuse_operations
-from allenfs.catalog.quick_lookup import QuickLookup
 from allenfs.catalog.repository import Repository
 from allenfs.catalog.resolver import Catalog
 from allenfs.cli import main
@@ -129,7 +128,7 @@ def an_adapter(folder):
     settings, slots = ServiceSettings("http://h", not_found_memory_s=3600), Slots(4)
     files = RecordFiles(StoreSettings(folder / "store", 2**30, "test"))
     repository = Repository(RecordsAtOnce(), files, settings, slots)
-    catalog = Catalog(repository, QuickLookup(repository, slots))
+    catalog = Catalog(repository)
     images = ImagesAtOnce(folder)
     filesystem = Filesystem(images, catalog, max_image_bytes=2**30)
     return fuse_operations.Operations(
@@ -257,7 +256,6 @@ PARSERS = [
     request_of_url,
     lambda text: tree.request_of(tree.parse(text)),
     config.parse_size,
-    config.parse_seconds,
     config.parse_duration,
     lambda text: config.parse_fuse_options([text]),
     lambda text: config.service_name(config.parse_api_url(text)),

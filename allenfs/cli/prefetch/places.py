@@ -23,8 +23,7 @@ from allenfs.cli.prefetch.selection import Named
 from allenfs.cli.prefetch.tree import Tree
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import AllenFSError, ConfigError, PathNotFoundError, UrlError
-from allenfs.model.nodes import Root
-from allenfs.model.tree import listing
+from allenfs.model.tree import ROOT_NAMES
 from allenfs.mount import mount_table, probe
 from allenfs.service.network import checked_proxy
 from allenfs.store.directory import require_own
@@ -173,7 +172,7 @@ def _located(text: str) -> tuple[Path | None, str]:
     if mountpoint is not None:
         return mountpoint, arguments.tree_path(below)
     below = arguments.tree_path(posixpath.normpath(text).lstrip("/"))
-    if below.partition("/")[0] not in listing(Root(), []):
+    if below.partition("/")[0] not in ROOT_NAMES:
         msg = "neither in an allenfs mount nor a path of its tree"
         raise PathNotFoundError(msg)
     return None, below

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from allenfs.catalog.documents import Document
 from allenfs.catalog.entries import Changing, Entry, Folder, Link
-from allenfs.errors import AllenFSError, IsADirError, PathNotFoundError
+from allenfs.errors import AllenFSError, IsADirError
 from allenfs.model import tree
-from allenfs.model.nodes import AtlasLink, DataSetLink, SectionLink
 from allenfs.service.single_flight import Caller
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from allenfs.assembly import Assembly
-    from allenfs.catalog.entries import Picture, Sheet
+    from allenfs.catalog.entries import Picture
 
 
 Kind = enum.Enum("Kind", "DIRECTORY FILE LINK")
@@ -95,7 +94,7 @@ class Tree:
         """Return why the store cannot be written, None if it can."""
         return self._assembly.store_directory.check()
 
-    def _file(self, path: str) -> Picture | Sheet | Document:
+    def _file(self, path: str) -> Picture | Document:
         entry = self._entry(self._resolved(path))
         if isinstance(entry, (Folder, Link, Changing)):
             raise IsADirError(path)
@@ -109,15 +108,8 @@ class Tree:
         resolved = ""
         for name in path.split("/"):
             resolved = posixpath.join(resolved, name)
-            if _is_link(resolved):
+            if tree.is_link(resolved):
                 target = self._assembly.filesystem.target(resolved, self._caller)
                 directory = posixpath.dirname(resolved)
                 resolved = posixpath.normpath(posixpath.join(directory, target))
         return resolved
-
-
-def _is_link(path: str) -> bool:
-    try:
-        return isinstance(tree.parse(path), (SectionLink, DataSetLink, AtlasLink))
-    except PathNotFoundError:
-        return False

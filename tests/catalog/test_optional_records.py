@@ -27,17 +27,17 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def test_a_glance_asks_an_idle_service(bench: Bench) -> None:
-    assert bench.quick_lookup("Gene") == 1
-    assert bench.quick_lookup("Gene") == 1
+    assert bench.optional("Gene") == 1
+    assert bench.optional("Gene") == 1
     assert bench.service.asked == {"Gene": 1}
 
 
 def test_a_glance_waits_behind_nobody(tmp_path: Path) -> None:
     bench = Bench(tmp_path, slots=1)
     with bench.slots.at(Priority.IMAGE):
-        assert bench.quick_lookup("Gene") is None
+        assert bench.optional("Gene") is None
     assert bench.service.asked == {}
-    assert bench.quick_lookup("Gene") == 1
+    assert bench.optional("Gene") == 1
 
 
 def test_a_glance_takes_an_older_answer_rather_than_wait(tmp_path: Path) -> None:
@@ -55,7 +55,9 @@ def test_a_glance_takes_an_older_answer_rather_than_wait(tmp_path: Path) -> None
         return False
 
     with bench.slots.at(Priority.IMAGE):
-        record = bench.glancing.at(thing("Gene"), 1, Caller(is_interrupted=looked))
+        record = bench.repository.optional(
+            thing("Gene"), 1, Caller(is_interrupted=looked)
+        )
     assert record == {"id": 1, "version": 1}
     assert bench.service.asked == {"Gene": 1}
 
@@ -70,41 +72,44 @@ def test_a_glance_has_patience_for_five_seconds(bench: Bench) -> None:
         bench.now_s += 1
         return False
 
-    assert bench.glancing.at(thing("Gene"), 1, Caller(is_interrupted=looked)) is None
+    assert (
+        bench.repository.optional(thing("Gene"), 1, Caller(is_interrupted=looked))
+        is None
+    )
     assert 5 <= max(looks) - 1000 <= 9  # each look takes a second, and there are more
     # a service that is so slow is not asked by the next one
-    assert bench.quick_lookup("Atlas") is None
+    assert bench.optional("Atlas") is None
     assert bench.service.asked == {"Gene": 1}
     bench.service.gate.set()
     assert bench.version("Gene") == 1  # the asking went on
     bench.now_s += 10
-    assert bench.quick_lookup("Atlas") == 1
+    assert bench.optional("Atlas") == 1
     assert bench.service.asked == {"Gene": 1, "Atlas": 1}
 
 
 def test_an_interrupted_glance_says_so(bench: Bench) -> None:
     bench.service.gate.clear()
     with pytest.raises(InterruptedWaitError):
-        bench.glancing.at(thing("Gene"), 1, Caller(is_interrupted=lambda: True))
+        bench.repository.optional(thing("Gene"), 1, Caller(is_interrupted=lambda: True))
     bench.service.gate.set()
     assert bench.version("Gene") == 1
 
 
 def test_glances_ask_for_300_directories_an_hour(bench: Bench) -> None:
     names = [f"Model{number}" for number in range(310)]
-    found = [bench.quick_lookup(name) for name in names]
+    found = [bench.optional(name) for name in names]
     assert found == [1] * 300 + [None] * 10
     assert sum(bench.service.asked.values()) == 300
     assert bench.version(names[309]) == 1  # who needs it asks
-    assert bench.quick_lookup(names[309]) == 1
+    assert bench.optional(names[309]) == 1
     # one directory asks for several things
     again = [
-        bench.glancing.at(thing(f"{name} 2"), hash(name), NOT_INTERRUPTED)
+        bench.repository.optional(thing(f"{name} 2"), hash(name), NOT_INTERRUPTED)
         for name in names
     ]
     assert len([one for one in again if one]) == 300
     bench.now_s += 3600
-    assert [bench.quick_lookup(name) for name in names[300:]] == [1] * 10
+    assert [bench.optional(name) for name in names[300:]] == [1] * 10
 
 
 @pytest.mark.parametrize("error", FAILURES[:3], ids=["unreachable", "stalled", "busy"])
@@ -112,14 +117,14 @@ def test_glances_leave_a_service_alone_that_is_away(
     bench: Bench, error: ServiceError, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.service.error = error
-    assert bench.quick_lookup("Gene") is None
-    assert [bench.quick_lookup(f"Model{number}") for number in range(9)] == [None] * 9
+    assert bench.optional("Gene") is None
+    assert [bench.optional(f"Model{number}") for number in range(9)] == [None] * 9
     assert bench.service.asked == {"Gene": 1}
     assert len(warnings(caplog)) == 1
     assert error.cause in (bench.repository.last_failure or "")
     bench.service.error = None
     bench.now_s += 10
-    assert bench.quick_lookup("Atlas") == 1
+    assert bench.optional("Atlas") == 1
     assert bench.repository.last_failure is None
 
 
@@ -132,24 +137,24 @@ def test_glances_are_answered_from_the_shelf_while_the_service_is_away(
     later = bench.again()
     bench.service.error = UnreachableError("no")
     assert [
-        later.quick_lookup("A"),
-        later.quick_lookup("B"),
-        later.quick_lookup("C"),
+        later.optional("A"),
+        later.optional("B"),
+        later.optional("C"),
     ] == [1, 1, None]
     assert bench.service.asked == {"A": 2, "B": 1}
     bench.service.error = None
     later.now_s += 10
-    assert [later.quick_lookup(name) for name in ("A", "B", "C")] == [3, 2, 1]
+    assert [later.optional(name) for name in ("A", "B", "C")] == [3, 2, 1]
 
 
 def test_a_failed_glance_is_remembered_as_any_other(bench: Bench) -> None:
     bench.service.errors["Gene"] = QueryError("refused")
-    assert [bench.quick_lookup("Gene") for _ in range(5)] == [None] * 5
+    assert [bench.optional("Gene") for _ in range(5)] == [None] * 5
     assert bench.service.asked == {"Gene": 1}
-    assert bench.quick_lookup("Atlas") == 1
+    assert bench.optional("Atlas") == 1
 
 
 def test_listing_works_when_no_thread_can_be_started(bench: Bench) -> None:
     with no_threads():
-        assert bench.quick_lookup("Gene") is None
-    assert bench.quick_lookup("Gene") == 1
+        assert bench.optional("Gene") is None
+    assert bench.optional("Gene") == 1
