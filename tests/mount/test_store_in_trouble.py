@@ -64,18 +64,19 @@ def test_locked_store_still_gives_the_image(mounted, service):
     with locked(mounted):
         assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
         assert len(mounted.stored) == 1
-    (mounted / PATH).read_bytes()
+    other = "section/69750516/ds7/image.jpg"
+    (mounted / other).read_bytes()
     assert len(mounted.stored) == 2
     with locked(mounted):
         for stored in mounted.stored:
             stored.write_bytes(bytes(700))
         service.pause()
-        reader = cat(mounted / PATH)
+        reader = cat(mounted / other)
         reader.send_signal(signal.SIGINT)
         output, _ = reader.communicate(timeout=1.5)  # the lock is waited for 2 s
         assert (reader.returncode, output) == (-signal.SIGINT, b"")
     service.resume()
-    assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
+    assert (mounted / other).read_bytes() == image_bytes(service.url, other)
 
 
 @pytest.mark.mounted(warnings=[TROUBLE, "Too many open files"])

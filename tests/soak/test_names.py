@@ -150,7 +150,7 @@ def below(names_in, path=b""):
     """Go through a few names of every directory."""
     try:
         names = names_in(path)
-    except OSError as error:
+    except (OSError, AllenFSError) as error:
         assert error.errno == E.ENOTDIR
         return
     # every kind of name, and the first ones of those that are many

@@ -130,7 +130,7 @@ def test_a_download_that_cannot_be_begun_on_disk_goes_to_memory(
 ):
     bench.store.load()
     met = fails_once(monkeypatch, module, name, number)
-    temp_file = bench.store.stored_file()
+    temp_file = bench.store.temp_file()
     temp_file.restart()
     temp_file.write(DATA)
     assert met

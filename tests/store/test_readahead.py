@@ -228,6 +228,29 @@ def test_a_failing_download_ahead_that_was_joined_is_tried_again(bench):
     assert bench.fetcher.last_failure(bench.request(2)) is not None
 
 
+@pytest.mark.parametrize("connections", [2, 3, 4, 6])
+def test_an_open_never_waits_behind_what_is_fetched_ahead(tmp_path, connections):
+    bench = AheadBench(tmp_path, capacity_bytes=2**24, connections=connections)
+    bench.read(0, 1, 2)
+    known = set(bench.fetched)
+    bench.service.gate.clear()  # nothing ends any more
+    with ThreadPoolExecutor(1) as pool:
+        bench.open(3)  # stored already, and more is guessed
+        until(
+            lambda: bench.service.under_way == connections - 1,
+            "all slots but one are in use",
+        )
+        assert not set(bench.fetched) & {35}
+        waiting = pool.submit(bench.open, 35)
+        until(lambda: bench.fetched.get(35) == 1, "the service is asked for it")
+        assert bench.service.under_way == connections
+        bench.service.gate.set()
+        waiting.result(PATIENCE_S)
+    bench.settle()
+    assert bench.service.most_under_way <= connections
+    assert len(set(bench.fetched) - known) >= 2
+
+
 def test_with_every_slot_in_use_nothing_is_read_ahead(bench):
     bench.read(0)
     bench.service.gate.clear()

@@ -145,7 +145,7 @@ def test_a_download_begun_again_forgets_its_first_bytes(small_disk, is_full):
     if is_full:
         fill(place, leave_pages=2)
     store = store_at(place / "store")
-    temp_file = store.stored_file()
+    temp_file = store.temp_file()
     temp_file.write(b"wrong" * 5000)
     temp_file.restart()
     temp_file.write(b"right")
