@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,6 @@ from allenfs.store.lock_files import LockFiles
 from allenfs.store.record_files import RecordFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from allenfs.catalog.entries import Readable
     from allenfs.config import ServiceSettings, StoreSettings
     from allenfs.filesystem.status_reporter import Mounted
@@ -125,8 +124,9 @@ def sample_service(port: int = 0) -> SampleService:
     try:
         from allenfs.sample.server import SampleService  # noqa: PLC0415 - an extra
     except ImportError as error:
-        msg = f"the sample service needs allenfs[sample]: {error}"
-        raise AllenFSError(msg) from error
+        raise AllenFSError(
+            f"the sample service needs allenfs[sample]: {error}"
+        ) from error
     return SampleService(port=port)
 
 

@@ -9,16 +9,13 @@ import contextlib
 import os
 import pwd
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from allenfs.errors import ConfigError, UrlError
 from allenfs.text import file_name, without_user
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 DEFAULT_API_URL = "https://api.brain-map.org"
 DEFAULT_CACHE_SIZE = "10GiB"
@@ -131,8 +128,7 @@ def parse_size(text: str) -> int:
         size_bytes = int(float(found[1]) * base ** _EXPONENTS[(found[2] or "").lower()])
         if 0 < size_bytes < 2**63:
             return size_bytes
-    msg = f"not a size: {text!r} (examples: 500MB, 10GiB)"
-    raise ConfigError(msg)
+    raise ConfigError(f"not a size: {text!r} (examples: 500MB, 10GiB)")
 
 
 def parse_duration(text: str) -> float:
@@ -144,8 +140,7 @@ def parse_duration(text: str) -> float:
         # a socket timeout is a 64-bit number of nanoseconds, which has room for a year
         if 0 < float(number) * unit_s < 366 * _DAY_S:
             return float(number) * unit_s
-    msg = f"not a time: {text!r} (examples: 90, 12h, 7d)"
-    raise ConfigError(msg)
+    raise ConfigError(f"not a time: {text!r} (examples: 90, 12h, 7d)")
 
 
 def parse_fuse_options(texts: list[str]) -> dict[str, str | bool]:
@@ -179,15 +174,15 @@ def parse_api_url(text: str) -> str:
         usable = has_user = False
     shown = without_user(text)
     if has_user:
-        msg = (
+        raise UrlError(
             f"{shown!r} contains a user or password, which would appear in logs and "
             "process lists: put them in ~/.netrc instead (machine HOST login USER "
             "password PASSWORD)"
         )
-        raise UrlError(msg)
     if not usable:
-        msg = f"not a service's address: {shown!r} (example: {DEFAULT_API_URL})"
-        raise UrlError(msg)
+        raise UrlError(
+            f"not a service's address: {shown!r} (example: {DEFAULT_API_URL})"
+        )
     return text.rstrip("/")
 
 
@@ -215,8 +210,9 @@ def cache_dir(flag: str | None, environ: Mapping[str, str]) -> Path:
         return _xdg(environ, "XDG_CACHE_HOME", ".cache", instead) / "allenfs"
     expanded = os.path.expanduser(chosen)
     if expanded.startswith("~"):
-        msg = f"cannot expand {chosen!r}: unknown home folder; give the full path"
-        raise ConfigError(msg)
+        raise ConfigError(
+            f"cannot expand {chosen!r}: unknown home folder; give the full path"
+        )
     return absolute(expanded)
 
 
@@ -225,8 +221,9 @@ def absolute(text: str) -> Path:
     try:
         return Path(os.path.abspath(text))
     except FileNotFoundError as error:
-        msg = f"{text!r} is relative, and the current directory is gone"
-        raise ConfigError(msg) from error
+        raise ConfigError(
+            f"{text!r} is relative, and the current directory is gone"
+        ) from error
 
 
 def default_log_file(environ: Mapping[str, str]) -> Path:
@@ -252,9 +249,8 @@ def _xdg(
         try:
             home = pwd.getpwuid(os.getuid()).pw_dir
         except KeyError:  # common in containers
-            msg = (
+            raise ConfigError(
                 f"cannot find a home folder: $HOME is not set and user {os.getuid()} "
                 f"has no passwd entry; use {instead}, or set $HOME or ${variable}"
-            )
-            raise ConfigError(msg) from None
+            ) from None
     return Path(home) / fallback

@@ -65,8 +65,7 @@ def text_of(name: str) -> str:
     except UnicodeDecodeError:
         text = ""
     if path_name(text) != name:
-        msg = f"no name of the catalog: {name!r}"
-        raise PathNotFoundError(msg)
+        raise PathNotFoundError(f"no name of the catalog: {name!r}")
     return text
 
 

@@ -5,14 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from typing import TYPE_CHECKING
 
 import pytest
 
 from allenfs.service.network import CA_BUNDLE_VARIABLES, NETRC_VARIABLE, PROXY_VARIABLE
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _NOWHERE = "http://127.0.0.1:9"
 # A shell starts what it runs in the background with these ignored, and every program
@@ -54,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def isolation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def isolation(tmp_path, monkeypatch):
     """Home, caches and settings in the test's folder; proxies lead nowhere."""
     home = tmp_path / "home"
     home.mkdir()

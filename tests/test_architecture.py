@@ -5,14 +5,11 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import allenfs
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PACKAGE = Path(allenfs.__file__).parent
 MAX_LINES = 350
@@ -151,20 +148,20 @@ def python(*arguments: str) -> str:
     return done.stdout
 
 
-def test_the_house_shows_itself() -> None:
+def test_the_house_shows_itself():
     found = {name.partition(".")[0] for name in MODULES}
     assert found == {*ROW_OF, "__init__"}
     assert len(list(PACKAGE.glob("[!_]*"))) + 2 <= 16  # `__init__` and `__main__`
 
 
-def test_a_package_imports_only_from_packages_to_its_left() -> None:
+def test_a_package_imports_only_from_packages_to_its_left():
     for module in {*MODULES} - {"__init__"}:
         own = module.partition(".")[0]
         others = packages_of(module) - {own, "sample"}
         assert {one for one in others if ROW_OF[one] >= ROW_OF[own]} == set(), module
 
 
-def test_the_walk_sees_the_imports_that_there_are() -> None:
+def test_the_walk_sees_the_imports_that_there_are():
     assert own_imports_of("model.tree") >= {"errors", "model.images"}
     assert own_imports_of("mount.daemon") >= {"assembly"}
     assert own_imports_of("cli.main") >= {"cli.mount", "cli.url"}
@@ -175,14 +172,14 @@ def test_the_walk_sees_the_imports_that_there_are() -> None:
     assert foreign_below("cli.main") >= {*IMPORTERS} - {"PIL", "numpy"}
 
 
-def test_the_sample_service_stands_beside_the_house() -> None:
+def test_the_sample_service_stands_beside_the_house():
     for module in SAMPLE_MODULES:
         assert packages_of(module) - {"sample"} <= SAMPLE_SEES, module
     users = {module for module in MODULES if "sample" in packages_of(module)}
     assert users == SAMPLE_USERS
 
 
-def test_a_foreign_library_has_its_importer_and_no_other() -> None:
+def test_a_foreign_library_has_its_importer_and_no_other():
     for library, importers in IMPORTERS.items():
         users = {
             one for one in ALL_MODULES if library in foreign_imports_of(source_of(one))
@@ -192,20 +189,20 @@ def test_a_foreign_library_has_its_importer_and_no_other() -> None:
         assert users == importers, library
 
 
-def test_nothing_foreign_is_imported_but_what_is_declared() -> None:
+def test_nothing_foreign_is_imported_but_what_is_declared():
     known = {*IMPORTERS, "allenfs", *sys.stdlib_module_names}
     known |= {"typing_extensions"}  # for the type checker only
     for path in SOURCES:
         assert foreign_imports_of(path) <= known, path
 
 
-def test_every_module_logs_without_raising() -> None:
+def test_every_module_logs_without_raising():
     loggers = [path for path in SOURCES if "getLogger(__name__)" in path.read_text()]
     assert loggers == []
     assert "text" in own_imports_of("adapters.fuse_operations")
 
 
-def test_the_policies_are_cachetools_own() -> None:
+def test_the_policies_are_cachetools_own():
     for module in IMPORTERS["cachetools"]:
         names = {
             name.partition(".")[2]
@@ -215,12 +212,12 @@ def test_the_policies_are_cachetools_own() -> None:
         assert names <= {"LRUCache", "TTLCache", "TLRUCache"}, module
 
 
-def test_no_module_is_longer_than_350_lines() -> None:
+def test_no_module_is_longer_than_350_lines():
     lines = {path: len(path.read_text().splitlines()) for path in SOURCES}
     assert {path: count for path, count in lines.items() if count > MAX_LINES} == {}
 
 
-def test_every_module_says_its_one_job_and_postpones_annotations() -> None:
+def test_every_module_says_its_one_job_and_postpones_annotations():
     for path in SOURCES:
         text = path.read_text()
         docstring = ast.get_docstring(ast.parse(text))
@@ -230,14 +227,14 @@ def test_every_module_says_its_one_job_and_postpones_annotations() -> None:
             assert "\nfrom __future__ import annotations\n" in text, path
 
 
-def test_the_filesystem_comes_without_fuse_and_without_requests() -> None:
+def test_the_filesystem_comes_without_fuse_and_without_requests():
     loaded = python(
         "-c", "import allenfs.filesystem.filesystem, sys; print(*sys.modules)"
     )
     assert not {"fuse", "requests", "urllib3", "PIL", "numpy"} & set(loaded.split())
 
 
-def test_the_command_line_comes_without_fuse_and_without_requests() -> None:
+def test_the_command_line_comes_without_fuse_and_without_requests():
     loaded = python("-c", "import allenfs.cli.main, sys; print(*sys.modules)")
     assert not {"fuse", "requests", "PIL", "numpy"} & set(loaded.split())
 
@@ -274,7 +271,7 @@ for module in modules:
 """
 
 
-def test_an_import_does_nothing() -> None:
+def test_an_import_does_nothing():
     names = [f"allenfs.{name}".removesuffix(".__init__") for name in ALL_MODULES]
     names.remove("allenfs.__main__")
     assert python("-B", "-c", IMPORT_EACH, " ".join(IMPORTERS), " ".join(names)) == ""

@@ -27,7 +27,7 @@ SIZES |= {"2T": 2 * 2**40}
 
 
 @pytest.mark.parametrize(("text", "size_bytes"), SIZES.items())
-def test_a_size_is_read_to_the_byte(text: str, size_bytes: int) -> None:
+def test_a_size_is_read_to_the_byte(text, size_bytes):
     assert config.parse_size(text) == size_bytes
 
 
@@ -36,7 +36,7 @@ NO_SIZES += ["", " ", "1 2", "10GiB extra", "9" * 30, "9" * 400, "9" * 400 + "Ti
 
 
 @pytest.mark.parametrize("text", NO_SIZES, ids=lambda text: repr(text[:12]))
-def test_an_invalid_size_is_a_config_error(text: str) -> None:
+def test_an_invalid_size_is_a_config_error(text):
     with pytest.raises(ConfigError):
         config.parse_size(text)
 
@@ -45,14 +45,14 @@ def test_an_invalid_size_is_a_config_error(text: str) -> None:
     ("text", "seconds"),
     [("0.25", 0.25), ("600", 600), ("1e1", 10), ("10s", 10), ("2M", 120)],
 )
-def test_seconds_are_read(text: str, seconds: float) -> None:
+def test_seconds_are_read(text, seconds):
     assert config.parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize(
     "text", ["", "0", "-1", "nan", "inf", "1e99", "ten", "10x", "s"]
 )
-def test_an_invalid_time_is_a_config_error(text: str) -> None:
+def test_an_invalid_time_is_a_config_error(text):
     with pytest.raises(ConfigError):
         config.parse_duration(text)
 
@@ -61,7 +61,7 @@ def test_an_invalid_time_is_a_config_error(text: str) -> None:
 @given(
     text=any_text | st.from_regex(r"[0-9]{1,400}(\.[0-9]+)?[kmgtKMGT]?", fullmatch=True)
 )
-def test_any_text_is_a_value_or_one_of_our_errors(text: str) -> None:
+def test_any_text_is_a_value_or_one_of_our_errors(text):
     for parse in (config.parse_size, config.parse_duration):
         with contextlib.suppress(ConfigError):
             assert parse(text) > 0
@@ -72,7 +72,7 @@ def test_any_text_is_a_value_or_one_of_our_errors(text: str) -> None:
     assert config.service_name(address)
 
 
-def test_fuse_options_are_read_in_any_grouping() -> None:
+def test_fuse_options_are_read_in_any_grouping():
     expected = {"allow_other": True, "uid": "1000", "fsname": "a=b"}
     assert config.parse_fuse_options(["allow_other,uid=1000", "fsname=a=b"]) == expected
     assert (
@@ -89,12 +89,12 @@ foreground encoding=utf8 raw_fi operations=x
 
 
 @pytest.mark.parametrize("option", OWN_OPTIONS.split())
-def test_a_fuse_option_that_breaks_a_promise_is_refused(option: str) -> None:
+def test_a_fuse_option_that_breaks_a_promise_is_refused(option):
     with pytest.raises(ConfigError, match=option.partition("=")[0]):
         config.parse_fuse_options([f"allow_other,{option}"])
 
 
-def test_a_refused_fuse_option_is_named_in_one_line() -> None:
+def test_a_refused_fuse_option_is_named_in_one_line():
     with pytest.raises(ConfigError) as raised:
         config.parse_fuse_options(["ro,\x1b[31m\nallow_other=1"])
     assert str(raised.value).isprintable()
@@ -110,7 +110,7 @@ def test_a_refused_fuse_option_is_named_in_one_line() -> None:
         ("https://example.org/mirror/", "https://example.org/mirror"),
     ],
 )
-def test_a_service_address_ends_without_a_slash(text: str, address: str) -> None:
+def test_a_service_address_ends_without_a_slash(text, address):
     assert config.parse_api_url(text) == address
 
 
@@ -131,13 +131,13 @@ http://h? http://h# http://h/p?
         *("http://h/\udcff", "http://h/\x9b", "http://h/\u202e"),
     ],
 )
-def test_a_malformed_service_address_is_refused(text: str) -> None:
+def test_a_malformed_service_address_is_refused(text):
     with pytest.raises(UrlError) as raised:
         config.parse_api_url(text)
     assert str(raised.value).isprintable()
 
 
-def test_one_service_has_one_name_in_the_store() -> None:
+def test_one_service_has_one_name_in_the_store():
     names = {
         config.service_name(config.parse_api_url(address))
         for address in (
@@ -150,7 +150,7 @@ def test_one_service_has_one_name_in_the_store() -> None:
     assert names == {"api.brain-map.org"}
 
 
-def test_different_services_have_different_names() -> None:
+def test_different_services_have_different_names():
     addresses = words(
         """
         http://h http://h:8080 http://h:8081 http://h/a http://h/A http://h/a/b
@@ -178,9 +178,7 @@ _PATHS = st.text(st.characters(codec="utf-8", exclude_characters="/?#@"), max_si
     port=st.one_of(st.none(), st.integers(1, 65535)),
     names=st.lists(_PATHS, max_size=3),
 )
-def test_a_service_has_a_name_on_every_file_system(
-    host: str, port: int | None, names: list[str]
-) -> None:
+def test_a_service_has_a_name_on_every_file_system(host, port, names):
     address = "/".join([f"http://{host}{f':{port}' if port else ''}", *names])
     try:
         api_url = config.parse_api_url(address)
@@ -197,7 +195,7 @@ def test_a_service_has_a_name_on_every_file_system(
 
 @settings(max_examples=300, deadline=None)
 @given(texts=st.lists(st.text("aA.%+[2fF/:", max_size=5), min_size=2, unique=True))
-def test_no_two_names_in_the_store_differ_only_in_case(texts: list[str]) -> None:
+def test_no_two_names_in_the_store_differ_only_in_case(texts):
     assert len({file_name(text).casefold() for text in texts}) == len(texts)
 
 
@@ -212,7 +210,7 @@ def test_no_two_names_in_the_store_differ_only_in_case(texts: list[str]) -> None
         "http://h/%00",
     ],
 )
-def test_a_services_name_is_one_directory_below_the_store(address: str) -> None:
+def test_a_services_name_is_one_directory_below_the_store(address):
     try:
         name = config.service_name(config.parse_api_url(address))
     except UrlError:
@@ -221,9 +219,7 @@ def test_a_services_name_is_one_directory_below_the_store(address: str) -> None:
     assert not set(name) & {"/", "\0", " ", "\n"}
 
 
-def test_the_store_is_set_by_flag_environment_or_xdg(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_store_is_set_by_flag_environment_or_xdg(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/me")
     environ = {
@@ -244,14 +240,14 @@ def test_the_store_is_set_by_flag_environment_or_xdg(
     assert config.cache_dir(None, {}).name == "allenfs"
 
 
-def test_the_log_is_in_the_users_state_folder() -> None:
+def test_the_log_is_in_the_users_state_folder():
     log = config.default_log_file({"HOME": "/home/me"})
     assert log == Path("/home/me/.local/state/allenfs/allenfs.log")
     log = config.default_log_file({"HOME": "/home/me", "XDG_STATE_HOME": "/state"})
     assert log == Path("/state/allenfs/allenfs.log")
 
 
-def test_the_defaults_are_the_documented_ones() -> None:
+def test_the_defaults_are_the_documented_ones():
     service = config.ServiceSettings(config.DEFAULT_API_URL)
     documented = {
         "api_url": "https://api.brain-map.org",
@@ -268,20 +264,18 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert config.parse_size(config.DEFAULT_MAX_IMAGE_SIZE) == service.max_image_bytes
 
 
-def test_settings_cannot_be_changed_under_a_running_mount() -> None:
+def test_settings_cannot_be_changed_under_a_running_mount():
     service = config.ServiceSettings(config.DEFAULT_API_URL)
     with pytest.raises(dataclasses.FrozenInstanceError):
         service.connections = 5  # type: ignore[misc]
 
 
-def test_an_invalid_setting_ends_a_command_with_2() -> None:
+def test_an_invalid_setting_ends_a_command_with_2():
     assert ConfigError.exit_code == 2
     assert issubclass(ConfigError, AllenFSError)
 
 
-def test_without_a_home_the_error_names_the_flag_and_the_variables(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_a_home_the_error_names_the_flag_and_the_variables(monkeypatch):
     def unknown(_: int) -> None:
         raise KeyError("uid not found")
 

@@ -25,7 +25,7 @@ _ROW = re.compile(r"^\| `(\w+_download/[^`]+)` \| `([^`]+)` \|", re.MULTILINE)
 _EXAMPLE = re.compile(r"^\$ (allenfs (?:url|path) .+)\n(.+)$", re.MULTILINE)
 
 
-def test_every_promise_names_tests_that_exist() -> None:
+def test_every_promise_names_tests_that_exist():
     there = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     named = set(re.findall(r"`(test_\w+)`", SEMANTICS))
     assert len(named) > 30
@@ -33,7 +33,7 @@ def test_every_promise_names_tests_that_exist() -> None:
 
 
 @pytest.mark.parametrize(("url", "path"), _ROW.findall(PATHS))
-def test_row_is_the_same_both_ways(url: str, path: str) -> None:
+def test_row_is_the_same_both_ways(url, path):
     request = request_of_url(f"{config.DEFAULT_API_URL}/api/v2/{url}")
     assert request.path == path
     address, _, query = request.url("").partition("?")
@@ -41,12 +41,12 @@ def test_row_is_the_same_both_ways(url: str, path: str) -> None:
     assert sorted(query.split("&")) == sorted(url.partition("?")[2].split("&"))
 
 
-def test_paths_has_the_whole_table() -> None:
+def test_paths_has_the_whole_table():
     assert len(_ROW.findall(PATHS)) == 14
 
 
 @pytest.mark.parametrize(("command", "output"), _EXAMPLE.findall(PATHS))
-def test_example_prints_what_it_says(command: str, output: str) -> None:
+def test_example_prints_what_it_says(command, output):
     done = subprocess.run(
         ["bash", "-c", command.replace("allenfs", f"{sys.executable} -m allenfs", 1)],
         capture_output=True,
@@ -56,7 +56,7 @@ def test_example_prints_what_it_says(command: str, output: str) -> None:
     assert done.stdout == f"{output}\n"
 
 
-def test_settings_names_every_flag() -> None:
+def test_settings_names_every_flag():
     named = set(re.findall(r"--[a-z][a-z-]+", SETTINGS))
     mount = next(
         action for action in parser()._actions if action.dest == "command"
@@ -81,7 +81,7 @@ _SAID_BY_OTHERS = {
 _PUT_TOGETHER = {"neither libfuse 2 nor libfuse 3", "this machine has no /dev/fuse"}
 
 
-def test_troubleshooting_begins_with_what_is_really_said() -> None:
+def test_troubleshooting_begins_with_what_is_really_said():
     sources = sorted(
         {*ROOT.glob("allenfs/**/*.py")} - {*ROOT.glob("allenfs/sample/*.py")}
     )
@@ -103,7 +103,7 @@ def anchor_of(heading: str) -> str:
     return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
 
 
-def test_every_link_between_the_documents_leads_somewhere() -> None:
+def test_every_link_between_the_documents_leads_somewhere():
     links = 0
     for document in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
         for path, anchor in _LINK.findall(document.read_text()):
@@ -118,7 +118,7 @@ def test_every_link_between_the_documents_leads_somewhere() -> None:
     assert links > 20
 
 
-def test_architecture_names_modules_and_functions_that_exist() -> None:
+def test_architecture_names_modules_and_functions_that_exist():
     text = (ROOT / "docs" / "architecture.md").read_text()
     named = re.findall(r"`([\w/]+\.py)(?::(\w+))?`", text)
     assert len(named) > 40

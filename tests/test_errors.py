@@ -8,7 +8,7 @@ import http.client
 import importlib
 import pkgutil
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import pytest
 import requests
@@ -18,9 +18,6 @@ import allenfs
 from allenfs import errors
 from allenfs.errors import AllenFSError, ServiceError
 from allenfs.service.responses import translate
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # what happened -> errno: design, section 3
 TABLE = {
@@ -72,20 +69,18 @@ def all_errors() -> list[type[AllenFSError]]:
     return list(subclasses_of(AllenFSError))
 
 
-def test_every_error_has_an_errno_that_the_kernel_knows() -> None:
+def test_every_error_has_an_errno_that_the_kernel_knows():
     for error in all_errors():
         assert error.errno in errno.errorcode, error
         assert error.errno > 0, error
 
 
 @pytest.mark.parametrize(("error", "number"), TABLE.items())
-def test_errors_have_the_documented_errno(
-    error: type[AllenFSError], number: int
-) -> None:
+def test_errors_have_the_documented_errno(error, number):
     assert error.errno == number
 
 
-def test_every_error_is_in_the_table_or_ends_a_command() -> None:
+def test_every_error_is_in_the_table_or_ends_a_command():
     of_commands = {
         errors.ConfigError: 2,
         errors.NetworkSettingError: 2,
@@ -100,13 +95,13 @@ def test_every_error_is_in_the_table_or_ends_a_command() -> None:
     assert {error: error.exit_code for error in rest} == of_commands
 
 
-def test_no_error_is_an_oserror() -> None:
+def test_no_error_is_an_oserror():
     """fusepy delivers an OSError without errno as success with no bytes."""
     for error in all_errors():
         assert not issubclass(error, OSError), error
 
 
-def test_only_temporary_failures_are_transient() -> None:
+def test_only_temporary_failures_are_transient():
     transient = {
         error
         for error in subclasses_of(ServiceError)
@@ -122,7 +117,7 @@ def test_only_temporary_failures_are_transient() -> None:
     }
 
 
-def test_a_service_error_says_cause_attempts_time_and_url() -> None:
+def test_a_service_error_says_cause_attempts_time_and_url():
     error = errors.CutAnswerError("17 of 33 bytes")
     error.url, error.attempts, error.elapsed_s = "http://h/x", 4, 8.125
     for word in ("17 of 33 bytes", "4 attempts", "8.1 s", "http://h/x"):
@@ -155,16 +150,14 @@ def instance_of(foreign: type[Exception]) -> Exception:
 
 
 @pytest.mark.parametrize("foreign", foreign_classes(), ids=lambda item: item.__name__)
-def test_every_foreign_exception_becomes_a_service_error(
-    foreign: type[Exception],
-) -> None:
+def test_every_foreign_exception_becomes_a_service_error(foreign):
     own = translate(instance_of(foreign))
     assert isinstance(own, ServiceError)
     assert foreign.__name__ in str(own)
     assert own.errno > 0
 
 
-def test_the_list_of_foreign_exceptions_is_not_empty() -> None:
+def test_the_list_of_foreign_exceptions_is_not_empty():
     names = {foreign.__name__ for foreign in foreign_classes()}
     assert names >= {"ConnectTimeout", "ChunkedEncodingError", "ProtocolError"}
     assert len(names) > 40
@@ -204,9 +197,7 @@ REFUSED = urllib3.exceptions.NewConnectionError(None, "refused")
     ],
     ids=lambda item: type(item).__name__ if isinstance(item, Exception) else str(item),
 )
-def test_a_foreign_exception_has_the_errno_of_what_happened(
-    foreign: Exception, number: int
-) -> None:
+def test_a_foreign_exception_has_the_errno_of_what_happened(foreign, number):
     assert translate(foreign).errno == number
 
 
@@ -218,9 +209,7 @@ def test_a_foreign_exception_has_the_errno_of_what_happened(
         urllib3.exceptions.ProtocolError("x"),
     ],
 )
-def test_a_cut_or_stalled_connection_is_transient(
-    foreign: Exception,
-) -> None:
+def test_a_cut_or_stalled_connection_is_transient(foreign):
     assert translate(foreign).transient
 
 
@@ -284,7 +273,7 @@ REASONS = [
 @pytest.mark.parametrize(
     ("reason", "words"), REASONS, ids=[words for _, words in REASONS]
 )
-def test_root_cause_is_shown_without_password(reason: Exception, words: str) -> None:
+def test_root_cause_is_shown_without_password(reason, words):
     assert translate(as_requests_raises(reason)).cause == words
     assert translate(reason).cause == words
 
@@ -297,13 +286,11 @@ def test_root_cause_is_shown_without_password(reason: Exception, words: str) -> 
         ("0x05: Connection refused", errors.UnreachableError),
     ],
 )
-def test_a_socks_proxy_refuses_like_an_http_proxy(
-    words: str, own: type[ServiceError]
-) -> None:
+def test_a_socks_proxy_refuses_like_an_http_proxy(words, own):
     assert type(translate(as_requests_raises(socks(SocksError(words))))) is own
 
 
-def test_a_servers_words_do_not_forge_log_lines() -> None:
+def test_a_servers_words_do_not_forge_log_lines():
     forged = "x\n2026-01-01 ERROR forged\r\x1b[31m\u2028" + "y" * 5000
     text = str(translate(requests.ConnectionError(forged)))
     assert text.isascii()

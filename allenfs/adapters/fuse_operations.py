@@ -22,7 +22,9 @@ import os
 import re
 import stat
 import threading
+from collections.abc import Callable, Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from allenfs.adapters import libfuse, processes
@@ -37,10 +39,8 @@ with libfuse.named_to_bindings(LIBFUSE):
         import fuse
     else:
         import mfusepy as fuse
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
 
+if TYPE_CHECKING:
     from allenfs.catalog.entries import Attributes
     from allenfs.filesystem.filesystem import Filesystem
     from allenfs.filesystem.xattrs import ExtendedAttributes

@@ -14,13 +14,11 @@ import ctypes
 import os
 import re
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from allenfs.errors import MountError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 # 2 or 3, if both are installed
 VERSION_VARIABLE = "ALLENFS_FUSE"
@@ -85,8 +83,9 @@ def chosen(environ: Mapping[str, str]) -> Libfuse:
     """
     wanted = environ.get(VERSION_VARIABLE) or ""
     if wanted not in ("", "2", "3"):
-        msg = f"{VERSION_VARIABLE} must be 2 or 3, the libfuse to use, not {wanted!r}"
-        raise MountError(msg)
+        raise MountError(
+            f"{VERSION_VARIABLE} must be 2 or 3, the libfuse to use, not {wanted!r}"
+        )
     majors = [int(wanted)] if wanted else [2, 3]
     path = environ.get(PATH_VARIABLE)
     if path:
@@ -104,15 +103,15 @@ def _at_path(path: str, majors: list[int]) -> Libfuse:
     try:
         found = _loaded(path)
     except (OSError, AttributeError) as error:
-        msg = (
+        raise MountError(
             f"{PATH_VARIABLE} is not a libfuse ({str(error)!r}): unset it, or "
             f"install the package {_PACKAGES[2]} or {_PACKAGES[3]}"
-        )
-        raise MountError(msg) from error
+        ) from error
     if found.major not in majors:
         either = " or ".join(map(str, majors))
-        msg = f"{VERSION_VARIABLE} is {either}, but {PATH_VARIABLE} is {found}"
-        raise MountError(msg)
+        raise MountError(
+            f"{VERSION_VARIABLE} is {either}, but {PATH_VARIABLE} is {found}"
+        )
     return found
 
 
@@ -145,11 +144,10 @@ def require_known_machine() -> None:
     machine, is_64_bit = os.uname().machine, sys.maxsize > 2**32
     if machine not in _MACHINES or not is_64_bit:
         bits = "" if is_64_bit else " with a 32-bit Python"
-        msg = (
+        raise MountError(
             f"the FUSE bindings of Python do not support {machine}{bits}: allenfs runs "
             f"on {' and '.join(_MACHINES)}"
         )
-        raise MountError(msg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,5 +192,4 @@ def _number(name: str, value: str | bool) -> int:  # noqa: FBT001 - True for an 
         number = int(value)
         if number < 2**32:
             return number
-    msg = f"-o {name}: the value must be a number below 2^32"
-    raise MountError(msg)
+    raise MountError(f"-o {name}: the value must be a number below 2^32")

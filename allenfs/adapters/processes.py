@@ -16,13 +16,11 @@ import functools
 import itertools
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from allenfs.service.single_flight import Caller
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # Attributes of a mount
 PID_ATTRIBUTE = "user.allenfs.pid"

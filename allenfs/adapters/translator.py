@@ -6,13 +6,10 @@ import contextlib
 import math
 import os
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from allenfs.errors import AllenFSError, ProcessLimitError
 from allenfs.text import safe_logger
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 log = safe_logger(__name__)
 

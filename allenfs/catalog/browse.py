@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import posixpath
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from allenfs.catalog import lists
@@ -13,8 +14,6 @@ from allenfs.service.rma import is_askable
 from allenfs.text import path_name, readable_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from allenfs.catalog.queries import Question
     from allenfs.catalog.repository import Repository
     from allenfs.model.records import DataSetIds

@@ -9,6 +9,7 @@ import csv
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from allenfs.catalog import queries
@@ -17,8 +18,6 @@ from allenfs.model.tree import INFO_FILE, SECTIONS_FILE
 from allenfs.store.stored_file import Facts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from allenfs.catalog.repository import Repository
     from allenfs.model.records import Row
     from allenfs.service.single_flight import Caller

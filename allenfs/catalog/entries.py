@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
@@ -9,8 +10,6 @@ from allenfs.catalog.documents import Document
 from allenfs.errors import PathNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from allenfs.model.nodes import CollectionFile
     from allenfs.model.sheets import Request
     from allenfs.store.stored_file import Facts
@@ -79,5 +78,4 @@ class Attributes(NamedTuple):
 
 def deny(what: str) -> NoReturn:
     """Raise PathNotFoundError: the catalog does not have it."""
-    msg = f"the catalog has no {what}"
-    raise PathNotFoundError(msg)
+    raise PathNotFoundError(f"the catalog has no {what}")

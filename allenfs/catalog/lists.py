@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,6 @@ from allenfs.model.records import DataSetIds, record_id
 from allenfs.service.rma import Query, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from allenfs.catalog.paging import Page
     from allenfs.model.records import Row
     from allenfs.store.record_files import Key

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from allenfs.errors import WrongAnswerError
 from allenfs.model.records import record_id, slim
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from allenfs.model.records import Row
     from allenfs.service.rma import Query
 
-    # Returns the rows of one page, from a first row and at most so many.
     Page = Callable[[Query, int, int], list[Row | None]]
 
 # The institute's examples request no more at once.
@@ -38,16 +36,16 @@ class _Cut:
         cut = [row and slim(row, self._fields) for row in rows]
         self._chars += len(json.dumps(cut))
         if self._chars > _MAX_LIST_CHARS:
-            msg = f"rows of {self._query.model} of more than {_MAX_LIST_CHARS} bytes"
-            raise WrongAnswerError(msg)
+            raise WrongAnswerError(
+                f"rows of {self._query.model} of more than {_MAX_LIST_CHARS} bytes"
+            )
         return cut
 
 
 def bounded(row: Row | None) -> Row | None:
     """Return a record; raises WrongAnswerError if it is larger than any real one."""
     if len(json.dumps(row)) > _MAX_RECORD_CHARS:
-        msg = f"a record of more than {_MAX_RECORD_CHARS} bytes"
-        raise WrongAnswerError(msg)
+        raise WrongAnswerError(f"a record of more than {_MAX_RECORD_CHARS} bytes")
     return row
 
 
@@ -64,8 +62,9 @@ def one_row(page: Page, query: Query, row_id: int) -> Row | None:
         if row is not None and record_id(row) == row_id:
             return row
     if rows:
-        msg = f"{len(rows)} rows of {query.model}, none with id {row_id}"
-        raise WrongAnswerError(msg)
+        raise WrongAnswerError(
+            f"{len(rows)} rows of {query.model}, none with id {row_id}"
+        )
     return None
 
 

@@ -7,6 +7,7 @@ converts an answer to a record, whether it comes from the service or the store.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -22,8 +23,6 @@ from allenfs.model.records import (
 from allenfs.service.rma import Query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from allenfs.catalog.paging import Page
     from allenfs.model.records import Row
     from allenfs.store.record_files import Key

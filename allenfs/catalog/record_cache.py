@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -16,8 +17,6 @@ from allenfs.store.record_files import Kept, Key
 from allenfs.text import in_one_line, safe_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from allenfs.catalog.queries import Question
     from allenfs.config import ServiceSettings
     from allenfs.store.record_files import RecordFiles

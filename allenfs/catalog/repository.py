@@ -7,6 +7,7 @@ import copy
 import functools
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cachetools import TTLCache
@@ -25,8 +26,6 @@ from allenfs.service.slots import Priority
 from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from allenfs.catalog.queries import Question
     from allenfs.config import ServiceSettings
     from allenfs.service.client import AllenService
@@ -116,8 +115,7 @@ class Repository:
         """Return a record as `get` does; raises PathNotFoundError if there is none."""
         cached = self.get(question, caller)
         if cached.record is None:
-            msg = f"the service has no {' '.join(question.key)}"
-            raise PathNotFoundError(msg)
+            raise PathNotFoundError(f"the service has no {' '.join(question.key)}")
         return cast("CachedRecord[_Record]", cached)
 
     def optional(

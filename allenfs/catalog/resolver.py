@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,6 @@ from allenfs.model.images import ImageService
 from allenfs.text import path_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from allenfs.catalog.queries import Question
     from allenfs.catalog.repository import Repository
     from allenfs.model.images import ImageRequest

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from allenfs import config
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import ConfigError
 from allenfs.service import network
 from allenfs.store.directory import own_directory, require_own
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _Value = TypeVar("_Value")
 
@@ -50,8 +48,9 @@ def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
         # int() would raise an error of its own for thousands of digits
         if text.isascii() and text.isdecimal() and minimum <= int(text[:6]) <= maximum:
             return int(text[:6])
-        msg = f"not a number from {minimum} to {maximum}: {text!r}"
-        raise argparse.ArgumentTypeError(msg)
+        raise argparse.ArgumentTypeError(
+            f"not a number from {minimum} to {maximum}: {text!r}"
+        )
 
     return parse_argument
 

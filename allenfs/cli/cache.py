@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import TYPE_CHECKING
 
 from allenfs import config
@@ -9,8 +10,6 @@ from allenfs.cli.arguments import add_store, store_settings
 from allenfs.text import printable
 
 if TYPE_CHECKING:
-    import argparse
-
     from allenfs.store.cache import DiskCache
 
 SUMMARY = "inspect, verify or clear the stored images and records"

@@ -13,7 +13,9 @@ import os
 import pwd
 import re
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
 
 from allenfs import config
 from allenfs.cli import arguments, mount
@@ -21,10 +23,6 @@ from allenfs.errors import AllenFSError, ConfigError, MountError
 from allenfs.mount import mount_table
 from allenfs.mount.probe import Liveness, liveness
 from allenfs.text import printable, without_user
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 PROGRAM = "mount.allenfs"
 SAMPLE = "sample"
@@ -184,8 +182,9 @@ def command_line(
         if name in _DROPPED or name.startswith(_DROPPED_PREFIXES):
             continue
         if name == "remount":
-            msg = f"{place}: options cannot be changed while it is mounted: unmount it"
-            raise ConfigError(msg)
+            raise ConfigError(
+                f"{place}: options cannot be changed while it is mounted: unmount it"
+            )
         if flag in flags:
             # without a value, `--flag=` would be rejected by a flag that takes none
             takes_value = flags[flag].nargs != 0
@@ -202,8 +201,7 @@ def _source_arguments(source: str) -> list[str]:
     if name in DEFAULTS:
         return []
     if "://" not in source and not source.startswith(config.SOURCE_PREFIX):
-        msg = f"not a source: {without_user(source)!r} (use {SOURCES})"
-        raise ConfigError(msg)
+        raise ConfigError(f"not a source: {without_user(source)!r} (use {SOURCES})")
     return ["--api-url", name if "://" in name else f"https://{name}"]
 
 
@@ -222,8 +220,7 @@ def _become(name: str) -> None:
     try:
         user = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
     except (KeyError, OverflowError) as error:
-        msg = f"-o setuid: no such user: {name!r}"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"-o setuid: no such user: {name!r}") from error
     if user.pw_uid == os.geteuid():
         return
     try:
@@ -231,11 +228,11 @@ def _become(name: str) -> None:
         os.setgid(user.pw_gid)
         os.setuid(user.pw_uid)
     except PermissionError as error:
-        msg = f"-o setuid={name}: only root can change the user"
-        raise MountError(msg) from error
+        raise MountError(f"-o setuid={name}: only root can change the user") from error
     if not os.access(sys.executable, os.X_OK):
-        msg = f"-o setuid={name}: {name} is not allowed to run {sys.executable}"
-        raise MountError(msg)
+        raise MountError(
+            f"-o setuid={name}: {name} is not allowed to run {sys.executable}"
+        )
     for variable in [one for one in os.environ if one.startswith("XDG_")]:
         del os.environ[variable]
     os.environ.update(HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name)

@@ -6,7 +6,8 @@ import argparse
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from allenfs import __version__
 from allenfs.cli import cache, fstab, mount, path, sample_service, status, umount, url
@@ -14,9 +15,6 @@ from allenfs.cli.doctor import command as doctor
 from allenfs.cli.integrate import command as integrate
 from allenfs.cli.prefetch import command as prefetch
 from allenfs.errors import AllenFSError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _EXIT_FAILED, _EXIT_INTERRUPTED = 1, 130
 

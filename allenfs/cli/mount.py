@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from allenfs import config
 from allenfs.cli import arguments
@@ -23,9 +23,6 @@ from allenfs.errors import (
 from allenfs.mount.log_output import LogOutput, block_switch
 from allenfs.service import network
 from allenfs.text import printable
-
-if TYPE_CHECKING:
-    import argparse
 
 SUMMARY = "mount the image services on a directory"
 
@@ -98,8 +95,7 @@ def _serve(parsed: argparse.Namespace, settings: MountSettings) -> None:
     try:
         output.prepare()
     except OSError as error:
-        msg = f"cannot write the log file: {error}"
-        raise ConfigError(msg) from error
+        raise ConfigError(f"cannot write the log file: {error}") from error
     root = logging.getLogger("allenfs")
     root.addHandler(output)
     root.setLevel(logging.DEBUG if parsed.verbose else logging.INFO)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import signal
-from typing import TYPE_CHECKING
 
 from allenfs.cli.arguments import whole_number
-
-if TYPE_CHECKING:
-    import argparse
 
 SUMMARY = "serve sample images on a loopback port"
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import datetime as dt
 import json
 import shutil
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from allenfs import config
@@ -14,11 +18,6 @@ from allenfs.errors import StatusError
 from allenfs.text import duration, printable, size
 
 if TYPE_CHECKING:
-    import argparse
-    import datetime as dt
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
     from allenfs.filesystem.status import (
         DownloadStatus,
         MountStatus,
@@ -110,8 +109,7 @@ def _collected(parsed: argparse.Namespace) -> tuple[str, list[StatusError]]:
         return _text(parsed.mountpoint, as_json=parsed.json), []
     places = mount_table.own_mounts()
     if not places:
-        msg = "this user has no mounts: see allenfs mount"
-        raise StatusError(msg)
+        raise StatusError("this user has no mounts: see allenfs mount")
     texts: list[str] = []
     errors: list[StatusError] = []
     for place in places:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
-from typing import TYPE_CHECKING
 
 from allenfs.cli.arguments import add_mountpoint
-
-if TYPE_CHECKING:
-    import argparse
 
 SUMMARY = "unmount; running downloads are cancelled"
 

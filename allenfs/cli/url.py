@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import os
-from typing import TYPE_CHECKING
 
 from allenfs import config
 from allenfs.cli import arguments
 from allenfs.errors import PathNotFoundError
 from allenfs.mount import mount_table
-
-if TYPE_CHECKING:
-    import argparse
 
 SUMMARY = "print the download URL of a path"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from allenfs.errors import (
@@ -19,8 +20,6 @@ from allenfs.model import jpeg
 from allenfs.service.single_flight import Caller, start_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from allenfs.config import ServiceSettings
     from allenfs.fetch.sheet_page import Page
     from allenfs.model.images import ImageRequest
@@ -62,15 +61,16 @@ class SheetMaker:
             work.run(self._max_workers)
             data = page.jpeg()
         if len(data) > self._max_bytes:
-            msg = f"more than {self._max_bytes} bytes, the limit for one image"
-            raise ImageTooLargeError(msg, url=request.path)
+            raise ImageTooLargeError(
+                f"more than {self._max_bytes} bytes, the limit for one image",
+                url=request.path,
+            )
         sink.restart()
         sink.write(data)
         try:
             jpeg.inspect(sink.view())
         except (jpeg.CutJpegError, jpeg.NotAJpegError) as error:
-            msg = f"is not what was written: {error}"
-            raise DamagedStoreError(msg) from error
+            raise DamagedStoreError(f"is not what was written: {error}") from error
         return work.modified_ns
 
 
@@ -151,5 +151,4 @@ def _checked(image: Image, path: str) -> bytes:
         shape = jpeg.inspect(data)
         if shape.width_px * shape.height_px <= _MAX_THUMBNAIL_PX:
             return data
-    msg = "too large for a thumbnail"
-    raise WrongAnswerError(msg, url=path)
+    raise WrongAnswerError("too large for a thumbnail", url=path)

@@ -7,6 +7,7 @@ import hashlib
 import threading
 import time
 import weakref
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from allenfs.errors import (
@@ -25,8 +26,6 @@ from allenfs.store.stored_file import Known
 from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from allenfs.config import ServiceSettings
     from allenfs.model.sheets import Request
     from allenfs.service.client import AllenService

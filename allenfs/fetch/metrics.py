@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt  # noqa: TC003 - `MountStatus.from_json` reads the annotations
+import datetime as dt
 import errno
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,8 +22,6 @@ from allenfs.errors import (
 from allenfs.text import utc_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from allenfs.model.images import ImageRequest
     from allenfs.model.sheets import Request
     from allenfs.service.slots import Slot

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from allenfs.errors import ProcessLimitError
@@ -12,8 +13,6 @@ from allenfs.store.stored_file import FOOTER_BYTES
 from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from allenfs.fetch.fetcher import Fetcher
     from allenfs.model.images import ImageRequest
     from allenfs.model.nodes import CollectionDirectory, CollectionFile

@@ -50,8 +50,7 @@ class Page:
                 opened.draft("RGB", (2 * width_px, 2 * height_px))
                 picture = opened.convert("RGB")
         except (OSError, ValueError, SyntaxError) as error:
-            msg = f"cannot be drawn: {error}"
-            raise BrokenImageError(msg, url=name) from error
+            raise BrokenImageError(f"cannot be drawn: {error}", url=name) from error
         return picture.resize((width_px, height_px), Image.Resampling.LANCZOS)
 
     def lay(self, place: int, picture: Image.Image) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 import weakref
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from allenfs.catalog.documents import Document
@@ -31,8 +32,6 @@ from allenfs.service.single_flight import NOT_INTERRUPTED, Caller
 from allenfs.store.stored_file import Image, Known
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from allenfs.catalog.entries import Readable
     from allenfs.catalog.resolver import Catalog
     from allenfs.fetch.fetcher import Fetcher

@@ -15,6 +15,7 @@ import itertools
 import math
 import mmap
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,8 +24,6 @@ from cachetools import TTLCache
 from allenfs.errors import BadHandleError, StaleSizeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from allenfs.catalog.entries import Readable
     from allenfs.store.stored_file import Known
 
@@ -162,8 +161,9 @@ class Opened(NamedTuple):
         """
         end_of_pages = -(-self.file.facts.size_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
         if offset + size > end_of_pages and not self.direct_io:
-            msg = f"{self.path}: read of bytes {offset} to {offset + size}"
-            raise StaleSizeError(msg)
+            raise StaleSizeError(
+                f"{self.path}: read of bytes {offset} to {offset + size}"
+            )
         return self.file.read(offset, size)
 
 
@@ -194,8 +194,7 @@ class Handles:
         try:
             return self._opened[handle]
         except KeyError:
-            msg = f"handle {handle}"
-            raise BadHandleError(msg) from None
+            raise BadHandleError(f"handle {handle}") from None
 
     def remove(self, handle: int) -> None:
         """Close a file."""

@@ -7,13 +7,10 @@ import logging
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from allenfs.store.stored_file import Facts
 from allenfs.text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _KEPT_BYTES = 256 * 1024
 # Maximum of one record: a traceback of 100 calls has 10 kB.

@@ -128,11 +128,9 @@ def json_object(data: bytes) -> dict[str, Any]:
     try:
         value = json.loads(data.decode("ascii"))
     except RecursionError as error:
-        msg = "nested too deeply"
-        raise ValueError(msg) from error
+        raise ValueError("nested too deeply") from error
     if not isinstance(value, dict):
-        msg = "not a JSON object"
-        raise ValueError(msg)
+        raise ValueError("not a JSON object")
     return value
 
 
@@ -153,13 +151,11 @@ def _decoded(kind: Any, value: Any) -> Any:
         return dt.datetime.fromisoformat(f"{value[:-1]}+00:00")
     is_number = type(value) in (int, float)
     if is_number and not abs(value) < _NUMBER_LIMIT:  # NaN is not below it
-        msg = f"a number out of range: {value!r:.99}"
-        raise ValueError(msg)
+        raise ValueError(f"a number out of range: {value!r:.99}")
     if kind is float and is_number:
         return float(value)
     if type(value) is not kind:
-        msg = f"{value!r:.99} is not of type {kind}"
-        raise ValueError(msg)
+        raise ValueError(f"{value!r:.99} is not of type {kind}")
     return value
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import os
 import time
+from collections.abc import Callable, Sized
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from allenfs import __version__
@@ -21,10 +24,6 @@ from allenfs.filesystem.status import (
 from allenfs.text import utc_time
 
 if TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import Callable, Sized
-    from pathlib import Path
-
     from allenfs.config import ServiceSettings, StoreSettings
     from allenfs.fetch.metrics import Activity
     from allenfs.filesystem.recent_log import RecentLog

@@ -9,16 +9,13 @@ from __future__ import annotations
 import enum
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from allenfs.errors import PathNotFoundError, UrlError
 from allenfs.model.parameters import PARAMETERS, Parameter, Roi
 from allenfs.text import in_one_line, without_user
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _PLAIN_FILE = "image"
 VIEWS = (
@@ -155,8 +152,7 @@ class ImageRequest:
             if found and (row.below_atlas if is_atlas else row.below_section):
                 value = row.read(*found.groups())
                 return row.field, replace(self, **{row.field: value})
-        msg = f"no such parameter: {name!r}"
-        raise PathNotFoundError(msg)
+        raise PathNotFoundError(f"no such parameter: {name!r}")
 
     def with_corner(self, corner_px: tuple[int, int]) -> ImageRequest:
         """Return the request with its `roi` measured on the slide, not from a corner.
@@ -180,8 +176,7 @@ class ImageRequest:
                 return replace(self, atlas_id=int(found[1]))
         elif stem in VIEWS and name != stem:
             return replace(self, view=stem)
-        msg = f"no such file: {name!r}"
-        raise PathNotFoundError(msg)
+        raise PathNotFoundError(f"no such file: {name!r}")
 
     def _set_parameters(self) -> Iterator[tuple[Parameter, object]]:
         for parameter in PARAMETERS:
@@ -203,17 +198,16 @@ def request_of_url(url: str) -> ImageRequest:
     except ValueError as error:
         # the message quotes the URL unescaped, including any Unicode line breaks
         why = in_one_line(without_user(str(error)), 200)
-        msg = f"not a URL: {without_user(url)!r}: {why}"
-        raise UrlError(msg) from error
+        raise UrlError(f"not a URL: {without_user(url)!r}: {why}") from error
     service = _ENDPOINTS.get(found[1]) if found else None
     if parts.scheme not in ("http", "https") or found is None or service is None:
-        msg = f"not a download URL of an image service: {without_user(url)!r}"
-        raise UrlError(msg)
+        raise UrlError(f"not a download URL of an image service: {without_user(url)!r}")
     try:
         return _request_of_query(ImageRequest(service, int(found[2])), pairs)
     except PathNotFoundError as error:
-        msg = f"no path corresponds to {without_user(url)!r}: {error}"
-        raise UrlError(msg) from error
+        raise UrlError(
+            f"no path corresponds to {without_user(url)!r}: {error}"
+        ) from error
 
 
 def _request_of_query(
@@ -221,8 +215,7 @@ def _request_of_query(
 ) -> ImageRequest:
     query = dict(pairs)
     if len(query) < len(pairs):
-        msg = "a parameter appears twice"
-        raise PathNotFoundError(msg)
+        raise PathNotFoundError("a parameter appears twice")
     for name in _parameter_names(query):
         _, request = request.with_parameter(name)
     # expression=false and the like have no effect
@@ -232,11 +225,11 @@ def _request_of_query(
     if "atlas" in query:
         names.append(f"atlas{query.pop('atlas')}.jpg")
     if query:
-        msg = f"parameter {next(iter(query))!r} cannot be part of a path"
-        raise PathNotFoundError(msg)
+        raise PathNotFoundError(
+            f"parameter {next(iter(query))!r} cannot be part of a path"
+        )
     if len(names) > 1:
-        msg = f"more than one view: {names}"
-        raise PathNotFoundError(msg)
+        raise PathNotFoundError(f"more than one view: {names}")
     return request.with_file(names[0]) if names else request
 
 
@@ -261,13 +254,11 @@ def _is_true(value: str) -> bool:
 
 def _one_of(value: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
-        msg = f"{value!r} is not one of {', '.join(allowed)}"
-        raise PathNotFoundError(msg)
+        raise PathNotFoundError(f"{value!r} is not one of {', '.join(allowed)}")
     return value
 
 
 def _digits(value: str) -> str:
     if value.strip("0123456789"):
-        msg = f"not a number of pixels: {value!r}"
-        raise PathNotFoundError(msg)
+        raise PathNotFoundError(f"not a number of pixels: {value!r}")
     return value

@@ -62,8 +62,7 @@ def inspect(data: Data) -> JpegShape:
     missing.
     """
     if data[:2] != _SOI[: len(data)]:
-        msg = "not a JPEG: it does not begin with FF D8"
-        raise NotAJpegError(msg)
+        raise NotAJpegError("not a JPEG: it does not begin with FF D8")
     shape: JpegShape | None = None
     position = 2
     for _ in range(_MOST_MARKERS):
@@ -74,22 +73,22 @@ def inspect(data: Data) -> JpegShape:
             continue
         length = int.from_bytes(data[position : position + 2], "big")
         if len(data) < position + 2 or len(data) < position + length:
-            msg = f"cut JPEG: it ends at byte {len(data)} inside a segment"
-            raise CutJpegError(msg)
+            raise CutJpegError(
+                f"cut JPEG: it ends at byte {len(data)} inside a segment"
+            )
         if length < 2:
-            msg = f"not a JPEG: a segment of length {length} at byte {position}"
-            raise NotAJpegError(msg)
+            raise NotAJpegError(
+                f"not a JPEG: a segment of length {length} at byte {position}"
+            )
         if marker in _FRAME_HEADERS:
             shape = _shape(data[position : position + length])
         position += length
         if marker == _SOS:
             position = _end_of_scan(data, position)
     else:
-        msg = f"not a JPEG: more than {_MOST_MARKERS} markers"
-        raise NotAJpegError(msg)
+        raise NotAJpegError(f"not a JPEG: more than {_MOST_MARKERS} markers")
     if shape is None:
-        msg = "not a JPEG: it ends without a frame header"
-        raise NotAJpegError(msg)
+        raise NotAJpegError("not a JPEG: it ends without a frame header")
     return shape
 
 
@@ -103,12 +102,12 @@ def _marker_at(data: Data, position: int) -> tuple[int, int]:
             break
         position += len(part)
     if not code:
-        msg = f"cut JPEG: it ends at byte {len(data)} without an end marker"
-        raise CutJpegError(msg)
+        raise CutJpegError(
+            f"cut JPEG: it ends at byte {len(data)} without an end marker"
+        )
     position += part.index(code)
     if position == start or code == b"\0":
-        msg = f"not a JPEG: no marker at byte {start}"
-        raise NotAJpegError(msg)
+        raise NotAJpegError(f"not a JPEG: no marker at byte {start}")
     return code[0], position + 1
 
 
@@ -123,8 +122,7 @@ def _end_of_scan(data: Data, position: int) -> int:
         if len(part) < 2:  # the file was truncated in the meantime
             break
         position += len(part) - 1  # its last byte may begin a marker
-    msg = f"cut JPEG: it ends at byte {len(data)} inside the picture"
-    raise CutJpegError(msg)
+    raise CutJpegError(f"cut JPEG: it ends at byte {len(data)} inside the picture")
 
 
 def _shape(segment: bytes) -> JpegShape:
@@ -132,6 +130,7 @@ def _shape(segment: bytes) -> JpegShape:
     height_px = int.from_bytes(segment[3:5], "big")
     width_px = int.from_bytes(segment[5:7], "big")
     if not (width_px and height_px):
-        msg = f"no pixels: the frame header says {width_px} x {height_px}"
-        raise NotAJpegError(msg)
+        raise NotAJpegError(
+            f"no pixels: the frame header says {width_px} x {height_px}"
+        )
     return JpegShape(width_px, height_px)

@@ -13,14 +13,12 @@ own corner.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from allenfs.errors import PathNotFoundError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 MAX_DOWNSAMPLE = 10
 _MAX_QUALITY = 100
@@ -123,8 +121,7 @@ def _list(field: str, pattern: str, read: Callable[[str], object]) -> Parameter:
 def _at_most(maximum: int, text: str | int) -> int:
     value = int(text)
     if value > maximum:
-        msg = f"{value} is above {maximum}"
-        raise PathNotFoundError(msg)
+        raise PathNotFoundError(f"{value} is above {maximum}")
     return value
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allenfs.errors import PathNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from allenfs.model.parameters import Roi
 
 Row = dict[str, Any]

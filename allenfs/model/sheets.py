@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,8 +18,6 @@ from allenfs.model.images import ImageRequest
 from allenfs.model.nodes import Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from allenfs.model.nodes import CollectionDirectory
     from allenfs.model.records import Collection, Row, SectionImage
 

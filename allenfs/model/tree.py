@@ -202,8 +202,7 @@ def _with_parameters(view: _V, names: list[str], subject: Subject | None = None)
     for name in names:
         field, view = _with_parameter(view, name, subject)
         if field in seen:
-            msg = f"{field} appears twice"
-            raise PathNotFoundError(msg)
+            raise PathNotFoundError(f"{field} appears twice")
         seen.add(field)
     return view
 
@@ -228,8 +227,7 @@ def _with_parameter(view: _V, name: str, subject: Subject | None) -> tuple[str, 
 
 def _id(name: str) -> int:
     if not ID_PATTERN.fullmatch(name):
-        msg = f"not an id: {name!r}"
-        raise PathNotFoundError(msg)
+        raise PathNotFoundError(f"not an id: {name!r}")
     return int(name)
 
 

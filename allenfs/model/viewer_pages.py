@@ -55,11 +55,10 @@ def path_of_url(url: str) -> str:
     if not parts.scheme and ".brain-map.org/" in url:
         raise _no_path(url, "it does not begin with https://")
     if drawing := _DRAWING.fullmatch(page):
-        msg = (
+        raise UrlError(
             f"allenfs does not offer drawings as SVG: {without_user(url)!r}; the plate "
             f"with its drawings is atlas/{drawing[1]}/annotated/image.jpg"
         )
-        raise UrlError(msg)
     if parts.scheme not in ("http", "https") or "/api/v2/" in page:
         return request_of_url(url).path
     experiment = _EXPERIMENT.fullmatch(page)

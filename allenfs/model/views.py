@@ -17,14 +17,13 @@ Sources:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from allenfs.model.images import VIEWS
 from allenfs.model.records import record_id, rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from allenfs.model.nodes import CollectionDirectory
     from allenfs.model.records import Collection, SectionImage
 

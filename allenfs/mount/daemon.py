@@ -12,8 +12,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from allenfs.errors import AllenFSError, ConfigError, MountError, ProcessLimitError
@@ -27,9 +29,6 @@ from allenfs.service.single_flight import start_thread
 from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import ModuleType
-
     from allenfs.config import MountSettings
     from allenfs.mount.log_output import LogOutput
 
@@ -119,12 +118,12 @@ def run(
                 _fuse_options(settings),
             )
         except RuntimeError as error:
-            msg = f"libfuse could not mount on {mountpoint} ({error})"
-            raise MountError(msg) from error
+            raise MountError(
+                f"libfuse could not mount on {mountpoint} ({error})"
+            ) from error
         if not has_started.is_set():
             # libfuse 3 ends without an error if it cannot start a thread
-            msg = f"libfuse stopped before it mounted {mountpoint}"
-            raise MountError(msg)
+            raise MountError(f"libfuse stopped before it mounted {mountpoint}")
 
 
 def start(mountpoint: Path, arguments: list[str]) -> list[str]:
@@ -179,11 +178,10 @@ def _wait_until_mounted(mountpoint: Path, process: subprocess.Popen[bytes]) -> N
     ends_s = time.monotonic() + _START_S
     while process.poll() is None:
         if time.monotonic() > ends_s:
-            msg = (
+            raise MountError(
                 f"{mountpoint} does not answer after {_START_S:.0f} s: the file system "
                 "of the store may hang; run allenfs doctor"
             )
-            raise MountError(msg)
         if is_mounted(mountpoint) and serving_pid(mountpoint) == process.pid:
             return
         time.sleep(_POLL_S)
@@ -226,14 +224,14 @@ def _operations_module() -> ModuleType:
     except AttributeError as error:
         # python-fuse also has a module named fuse
         module = getattr(error.obj, "__file__", "the module fuse")
-        msg = (
+        raise MountError(
             f"{module} belongs to neither fusepy nor mfusepy ({error}): install "
             "allenfs in a separate Python environment"
-        )
-        raise MountError(msg) from error
+        ) from error
     except (OSError, ImportError) as error:
-        msg = f"a required package cannot be used ({error}): reinstall it"
-        raise MountError(msg) from error
+        raise MountError(
+            f"a required package cannot be used ({error}): reinstall it"
+        ) from error
 
 
 def _limit_process() -> None:

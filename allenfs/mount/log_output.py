@@ -9,14 +9,11 @@ import queue
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from allenfs.errors import ProcessLimitError
 from allenfs.service.single_flight import start_thread
 from allenfs.text import safe_logger
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 log = safe_logger(__name__)
 

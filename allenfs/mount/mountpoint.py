@@ -15,6 +15,8 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from allenfs.adapters.processes import PROCESS_ATTRIBUTE, Process
@@ -30,9 +32,6 @@ from allenfs.mount.probe import Liveness, ask, liveness, liveness_of, serving_pi
 from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
     from allenfs.mount.mount_table import Mount
 
 log = safe_logger(__name__)
@@ -62,8 +61,7 @@ def claimed(mountpoint: Path, *, allow_nonempty: bool) -> Iterator[Callable[[], 
             directory = os.open(mountpoint, os.O_RDONLY | os.O_DIRECTORY)
             stack.callback(os.close, directory)
             if os.listdir(directory) and not allow_nonempty:
-                msg = f"mountpoint {mountpoint} is not empty"
-                raise MountError(msg)
+                raise MountError(f"mountpoint {mountpoint} is not empty")
             fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             reasons = {
@@ -72,8 +70,7 @@ def claimed(mountpoint: Path, *, allow_nonempty: bool) -> Iterator[Callable[[], 
                 errno.EAGAIN: ": another allenfs is mounting on it",
             }
             reason = reasons.get(error.errno or 0, f": {error.strerror}")
-            msg = f"mountpoint {mountpoint}{reason}"
-            raise MountError(msg) from error
+            raise MountError(f"mountpoint {mountpoint}{reason}") from error
         _require_unmounted(mountpoint)  # another process may have mounted and unlocked
         yield stack.close
 
@@ -95,11 +92,10 @@ def clear_dead(mountpoint: Path) -> None:
         while is_mounted(mountpoint) and liveness(mountpoint) is Liveness.DEAD:
             refusal = detach(mountpoint, lazily=True)
             if refusal:
-                msg = (
+                raise MountError(
                     f"{mountpoint} is a dead mount (Transport endpoint is not "
                     f"connected) and cannot be unmounted: {refusal.reason}"
                 )
-                raise MountError(msg)
             log.info("cleared a dead mount from %s", mountpoint)
 
 
@@ -122,11 +118,10 @@ def _locked_parent(mountpoint: Path) -> Iterator[None]:
                 break
             time.sleep(_POLL_S)
         else:
-            msg = (
+            raise MountError(
                 f"{mountpoint} is a dead mount, and another process is already "
                 "cleaning it up"
             )
-            raise MountError(msg)
         yield
     finally:
         os.close(parent)
@@ -150,8 +145,7 @@ def unmount(mountpoint: Path) -> str | None:
     """
     mount = mount_at(mountpoint)
     if mount is None:
-        msg = f"no allenfs is mounted on {mountpoint}"
-        raise UnmountError(msg)
+        raise UnmountError(f"no allenfs is mounted on {mountpoint}")
     reply = ask(lambda: Process.parse(os.getxattr(mountpoint, PROCESS_ATTRIBUTE)))
     with contextlib.ExitStack() as stack:
         pidfd = None

@@ -7,14 +7,11 @@ import re
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from allenfs.mount.probe import serving_pid
 from allenfs.service.single_flight import start_thread
 from allenfs.text import printable, safe_logger
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 log = safe_logger(__name__)
 

@@ -6,7 +6,9 @@ import enum
 import errno
 import os
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
 
 from allenfs.adapters.processes import PID_ATTRIBUTE
 from allenfs.errors import StatusError
@@ -15,10 +17,6 @@ from allenfs.model import tree
 from allenfs.mount.mount_table import is_mounted
 from allenfs.service.single_flight import start_thread
 from allenfs.text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 _Answer = TypeVar("_Answer")
 
@@ -95,8 +93,7 @@ def status_json(mountpoint: Path) -> bytes:
     """
     shown = printable(str(mountpoint))
     if not is_mounted(mountpoint):
-        msg = f"no allenfs is mounted on {shown}"
-        raise StatusError(msg)
+        raise StatusError(f"no allenfs is mounted on {shown}")
     reply = ask(lambda: _read(mountpoint / tree.OWN_DIRECTORY / tree.STATUS_FILE))
     if isinstance(reply, bytes):
         return reply

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from allenfs.sample.database import Value
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,30}")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from allenfs.sample.schema import MODELS, Association, concrete, find_association
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 Value = str | int | float | bool | None
 Row = dict[str, Value]
@@ -62,8 +60,7 @@ class Database:
         rows = self._tables[model]
         unknown = fields.keys() - set(MODELS[model].fields)
         if unknown:
-            message = f"{model} has no {', '.join(sorted(unknown))}"
-            raise ValueError(message)
+            raise ValueError(f"{model} has no {', '.join(sorted(unknown))}")
         row_id = fields.get("id")
         if not isinstance(row_id, int):
             row_id = self._last_ids.get(model, 0) + 1
@@ -85,8 +82,7 @@ class Database:
         """Pair two rows in a many-to-many association, in both directions."""
         found = find_association(model, association)
         if found is None or not found.link:
-            message = f"{model}.{association} is not a table of pairs"
-            raise ValueError(message)
+            raise ValueError(f"{model}.{association} is not a table of pairs")
         empty: dict[int, list[int]] = defaultdict(list)
         tables = self._links.setdefault(found.link, (empty, defaultdict(list)))
         tables[found.side][row_id].append(other_id)

@@ -8,6 +8,7 @@ place in every tier, and no image needs much memory.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from PIL import Image, ImageChops
@@ -22,8 +23,6 @@ from allenfs.sample.texture import cell_tile, tiled
 from allenfs.sample.tones import toned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from allenfs.sample.records import ImageRecord
 
 __all__ = ["DRAWING_VERSION", "Picture", "draw"]

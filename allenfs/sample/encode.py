@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from PIL import Image
 
 #: rows of one strip: eight rows of 16-pixel blocks, one cycle of restart markers

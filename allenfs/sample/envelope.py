@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape, quoteattr
 
 from allenfs.sample.schema import MODELS, find_association
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from allenfs.sample.database import Value
     from allenfs.sample.joined import Joined
     from allenfs.sample.rma import Answer

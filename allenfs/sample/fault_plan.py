@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import random
-    from collections.abc import Sequence
-
     from allenfs.sample.faults import Fault
 
 

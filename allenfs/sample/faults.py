@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
@@ -16,8 +17,6 @@ from allenfs.sample.envelope import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from allenfs.sample.wire import Field, Fields, Wire
 
 

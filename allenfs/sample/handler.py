@@ -6,6 +6,7 @@ import functools
 import gzip
 import re
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime, formatdate
 from http.server import BaseHTTPRequestHandler
@@ -32,8 +33,6 @@ from allenfs.sample.wire import Wire, is_given_up
 from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from allenfs.sample.rma_targets import QueryTarget
     from allenfs.sample.stage import Stage
 

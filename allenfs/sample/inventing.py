@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from allenfs.sample.content import section_image
@@ -9,8 +10,6 @@ from allenfs.sample.experiments import ISH, MOUSE, MOUSE_ORGANISM
 from allenfs.sample.records import ImageRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from allenfs.sample.data_sets import Plane
     from allenfs.sample.database import Database
 

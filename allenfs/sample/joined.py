@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from allenfs.sample.schema import MODELS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from allenfs.sample.database import Entry, Row
 
 

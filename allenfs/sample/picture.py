@@ -114,7 +114,6 @@ def _clamp(
         size_px = max(1, image_px[1] >> downsample)
     stop = start + (size_px << downsample)
     if size_px < 1 or stop <= first or start >= last:
-        message = f"{size_px} pixels from {start} are outside the image"
-        raise OutsideImageError(message)
+        raise OutsideImageError(f"{size_px} pixels from {start} are outside the image")
     start, stop = max(start, first), min(stop, last)
     return start, max(1, (stop - start) >> downsample)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -12,8 +13,6 @@ from allenfs.sample.rma_query import Query, QueryError
 from allenfs.sample.schema import MODELS, concrete, find_association, has_field
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from allenfs.sample.database import Database, Entry, Row, Value
     from allenfs.sample.options import OrderKey
     from allenfs.sample.rma_query import Branch, Filter, Place
@@ -156,8 +155,9 @@ def _steps(
     for branch in branches:
         association = find_association(model, branch.association)
         if association is None:
-            what = f"{model} has no association {branch.association}"
-            raise QueryError(branch.place, what)
+            raise QueryError(
+                branch.place, f"{model} has no association {branch.association}"
+            )
         target = association.target
         tests, late = _own_and_late(target, branch.filters, _tables(target))
         steps.append(

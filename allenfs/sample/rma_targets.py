@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from allenfs.sample.envelope import CONTENT_TYPES
@@ -16,9 +17,6 @@ from allenfs.sample.rma_query import (
     parse_include,
     parse_query,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _PATH = re.compile(r"/api/v2/data/(?:(?P<model>\w+)/)?(?P<what>\w+)\.(?P<form>\w+)")
 #: options that may stand beside the criteria, as parameters of their own

@@ -7,7 +7,9 @@ import socket
 import socketserver
 import sys
 import threading
+from collections.abc import Sequence
 from http.server import ThreadingHTTPServer
+from types import TracebackType
 from typing import TYPE_CHECKING, Final, cast
 
 from allenfs.errors import ProcessLimitError
@@ -19,9 +21,6 @@ from allenfs.sample.traffic import Asked
 from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import TracebackType
-
     from typing_extensions import Self
 
     from allenfs.sample.database import Database

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from allenfs.sample.content import sample_database
@@ -12,8 +13,6 @@ from allenfs.sample.rma import evaluate
 from allenfs.sample.traffic import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from allenfs.sample.database import Database
     from allenfs.sample.faults import Fault
     from allenfs.sample.rma import Answer, Rules

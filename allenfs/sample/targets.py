@@ -81,8 +81,9 @@ def parse_download(target: str) -> Download:
     values = _values(parts.query)
     wrong = _misplaced(service) & values.keys()
     if wrong:
-        message = f"{', '.join(sorted(wrong))}: not a parameter of {match[1]}"
-        raise BadRequestError(message)
+        raise BadRequestError(
+            f"{', '.join(sorted(wrong))}: not a parameter of {match[1]}"
+        )
     return _resolved(record, _picture(service, values))
 
 
@@ -142,8 +143,7 @@ def _values(query: str) -> dict[str, str]:
     pairs = parse_qsl(query, keep_blank_values=True)
     values = dict(pairs)
     if len(values) != len(pairs):
-        message = "a parameter is given twice"
-        raise BadRequestError(message)
+        raise BadRequestError("a parameter is given twice")
     return values
 
 
@@ -180,16 +180,14 @@ def _view(values: dict[str, str]) -> str | None:
     if "view" in values:
         named.add(values["view"])
     if len(named) > 1 or not named <= set(VIEWS):
-        message = f"view: {', '.join(sorted(named))}"
-        raise BadRequestError(message)
+        raise BadRequestError(f"view: {', '.join(sorted(named))}")
     return named.pop() if named else None
 
 
 def _flag(values: dict[str, str], name: str) -> bool:
     text = values.get(name, "false")
     if text not in ("true", "false"):
-        message = f"{name}: neither true nor false"
-        raise BadRequestError(message)
+        raise BadRequestError(f"{name}: neither true nor false")
     return text == "true"
 
 
@@ -203,8 +201,7 @@ def _integer(
     if text is None:
         return None
     if not re.fullmatch(r"-?\d{1,10}", text) or not lowest <= int(text) <= highest:
-        message = f"{name}: not a whole number in range"
-        raise BadRequestError(message)
+        raise BadRequestError(f"{name}: not a whole number in range")
     return int(text)
 
 
@@ -218,15 +215,13 @@ def _numbers(
     parts = text.split(",")
     lowest = count if at_least is None else at_least
     if not lowest <= len(parts) <= count or not all(map(_NUMBER.fullmatch, parts)):
-        message = f"{name}: not {count} numbers"
-        raise BadRequestError(message)
+        raise BadRequestError(f"{name}: not {count} numbers")
     return tuple(float(part) for part in parts)
 
 
 def _integers(values: dict[str, str], name: str, count: int) -> tuple[int, ...] | None:
     if "." in values.get(name, ""):
-        message = f"{name}: not {count} whole numbers"
-        raise BadRequestError(message)
+        raise BadRequestError(f"{name}: not {count} whole numbers")
     numbers = _numbers(values, name, count)
     return None if numbers is None else tuple(int(number) for number in numbers)
 

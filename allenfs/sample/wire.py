@@ -5,12 +5,10 @@ from __future__ import annotations
 import html
 import socket
 import struct
+from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+from typing import Final
 
 Field = tuple[str, str]
 Fields = tuple[Field, ...]

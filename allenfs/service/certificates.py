@@ -9,17 +9,14 @@ import contextlib
 import os
 import re
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.util.ssl_ import ALPN_PROTOCOLS, create_urllib3_context
 
 from allenfs.errors import NetworkSettingError
 from allenfs.service import network
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 # A Python that was not built by the distribution may look elsewhere.
 _SYSTEM_FILES = (
@@ -55,8 +52,9 @@ def new_context(flag: Path | None, environ: Mapping[str, str] | None) -> ssl.SSL
         _trust_machine(context)
     for path, name in named(flag, environ or {}).items():
         if why := _objection(context, path):
-            msg = f"{name} names {str(path)!r}, which {why}; correct or unset it"
-            raise NetworkSettingError(msg)
+            raise NetworkSettingError(
+                f"{name} names {str(path)!r}, which {why}; correct or unset it"
+            )
         # Python 3.13's strict check rejects CAs that lack extensions of RFC 5280, as
         # those of older inspecting proxies do.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT

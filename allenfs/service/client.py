@@ -6,6 +6,8 @@ import contextlib
 import random
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, TypeVar
 
 from allenfs.errors import (
@@ -31,9 +33,6 @@ from allenfs.service.transport import Reply, Transport, Watchdog
 from allenfs.text import in_one_line, safe_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
-
     from allenfs.config import ServiceSettings
     from allenfs.model.images import ImageRequest
     from allenfs.service.rma import Query, Rows
@@ -265,8 +264,7 @@ class AllenService:
                         target = responses.next_url(url, reply.header("Location"))
                         is_redirected_to_https |= responses.is_upgrade(url, target)
                         url = target
-                msg = f"more than {_MAX_REDIRECTS} redirects"
-                raise WrongAnswerError(msg)
+                raise WrongAnswerError(f"more than {_MAX_REDIRECTS} redirects")
         except (UnreachableError, ServiceTimeoutError, CutAnswerError):
             self._is_upgraded = False
             raise
@@ -277,8 +275,9 @@ class AllenService:
             _drain(reply)
             if responses.is_web_page(content_type):
                 raise WebPageError(responses.WEB_PAGE.format("an image"))
-            msg = f"no image: Content-Type {in_one_line(content_type, 80)!r}"
-            raise BrokenImageError(msg)
+            raise BrokenImageError(
+                f"no image: Content-Type {in_one_line(content_type, 80)!r}"
+            )
         is_plain = not reply.header("Content-Encoding")
         sink.expect(reply.promised_bytes if is_plain else None)
         limit_bytes = self._settings.max_image_bytes
@@ -299,10 +298,8 @@ def _chunks(
         elif received_bytes:
             return
         else:
-            msg = "an empty answer"
-            raise CutAnswerError(msg)
-    msg = f"more than {limit_bytes} bytes, the limit for one {what}"
-    raise kind(msg)
+            raise CutAnswerError("an empty answer")
+    raise kind(f"more than {limit_bytes} bytes, the limit for one {what}")
 
 
 def _drain(reply: Reply) -> bytes:

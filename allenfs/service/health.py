@@ -7,6 +7,7 @@ import copy
 import math
 import threading
 import time
+from collections.abc import Callable, Hashable, Iterator
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from cachetools import TLRUCache, TTLCache
@@ -20,8 +21,6 @@ from allenfs.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
-
     from allenfs.config import ServiceSettings
 
 _Key = TypeVar("_Key", bound="Hashable")

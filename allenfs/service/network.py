@@ -9,16 +9,13 @@ import netrc
 import os
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from allenfs.config import absolute
 from allenfs.errors import NetworkSettingError
 from allenfs.text import without_user
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 PROXY_VARIABLE = "ALLENFS_PROXY"
 CA_BUNDLE_VARIABLE = "ALLENFS_CA_BUNDLE"
@@ -47,8 +44,9 @@ def checked_proxy(text: str, source: str) -> str:
     """
     url = text if "://" in text else f"http://{text}"
     if why := _objection(url):
-        msg = f"{source}={without_user(text)!r} is not a valid proxy: {why}"
-        raise NetworkSettingError(msg)
+        raise NetworkSettingError(
+            f"{source}={without_user(text)!r} is not a valid proxy: {why}"
+        )
     return url
 
 
@@ -93,8 +91,9 @@ def authorization(host: str, environ: Mapping[str, str]) -> str | None:
         if not named:
             return None
         why = f"which cannot be read ({error.strerror})"
-        msg = f"{NETRC_VARIABLE} names {file!r}, {why}; correct or unset it"
-        raise NetworkSettingError(msg) from error
+        raise NetworkSettingError(
+            f"{NETRC_VARIABLE} names {file!r}, {why}; correct or unset it"
+        ) from error
     if host.lower().encode() not in text.lower():
         return None
     try:
@@ -103,8 +102,9 @@ def authorization(host: str, environ: Mapping[str, str]) -> str | None:
         # its own words quote what it could not read, which may be the password
         line = getattr(error, "lineno", None)
         where = f"{file}, line {line}" if line else file
-        msg = f"{where}: the entry for {host} is not valid netrc(5) syntax; correct it"
-        raise NetworkSettingError(msg) from None
+        raise NetworkSettingError(
+            f"{where}: the entry for {host} is not valid netrc(5) syntax; correct it"
+        ) from None
     for name, (login, account, password) in hosts.items():
         if name.lower() == host.lower():
             user = login or account or ""

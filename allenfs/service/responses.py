@@ -13,6 +13,7 @@ import errno
 import re
 import socket
 import ssl
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urljoin, urlsplit
 
@@ -39,8 +40,6 @@ from allenfs.errors import (
 from allenfs.text import in_one_line, safe_logger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from allenfs.model import jpeg
 
 log = safe_logger(__name__)
@@ -146,14 +145,12 @@ def next_url(url: str, location: str) -> str:
     Raises WrongAnswerError without Location, PortalError if it is another place.
     """
     if not location:
-        msg = "a redirect without Location"
-        raise WrongAnswerError(msg)
+        raise WrongAnswerError("a redirect without Location")
     with contextlib.suppress(ValueError):
         target = urljoin(url, location)
         if _place(target) == _place(url):
             return target
-    msg = f"a redirect to another place: {in_one_line(location, 200)}"
-    raise PortalError(msg)
+    raise PortalError(f"a redirect to another place: {in_one_line(location, 200)}")
 
 
 def is_upgrade(url: str, target: str) -> bool:
@@ -175,8 +172,7 @@ def upgraded(url: str) -> str:
 def _place(url: str) -> tuple[str | None, int | None]:
     parts = urlsplit(url)
     if parts.scheme not in _DEFAULT_PORTS or parts.username or parts.password:
-        msg = "not a plain http or https URL"
-        raise ValueError(msg)
+        raise ValueError("not a plain http or https URL")
     port = parts.port
     return parts.hostname, None if port == _DEFAULT_PORTS[parts.scheme] else port
 

@@ -67,8 +67,7 @@ class Query:
 def quoted(text: str) -> str:
     """Return `text` as a value in a query; PathNotFoundError if it cannot be one."""
     if not is_askable(text):
-        msg = f"cannot be part of a query: {text!r}"
-        raise PathNotFoundError(msg)
+        raise PathNotFoundError(f"cannot be part of a query: {text!r}")
     return f"'{text}'"
 
 
@@ -90,8 +89,7 @@ def read_page(data: bytes) -> Rows:
     except ValueError as error:
         # Without a length, the end of a cut answer looks like an end.
         kind = CutAnswerError if data.lstrip()[:1] == b"{" else WrongAnswerError
-        msg = f"no JSON: {in_one_line(str(error), _SHOWN_CHARS)}"
-        raise kind(msg) from None
+        raise kind(f"no JSON: {in_one_line(str(error), _SHOWN_CHARS)}") from None
     if not isinstance(envelope, dict):
         envelope = {}
     rows, success = envelope.get("msg"), envelope.get("success", True)
@@ -106,8 +104,7 @@ def read_page(data: bytes) -> Rows:
         and all(row is None or isinstance(row, dict) for row in rows)
     ):
         shown = in_one_line(data[:_SHOWN_CHARS].decode("latin-1"), _SHOWN_CHARS)
-        msg = f"not an answer to a query: {shown}"
-        raise WrongAnswerError(msg)
+        raise WrongAnswerError(f"not an answer to a query: {shown}")
     if _is_deeper(rows, _MAX_DEPTH):
         raise WrongAnswerError(_TOO_DEEP)
     found = Rows(rows)

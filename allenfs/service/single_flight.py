@@ -6,13 +6,11 @@ import functools
 import math
 import threading
 import time
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future, wait
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from allenfs.errors import InterruptedWaitError, ProcessLimitError, WaitTimeoutError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
 
 _Key = TypeVar("_Key", bound="Hashable")
 _Value = TypeVar("_Value")
@@ -84,14 +82,12 @@ class SingleFlight(Generic[_Key, _Value]):
         while not flight.done():
             wait([flight], timeout=_POLL_S)
             if caller.is_interrupted() and not flight.done():
-                msg = "the waiting process got a signal"
-                raise InterruptedWaitError(msg)
+                raise InterruptedWaitError("the waiting process got a signal")
             now_s = self._clock()
             left_s -= min(now_s - looked_s, _LONGEST_LOOK_S)
             looked_s = now_s
             if left_s < 0 and not flight.done():
-                msg = f"still in progress after {patience_s} s"
-                raise WaitTimeoutError(msg)
+                raise WaitTimeoutError(f"still in progress after {patience_s} s")
         try:
             return flight.result()
         finally:

@@ -8,12 +8,11 @@ import enum
 import itertools
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     Release = Callable[[], None]
     TryLock = Callable[[str], Release | None]
 

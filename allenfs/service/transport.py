@@ -12,7 +12,9 @@ import ipaddress
 import logging
 import os
 import socket
+import ssl
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -34,9 +36,6 @@ from allenfs.service.single_flight import start_thread
 from allenfs.text import in_one_line
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Iterator
-
     from allenfs.config import ServiceSettings
 
 _HEADERS = {
@@ -75,8 +74,9 @@ class Reply:
         """
         coding = self.header("Content-Encoding").strip().lower()
         if coding not in _PLAIN | _GZIP:
-            msg = f"unsupported Content-Encoding {in_one_line(coding, 80)!r}"
-            raise WrongAnswerError(msg)
+            raise WrongAnswerError(
+                f"unsupported Content-Encoding {in_one_line(coding, 80)!r}"
+            )
         data: bytes = self._raw.read1(max_bytes, decode_content=coding in _GZIP)
         return data
 
@@ -187,8 +187,7 @@ class Watchdog:
 
     def _raise_if_expired(self) -> None:
         if self._expired:
-            msg = "no whole answer within the deadline"
-            raise ServiceTimeoutError(msg)
+            raise ServiceTimeoutError("no whole answer within the deadline")
 
     def _expire(self) -> None:
         with self._lock:

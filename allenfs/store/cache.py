@@ -11,11 +11,14 @@ import errno
 import itertools
 import operator
 import os
+import re
 import stat
 import threading
 import time
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from allenfs.errors import DamagedStoreError
@@ -31,10 +34,6 @@ from allenfs.store.stored_file import TempFile
 from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
-    import re
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
     from allenfs.config import StoreSettings
 
 log = safe_logger(__name__)
@@ -191,8 +190,7 @@ class DiskCache(ABC):
         if not stat.S_ISREG(found.st_mode):
             raise not_a_file
         if found.st_uid != os.geteuid():  # its checksum proves nothing
-            msg = f"stored file of user {found.st_uid}: {name}"
-            raise DamagedStoreError(msg)
+            raise DamagedStoreError(f"stored file of user {found.st_uid}: {name}")
         return file
 
     def _touch(self, name: str, file: OpenFile, modified_ns: int | None = None) -> None:

@@ -30,14 +30,11 @@ import stat
 import tempfile
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from allenfs.errors import UnsafeStoreError
 from allenfs.text import in_one_line, safe_logger
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 log = safe_logger(__name__)
 
@@ -227,8 +224,9 @@ def require_own(directory: Path) -> None:
     else:
         return
     place = in_one_line(str(directory), 1000)
-    msg = f"the store is not safe: {place} {why}, or use another with --cache-dir"
-    raise UnsafeStoreError(msg)
+    raise UnsafeStoreError(
+        f"the store is not safe: {place} {why}, or use another with --cache-dir"
+    )
 
 
 def _is_empty(directory: Path) -> bool:
@@ -255,8 +253,7 @@ def require_private(directory: Path) -> None:
         number = errno.ENOTDIR
         raise NotADirectoryError(number, os.strerror(number), str(directory))
     if found.st_uid != os.geteuid() or found.st_mode & stat.S_IWOTH:
-        msg = "others own or can write it"
-        raise PermissionError(errno.EPERM, msg, str(directory))
+        raise PermissionError(errno.EPERM, "others own or can write it", str(directory))
 
 
 def make_private(directory: Path) -> None:

@@ -9,6 +9,7 @@ import re
 import stat
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
@@ -20,8 +21,6 @@ from allenfs.store.index import disk_bytes
 from allenfs.store.stored_file import FOOTER_BYTES, Facts, Image, Known
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from allenfs.config import StoreSettings
     from allenfs.model.images import ImageService
     from allenfs.model.sheets import Request

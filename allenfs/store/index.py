@@ -11,6 +11,8 @@ import math
 import os
 import re
 import threading
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from cachetools import LRUCache
@@ -18,9 +20,6 @@ from cachetools import LRUCache
 from allenfs.store.directory import is_at, open_own
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
     from allenfs.store.directory import OpenFile
 
 # File systems allocate whole blocks.

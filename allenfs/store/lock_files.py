@@ -9,14 +9,13 @@ import contextlib
 import functools
 import os
 import zlib
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from allenfs.store.directory import is_at, make_private, open_own, try_lock, unlock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from allenfs.config import StoreSettings
     from allenfs.store.directory import OpenFile, StoreDirectory
 

@@ -103,14 +103,13 @@ class RecordFiles(DiskCache):
             with open(file.fd, "rb", closefd=False) as packed:
                 data = json.loads(gzip.decompress(packed.read()))
             if data["allenfs"] not in (_FORMAT, _OLDER_FORMAT):
-                msg = "another format version"
-                raise ValueError(msg)
+                raise ValueError("another format version")
             kind, text = data["key"]
             if name.partition("/")[2] != f"{kind}/{file_name(text)}{_SUFFIX}":
-                msg = "the record of another file"
-                raise ValueError(msg)
+                raise ValueError("the record of another file")
             is_suspect = data["allenfs"] == _OLDER_FORMAT or bool(data["is_suspect"])
             return Kept(data["answer"], int(data["fetched_ns"]), is_suspect)
         except _DAMAGE as error:
-            msg = f"stored record is damaged: {name}: {error}"
-            raise DamagedStoreError(msg) from error
+            raise DamagedStoreError(
+                f"stored record is damaged: {name}: {error}"
+            ) from error

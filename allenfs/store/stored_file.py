@@ -14,15 +14,13 @@ import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 from allenfs.errors import DamagedStoreError, ExhaustedError
 from allenfs.store.directory import OpenFile
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 FOOTER_BYTES = 320
 _FACTS_BYTES = FOOTER_BYTES - 64
@@ -70,11 +68,11 @@ class Image:
         try:  # not `_damaged`, which would double the time of a read
             data = os.pread(self._file.fd, size, offset)
         except OSError as error:
-            msg = f"stored image cannot be read: {error}"
-            raise DamagedStoreError(msg) from error
+            raise DamagedStoreError(f"stored image cannot be read: {error}") from error
         if len(data) < size:
-            msg = f"stored image was cut while open, at byte {offset + len(data)}"
-            raise DamagedStoreError(msg)
+            raise DamagedStoreError(
+                f"stored image was cut while open, at byte {offset + len(data)}"
+            )
         return data
 
 
@@ -102,11 +100,9 @@ def read_facts(fd: int, name: str) -> Facts:
         times_ns = int(fields["modified_ns"]), int(fields["fetched_ns"])
         facts = Facts(size_bytes, sha256, *times_ns)
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        msg = f"stored file has no footer: {name}"
-        raise DamagedStoreError(msg) from error
+        raise DamagedStoreError(f"stored file has no footer: {name}") from error
     if line != _facts_line(name, facts) or size_bytes != length - FOOTER_BYTES:
-        msg = f"stored file has the footer of another file: {name}"
-        raise DamagedStoreError(msg)
+        raise DamagedStoreError(f"stored file has the footer of another file: {name}")
     return facts
 
 
@@ -126,8 +122,7 @@ def verify(fd: int, name: str) -> Facts:
             file_hash.update(file.read(min(_CHUNK_BYTES, hashed_bytes - start)))
         is_whole = file.read() == file_hash.hexdigest().encode()
     if not is_whole:
-        msg = f"stored file is damaged: {name}"
-        raise DamagedStoreError(msg)
+        raise DamagedStoreError(f"stored file is damaged: {name}")
     return facts
 
 
@@ -240,8 +235,7 @@ class TempFile:
                 _write_all(self.file, chunk, start)
         copied_bytes = os.fstat(self.file.fd).st_size
         if copied_bytes < self.size_bytes:
-            msg = f"was cut at byte {copied_bytes}"
-            raise DamagedStoreError(msg)
+            raise DamagedStoreError(f"was cut at byte {copied_bytes}")
         del old
 
 
@@ -280,8 +274,7 @@ def _damaged(message: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        msg = f"{message}: {error}"
-        raise DamagedStoreError(msg) from error
+        raise DamagedStoreError(f"{message}: {error}") from error
 
 
 @contextlib.contextmanager
@@ -289,8 +282,7 @@ def _last_resort() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        msg = f"no place for a download: {error}"
-        raise ExhaustedError(msg) from error
+        raise ExhaustedError(f"no place for a download: {error}") from error
 
 
 def _open_locked(path: Path) -> OpenFile:

@@ -149,8 +149,7 @@ def _output(text: str) -> str:
 def _whole_number(text: str) -> int:
     if text.isascii() and text.isdecimal() and int(text) > 0:
         return int(text)
-    msg = f"not a number above zero: {text!r}"
-    raise argparse.ArgumentTypeError(msg)
+    raise argparse.ArgumentTypeError(f"not a number above zero: {text!r}")
 
 
 def _latency(text: str) -> float:
@@ -164,8 +163,7 @@ def _parts(text: str) -> tuple[str, ...]:
     names = tuple(text.split(","))
     if set(names) <= set(_PARTS):
         return names
-    msg = f"there are {', '.join(_PARTS)}; not {text!r}"
-    raise argparse.ArgumentTypeError(msg)
+    raise argparse.ArgumentTypeError(f"there are {', '.join(_PARTS)}; not {text!r}")
 
 
 if __name__ == "__main__":

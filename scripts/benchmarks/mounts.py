@@ -86,8 +86,7 @@ def mounted(folder: Path, *flags: object, store: Path | None = None) -> Iterator
             yield Mount(root, time.perf_counter() - started_s)
         except BenchError as error:
             said = log.read_text().splitlines() if log.exists() else []
-            msg = "; ".join([str(error), *said[-_LOG_LINES:]])
-            raise BenchError(msg) from error
+            raise BenchError("; ".join([str(error), *said[-_LOG_LINES:]])) from error
         finally:
             if is_mounted(root):
                 run(*_ALLENFS, "umount", root)
@@ -100,8 +99,7 @@ def _wait_for(mounting: subprocess.Popen[bytes]) -> None:
         mounting.wait()  # nobody would unmount what it mounts later
         raise
     if mounting.returncode:
-        msg = f"allenfs mount ended with {mounting.returncode}"
-        raise BenchError(msg)
+        raise BenchError(f"allenfs mount ended with {mounting.returncode}")
 
 
 @contextlib.contextmanager
@@ -121,8 +119,9 @@ def mounted_by(root: Path, *command: object) -> Iterator[None]:
             while not root.is_mount():
                 if process.poll() is not None or time.monotonic() > ends_s:
                     said.seek(0)
-                    msg = f"{command[0]} does not mount: {said.read()[-300:].strip()}"
-                    raise BenchError(msg)
+                    raise BenchError(
+                        f"{command[0]} does not mount: {said.read()[-300:].strip()}"
+                    )
                 time.sleep(_LOOK_S)
             yield
         finally:

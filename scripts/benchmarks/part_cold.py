@@ -52,8 +52,7 @@ def _rows_of_images(
                 ours_s, _ = timed_read(mount.root / section.path)
                 pairs_ms.append((1e3 * ours_s, 1e3 * curl_one(section.url(sample.url))))
             if sample.take_counters().image_requests != 2 * len(sections):
-                msg = "an image was not cold, or another one was fetched"
-                raise BenchError(msg)
+                raise BenchError("an image was not cold, or another one was fetched")
     at = f"{sample.latency_s} s"
     ours, curls = (Series(values, "ms") for values in zip(*pairs_ms, strict=True))
     added = Series([ours_ms - curl_ms for ours_ms, curl_ms in pairs_ms], "ms")

@@ -84,8 +84,7 @@ def _python_with_allensdk(setting: Setting, given: Path | None) -> Path:
     if given is not None:
         return given / "bin/python"
     if setting.is_quick:
-        msg = "--quick does not install it"
-        raise BenchError(msg)
+        raise BenchError("--quick does not install it")
     tell("copy: installing AllenSDK")
     return install_allensdk(setting.folder / "allensdk")
 
@@ -133,6 +132,5 @@ def _checked(way: Way, setting: Setting) -> float:
             for path in Path(folder).rglob("*.jpg*")
         }
     if found != {path.name: path.read_bytes() for path in setting.truth.iterdir()}:
-        msg = "a copy differs from what the service answers"
-        raise BenchError(msg)
+        raise BenchError("a copy differs from what the service answers")
     return seconds

@@ -77,8 +77,7 @@ def _fetch_large(setting: Setting, api_url: str) -> tuple[float, float]:
         seconds, size_bytes = timed_read(mount.root / image_path(1))
         peak_mb = mount.memory_bytes("VmHWM") / _MB
     if size_bytes != _LARGE_MB * _MB:
-        msg = f"the large image has {size_bytes} bytes"
-        raise BenchError(msg)
+        raise BenchError(f"the large image has {size_bytes} bytes")
     return seconds, peak_mb
 
 
@@ -188,6 +187,7 @@ def _wait_until_loaded(root: Path, disk_bytes: int) -> None:
         if used_bytes == disk_bytes:
             return
         if time.monotonic() > ends_s:
-            msg = f"the store says it holds {used_bytes} bytes, not {disk_bytes}"
-            raise BenchError(msg)
+            raise BenchError(
+                f"the store says it holds {used_bytes} bytes, not {disk_bytes}"
+            )
         time.sleep(_LOOK_S)

@@ -36,6 +36,7 @@ def _run(command: tuple[object, ...], stdout: int) -> str:
     except OSError as error:
         raise BenchError(str(error)) from error
     if done.returncode:
-        msg = f"{words[0]} ended with {done.returncode}: {done.stderr.strip()[-500:]}"
-        raise BenchError(msg)
+        raise BenchError(
+            f"{words[0]} ended with {done.returncode}: {done.stderr.strip()[-500:]}"
+        )
     return done.stdout

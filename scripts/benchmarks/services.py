@@ -64,8 +64,7 @@ class Service:
         assert self._process.stdout is not None
         line = self._process.stdout.readline().strip()
         if not line:
-            msg = f"the server has ended: {' '.join(self._command)}"
-            raise BenchError(msg)
+            raise BenchError(f"the server has ended: {' '.join(self._command)}")
         return line
 
 

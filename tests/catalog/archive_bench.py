@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from allenfs.catalog.queries import Question
+from allenfs.catalog.record_cache import CachedRecord
 from allenfs.catalog.repository import Repository
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import (
@@ -18,20 +23,11 @@ from allenfs.errors import (
     UnreachableError,
     WrongAnswerError,
 )
-from allenfs.service.rma import Rows
+from allenfs.model.records import Row
+from allenfs.service.rma import Query, Rows
 from allenfs.service.single_flight import NOT_INTERRUPTED
 from allenfs.service.slots import Slots
 from allenfs.store.record_files import RecordFiles
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-    from pathlib import Path
-
-    import pytest
-
-    from allenfs.catalog.record_cache import CachedRecord
-    from allenfs.model.records import Row
-    from allenfs.service.rma import Query
 
 FAILURES = [
     UnreachableError("no connection"),

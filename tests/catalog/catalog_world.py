@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from allenfs.catalog.documents import Document
-from allenfs.catalog.entries import Folder
+from allenfs.catalog.entries import Entry, Folder
 from allenfs.catalog.repository import Repository
 from allenfs.catalog.resolver import Catalog
 from allenfs.config import ServiceSettings, StoreSettings
@@ -18,11 +19,6 @@ from allenfs.service.client import AllenService
 from allenfs.service.single_flight import NOT_INTERRUPTED
 from allenfs.service.slots import Slots
 from allenfs.store.record_files import RecordFiles
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from allenfs.catalog.entries import Entry
 
 PLAIN = sample_database()
 

@@ -8,7 +8,7 @@ import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from archive_bench import DAY_S, FAILURES, PATIENCE_S, Bench, thing, warnings
@@ -27,18 +27,15 @@ from allenfs.service.rma import Query
 from allenfs.service.single_flight import NOT_INTERRUPTED, Caller
 from allenfs.store.record_files import Kept
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 failures = pytest.mark.parametrize("error", FAILURES, ids=lambda e: type(e).__name__)
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def bench(tmp_path):
     return Bench(tmp_path)
 
 
-def test_an_answer_is_asked_once_for_its_time(bench: Bench) -> None:
+def test_an_answer_is_asked_once_for_its_time(bench):
     held = bench.get("Gene")
     assert held.record == {"id": 1, "version": 1}
     assert held.fetched_ns == 1000 * 10**9
@@ -50,7 +47,7 @@ def test_an_answer_is_asked_once_for_its_time(bench: Bench) -> None:
     assert bench.service.asked == {"Gene": 2}
 
 
-def test_an_answer_outlives_its_process_for_the_rest_of_its_time(bench: Bench) -> None:
+def test_an_answer_outlives_its_process_for_the_rest_of_its_time(bench):
     held = bench.get("Gene")
     bench.now_s += 6 * DAY_S
     later = bench.again()
@@ -63,16 +60,14 @@ def test_an_answer_outlives_its_process_for_the_rest_of_its_time(bench: Bench) -
     assert bench.service.asked == {"Gene": 2}
 
 
-def test_a_clock_that_was_put_back_makes_an_answer_old(bench: Bench) -> None:
+def test_a_clock_that_was_put_back_makes_an_answer_old(bench):
     bench.get("Gene")
     bench.now_s -= 500
     assert bench.again().version("Gene") == 2
 
 
 @failures
-def test_an_older_answer_is_better_than_a_failure(
-    bench: Bench, error: ServiceError, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_older_answer_is_better_than_a_failure(bench, error, caplog):
     bench.get("Gene")
     bench.now_s += 30 * DAY_S
     bench.service.error = error
@@ -94,7 +89,7 @@ def test_an_older_answer_is_better_than_a_failure(
     assert bench.repository.last_failure is None
 
 
-def test_while_no_thread_can_be_started_an_older_answer_is_used(bench: Bench) -> None:
+def test_while_no_thread_can_be_started_an_older_answer_is_used(bench):
     with no_threads():
         with pytest.raises(ProcessLimitError):
             bench.get("Gene")
@@ -107,9 +102,7 @@ def test_while_no_thread_can_be_started_an_older_answer_is_used(bench: Bench) ->
 
 
 @pytest.mark.parametrize("error", FAILURES[:3], ids=["unreachable", "stalled", "busy"])
-def test_one_failed_asking_is_enough_for_all_older_answers(
-    bench: Bench, error: ServiceError
-) -> None:
+def test_one_failed_asking_is_enough_for_all_older_answers(bench, error):
     """A mount without a network must not try for minutes at each directory."""
     for name in ("A", "B", "C"):
         bench.get(name)
@@ -123,9 +116,7 @@ def test_one_failed_asking_is_enough_for_all_older_answers(
 
 
 @pytest.mark.parametrize("error", FAILURES[3:], ids=lambda e: type(e).__name__)
-def test_an_answer_that_is_none_says_nothing_of_the_next(
-    bench: Bench, error: ServiceError
-) -> None:
+def test_an_answer_that_is_none_says_nothing_of_the_next(bench, error):
     for name in ("A", "B"):
         bench.get(name)
     bench.now_s += 8 * DAY_S
@@ -134,9 +125,7 @@ def test_an_answer_that_is_none_says_nothing_of_the_next(
 
 
 @failures
-def test_a_failure_is_remembered_for_ten_seconds_and_logged_once(
-    bench: Bench, error: ServiceError, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failure_is_remembered_for_ten_seconds_and_logged_once(bench, error, caplog):
     bench.service.error = error
     for _ in range(3):
         with pytest.raises(type(error)) as raised:
@@ -157,14 +146,14 @@ def test_a_failure_is_remembered_for_ten_seconds_and_logged_once(
     assert bench.repository.last_failure is None
 
 
-def test_a_failure_of_one_question_is_none_of_another(bench: Bench) -> None:
+def test_a_failure_of_one_question_is_none_of_another(bench):
     bench.service.errors["Gene"] = UnreachableError("no")
     with pytest.raises(UnreachableError):
         bench.get("Gene")
     assert bench.version("Atlas") == 1
 
 
-def test_what_does_not_exist_is_asked_again_after_a_minute(bench: Bench) -> None:
+def test_what_does_not_exist_is_asked_again_after_a_minute(bench):
     bench.service.rows["Gene"] = []
     for _ in range(3):
         assert bench.get("Gene").record is None
@@ -182,7 +171,7 @@ def test_what_does_not_exist_is_asked_again_after_a_minute(bench: Bench) -> None
     )
 
 
-def test_what_was_and_is_no_more_is_forgotten(bench: Bench) -> None:
+def test_what_was_and_is_no_more_is_forgotten(bench):
     known = bench.get("Gene").record
     bench.now_s += 8 * DAY_S
     bench.service.rows["Gene"] = []
@@ -195,7 +184,7 @@ def test_what_was_and_is_no_more_is_forgotten(bench: Bench) -> None:
         bench.again().get("Gene")
 
 
-def test_a_failure_is_never_an_absence(bench: Bench) -> None:
+def test_a_failure_is_never_an_absence(bench):
     for error in FAILURES:
         bench.service.error = error
         bench.now_s += 11
@@ -204,7 +193,7 @@ def test_a_failure_is_never_an_absence(bench: Bench) -> None:
         assert not isinstance(raised.value, PathNotFoundError)
 
 
-def test_sixteen_who_ask_are_one_query(bench: Bench) -> None:
+def test_sixteen_who_ask_are_one_query(bench):
     bench.service.gate.clear()
     seen: set[int] = set()
     all_wait, lock = threading.Event(), threading.Lock()
@@ -227,7 +216,7 @@ def test_sixteen_who_ask_are_one_query(bench: Bench) -> None:
     assert bench.service.asked == {"Gene": 1}
 
 
-def test_who_is_interrupted_leaves_and_the_answer_is_kept(bench: Bench) -> None:
+def test_who_is_interrupted_leaves_and_the_answer_is_kept(bench):
     bench.service.gate.clear()
     with pytest.raises(InterruptedWaitError):
         bench.repository.get(thing("Gene"), Caller(is_interrupted=lambda: True))
@@ -236,7 +225,7 @@ def test_who_is_interrupted_leaves_and_the_answer_is_kept(bench: Bench) -> None:
     assert bench.service.asked == {"Gene": 1}
 
 
-def test_what_is_known_is_what_was_answered_here_or_before(bench: Bench) -> None:
+def test_what_is_known_is_what_was_answered_here_or_before(bench):
     for name in ("7", "10"):
         bench.repository.get(thing(name, "dataset"), NOT_INTERRUPTED)
     bench.repository.get(thing("5", "section"), NOT_INTERRUPTED)
@@ -249,7 +238,7 @@ def test_what_is_known_is_what_was_answered_here_or_before(bench: Bench) -> None
     assert bench.again().repository.cache.names("dataset") == []
 
 
-def test_a_store_that_keeps_nothing_costs_no_answer(tmp_path: Path) -> None:
+def test_a_store_that_keeps_nothing_costs_no_answer(tmp_path):
     (tmp_path / "store").write_text("no directory")
     bench = Bench(tmp_path / "store")
     assert bench.version("Gene") == 1
@@ -258,7 +247,7 @@ def test_a_store_that_keeps_nothing_costs_no_answer(tmp_path: Path) -> None:
     assert bench.optional("Atlas") == 1
 
 
-def test_an_error_that_was_raised_often_holds_no_memory(bench: Bench) -> None:
+def test_an_error_that_was_raised_often_holds_no_memory(bench):
     bench.service.error = UnreachableError("no")
     raised = []
     for _ in range(3):
@@ -268,7 +257,7 @@ def test_an_error_that_was_raised_often_holds_no_memory(bench: Bench) -> None:
     assert len(set(map(id, raised))) == 3
 
 
-def test_old_answers_are_asked_again_for_300_directories_too(tmp_path: Path) -> None:
+def test_old_answers_are_asked_again_for_300_directories_too(tmp_path):
     bench = Bench(tmp_path)
     names = [f"Model{number}" for number in range(310)]
     for name in names:
@@ -281,9 +270,7 @@ def test_old_answers_are_asked_again_for_300_directories_too(tmp_path: Path) -> 
     assert sum(bench.service.asked.values()) == 300
 
 
-def test_nobody_waits_longer_than_ten_seconds_and_the_answer_is_kept(
-    bench: Bench,
-) -> None:
+def test_nobody_waits_longer_than_ten_seconds_and_the_answer_is_kept(bench):
     bench.service.gate.clear()
 
     def looked() -> bool:
@@ -303,7 +290,7 @@ def test_nobody_waits_longer_than_ten_seconds_and_the_answer_is_kept(
     assert bench.service.asked == {"Gene": 1}
 
 
-def test_time_in_which_the_process_was_stopped_is_not_waited(bench: Bench) -> None:
+def test_time_in_which_the_process_was_stopped_is_not_waited(bench):
     """SIGSTOP, or a lid that is closed: the answer lies in the socket meanwhile."""
     bench.service.gate.clear()
 
@@ -323,9 +310,7 @@ def test_time_in_which_the_process_was_stopped_is_not_waited(bench: Bench) -> No
     assert bench.service.asked == {"Gene": 1}
 
 
-def test_who_looked_before_a_failure_landed_does_not_ask_again(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_looked_before_a_failure_landed_does_not_ask_again(bench, monkeypatch):
     bench.service.error = UnreachableError("no")
     look = bench.repository._raise_remembered
 
@@ -341,7 +326,7 @@ def test_who_looked_before_a_failure_landed_does_not_ask_again(
     assert bench.service.asked == {"Gene": 1}
 
 
-def test_an_older_answer_does_not_wait_for_a_slow_service(bench: Bench) -> None:
+def test_an_older_answer_does_not_wait_for_a_slow_service(bench):
     assert bench.version("Gene") == 1
     bench.now_s += 8 * DAY_S
     bench.service.gate.clear()
@@ -359,7 +344,7 @@ def test_an_older_answer_does_not_wait_for_a_slow_service(bench: Bench) -> None:
     bench.service.gate.set()
 
 
-def test_a_service_that_was_just_away_is_tried_once(bench: Bench) -> None:
+def test_a_service_that_was_just_away_is_tried_once(bench):
     assert bench.version("Gene") == 1
     assert bench.service.once[-1] is False
     bench.service.error = UnreachableError("no")
@@ -372,7 +357,7 @@ def test_a_service_that_was_just_away_is_tried_once(bench: Bench) -> None:
     assert bench.service.once[-1] is False
 
 
-def test_that_there_was_nothing_is_no_answer_when_it_is_old(bench: Bench) -> None:
+def test_that_there_was_nothing_is_no_answer_when_it_is_old(bench):
     bench.service.rows["Gene"] = []
     assert bench.get("Gene").record is None
     bench.now_s += 61
@@ -381,9 +366,7 @@ def test_that_there_was_nothing_is_no_answer_when_it_is_old(bench: Bench) -> Non
         bench.get("Gene")
 
 
-def test_an_answer_that_cannot_be_read_any_more_is_asked_again(
-    bench: Bench, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_answer_that_cannot_be_read_any_more_is_asked_again(bench, caplog):
     bench.shelf.put(("thing", "Gene"), Kept({"version": "other"}, 10**12))
 
     def read(answer: Any) -> Any:
@@ -398,7 +381,7 @@ def test_an_answer_that_cannot_be_read_any_more_is_asked_again(
     assert "thing/Gene" in warning
 
 
-def test_what_is_kept_in_memory_is_weighed_not_counted(bench: Bench) -> None:
+def test_what_is_kept_in_memory_is_weighed_not_counted(bench):
     light = {"id": 1, "all": [0] * 1000}
     heavy = {"id": 1, "all": [[]] * 100_000, "text": "a" * 10**6}
     for number in range(300):
@@ -417,9 +400,7 @@ def test_what_is_kept_in_memory_is_weighed_not_counted(bench: Bench) -> None:
     assert 0 < len([key for key in kept if key[1].startswith("Heavy")]) < 4
 
 
-def test_an_answer_weighs_its_text_its_values_and_what_holds_them(
-    bench: Bench,
-) -> None:
+def test_an_answer_weighs_its_text_its_values_and_what_holds_them(bench):
     def weight_bytes(row: dict[str, Any]) -> int:
         name = f"Thing{len(bench.service.rows)}"
         bench.service.rows[name] = [row]
@@ -431,14 +412,14 @@ def test_an_answer_weighs_its_text_its_values_and_what_holds_them(
     assert weight_bytes({"id": 1, "all": [[]] * 100}) > nothing + 100 * 100
 
 
-def test_an_answer_heavier_than_all_that_is_remembered_is_given(bench: Bench) -> None:
+def test_an_answer_heavier_than_all_that_is_remembered_is_given(bench):
     heaviest = {"id": 1, "all": [[]] * 400_000}
     bench.service.rows["Gene"] = [heaviest]
     assert bench.get("Gene").record == heaviest
     assert bench.repository.cache._memory.currsize == 64 * 2**20
 
 
-def test_a_failed_asking_keeps_nothing_of_what_it_has_read(bench: Bench) -> None:
+def test_a_failed_asking_keeps_nothing_of_what_it_has_read(bench):
     class Read(list[int]):
         pass
 
@@ -461,7 +442,7 @@ def test_a_failed_asking_keeps_nothing_of_what_it_has_read(bench: Bench) -> None
         gc.enable()
 
 
-def test_a_list_without_end_ends_at_the_deadline(bench: Bench) -> None:
+def test_a_list_without_end_ends_at_the_deadline(bench):
     pages = 0
 
     def ask(page: Any) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from catalog_world import PLAIN, World
@@ -12,9 +13,6 @@ from allenfs.config import ServiceSettings
 from allenfs.errors import ServiceError
 from allenfs.sample.server import SampleService
 from allenfs.service.rma import read_page
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -29,14 +27,8 @@ if TYPE_CHECKING:
     ],
 )
 def test_info_is_the_record_with_what_is_known_of_its_experiment(
-    tmp_path: Path,
-    path: str,
-    record: int,
-    plane: str,
-    treatments: set[str],
-    genes: list[str],
-    red: int | None,
-) -> None:
+    tmp_path, path, record, plane, treatments, genes, red
+):
     with SampleService(database=PLAIN) as sample:
         info = World(sample.url, tmp_path).json(f"{path}/info.json")
     assert info["id"] == record
@@ -48,9 +40,7 @@ def test_info_is_the_record_with_what_is_known_of_its_experiment(
     assert (equalization and equalization["red_upper"]) == red
 
 
-def test_a_sense_control_is_recognized_by_its_probe(
-    tmp_path: Path,
-) -> None:
+def test_a_sense_control_is_recognized_by_its_probe(tmp_path):
     with SampleService(database=PLAIN) as sample:
         world = World(sample.url, tmp_path)
         both = world.names("browse/product/Mouse/gene/Pdyn/sagittal")
@@ -89,9 +79,7 @@ def world_of(row: bytes, directory: Path) -> World:
     "depth", [15, 50, 100, 600, 900, 980, 984, 988, 992, 996, 9999]
 )
 @pytest.mark.parametrize("path", ["section/5/info.json", "dataset/5/info.json"])
-def test_a_deeply_nested_row_is_shown_or_an_error_of_the_service(
-    tmp_path: Path, path: str, depth: int
-) -> None:
+def test_a_deeply_nested_row_is_shown_or_an_error_of_the_service(tmp_path, path, depth):
     nested = b"[" * depth + b"1" + b"]" * depth
     row = b'{"id": 5, "section_number": 1, "deep": %b}' % nested
     world = world_of(row, tmp_path)
@@ -105,7 +93,7 @@ def test_a_deeply_nested_row_is_shown_or_an_error_of_the_service(
         assert nested in text
 
 
-def test_info_is_json_whatever_numbers_a_service_gives(tmp_path: Path) -> None:
+def test_info_is_json_whatever_numbers_a_service_gives(tmp_path):
     """1e999 is a number of JSON, and none of Python, which would write Infinity."""
     row = b'{"id": 5, "section_number": 1, "width": 1e999, "name": "\\ud800 \\u00b5"}'
     record = world_of(row, tmp_path).json("section/5/info.json")

@@ -7,7 +7,6 @@ import posixpath
 from csv import DictReader
 from io import StringIO
 from itertools import chain
-from typing import TYPE_CHECKING
 
 import pytest
 from catalog_world import PLAIN, World
@@ -23,10 +22,6 @@ from allenfs.sample.faults import Fault
 from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
 from allenfs.text import path_name
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 # One path of each kind of node that asks the service.
 ASKING = [
@@ -111,7 +106,7 @@ def odd_database() -> Database:
     return database
 
 
-def test_every_name_that_is_listed_is_there(tmp_path: Path) -> None:
+def test_every_name_that_is_listed_is_there(tmp_path):
     with SampleService(database=odd_database()) as sample:
         world = World(sample.url, tmp_path)
         found = world.walk("browse")
@@ -132,9 +127,7 @@ def test_every_name_that_is_listed_is_there(tmp_path: Path) -> None:
     assert {"browse/atlas/950000000/a%2Fb", "browse/atlas/950000000/%2Ex"} <= treatments
 
 
-def test_a_data_set_lists_its_files_in_section_order_in_every_view(
-    tmp_path: Path,
-) -> None:
+def test_a_data_set_lists_its_files_in_section_order_in_every_view(tmp_path):
     with SampleService(database=PLAIN) as sample:
         world = World(sample.url, tmp_path)
         names = world.names("dataset/100141599")
@@ -174,9 +167,7 @@ def test_a_data_set_lists_its_files_in_section_order_in_every_view(
         "browse/atlas/181276165/annotated",
     ],
 )
-def test_a_series_is_the_images_of_a_listing_in_its_order(
-    tmp_path: Path, path: str
-) -> None:
+def test_a_series_is_the_images_of_a_listing_in_its_order(tmp_path, path):
     with SampleService(database=PLAIN) as sample:
         world = World(sample.url, tmp_path)
         directory = tree.parse(path)
@@ -196,7 +187,7 @@ def test_a_series_is_the_images_of_a_listing_in_its_order(
 
 
 @pytest.mark.parametrize("product", ["Nowhere", "'"])
-def test_no_product_no_directory_of_its_data_sets(tmp_path: Path, product: str) -> None:
+def test_no_product_no_directory_of_its_data_sets(tmp_path, product):
     with SampleService(database=PLAIN) as sample:
         world = World(sample.url, tmp_path)
         for name in ("", "/dataset", "/gene"):
@@ -205,7 +196,7 @@ def test_no_product_no_directory_of_its_data_sets(tmp_path: Path, product: str) 
 
 
 @pytest.mark.parametrize("path", ABSENT)
-def test_what_the_service_does_not_have_is_not_there(tmp_path: Path, path: str) -> None:
+def test_what_the_service_does_not_have_is_not_there(tmp_path, path):
     with SampleService(database=PLAIN) as sample:
         with pytest.raises(PathNotFoundError) as raised:
             World(sample.url, tmp_path).entry(path)
@@ -232,8 +223,8 @@ def is_catalog_directory(node: nodes.Node) -> bool:
     ],
 )
 def test_failed_query_is_an_error_never_an_absence_or_an_empty_directory(
-    tmp_path: Path, fault: Fault
-) -> None:
+    tmp_path, fault
+):
     with SampleService(database=PLAIN) as sample:
         for number, path in enumerate([*ASKING, *ABSENT]):
             world = World(sample.url, tmp_path / str(number))
@@ -252,7 +243,7 @@ def test_failed_query_is_an_error_never_an_absence_or_an_empty_directory(
                     world.entry(path)
 
 
-def test_what_was_seen_is_still_there_without_a_service(tmp_path: Path) -> None:
+def test_what_was_seen_is_still_there_without_a_service(tmp_path):
     with SampleService(database=PLAIN) as sample:
         online = World(sample.url, tmp_path)
         seen = {path: online.entry(path) for path in ASKING}
@@ -274,7 +265,7 @@ def test_what_was_seen_is_still_there_without_a_service(tmp_path: Path) -> None:
     assert raised.value.errno == errno.EHOSTUNREACH
 
 
-def test_atlases_of_one_name_are_each_there_by_id(tmp_path: Path) -> None:
+def test_atlases_of_one_name_are_each_there_by_id(tmp_path):
     database = Database()
     ids = [database.add("Atlas", name="Mouse, P56, Coronal") for _ in range(2)]
     ids.append(database.add("Atlas", name="Mouse P56 Coronal"))
@@ -287,7 +278,7 @@ def test_atlases_of_one_name_are_each_there_by_id(tmp_path: Path) -> None:
         assert world.entry("browse/atlas/Mouse_P56_Coronal") == Link(str(ids[0]))
 
 
-def test_a_gene_is_there_or_not_whatever_was_listed_before(tmp_path: Path) -> None:
+def test_a_gene_is_there_or_not_whatever_was_listed_before(tmp_path):
     """One whose data sets all failed is in the service's list."""
     database = Database()
     product = database.add("Product", abbreviation="P")
@@ -307,7 +298,7 @@ def test_a_gene_is_there_or_not_whatever_was_listed_before(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("text", ["a/b", "..", "50%", "µ +&#"])
-def test_a_products_name_is_asked_in_its_own_words(tmp_path: Path, text: str) -> None:
+def test_a_products_name_is_asked_in_its_own_words(tmp_path, text):
     with SampleService(database=odd_database()) as sample:
         world = World(sample.url, tmp_path)
         path = f"browse/product/{path_name(text)}"
@@ -347,8 +338,8 @@ def recorded_genes() -> Database:
     ],
 )
 def test_recorded_acronyms_with_a_star_or_of_two_genes_lead_to_their_data_sets(
-    tmp_path: Path, acronym: str, data_sets: list[str]
-) -> None:
+    tmp_path, acronym, data_sets
+):
     path = f"browse/product/Mouse/gene/{acronym}"
     with SampleService(database=recorded_genes()) as sample:
         unlisted = World(sample.url, tmp_path)
@@ -365,9 +356,7 @@ def test_recorded_acronyms_with_a_star_or_of_two_genes_lead_to_their_data_sets(
             world.entry("browse/product/Mouse/gene/A230044A09Rik")  # only with a star
 
 
-def test_the_planes_of_a_product_cost_one_query_however_many_genes_it_has(
-    tmp_path: Path,
-) -> None:
+def test_the_planes_of_a_product_cost_one_query_however_many_genes_it_has(tmp_path):
     database = sample_database()
     genes = add_genes(database, (f"Gene{number}" for number in range(30)))
     for place, gene in enumerate(genes):
@@ -402,8 +391,8 @@ def test_the_planes_of_a_product_cost_one_query_however_many_genes_it_has(
 
 
 def test_data_sets_that_were_listed_are_there_without_a_question_for_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tmp_path, monkeypatch
+):
     with SampleService(database=PLAIN) as sample:
         world = World(sample.url, tmp_path)
         names = world.names("browse/product/Mouse/dataset")
@@ -420,9 +409,7 @@ def test_data_sets_that_were_listed_are_there_without_a_question_for_each(
 
 
 @pytest.mark.parametrize("name", ["dataset/70813257", "plane/coronal"])
-def test_a_misspelled_product_costs_one_list_and_no_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
-) -> None:
+def test_a_misspelled_product_costs_one_list_and_no_warning(tmp_path, caplog, name):
     with SampleService(database=PLAIN) as sample:
         with pytest.raises(PathNotFoundError):
             World(sample.url, tmp_path).entry(f"browse/product/Nobody/{name}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from archive_bench import DAY_S, FAILURES, PATIENCE_S, Bench, thing, warnings
 from no_threads import no_threads
@@ -11,28 +9,24 @@ from no_threads import no_threads
 from allenfs.errors import (
     InterruptedWaitError,
     QueryError,
-    ServiceError,
     UnreachableError,
 )
 from allenfs.service.single_flight import NOT_INTERRUPTED, Caller
 from allenfs.service.slots import Priority
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def bench(tmp_path):
     return Bench(tmp_path)
 
 
-def test_a_glance_asks_an_idle_service(bench: Bench) -> None:
+def test_a_glance_asks_an_idle_service(bench):
     assert bench.optional("Gene") == 1
     assert bench.optional("Gene") == 1
     assert bench.service.asked == {"Gene": 1}
 
 
-def test_a_glance_waits_behind_nobody(tmp_path: Path) -> None:
+def test_a_glance_waits_behind_nobody(tmp_path):
     bench = Bench(tmp_path, slots=1)
     with bench.slots.at(Priority.IMAGE):
         assert bench.optional("Gene") is None
@@ -40,7 +34,7 @@ def test_a_glance_waits_behind_nobody(tmp_path: Path) -> None:
     assert bench.optional("Gene") == 1
 
 
-def test_a_glance_takes_an_older_answer_rather_than_wait(tmp_path: Path) -> None:
+def test_a_glance_takes_an_older_answer_rather_than_wait(tmp_path):
     """The service is busy: what is on the shelf is better than nothing."""
     old = Bench(tmp_path)
     assert old.version("Gene") == 1
@@ -62,7 +56,7 @@ def test_a_glance_takes_an_older_answer_rather_than_wait(tmp_path: Path) -> None
     assert bench.service.asked == {"Gene": 1}
 
 
-def test_a_glance_has_patience_for_five_seconds(bench: Bench) -> None:
+def test_a_glance_has_patience_for_five_seconds(bench):
     bench.service.gate.clear()
     looks: list[float] = []
 
@@ -87,7 +81,7 @@ def test_a_glance_has_patience_for_five_seconds(bench: Bench) -> None:
     assert bench.service.asked == {"Gene": 1, "Atlas": 1}
 
 
-def test_an_interrupted_glance_says_so(bench: Bench) -> None:
+def test_an_interrupted_glance_says_so(bench):
     bench.service.gate.clear()
     with pytest.raises(InterruptedWaitError):
         bench.repository.optional(thing("Gene"), 1, Caller(is_interrupted=lambda: True))
@@ -95,7 +89,7 @@ def test_an_interrupted_glance_says_so(bench: Bench) -> None:
     assert bench.version("Gene") == 1
 
 
-def test_glances_ask_for_300_directories_an_hour(bench: Bench) -> None:
+def test_glances_ask_for_300_directories_an_hour(bench):
     names = [f"Model{number}" for number in range(310)]
     found = [bench.optional(name) for name in names]
     assert found == [1] * 300 + [None] * 10
@@ -113,9 +107,7 @@ def test_glances_ask_for_300_directories_an_hour(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("error", FAILURES[:3], ids=["unreachable", "stalled", "busy"])
-def test_glances_leave_a_service_alone_that_is_away(
-    bench: Bench, error: ServiceError, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_glances_leave_a_service_alone_that_is_away(bench, error, caplog):
     bench.service.error = error
     assert bench.optional("Gene") is None
     assert [bench.optional(f"Model{number}") for number in range(9)] == [None] * 9
@@ -128,9 +120,7 @@ def test_glances_leave_a_service_alone_that_is_away(
     assert bench.repository.last_failure is None
 
 
-def test_glances_are_answered_from_the_shelf_while_the_service_is_away(
-    bench: Bench,
-) -> None:
+def test_glances_are_answered_from_the_shelf_while_the_service_is_away(bench):
     for name in ("A", "B"):
         bench.get(name)
     bench.now_s += 8 * DAY_S
@@ -147,14 +137,14 @@ def test_glances_are_answered_from_the_shelf_while_the_service_is_away(
     assert [later.optional(name) for name in ("A", "B", "C")] == [3, 2, 1]
 
 
-def test_a_failed_glance_is_remembered_as_any_other(bench: Bench) -> None:
+def test_a_failed_glance_is_remembered_as_any_other(bench):
     bench.service.errors["Gene"] = QueryError("refused")
     assert [bench.optional("Gene") for _ in range(5)] == [None] * 5
     assert bench.service.asked == {"Gene": 1}
     assert bench.optional("Atlas") == 1
 
 
-def test_listing_works_when_no_thread_can_be_started(bench: Bench) -> None:
+def test_listing_works_when_no_thread_can_be_started(bench):
     with no_threads():
         assert bench.optional("Gene") is None
     assert bench.optional("Gene") == 1

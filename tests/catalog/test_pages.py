@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import itertools
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from allenfs.catalog import lists, queries
 from allenfs.catalog.paging import all_rows, completed, one_row
+from allenfs.catalog.queries import Question
 from allenfs.config import ServiceSettings
 from allenfs.errors import WrongAnswerError
-from allenfs.model.records import DataSetIds, Neighbour
+from allenfs.model.records import DataSetIds, Neighbour, Row
 from allenfs.sample.content import sample_database
 from allenfs.sample.database import Database
 from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
 from allenfs.service.client import AllenService
 from allenfs.service.rma import Query
-
-if TYPE_CHECKING:
-    from allenfs.catalog.queries import Question
-    from allenfs.model.records import Row
 
 BIG = 555_000_001
 IMAGES = 2600
@@ -62,7 +59,7 @@ def answered(sample: SampleService, question: Question[Any]) -> Any:
     return question.read(answer)
 
 
-def test_a_data_set_of_2600_images_is_complete_in_few_requests() -> None:
+def test_a_data_set_of_2600_images_is_complete_in_few_requests():
     with SampleService(database=DATABASE) as sample:
         record = answered(sample, queries.data_set(BIG))
         assert sample.query_requests == 2
@@ -73,9 +70,7 @@ def test_a_data_set_of_2600_images_is_complete_in_few_requests() -> None:
 
 @pytest.mark.parametrize("page_rows", [50, 300, 2000])
 @pytest.mark.parametrize("joined_pages", [True, False])
-def test_a_long_data_set_is_complete_whatever_a_page_is(
-    page_rows: int, joined_pages: bool
-) -> None:
+def test_a_long_data_set_is_complete_whatever_a_page_is(page_rows, joined_pages):
     with SampleService(
         database=DATABASE, page_rows=page_rows, joined_pages=joined_pages
     ) as sample:
@@ -89,8 +84,8 @@ def test_a_long_data_set_is_complete_whatever_a_page_is(
 @every_rule
 @pytest.mark.parametrize("include_filters_rows", [True, False])
 def test_the_samples_data_sets_are_the_same_whatever_a_page_is(
-    rules: dict[str, Any], include_filters_rows: bool
-) -> None:
+    rules, include_filters_rows
+):
     asked = {
         "long": queries.data_set(72109410),
         "with nulls": queries.data_set(70813257),
@@ -144,7 +139,7 @@ def test_the_samples_data_sets_are_the_same_whatever_a_page_is(
     assert expected["no gene"] == {}
 
 
-def test_how_often_the_service_is_asked() -> None:
+def test_how_often_the_service_is_asked():
     with SampleService(database=PLAIN) as sample:
         for question, requests in [
             (queries.data_set(70813257), 2),
@@ -166,9 +161,7 @@ def test_how_often_the_service_is_asked() -> None:
 @pytest.mark.parametrize(
     ("number", "page_rows", "requests"), [(20_000, 2000, 12), (50, 7, 10), (50, 1, 60)]
 )
-def test_a_list_of_genes_is_complete_whatever_a_page_is(
-    number: int, page_rows: int, requests: int
-) -> None:
+def test_a_list_of_genes_is_complete_whatever_a_page_is(number, page_rows, requests):
     database = Database()
     product = database.add("Product", abbreviation="Mouse")
     acronyms = [*ODD, *(f"Gene{number}" for number in range(number))]
@@ -182,7 +175,7 @@ def test_a_list_of_genes_is_complete_whatever_a_page_is(
     assert len(set(ids)) == len(acronyms)
 
 
-def test_a_gene_of_two_data_sets_is_found_where_pages_cut_its_list() -> None:
+def test_a_gene_of_two_data_sets_is_found_where_pages_cut_its_list():
     """A row that a page's edge cuts comes again without what was seen before."""
     database = Database()
     product = database.add("Product", abbreviation="P")
@@ -204,9 +197,7 @@ def test_a_gene_of_two_data_sets_is_found_where_pages_cut_its_list() -> None:
 
 
 @pytest.mark.parametrize("page_rows", [1, 2, 3, 5, 6, 7, 2000])
-def test_plates_keep_their_treatments_where_pages_cut_their_lists(
-    page_rows: int,
-) -> None:
+def test_plates_keep_their_treatments_where_pages_cut_their_lists(page_rows):
     database = Database()
     atlas = database.add("Atlas", name="Two stains")
     data_set = database.add("AtlasDataSet", name="two", failed=False)
@@ -227,7 +218,7 @@ def test_plates_keep_their_treatments_where_pages_cut_their_lists(
     assert {image.treatments for image in record.images.values()} == {("NISSL", "AChE")}
 
 
-def test_a_product_whose_first_gene_has_no_acronym_has_genes() -> None:
+def test_a_product_whose_first_gene_has_no_acronym_has_genes():
     database = Database()
     product = database.add("Product", abbreviation="P")
     first = database.add("Gene", acronym=None)
@@ -238,7 +229,7 @@ def test_a_product_whose_first_gene_has_no_acronym_has_genes() -> None:
         assert answered(sample, lists.has_genes("P"))
 
 
-def test_failed_data_sets_are_left_out() -> None:
+def test_failed_data_sets_are_left_out():
     database = Database()
     product = database.add("Product", abbreviation="P")
     genes = add_genes(database, ["A"], product=product)
@@ -251,7 +242,7 @@ def test_failed_data_sets_are_left_out() -> None:
     assert by_plane == {"sagittal": (1, 3)}
 
 
-def test_what_a_service_filters_wrongly_is_left_out() -> None:
+def test_what_a_service_filters_wrongly_is_left_out():
     """Failed data sets, and those of a gene of the same letters in another case."""
     rows: list[Row | None] = [
         {"id": 1, "failed": True, "genes": [{"acronym": "A"}]},
@@ -267,7 +258,7 @@ def test_what_a_service_filters_wrongly_is_left_out() -> None:
     assert gene.read(gene.ask(Pages(rows))) == {"unknown": (4,), "coronal": (5,)}
 
 
-def test_a_star_in_an_acronym_is_not_a_wildcard() -> None:
+def test_a_star_in_an_acronym_is_not_a_wildcard():
     """The acronyms are recorded; how the service treats the star is not known."""
     rows: list[Row | None] = [
         {"id": 74357755, "genes": [{"acronym": "0610005G16Rik*"}]},
@@ -278,7 +269,7 @@ def test_a_star_in_an_acronym_is_not_a_wildcard() -> None:
     assert gene.read(gene.ask(Pages(rows))) == {"unknown": (74357755,)}
 
 
-def test_questions_that_differ_have_keys_that_differ() -> None:
+def test_questions_that_differ_have_keys_that_differ():
     asked = [
         lists.gene_data_sets("a/b", "c"),
         lists.gene_data_sets("a", "b/c"),
@@ -319,14 +310,14 @@ FIELDS = ("nested",)
 
 
 @pytest.mark.parametrize("most", [1, 2, 7, 2000])
-def test_pages_are_asked_until_one_is_empty(most: int) -> None:
+def test_pages_are_asked_until_one_is_empty(most):
     rows: list[Row | None] = [{"id": number} for number in range(1, 24)]
     pages = Pages(rows, most)
     assert all_rows(pages, QUERY, FIELDS) == rows
     assert pages.starts == [*range(0, 23, most), 23]
 
 
-def test_null_entries_count_in_a_page_and_are_left_out() -> None:
+def test_null_entries_count_in_a_page_and_are_left_out():
     nobodys: list[Row | None] = [{"nested": [{"name": text}]} for text in "ab"]
     rows: list[Row | None] = [None, {"id": 1}, None, None, {"id": 2}, *nobodys, None]
     for most in (2, 3, 4, 2000):
@@ -335,7 +326,7 @@ def test_null_entries_count_in_a_page_and_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("ids", [(1, 2), (1, 1)])
-def test_a_service_that_ignores_where_a_page_begins_ends(ids: tuple[int, int]) -> None:
+def test_a_service_that_ignores_where_a_page_begins_ends(ids):
     def page(query: Query, start_row: int, num_rows: int) -> list[Row | None]:
         starts.append(start_row)
         return [{"id": one, "nested": [{"name": "a"}]} for one in ids]
@@ -346,7 +337,7 @@ def test_a_service_that_ignores_where_a_page_begins_ends(ids: tuple[int, int]) -
     assert starts == [0, 2]
 
 
-def test_a_service_that_never_ends_is_wrong() -> None:
+def test_a_service_that_never_ends_is_wrong():
     def page(query: Query, start_row: int, num_rows: int) -> list[Row | None]:
         return [{"id": start_row + more + 1} for more in range(num_rows)]
 
@@ -354,7 +345,7 @@ def test_a_service_that_never_ends_is_wrong() -> None:
         all_rows(page, QUERY, FIELDS)
 
 
-def test_images_that_never_end_are_wrong() -> None:
+def test_images_that_never_end_are_wrong():
     def page(query: Query, start_row: int, num_rows: int) -> list[Row | None]:
         return [{"id": start_row + more + 1} for more in range(num_rows)]
 
@@ -363,7 +354,7 @@ def test_images_that_never_end_are_wrong() -> None:
 
 
 @pytest.mark.parametrize("text", ["a" * 256, "a" * 8 * 10**6])
-def test_of_the_rows_of_a_list_only_what_is_asked_for_is_kept(text: str) -> None:
+def test_of_the_rows_of_a_list_only_what_is_asked_for_is_kept(text):
     nested = {"name": "b", "acronym": text, "more": text}
     rows: list[Row | None] = [{"id": 1, "name": text, "more": 1, "nested": [nested]}]
     for found in (
@@ -373,12 +364,12 @@ def test_of_the_rows_of_a_list_only_what_is_asked_for_is_kept(text: str) -> None
         assert found == [{"id": 1, "nested": [{"name": "b"}]}]
 
 
-def test_a_name_of_255_characters_is_kept() -> None:
+def test_a_name_of_255_characters_is_kept():
     row = {"id": 1, "nested": [{"acronym": "a" * 255}]}
     assert all_rows(Pages([row]), QUERY, FIELDS) == [row]
 
 
-def test_a_list_of_more_than_4_mib_is_wrong() -> None:
+def test_a_list_of_more_than_4_mib_is_wrong():
     rows: list[Row | None] = [
         {"id": number, "name": "a" * 250} for number in range(1, 20_000)
     ]
@@ -394,7 +385,7 @@ def test_a_list_of_more_than_4_mib_is_wrong() -> None:
     ],
     ids=lambda one: one.key[0],
 )
-def test_no_record_of_more_than_1_mib_is_kept(question: Question[Any]) -> None:
+def test_no_record_of_more_than_1_mib_is_kept(question):
     row = {"id": 5, "text": "", "section_images": [], "atlas_data_sets": []}
     room = 2**20 - len(json.dumps(row))
     question.ask(Pages([row | {"text": "a" * (room // 2)}]))
@@ -405,12 +396,12 @@ def test_no_record_of_more_than_1_mib_is_kept(question: Question[Any]) -> None:
 @pytest.mark.parametrize(
     "question", [lists.has_genes("P"), lists.has_gene("P", "A")], ids=lambda _: ""
 )
-def test_whether_there_are_genes_is_asked_of_ten_rows(question: Question[Any]) -> None:
+def test_whether_there_are_genes_is_asked_of_ten_rows(question):
     rows: list[Row | None] = [{"id": one, "acronym": f"A{one}"} for one in range(1, 50)]
     assert len(question.ask(Pages([None, *rows]))) == 9
 
 
-def test_lists_that_many_pages_cut_take_time_with_their_length() -> None:
+def test_lists_that_many_pages_cut_take_time_with_their_length():
     """Not timed: each with each would take an hour, and the run's time limit ends."""
     names = [
         [{"name": str(number)} for number in range(at, at + 100)] for at in range(1500)
@@ -420,7 +411,7 @@ def test_lists_that_many_pages_cut_take_time_with_their_length() -> None:
     assert found["nested"] == [{"name": str(number)} for number in range(1599)]
 
 
-def test_one_row_is_the_one_that_was_asked_for() -> None:
+def test_one_row_is_the_one_that_was_asked_for():
     rows: list[Row | None] = [None, {"id": 2}, {"id": "1"}]
     assert one_row(Pages(rows), QUERY, 1) == {"id": "1"}
     assert one_row(Pages([]), QUERY, 1) is None
@@ -429,15 +420,13 @@ def test_one_row_is_the_one_that_was_asked_for() -> None:
             one_row(Pages(others), QUERY, 1)
 
 
-def test_pages_of_nothing_but_nulls_are_no_end() -> None:
+def test_pages_of_nothing_but_nulls_are_no_end():
     rows: list[Row | None] = [{"id": 1}, *[None] * 40, {"id": 2}]
     assert all_rows(Pages(rows, 10), QUERY, FIELDS) == [{"id": 1}, {"id": 2}]
 
 
 @pytest.mark.parametrize(("length", "most"), [(2600, 2000), (2600, 700), (60, 50)])
-def test_nested_images_that_were_cut_are_completed_by_the_rest(
-    length: int, most: int
-) -> None:
+def test_nested_images_that_were_cut_are_completed_by_the_rest(length, most):
     rows: list[Row | None] = [{"id": number} for number in range(1, length + 1)]
     pages = Pages(rows, most)
     assert completed(pages, QUERY, rows[:most], FIELDS) == rows
@@ -445,7 +434,7 @@ def test_nested_images_that_were_cut_are_completed_by_the_rest(
     assert len(pages.starts) == -(-length // most)
 
 
-def test_nested_images_are_taken_where_there_are_no_more() -> None:
+def test_nested_images_are_taken_where_there_are_no_more():
     rows: list[Row | None] = [{"id": number} for number in range(1, 6)]
     pages = Pages(rows)
     nested = [{"id": number, "nested": True} for number in range(1, 6)]

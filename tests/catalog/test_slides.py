@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from csv import DictReader
 from io import StringIO
-from typing import TYPE_CHECKING
 
 import pytest
 from catalog_world import PLAIN, World
@@ -12,21 +11,16 @@ from catalog_world import PLAIN, World
 from allenfs.catalog.documents import Document
 from allenfs.catalog.entries import Folder, Picture
 from allenfs.errors import PathNotFoundError
+from allenfs.sample.database import Database
 from allenfs.sample.inventing import add_data_set
 from allenfs.sample.server import SampleService
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from allenfs.sample.database import Database
 
 NPY = "dataset/100055044"
 PLATE = "0020_100883869.jpg"
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[SampleService]:
+def service():
     with SampleService(database=PLAIN) as service:
         yield service
 
@@ -79,8 +73,8 @@ def one_picture(database: Database, **fields: int | None) -> Database:
     ],
 )
 def test_a_region_from_an_images_corner_stands_for_a_region_of_the_slide(
-    tmp_path: Path, service: SampleService, path: str, stands_for: str
-) -> None:
+    tmp_path, service, path, stands_for
+):
     world = World(service.url, tmp_path)
     entry = world.entry(path)
     assert isinstance(entry, Picture)
@@ -88,9 +82,7 @@ def test_a_region_from_an_images_corner_stands_for_a_region_of_the_slide(
     assert isinstance(world.entry(path.rpartition("/")[0]), Folder)
 
 
-def test_each_image_of_a_listing_has_its_own_corner(
-    tmp_path: Path, service: SampleService
-) -> None:
+def test_each_image_of_a_listing_has_its_own_corner(tmp_path, service):
     world = World(service.url, tmp_path)
     directory = f"{NPY}/at100x100+50+70"
     regions = {
@@ -105,9 +97,7 @@ def test_each_image_of_a_listing_has_its_own_corner(
     assert len(set(regions.values())) == len(regions) == 10
 
 
-def test_no_corner_is_guessed_for_an_image_whose_record_has_none(
-    tmp_path: Path,
-) -> None:
+def test_no_corner_is_guessed_for_an_image_whose_record_has_none(tmp_path):
     for number, missing in enumerate(({"x": None}, {"y": None}, {"x": -5})):
         with SampleService(database=one_picture(PLAIN, **missing)) as service:
             world = World(service.url, tmp_path / str(number))
@@ -122,9 +112,7 @@ def test_no_corner_is_guessed_for_an_image_whose_record_has_none(
             assert empty == ["101349756"]
 
 
-def test_a_region_too_far_out_for_any_path_does_not_exist(
-    tmp_path: Path, service: SampleService
-) -> None:
+def test_a_region_too_far_out_for_any_path_does_not_exist(tmp_path, service):
     world = World(service.url, tmp_path)
     path = "section/101082286/at9x9+0+{}/image.jpg"
     most = 10**9 - 1 - 20688
@@ -139,9 +127,7 @@ def test_a_region_too_far_out_for_any_path_does_not_exist(
     assert "0005_101082293.jpg" not in listed  # which is further down on its slide
 
 
-def test_a_section_without_a_number_has_an_empty_cell_and_zero_is_a_number(
-    tmp_path: Path,
-) -> None:
+def test_a_section_without_a_number_has_an_empty_cell_and_zero_is_a_number(tmp_path):
     database = PLAIN.copy()
     add_data_set(database, 4711, range(5_000_000_000, 5_000_000_003))
     database.change("SectionImage", 5_000_000_000, section_number=0)

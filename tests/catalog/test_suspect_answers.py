@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import gzip
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from archive_bench import DAY_S, warnings
 
 from allenfs.catalog import lists, queries
+from allenfs.catalog.queries import Question
 from allenfs.catalog.repository import Repository
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.model.records import row_count
@@ -24,12 +26,6 @@ from allenfs.service.client import AllenService
 from allenfs.service.single_flight import NOT_INTERRUPTED
 from allenfs.service.slots import Slots
 from allenfs.store.record_files import RecordFiles
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from allenfs.catalog.queries import Question
 
 LISTS: list[Question[Any]] = [
     lists.products(),
@@ -76,25 +72,21 @@ class Process:
 
 
 @pytest.fixture
-def sample() -> Iterator[SampleService]:
+def sample():
     with SampleService(database=sample_database()) as running:
         yield running
 
 
 @pytest.fixture
-def process(sample: SampleService, tmp_path: Path) -> Process:
+def process(sample, tmp_path):
     return Process(sample.url, tmp_path)
 
 
 @pytest.mark.parametrize("fault", [Fault.NO_ROWS, Fault.CUT_LIST])
 @pytest.mark.parametrize("question", LISTS, ids=named)
 def test_an_older_list_stays_in_use_until_a_good_one_arrives(
-    sample: SampleService,
-    process: Process,
-    fault: Fault,
-    question: Question[Any],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+    sample, process, fault, question, caplog
+):
     known = process.get(question)
     process.now_s += 8 * DAY_S
     sample.fail_queries(fault)
@@ -123,11 +115,8 @@ def test_an_older_list_stays_in_use_until_a_good_one_arrives(
 
 @pytest.mark.parametrize("question", LISTS, ids=named)
 def test_a_first_list_that_is_empty_is_requested_again_after_a_minute(
-    sample: SampleService,
-    process: Process,
-    question: Question[Any],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+    sample, process, question, caplog
+):
     sample.fail_queries(Fault.NO_ROWS)
     assert process.rows(question) == 0
     process.now_s += 59
@@ -145,12 +134,7 @@ def test_a_first_list_that_is_empty_is_requested_again_after_a_minute(
 
 
 @pytest.mark.parametrize("question", PROBES, ids=named)
-def test_a_known_gene_survives_an_empty_answer(
-    sample: SampleService,
-    process: Process,
-    question: Question[Any],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_known_gene_survives_an_empty_answer(sample, process, question, caplog):
     sample.fail_queries(Fault.NO_ROWS)
     assert process.rows(question) == 0
     assert warnings(caplog) == []  # most names that are looked up do not exist
@@ -164,9 +148,7 @@ def test_a_known_gene_survives_an_empty_answer(
     assert len(warnings(caplog)) == 1
 
 
-def test_the_first_rows_of_a_list_say_nothing_about_its_length(
-    sample: SampleService, process: Process, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_first_rows_of_a_list_say_nothing_about_its_length(sample, process, caplog):
     sample.fail_queries(Fault.LARGE_TOTAL)
     assert process.get(lists.has_genes("Mouse"))
     process.now_s += 6 * DAY_S
@@ -177,11 +159,8 @@ def test_the_first_rows_of_a_list_say_nothing_about_its_length(
 
 @pytest.mark.parametrize("question", LISTS, ids=named)
 def test_a_first_list_that_is_truncated_is_used_and_then_replaced(
-    sample: SampleService,
-    process: Process,
-    question: Question[Any],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+    sample, process, question, caplog
+):
     sample.fail_queries(Fault.CUT_LIST)
     cut = process.rows(question)
     assert cut > 0
@@ -195,9 +174,7 @@ def test_a_first_list_that_is_truncated_is_used_and_then_replaced(
     assert process.rows(question) > cut
 
 
-def test_a_list_that_is_always_short_is_requested_every_hour(
-    sample: SampleService, process: Process, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_list_that_is_always_short_is_requested_every_hour(sample, process, caplog):
     """Recorded, and permanent: 50 476 data sets announced, 50 274 delivered."""
     sample.fail_queries(Fault.LARGE_TOTAL)
     assert process.rows(lists.products()) == 5
@@ -229,11 +206,8 @@ def test_a_list_that_is_always_short_is_requested_every_hour(
     ids=named,
 )
 def test_one_empty_answer_does_not_remove_a_known_record(
-    sample: SampleService,
-    process: Process,
-    caplog: pytest.LogCaptureFixture,
-    question: Question[Any],
-) -> None:
+    sample, process, caplog, question
+):
     known = process.get(question)
     assert known
     process.now_s += 8 * DAY_S
@@ -250,9 +224,7 @@ def test_one_empty_answer_does_not_remove_a_known_record(
     assert sample.query_requests == asked
 
 
-def test_a_data_set_whose_images_are_all_missing_keeps_the_known_ones(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_data_set_whose_images_are_all_missing_keeps_the_known_ones(tmp_path, caplog):
     database = sample_database()
     question = queries.data_set(71587929)
     with SampleService(database=database) as sample:
@@ -270,7 +242,7 @@ def test_a_data_set_whose_images_are_all_missing_keeps_the_known_ones(
         assert list(process.get(question).images) == images
 
 
-def test_a_short_list_with_more_rows_replaces_an_older_one(tmp_path: Path) -> None:
+def test_a_short_list_with_more_rows_replaces_an_older_one(tmp_path):
     database = sample_database()
     with SampleService(database=database) as sample:
         process = Process(sample.url, tmp_path)
@@ -281,7 +253,7 @@ def test_a_short_list_with_more_rows_replaces_an_older_one(tmp_path: Path) -> No
         assert process.rows(lists.genes("Mouse")) == known + 1
 
 
-def test_images_that_the_service_withholds_stay_in_a_data_set(tmp_path: Path) -> None:
+def test_images_that_the_service_withholds_stay_in_a_data_set(tmp_path):
     database = sample_database()
     add_data_set(database, 4711, [5_000_000_001, 5_000_000_002])
     question = queries.data_set(4711)
@@ -297,9 +269,7 @@ def test_images_that_the_service_withholds_stay_in_a_data_set(tmp_path: Path) ->
         assert [*process.get(question).images] == [5_000_000_002]
 
 
-def test_a_record_that_the_service_counts_but_does_not_return_is_kept(
-    sample: SampleService, process: Process
-) -> None:
+def test_a_record_that_the_service_counts_but_does_not_return_is_kept(sample, process):
     known = process.get(queries.section(69750516))
     process.now_s += 8 * DAY_S
     sample.fail_queries(Fault.CUT_LIST)
@@ -307,8 +277,8 @@ def test_a_record_that_the_service_counts_but_does_not_return_is_kept(
 
 
 def test_records_of_an_older_version_are_used_without_the_service(
-    sample: SampleService, process: Process, tmp_path: Path
-) -> None:
+    sample, process, tmp_path
+):
     question = lists.product_data_sets("Mouse")
     known = process.get(question)
     (file,) = tmp_path.glob("records/*/data-sets/*.json.gz")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from catalog_world import PLAIN, World
 
@@ -18,9 +16,6 @@ from allenfs.sample.inventing import add_data_set
 from allenfs.sample.server import SampleService
 from allenfs.service.single_flight import NOT_INTERRUPTED
 from allenfs.store.record_files import Kept
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TUMOR_FEATURES = {"tumor_feature_annotation", "tumor_feature_boundary"}
 
@@ -46,8 +41,8 @@ def listed(world: World, path: str) -> set[str]:
     ],
 )
 def test_only_the_views_that_apply_are_listed(
-    tmp_path: Path, data_set_id: int, image_id: int, expected: set[str]
-) -> None:
+    tmp_path, data_set_id, image_id, expected
+):
     with SampleService(database=PLAIN) as sample:
         world = World(sample.url, tmp_path)
         for path in (
@@ -63,7 +58,7 @@ def test_only_the_views_that_apply_are_listed(
             assert world.names(f"dataset/{data_set_id}/{view}") == images
 
 
-def test_every_view_is_listed_while_the_records_are_unavailable(tmp_path: Path) -> None:
+def test_every_view_is_listed_while_the_records_are_unavailable(tmp_path):
     paths = ["section/69750516", "section/69750516/ds4", "projection/69750516"]
     with SampleService(database=PLAIN) as sample:
         sample.fail_queries(Fault.STATUS_503)
@@ -76,7 +71,7 @@ def test_every_view_is_listed_while_the_records_are_unavailable(tmp_path: Path) 
     assert [listed(offline, path) for path in paths] == [{"expression"}] * 3
 
 
-def test_every_view_is_listed_where_the_records_do_not_say(tmp_path: Path) -> None:
+def test_every_view_is_listed_where_the_records_do_not_say(tmp_path):
     """Here a record has neither products nor an `expression_path`."""
     answer = {"record": {"id": 5}, "images": [{"id": 50, "section_number": 1}]}
     question = queries.data_set(5)
@@ -89,7 +84,7 @@ def test_every_view_is_listed_where_the_records_do_not_say(tmp_path: Path) -> No
     assert again.names("dataset/5/expression") == ["0001_50.jpg"]
 
 
-def test_a_data_set_of_no_product_may_be_of_any_kind(tmp_path: Path) -> None:
+def test_a_data_set_of_no_product_may_be_of_any_kind(tmp_path):
     database = sample_database()
     add_data_set(database, 5, [50], products=[])
     with SampleService(database=database) as sample:
@@ -100,7 +95,7 @@ def test_a_data_set_of_no_product_may_be_of_any_kind(tmp_path: Path) -> None:
         assert listed(other, "dataset/5") == set(VIEWS) - {"expression"}
 
 
-def test_an_image_without_a_mask_is_left_out_of_expression(tmp_path: Path) -> None:
+def test_an_image_without_a_mask_is_left_out_of_expression(tmp_path):
     database = sample_database()
     database.change("SectionImage", 69750512, expression_path=None)
     with SampleService(database=database) as sample:

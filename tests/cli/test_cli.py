@@ -43,14 +43,12 @@ def succeeds(*arguments: str | Path, **environ: str) -> list[str]:
         ),
     ],
 )
-def test_url_prints_the_download_url_of_a_path(
-    path: str, api_url: str, url: str
-) -> None:
+def test_url_prints_the_download_url_of_a_path(path, api_url, url):
     expected = f"{api_url.rstrip('/')}/api/v2/{url}"
     assert succeeds("url", path, ALLENFS_API_URL=api_url) == [expected]
 
 
-def test_path_prints_the_path_of_a_download_url() -> None:
+def test_path_prints_the_path_of_a_download_url():
     url = f"{API}/api/v2/section_image_download/1?expression=true&downsample=2"
     assert succeeds("path", url) == ["section/1/ds2/expression.jpg"]
 
@@ -67,7 +65,7 @@ def test_path_prints_the_path_of_a_download_url() -> None:
         ("path", "\udcff"),
     ],
 )
-def test_a_name_without_an_image_ends_with_1(arguments: tuple[str, str]) -> None:
+def test_a_name_without_an_image_ends_with_1(arguments):
     fails(1, *arguments)
 
 
@@ -91,14 +89,14 @@ def test_a_name_without_an_image_ends_with_1(arguments: tuple[str, str]) -> None
     ],
     ids=lambda arguments: " ".join(arguments)[:40],
 )
-def test_a_wrong_command_line_ends_with_2(arguments: tuple[str, ...]) -> None:
+def test_a_wrong_command_line_ends_with_2(arguments):
     done = allenfs(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("usage: allenfs")
     assert done.stderr.splitlines()[-1].startswith("allenfs")
 
 
-def test_a_wrong_setting_is_named() -> None:
+def test_a_wrong_setting_is_named():
     assert "plenty" in fails(2, "cache", "info", ALLENFS_CACHE_SIZE="plenty")
     assert "'direct_io'" in fails(2, "mount", "-o", "direct_io", "m")
     line = fails(3, "mount", "--api-url", "ftp://h", ".")
@@ -106,13 +104,13 @@ def test_a_wrong_setting_is_named() -> None:
     assert fails(3, "mount", ".", ALLENFS_API_URL="ftp://h") == line
 
 
-def test_a_missing_mount_is_named(tmp_path: Path) -> None:
+def test_a_missing_mount_is_named(tmp_path):
     missing = tmp_path / "missing"
     assert str(missing) in fails(3, "mount", missing)
     assert str(tmp_path) in fails(1, "umount", tmp_path)
 
 
-def test_help_and_version_end_with_0() -> None:
+def test_help_and_version_end_with_0():
     for arguments in (("--help",), ("mount", "--help"), ("--version",)):
         assert succeeds(*arguments)
 
@@ -121,9 +119,7 @@ COMMANDS = (["url", "section/5/image.jpg"], ["doctor", "--api-url", "x"], ["--he
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_output_that_cannot_be_written_ends_with_1(
-    arguments: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_output_that_cannot_be_written_ends_with_1(arguments, monkeypatch):
     # argparse hides errors of an unbuffered stream
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     reader, closed_pipe = os.pipe()
@@ -139,7 +135,7 @@ def test_output_that_cannot_be_written_ends_with_1(
         assert (done.returncode, done.stderr) == (1, said)
 
 
-def test_closed_streams_are_no_error() -> None:
+def test_closed_streams_are_no_error():
     for arguments, code in zip(COMMANDS, (0, 1, 0), strict=True):
         command = [sys.executable, "-m", "allenfs", *arguments]
         done = subprocess.run(
@@ -157,16 +153,14 @@ def test_closed_streams_are_no_error() -> None:
         ("\udcff", "utf-8:strict", r"\udcff"),  # as under most locales
     ],
 )
-def test_a_name_that_the_output_cannot_encode_is_escaped(
-    name: str, encoding: str, shown: str
-) -> None:
+def test_a_name_that_the_output_cannot_encode_is_escaped(name, encoding, shown):
     arguments = ("cache", "info", "--cache-dir", f"/nowhere/{name}")
     lines = succeeds(*arguments, PYTHONIOENCODING=encoding)
     assert lines[0] == f"directory  /nowhere/{shown}"
 
 
 @pytest.fixture
-def filled(tmp_path: Path) -> Path:
+def filled(tmp_path):
     """A store of 3 images of one service, and 1 image and 3 records of another."""
     directory = tmp_path / "store"
     for service, ids in (("api.brain-map.org", (1, 2, 3)), ("sample", (1,))):
@@ -183,7 +177,7 @@ def stored_images(directory: Path) -> list[Path]:
     return sorted((directory / "images").rglob("*.jpg"))
 
 
-def test_cache_info_counts_images_and_records(filled: Path) -> None:
+def test_cache_info_counts_images_and_records(filled):
     assert succeeds(
         "cache", "info", ALLENFS_CACHE_DIR=str(filled), ALLENFS_CACHE_SIZE="1MiB"
     ) == [
@@ -196,7 +190,7 @@ def test_cache_info_counts_images_and_records(filled: Path) -> None:
     assert len(stored_images(filled)) == 4
 
 
-def test_cache_verify_removes_what_is_damaged(filled: Path) -> None:
+def test_cache_verify_removes_what_is_damaged(filled):
     image = stored_images(filled)[1]
     data = bytearray(image.read_bytes())
     data[1234] ^= 0x10
@@ -223,7 +217,7 @@ def test_cache_verify_removes_what_is_damaged(filled: Path) -> None:
     ]
 
 
-def test_cache_clear_removes_everything(filled: Path) -> None:
+def test_cache_clear_removes_everything(filled):
     for images, records in ((4, 3), (0, 0)):
         removed = [f"{images} images removed", f"{records} records removed"]
         assert succeeds("cache", "clear", "--cache-dir", filled) == removed
@@ -231,20 +225,20 @@ def test_cache_clear_removes_everything(filled: Path) -> None:
         assert list(filled.glob("records/*/*/*")) == []
 
 
-def test_cache_info_creates_no_store(tmp_path: Path) -> None:
+def test_cache_info_creates_no_store(tmp_path):
     store = tmp_path / "store"
     assert "used       0 of" in succeeds("cache", "info", "--cache-dir", store)[1]
     assert not store.exists()
 
 
-def test_a_store_that_cannot_be_cleared_ends_with_1(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_cleared_ends_with_1(tmp_path):
     file = tmp_path / "file"
     file.write_bytes(b"kept")
     assert str(file) in fails(1, "cache", "clear", "--cache-dir", file)
     assert file.read_bytes() == b"kept"
 
 
-def test_a_directory_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
+def test_a_directory_with_something_else_in_it_is_left_alone(tmp_path):
     folder = tmp_path / "folder"
     theirs = [
         folder / "images" / "holiday" / "section" / "2020" / "photo.jpg",

@@ -24,14 +24,12 @@ def script(path: Path, text: str) -> Path:
 
 
 @pytest.fixture
-def user(monkeypatch: pytest.MonkeyPatch) -> None:
+def user(monkeypatch):
     """The checks are run by a user who is not root."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
 
 
-def test_a_check_that_crashes_or_hangs_is_a_finding(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_check_that_crashes_or_hangs_is_a_finding(monkeypatch):
     assert "ZeroDivisionError: integer" in failed(finding_of(lambda: 1 // 0))
     never = threading.Event()
     monkeypatch.setattr(findings, "DEADLINE_S", 0.05)
@@ -42,16 +40,14 @@ def test_a_check_that_crashes_or_hangs_is_a_finding(
 
 
 @pytest.mark.parametrize("user", ["joe:s3cret", "joe:s3cret%40", "joe:s3cret/@x"])
-def test_no_password_or_control_character_is_printed(user: str) -> None:
+def test_no_password_or_control_character_is_printed(user):
     said = failed(
         fail(f"http://{user}@host:1 is\x1b[2J\nbroken", f"socks5h://{user}@h")
     )
     assert said == r"http://***@host:1 is\x1b[2J\nbroken -> socks5h://***@h"
 
 
-def test_a_device_that_cannot_be_opened_says_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_device_that_cannot_be_opened_says_why(tmp_path, monkeypatch):
     def refuse(*_: object) -> int:
         raise PermissionError(1, "Operation not permitted")
 
@@ -66,9 +62,7 @@ def test_a_device_that_cannot_be_opened_says_why(
     assert "chmod 666" in said
 
 
-def test_libfuse_that_cannot_be_loaded_names_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_libfuse_that_cannot_be_loaded_names_what_to_install(tmp_path, monkeypatch):
     assert "libfuse" in worked(machine.libfuse())
     text = tmp_path / "libfuse.so.2"
     text.write_text("no library")
@@ -97,8 +91,8 @@ def test_libfuse_that_cannot_be_loaded_names_what_to_install(
     ],
 )
 def test_a_missing_or_foreign_binding_fails_with_advice(
-    module: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    module, reason, tmp_path, monkeypatch
+):
     for name in ("fuse.py", "mfusepy.py"):
         (tmp_path / name).write_text(f"{module}\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
@@ -121,18 +115,14 @@ def setuid(path: Path) -> Path:
     return path
 
 
-def test_root_needs_a_capability(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_root_needs_a_capability(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert worked(helper(tmp_path)) == "not needed by root"
     assert "--cap-add SYS_ADMIN" in failed(helper(tmp_path, "a80425fb"))
 
 
 @pytest.mark.usefixtures("user")
-def test_a_user_needs_a_setuid_fusermount_and_an_entry_in_passwd(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_user_needs_a_setuid_fusermount_and_an_entry_in_passwd(tmp_path, monkeypatch):
     def unknown(_: int) -> None:
         raise KeyError("uid not found")
 
@@ -153,7 +143,7 @@ def test_a_user_needs_a_setuid_fusermount_and_an_entry_in_passwd(
 
 
 @pytest.mark.usefixtures("user")
-def test_fuse_conf_says_who_can_use_allow_other(tmp_path: Path) -> None:
+def test_fuse_conf_says_who_can_use_allow_other(tmp_path):
     path = tmp_path / "fuse.conf"
     assert "for root only" in worked(machine.allow_other(path))
     path.write_text("# user_allow_other\nmount_max = 9\n")
@@ -170,9 +160,7 @@ def test_fuse_conf_says_who_can_use_allow_other(tmp_path: Path) -> None:
         ({"ALLENFS_CACHE_DIR": "FILE"}, "Not a directory"),
     ],
 )
-def test_a_store_that_cannot_be_used_fails_with_advice(
-    environ: dict[str, str], words: str, tmp_path: Path
-) -> None:
+def test_a_store_that_cannot_be_used_fails_with_advice(environ, words, tmp_path):
     (tmp_path / "LOOP").symlink_to(tmp_path / "LOOP")
     (tmp_path / "FILE").write_text("")
     done = subprocess.run(
@@ -193,7 +181,7 @@ def test_a_store_that_cannot_be_used_fails_with_advice(
     assert "--cache-dir" in bad["advice"]
 
 
-def test_a_crawler_is_named_and_the_advice_works(tmp_path: Path) -> None:
+def test_a_crawler_is_named_and_the_advice_works(tmp_path):
     conf = tmp_path / "updatedb.conf"
     assert worked(machine.crawlers(conf)) == "updatedb is not installed"
     conf.write_text('PRUNE_BIND_MOUNTS="yes"\nPRUNEFS="NFS nfs fuse.sshfs"\n')
@@ -204,9 +192,7 @@ def test_a_crawler_is_named_and_the_advice_works(tmp_path: Path) -> None:
     assert '"fuse.allenfs NFS nfs fuse.sshfs"' in conf.read_text()
 
 
-def test_a_log_that_cannot_be_written_is_a_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_log_that_cannot_be_written_is_a_warning(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert "not created yet" in worked(machine.log_file())
     log = tmp_path / "allenfs" / "allenfs.log"

@@ -6,15 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from allenfs.cli import fstab, main
 from allenfs.cli.integrate import manual, service_unit
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 PROGRAMS = Path(sys.executable).parent
 USER_FILES = {
@@ -70,14 +66,14 @@ class Home:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
+def home(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     return Home(tmp_path)
 
 
 @pytest.fixture
-def integrated(home: Home) -> Home:
+def integrated(home):
     home.integrate()
     return home
 
@@ -135,9 +131,7 @@ def zsh(home: Home, *words: str) -> list[str]:
 
 
 @pytest.mark.parametrize("shell", [bash, fish, zsh])
-def test_a_shell_completes_commands_flags_choices_and_paths(
-    integrated: Home, shell: Callable[..., list[str]]
-) -> None:
+def test_a_shell_completes_commands_flags_choices_and_paths(integrated, shell):
     def completes(*words: str) -> set[str]:
         return set(shell(integrated, "allenfs", *words))
 
@@ -151,7 +145,7 @@ def test_a_shell_completes_commands_flags_choices_and_paths(
     assert completes("url", "f") == {"folder", "file"}
 
 
-def test_a_users_files_are_written_once_and_removed(home: Home) -> None:
+def test_a_users_files_are_written_once_and_removed(home):
     written = home.integrate("--user")
     assert home.files() == USER_FILES
     contents = {name: (home.share / name).read_bytes() for name in USER_FILES}
@@ -162,7 +156,7 @@ def test_a_users_files_are_written_once_and_removed(home: Home) -> None:
     assert home.integrate("--user", "--uninstall") == ["nothing to remove"]
 
 
-def test_a_package_has_its_files_below_its_root(home: Home, tmp_path: Path) -> None:
+def test_a_package_has_its_files_below_its_root(home, tmp_path):
     root = tmp_path / "package"
     flags = ("--system", "--prefix", "/usr", "--destdir", root)
     home.integrate(*flags)
@@ -178,7 +172,7 @@ def test_a_package_has_its_files_below_its_root(home: Home, tmp_path: Path) -> N
     assert [path for path in root.rglob("*") if not path.is_dir()] == []
 
 
-def test_files_of_others_are_left_alone(home: Home) -> None:
+def test_files_of_others_are_left_alone(home):
     theirs = home.share / "zsh/site-functions/_allenfs"
     theirs.parent.mkdir(parents=True)
     theirs.write_text("#compdef allenfs\n")
@@ -193,7 +187,7 @@ def test_files_of_others_are_left_alone(home: Home) -> None:
     assert home.files() == USER_FILES
 
 
-def test_a_wrong_command_line_is_one_line(home: Home) -> None:
+def test_a_wrong_command_line_is_one_line(home):
     assert "not allowed" in home.fails(2, "--user", "--system")
     assert "--system" in home.fails(2, "--user", "--destdir", "package")
     home.share.parent.mkdir()
@@ -201,7 +195,7 @@ def test_a_wrong_command_line_is_one_line(home: Home) -> None:
     assert "Not a directory" in home.fails(1, "--user")
 
 
-def test_the_manual_says_every_command_flag_and_option(integrated: Home) -> None:
+def test_the_manual_says_every_command_flag_and_option(integrated):
     page = integrated.share / "man/man1/allenfs.1"
     done = integrated.run("man", "-l", page)
     for name, command in main.COMMANDS.items():
@@ -219,22 +213,20 @@ def test_the_manual_says_every_command_flag_and_option(integrated: Home) -> None
 @pytest.mark.parametrize(
     "reader", [["man", "--warnings", "-l"], ["mandoc", "-T", "lint", "-W", "warning"]]
 )
-def test_the_manual_is_without_a_warning(integrated: Home, reader: list[str]) -> None:
+def test_the_manual_is_without_a_warning(integrated, reader):
     for name in ("man1/allenfs.1", "man8/mount.allenfs.8"):
         done = integrated.run(*reader, integrated.share / "man" / name)
         assert (done.returncode, done.stderr) == (0, "")
         assert reader[0] == "man" or done.stdout == ""
 
 
-def test_the_manual_of_a_package_has_the_day_of_its_source(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_manual_of_a_package_has_the_day_of_its_source(monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
     assert manual.helper_page().startswith(".TH MOUNT.ALLENFS 8 1970-01-02 ")
 
 
 @pytest.mark.parametrize("program", ["/usr/bin/true", "/a b/%h/$HOME/allenfs"])
-def test_systemd_accepts_the_unit(home: Home, program: str) -> None:
+def test_systemd_accepts_the_unit(home, program):
     unit = home.folder / "allenfs@tmp-a\\x20b.service"
     unit.write_text(service_unit.text(Path(program)))
     done = home.run("systemd-analyze", "--user", "--man=no", "verify", unit)
@@ -245,7 +237,7 @@ def test_systemd_accepts_the_unit(home: Home, program: str) -> None:
         assert f"Command {program} is not executable" in done.stderr
 
 
-def test_the_fstab_line_of_the_manual_makes_an_automount(home: Home) -> None:
+def test_the_fstab_line_of_the_manual_makes_an_automount(home):
     table = home.folder / "fstab"
     table.write_text(f"{manual.FSTAB}\n")
     units = [home.folder / name for name in ("normal", "early", "late")]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,6 @@ from allenfs.cli import main
 from allenfs.cli.status import page as page_of
 from allenfs.filesystem.status import MountStatus
 from allenfs.mount import mount_table
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TIME = "2026-11-22T12:00:30Z"
 STATUS: dict[str, Any] = {
@@ -127,7 +125,7 @@ def page(status: dict[str, Any]) -> list[str]:
     return page_of(MountStatus.from_json(json.dumps(status).encode("ascii")))
 
 
-def test_a_page_is_aligned_and_has_units() -> None:
+def test_a_page_is_aligned_and_has_units():
     assert page(STATUS) == PAGE.splitlines()
     assert len(page(changed(downloads=[], failures=[]))) == 10
     sample = page(changed(service={"is_sample": True}))
@@ -162,13 +160,13 @@ def test_a_page_is_aligned_and_has_units() -> None:
         ),
     ],
 )
-def test_each_trouble_has_its_line(changes: dict[str, Any], line: str) -> None:
+def test_each_trouble_has_its_line(changes, line):
     lines = page(changed(**changes))
     assert lines.count(f"  {line}") == 1
     assert len(set(lines) - set(page(STATUS))) == 1
 
 
-def test_long_lists_are_cut() -> None:
+def test_long_lists_are_cut():
     many = changed(downloads=STATUS["downloads"] * 10, failures=STATUS["failures"] * 20)
     lines = page(many)
     assert "  and 10 more, see --json" in lines
@@ -177,7 +175,7 @@ def test_long_lists_are_cut() -> None:
 
 
 @pytest.mark.parametrize("text", ["a\x1b[2Jb", "a\nb", "a\u202eb", "a\udcffb"])
-def test_text_of_the_status_is_escaped(text: str) -> None:
+def test_text_of_the_status_is_escaped(text):
     hostile = changed(
         mountpoint=text,
         version=text,
@@ -230,22 +228,18 @@ class Command:
 
 
 @pytest.fixture
-def status(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Command:
+def status(tmp_path, monkeypatch, capsys):
     return Command(tmp_path, monkeypatch, capsys)
 
 
-def test_without_a_mountpoint_all_mounts_of_the_user_are_shown(status: Command) -> None:
+def test_without_a_mountpoint_all_mounts_of_the_user_are_shown(status):
     status.mounts(*[json.dumps(STATUS)] * 2)
     assert status() == (0, f"{PAGE}\n{PAGE}", [])
     code, out, _ = status("--json")
     assert (code, json.loads(out)) == (0, [STATUS, STATUS])
 
 
-def test_one_mount_is_a_list_of_one_unless_it_is_named(status: Command) -> None:
+def test_one_mount_is_a_list_of_one_unless_it_is_named(status):
     text = json.dumps(STATUS, indent=1) + "\n"
     (place,) = status.mounts(text)
     code, out, _ = status("--json")
@@ -253,7 +247,7 @@ def test_one_mount_is_a_list_of_one_unless_it_is_named(status: Command) -> None:
     assert status("--json", place) == (0, text, [])
 
 
-def test_one_mount_without_a_status_hides_no_other(status: Command) -> None:
+def test_one_mount_without_a_status_hides_no_other(status):
     places = status.mounts(None, json.dumps(STATUS), "{}", None)
     code, out, errors = status()
     assert (code, out) == (1, PAGE)
@@ -275,13 +269,13 @@ def test_one_mount_without_a_status_hides_no_other(status: Command) -> None:
         json.dumps(STATUS | {"downloads": [DOWNLOAD | {"seconds": float("nan")}]}),
     ],
 )
-def test_an_invalid_status_is_one_line(status: Command, text: str) -> None:
+def test_an_invalid_status_is_one_line(status, text):
     (place,) = status.mounts(text)
     line = f"allenfs: this version of allenfs cannot read the status of {place}"
     assert status(place) == (1, "", [line])
 
 
-def test_the_json_may_be_of_another_version() -> None:
+def test_the_json_may_be_of_another_version():
     data = (json.dumps(STATUS, indent=2) + "\n").encode("ascii")
     status = MountStatus.from_json(data)
     shown = json.loads(status.to_json())
@@ -295,7 +289,7 @@ def test_the_json_may_be_of_another_version() -> None:
     ]
 
 
-def test_an_endless_status_is_not_read_to_its_end(status: Command) -> None:
+def test_an_endless_status_is_not_read_to_its_end(status):
     (place,) = status.mounts("")
     os.truncate(place / ".allenfs" / "status.json", 2**40)
     code, _, (line,) = status(place)

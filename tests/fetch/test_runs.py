@@ -34,7 +34,7 @@ class Reading:
 
 
 @pytest.mark.parametrize("step", [1, -1])
-def test_two_neighbours_are_enough_and_the_window_doubles(step: int) -> None:
+def test_two_neighbours_are_enough_and_the_window_doubles(step):
     reading = Reading()
     here = 20
     assert reading.open(here) == []
@@ -47,7 +47,7 @@ def test_two_neighbours_are_enough_and_the_window_doubles(step: int) -> None:
 
 
 @pytest.mark.parametrize("max_window", [0, 1, 2, 3, 8])
-def test_the_window_has_its_limit(max_window: int) -> None:
+def test_the_window_has_its_limit(max_window):
     reading = Reading(max_window)
     for place in range(LENGTH):
         reading.open(place)
@@ -56,9 +56,7 @@ def test_the_window_has_its_limit(max_window: int) -> None:
 
 
 @pytest.mark.parametrize("order", [range(LENGTH), range(LENGTH - 1, -1, -1)])
-def test_a_whole_listing_is_guessed_once_and_nothing_behind_its_end(
-    order: range,
-) -> None:
+def test_a_whole_listing_is_guessed_once_and_nothing_behind_its_end(order):
     reading = Reading()
     reading.open(*order)
     assert sorted(reading.taken) == sorted(order[2:])
@@ -66,13 +64,13 @@ def test_a_whole_listing_is_guessed_once_and_nothing_behind_its_end(
 
 
 @given(st.lists(st.integers(0, LENGTH // 3), max_size=30))
-def test_who_opens_no_neighbours_is_guessed_nothing(places: list[int]) -> None:
+def test_who_opens_no_neighbours_is_guessed_nothing(places):
     reading = Reading()
     reading.open(*(3 * place for place in places))
     assert reading.taken == []
 
 
-def test_a_jump_ends_all_guesses_and_two_neighbours_begin_anew() -> None:
+def test_a_jump_ends_all_guesses_and_two_neighbours_begin_anew():
     reading = Reading()
     reading.open(0, 1, 2, 3)
     assert reading.open(30) == []
@@ -80,13 +78,13 @@ def test_a_jump_ends_all_guesses_and_two_neighbours_begin_anew() -> None:
     assert reading.open(31) == [32, 33]
 
 
-def test_turning_round_is_a_new_run() -> None:
+def test_turning_round_is_a_new_run():
     reading = Reading()
     reading.open(10, 11, 12)
     assert reading.open(11) == [10, 9]
 
 
-def test_opening_a_file_again_changes_nothing() -> None:
+def test_opening_a_file_again_changes_nothing():
     reading = Reading()
     assert reading.open(5, 5, 5) == []
     assert reading.open(6) == [7, 8]
@@ -95,7 +93,7 @@ def test_opening_a_file_again_changes_nothing() -> None:
     assert sorted(reading.run.guesses) == [8, 9, 10, 11]
 
 
-def test_guesses_that_are_passed_over_shrink_the_window_to_nothing() -> None:
+def test_guesses_that_are_passed_over_shrink_the_window_to_nothing():
     """Every second file after two neighbours: it ends, and does not begin again."""
     reading = Reading()
     reading.open(0, 1, 3, 5, 7, 9, 11, 13, 15)
@@ -105,7 +103,7 @@ def test_guesses_that_are_passed_over_shrink_the_window_to_nothing() -> None:
 
 
 @pytest.mark.parametrize("step", [1, -1])
-def test_one_image_that_is_left_out_costs_half_the_window_once(step: int) -> None:
+def test_one_image_that_is_left_out_costs_half_the_window_once(step):
     reading = Reading(length=100)
     here = 50
     reading.open(*(here + step * n for n in range(8)))
@@ -118,7 +116,7 @@ def test_one_image_that_is_left_out_costs_half_the_window_once(step: int) -> Non
     assert all(abs(guess - reading.run.last) <= 8 for guess in reading.run.guesses)
 
 
-def test_four_that_read_at_once_a_little_out_of_order_keep_the_run() -> None:
+def test_four_that_read_at_once_a_little_out_of_order_keep_the_run():
     reading = Reading()
     reading.open(0, 1)
     for base in range(2, 30, 4):
@@ -128,7 +126,7 @@ def test_four_that_read_at_once_a_little_out_of_order_keep_the_run() -> None:
 
 
 @given(st.lists(st.integers(0, LENGTH - 1), max_size=60), st.integers(0, 9))
-def test_laws_of_guesses(places: list[int], max_window: int) -> None:
+def test_laws_of_guesses(places, max_window):
     reading = Reading(max_window)
     for place in places:
         reading.open(place)
@@ -140,7 +138,7 @@ def test_laws_of_guesses(places: list[int], max_window: int) -> None:
 
 
 @pytest.mark.parametrize("step", [1, -1])
-def test_stored_images_in_order_are_looked_for_once_each(step: int) -> None:
+def test_stored_images_in_order_are_looked_for_once_each(step):
     run, order, looked = Run(160, 8), range(160)[::step], []
     for place in order:
         run.opened(place)
@@ -148,7 +146,7 @@ def test_stored_images_in_order_are_looked_for_once_each(step: int) -> None:
     assert looked == list(order[2:])
 
 
-def test_a_run_through_stored_images_goes_on_where_they_end() -> None:
+def test_a_run_through_stored_images_goes_on_where_they_end():
     """Its first image that is not stored is guessed in time, as is the next."""
     run = Run(100, 8)
     guessed_at: dict[int, int] = {}

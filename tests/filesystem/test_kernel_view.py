@@ -21,13 +21,13 @@ class Clock:
 LOOKER, OPENER = 1, 2
 
 
-def test_who_was_told_the_size_opens_at_once() -> None:
+def test_who_was_told_the_size_opens_at_once():
     view = KernelView(Clock())
     view.replied(PATH, EXACT, LOOKER)
     assert view.opening(PATH, LOOKER, IMAGE) is Opening.NEW_PAGES
 
 
-def test_a_size_that_may_be_on_its_way_for_another_sends_back_once() -> None:
+def test_a_size_that_may_be_on_its_way_for_another_sends_back_once():
     view = KernelView(Clock())
     view.replied(PATH, EXACT, LOOKER)
     assert view.opening(PATH, OPENER, IMAGE) is Opening.AGAIN
@@ -36,7 +36,7 @@ def test_a_size_that_may_be_on_its_way_for_another_sends_back_once() -> None:
     assert not view.is_retry(PATH, OPENER)
 
 
-def test_a_size_that_has_long_arrived_is_everybodys() -> None:
+def test_a_size_that_has_long_arrived_is_everybodys():
     clock = Clock()
     view = KernelView(clock)
     view.replied(PATH, EXACT, LOOKER)
@@ -44,7 +44,7 @@ def test_a_size_that_has_long_arrived_is_everybodys() -> None:
     assert view.opening(PATH, OPENER, IMAGE) is Opening.NEW_PAGES
 
 
-def test_who_is_told_the_same_again_keeps_nobody_waiting() -> None:
+def test_who_is_told_the_same_again_keeps_nobody_waiting():
     clock = Clock()
     view = KernelView(clock)
     view.replied(PATH, EXACT, LOOKER)
@@ -53,13 +53,13 @@ def test_who_is_told_the_same_again_keeps_nobody_waiting() -> None:
     assert view.opening(PATH, OPENER, IMAGE) is Opening.NEW_PAGES
 
 
-def test_who_was_told_nothing_is_sent_back_once_and_then_reads_past_the_pages() -> None:
+def test_who_was_told_nothing_is_sent_back_once_and_then_reads_past_the_pages():
     view = KernelView(Clock())
     assert view.opening(PATH, OPENER, IMAGE) is Opening.AGAIN
     assert view.opening(PATH, OPENER, IMAGE) is Opening.SIZE_UNKNOWN
 
 
-def test_an_open_that_is_not_tried_again_is_never_sent_back() -> None:
+def test_an_open_that_is_not_tried_again_is_never_sent_back():
     view = KernelView(Clock())
     assert view.opening(PATH, OPENER, IMAGE, lambda: True) is Opening.SIZE_UNKNOWN
     view.replied(PATH, EXACT, LOOKER)
@@ -69,7 +69,7 @@ def test_an_open_that_is_not_tried_again_is_never_sent_back() -> None:
     assert view.opening(PATH, LOOKER, IMAGE) is Opening.NEW_PAGES
 
 
-def test_whether_an_open_is_tried_again_is_asked_only_where_it_matters() -> None:
+def test_whether_an_open_is_tried_again_is_asked_only_where_it_matters():
     def unasked() -> bool:
         raise AssertionError
 

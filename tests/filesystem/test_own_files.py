@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
 
@@ -14,11 +14,8 @@ from allenfs.model import tree
 from allenfs.model.nodes import PatternNode
 from allenfs.text import iso_time
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-
-def test_the_grammar_has_a_directory_of_two_files_and_lists_it_nowhere() -> None:
+def test_the_grammar_has_a_directory_of_two_files_and_lists_it_nowhere():
     for path in (".allenfs", ".allenfs/status.json", ".allenfs/log"):
         assert tree.parse(f"/{path}") == tree.parse(path) == PatternNode(path)
     assert ".allenfs" not in tree.ROOT_NAMES
@@ -31,7 +28,7 @@ def test_the_grammar_has_a_directory_of_two_files_and_lists_it_nowhere() -> None
         *(".Allenfs", "section/.allenfs", ".allenfs/status.json.gz", ".allenfs/.."),
     ],
 )
-def test_nothing_else_is_there(path: str) -> None:
+def test_nothing_else_is_there(path):
     with pytest.raises(PathNotFoundError):
         tree.parse(path)
 
@@ -41,14 +38,14 @@ def mounted(**files: Callable[[], Document]) -> Filesystem:
     return Filesystem(None, None, max_image_bytes=2**30, own_files=own_files)
 
 
-def test_a_file_is_taken_anew_each_time() -> None:
+def test_a_file_is_taken_anew_each_time():
     pages = iter([Document(b"1", 0), Document(b"22", 0)])
     entry = mounted(status_json=lambda: next(pages)).entry(".allenfs/status.json")
     assert isinstance(entry, Changing)
     assert [entry.snapshot().read(0, 9) for _ in range(2)] == [b"1", b"22"]
 
 
-def test_what_a_mount_does_not_tell_is_not_there() -> None:
+def test_what_a_mount_does_not_tell_is_not_there():
     own = mounted(status_json=lambda: Document(b"1", 0))
     assert own.entry(".allenfs") == Folder()
     assert own.names(".allenfs") == ["status.json"]
@@ -68,5 +65,5 @@ def test_what_a_mount_does_not_tell_is_not_there() -> None:
         (2**80, "9999-12-31T23:59:59Z"),
     ],
 )
-def test_times_are_iso_8601_in_utc(time_ns: int, shown: str) -> None:
+def test_times_are_iso_8601_in_utc(time_ns, shown):
     assert iso_time(time_ns) == shown

@@ -30,19 +30,19 @@ def text_of(kept: RecentLog) -> str:
     return reader.read(0, 2**30).decode()
 
 
-def test_a_line_says_when_how_grave_and_who() -> None:
+def test_a_line_says_when_how_grave_and_who():
     line = text_of(log_of("mounted"))
     assert line[:2] == "20"
     assert line.endswith(" INFO allenfs.x: mounted\n")
 
 
-def test_nothing_logged_is_an_empty_file() -> None:
+def test_nothing_logged_is_an_empty_file():
     assert RecentLog().reader().facts.size_bytes == 0
     assert text_of(RecentLog()) == ""
 
 
 @pytest.mark.parametrize("control", ["\x1b[2J", "\r", "\x00", "\x9b", "\u202e", "\x07"])
-def test_no_words_of_others_move_a_cursor(control: str) -> None:
+def test_no_words_of_others_move_a_cursor(control):
     said = text_of(log_of(f"before{control}after"))
     assert control[0] not in said
     assert "before" in said
@@ -50,15 +50,15 @@ def test_no_words_of_others_move_a_cursor(control: str) -> None:
 
 
 def test_what_is_no_unicode_is_escaped_and_what_cannot_be_formatted_is_left_out(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    monkeypatch,
+):
     monkeypatch.setattr(logging, "raiseExceptions", False)
     kept = log_of("a\udcffb")
     say(kept, "%d", "no number")
     assert text_of(kept).endswith("a\\udcffb\n")
 
 
-def test_a_traceback_keeps_its_lines() -> None:
+def test_a_traceback_keeps_its_lines():
     kept = RecentLog()
     try:
         raise ValueError("x")
@@ -73,7 +73,7 @@ def test_a_traceback_keeps_its_lines() -> None:
     assert lines[-1] == "ValueError: x"
 
 
-def test_the_newest_lines_are_kept_whole_and_a_quarter_of_a_megabyte_of_them() -> None:
+def test_the_newest_lines_are_kept_whole_and_a_quarter_of_a_megabyte_of_them():
     kept = log_of(*(f"{number:06} " + "x" * 1000 for number in range(1000)))
     lines = text_of(kept).splitlines()
     assert 250 * 1024 < sum(map(len, lines)) + len(lines) <= 256 * 1024
@@ -81,7 +81,7 @@ def test_the_newest_lines_are_kept_whole_and_a_quarter_of_a_megabyte_of_them() -
     assert all(line.endswith("x" * 1000) for line in lines)
 
 
-def test_one_endless_line_is_cut() -> None:
+def test_one_endless_line_is_cut():
     kept = log_of("first", "y" * 10**7, "last")
     said = text_of(kept)
     assert len(said) < 20_000
@@ -89,7 +89,7 @@ def test_one_endless_line_is_cut() -> None:
     assert said.endswith("last\n")
 
 
-def test_a_reader_keeps_what_it_opened_and_gets_what_comes_behind_it() -> None:
+def test_a_reader_keeps_what_it_opened_and_gets_what_comes_behind_it():
     kept = log_of("one")
     reader = kept.reader()
     before = reader.read(0, 10_000)
@@ -102,7 +102,7 @@ def test_a_reader_keeps_what_it_opened_and_gets_what_comes_behind_it() -> None:
     assert reader.read(reader.facts.size_bytes, 10_000) == b""
 
 
-def test_who_follows_slowly_misses_no_line() -> None:
+def test_who_follows_slowly_misses_no_line():
     kept = log_of("one")
     reader = kept.reader()
     size = reader.facts.size_bytes
@@ -115,7 +115,7 @@ def test_who_follows_slowly_misses_no_line() -> None:
     assert more == reader.read(size, 2**21)
 
 
-def test_all_who_have_it_open_share_it_and_the_next_begins_anew() -> None:
+def test_all_who_have_it_open_share_it_and_the_next_begins_anew():
     kept = log_of("one")
     first = kept.reader()
     say(kept, "two")
@@ -131,9 +131,7 @@ def test_all_who_have_it_open_share_it_and_the_next_begins_anew() -> None:
     assert "one" not in text_of(kept)
 
 
-def test_who_follows_for_long_begins_anew_as_with_a_log_that_is_rotated(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_who_follows_for_long_begins_anew_as_with_a_log_that_is_rotated(monkeypatch):
     monkeypatch.setattr(recent_log, "_FOLLOWED_BYTES", 4000)
     monkeypatch.setattr(recent_log, "_KEPT_BYTES", 1000)
     kept = log_of("one")
@@ -146,7 +144,7 @@ def test_who_follows_for_long_begins_anew_as_with_a_log_that_is_rotated(
     assert sizes != sorted(sizes)
 
 
-def test_many_threads_log_and_many_read_whole_lines() -> None:
+def test_many_threads_log_and_many_read_whole_lines():
     kept = RecentLog()
 
     def write(thread: int) -> None:
@@ -166,7 +164,7 @@ def test_many_threads_log_and_many_read_whole_lines() -> None:
     assert len(text_of(kept).splitlines()) == 1200
 
 
-def test_a_log_is_kept_for_a_block_and_no_longer() -> None:
+def test_a_log_is_kept_for_a_block_and_no_longer():
     logger = logging.getLogger("allenfs.only_here")
     logger.propagate = False
     with RecentLog.of(logger.name) as kept:

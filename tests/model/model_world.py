@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from allenfs.catalog.entries import Entry, Folder, Picture
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import PathNotFoundError, ServiceError, StaleSizeError
 from allenfs.fetch.fetcher import Fetcher
-from allenfs.filesystem.filesystem import Filesystem
+from allenfs.filesystem.filesystem import Filesystem, Opened
 from allenfs.filesystem.xattrs import ExtendedAttributes
 from allenfs.model import tree
+from allenfs.model.images import ImageRequest
 from allenfs.model.nodes import (
     ImageDirectory,
     ImageFile,
     ParameterDirectory,
     PatternNode,
 )
+from allenfs.service.client import Sink
 from allenfs.service.single_flight import NOT_INTERRUPTED, Caller
 from allenfs.store.image_files import ImageFiles
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-    from pathlib import Path
-
-    from allenfs.filesystem.filesystem import Opened
-    from allenfs.model.images import ImageRequest
-    from allenfs.service.client import Sink
 
 PAGE = 4096
 MAX_IMAGE_BYTES = 2**30

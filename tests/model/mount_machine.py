@@ -15,9 +15,10 @@ import shutil
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
@@ -51,18 +52,13 @@ from worlds import DirectWorld, MountWorld, Seen, settings_of, started_service
 
 from allenfs.fetch.fetcher import Fetcher
 from allenfs.model import tree
+from allenfs.model.images import ImageRequest
 from allenfs.model.nodes import ImageDirectory, ParameterDirectory
 from allenfs.sample.faults import Fault, needs_answer
 from allenfs.service.client import AllenService
 from allenfs.store.image_files import ImageFiles
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import TypeVar
-
-    from allenfs.model.images import ImageRequest
-
-    _Answer = TypeVar("_Answer")
+_Answer = TypeVar("_Answer")
 
 OFFSETS = st.sampled_from([0, 1, PAGE - 1, PAGE, PAGE + 1]) | st.integers(0, 70_000)
 SIZES = st.sampled_from([0, 1, PAGE - 1, PAGE, PAGE + 1, 2**24])

@@ -8,16 +8,14 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from model_world import PAGE, request_of
 from mounted import image_bytes
 from worlds import DirectWorld, settings_of, started_service
 
+from allenfs.model.images import ImageRequest
 from allenfs.sample.faults import Fault
-
-if TYPE_CHECKING:
-    from allenfs.model.images import ImageRequest
 
 # By path, the path of the request that it stands for.
 IMAGES = {

@@ -99,7 +99,7 @@ def directory(path: str) -> CollectionDirectory:
         ("browse/atlas/TITLE", "Mouse_P56_Sagittal"),
     ],
 )
-def test_each_path_names_one_thing(pattern: str, names: str) -> None:
+def test_each_path_names_one_thing(pattern, names):
     path = re.sub("[A-Z]{2,}", "{}", pattern).format(*names.split())
     arguments = tuple(
         int(one) if one.isdecimal() else unquote(one) for one in words(names)
@@ -116,7 +116,7 @@ def test_each_path_names_one_thing(pattern: str, names: str) -> None:
         "browse/product/%2E%2E",
     ],
 )
-def test_a_path_that_no_pattern_matches_names_nothing(path: str) -> None:
+def test_a_path_that_no_pattern_matches_names_nothing(path):
     assert is_outside(path)
 
 
@@ -146,7 +146,7 @@ NOWHERE += ["dataset/" + "9" * 19, "dataset/1/0001_2.jpg\n", "browse/atlas/two w
 NOWHERE += ["dataset/1/\u0660\u0660\u0660\u0661_2.jpg"]
 
 
-def test_a_path_outside_the_grammar_of_the_catalog_is_not_found() -> None:
+def test_a_path_outside_the_grammar_of_the_catalog_is_not_found():
     assert [path for path in NOWHERE if not is_outside(path)] == []
 
 
@@ -157,9 +157,7 @@ def test_a_path_outside_the_grammar_of_the_catalog_is_not_found() -> None:
     ),
     data_set_id=ids,
 )
-def test_parameters_of_a_data_set_may_come_in_any_order(
-    names: list[str], data_set_id: int
-) -> None:
+def test_parameters_of_a_data_set_may_come_in_any_order(names, data_set_id):
     is_twice = {"equalized", "range0,1,2,3,4,5"} <= set(names)
     path = "/".join(["dataset", str(data_set_id), *names])
     assert is_outside(path) is is_twice
@@ -180,7 +178,7 @@ def test_parameters_of_a_data_set_may_come_in_any_order(
 
 @pytest.mark.parametrize("twins", TWINS)
 @pytest.mark.parametrize("between", [[], ["rgb1,1,1"], ["colormap1", "contrast0,1"]])
-def test_no_parameter_appears_twice(twins: tuple[str, str], between: list[str]) -> None:
+def test_no_parameter_appears_twice(twins, between):
     one, other = twins
     names = "/".join([one, *between, other])
     assert is_outside(f"dataset/1/{names}")
@@ -192,7 +190,7 @@ def test_no_parameter_appears_twice(twins: tuple[str, str], between: list[str]) 
         assert not is_outside(f"dataset/1/{'/'.join([*between, name])}")
 
 
-def test_equalized_may_come_in_any_order() -> None:
+def test_equalized_may_come_in_any_order():
     for names in itertools.permutations(["equalized", "ds4", "q50"]):
         node = tree.parse(f"section/5/{'/'.join(names)}")
         request = ImageRequest(ImageService.SECTION, 5, downsample=4, quality=50)
@@ -203,7 +201,7 @@ def test_equalized_may_come_in_any_order() -> None:
     assert is_outside("section/equalized/5/image.jpg")
 
 
-def test_a_region_from_the_corner_may_come_in_any_order() -> None:
+def test_a_region_from_the_corner_may_come_in_any_order():
     for first, *names in itertools.permutations(["at10x20+3+4", "ds4", "q50"]):
         for service in ImageService:
             path = "/".join([service.value, "5", first, *names])
@@ -232,9 +230,7 @@ def test_a_region_from_the_corner_may_come_in_any_order() -> None:
 @example(treatment="NISSL", atlas_id=2, place=0)
 @example(treatment="In Situ/Hybridization", atlas_id=2, place=1)
 @example(treatment="ds11", atlas_id=2, place=2)
-def test_a_treatment_is_a_directory_of_its_plates(
-    treatment: str, atlas_id: int, place: int
-) -> None:
+def test_a_treatment_is_a_directory_of_its_plates(treatment, atlas_id, place):
     names = ["annotated", "ds3"]
     names.insert(place, path_name(treatment))
     node = directory(f"browse/atlas/{atlas_id}/{'/'.join(names)}")
@@ -244,7 +240,7 @@ def test_a_treatment_is_a_directory_of_its_plates(
     )
 
 
-def test_annotated_plates_have_the_drawings_of_their_atlas() -> None:
+def test_annotated_plates_have_the_drawings_of_their_atlas():
     plain = directory("browse/atlas/181276165/ds4").view.of(9)
     assert (plain.annotated, plain.atlas_id) == (False, None)
     drawn = directory("browse/atlas/181276165/annotated").view.of(9)
@@ -254,7 +250,7 @@ def test_annotated_plates_have_the_drawings_of_their_atlas() -> None:
     assert (view.equalized, view.treatment) == (False, "equalized")
 
 
-def test_a_section_number_may_have_ten_digits() -> None:
+def test_a_section_number_may_have_ten_digits():
     node = tree.parse("dataset/1/1000000000_2.jpg")
     assert isinstance(node, CollectionFile)
     assert (node.image_id, node.name) == (2, "1000000000_2.jpg")
@@ -277,7 +273,7 @@ _NAMES = st.text(max_size=12) | st.sampled_from(
     ),
     names=st.lists(_NAMES, max_size=7),
 )
-def test_parsing_raises_nothing_but_not_found(first: str, names: list[str]) -> None:
+def test_parsing_raises_nothing_but_not_found(first, names):
     path = "/".join([first, *names])
     try:
         node = tree.parse(path)

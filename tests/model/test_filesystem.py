@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from model_world import (
@@ -28,12 +28,8 @@ from allenfs.errors import (
     PathNotFoundError,
     StaleSizeError,
 )
+from allenfs.filesystem.filesystem import Filesystem
 from allenfs.service.single_flight import Caller
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from allenfs.filesystem.filesystem import Filesystem
 
 PATH = "section/69750516/ds4/expression.jpg"
 DATA = bytes_of(PATH, 1, 10_001)
@@ -53,11 +49,11 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def world(tmp_path):
     return World(tmp_path)
 
 
-def test_a_stat_gives_a_bound_before_and_the_exact_size_after(world: World) -> None:
+def test_a_stat_gives_a_bound_before_and_the_exact_size_after(world):
     before = world.fs.stat(PATH)
     assert (before.size_bytes, before.blocks) == (MIB, 0)
     assert world.service.fetches == 0
@@ -70,14 +66,14 @@ def test_a_stat_gives_a_bound_before_and_the_exact_size_after(world: World) -> N
     assert world.service.fetches == 1
 
 
-def test_no_bound_is_above_the_largest_image(tmp_path: Path) -> None:
+def test_no_bound_is_above_the_largest_image(tmp_path):
     fs = World(tmp_path).fs
     assert fs.stat("section/1/roi99999x99999/image.jpg").size_bytes == MAX_IMAGE_BYTES
     assert fs.stat("section/1/image.jpg").size_bytes == 256 * MIB
     assert fs.stat("section/1/roi10x10/image.jpg").size_bytes == 300 + 65_536
 
 
-def test_times_are_stable_and_the_images_own(world: World) -> None:
+def test_times_are_stable_and_the_images_own(world):
     first = world.fs.stat(PATH).modified_ns
     assert world.fs.stat(PATH).modified_ns == first
     assert world.fs.stat("section").modified_ns == first
@@ -86,7 +82,7 @@ def test_times_are_stable_and_the_images_own(world: World) -> None:
     assert len(told) == 1
 
 
-def test_an_exact_size_once_told_outlives_the_image(world: World) -> None:
+def test_an_exact_size_once_told_outlives_the_image(world):
     """The kernel may hold pages of it: a bound now would pad them."""
     opened, _ = Kernel(world.fs).open(PATH, 1, looks_up=True)
     world.fs.release(opened.handle)
@@ -98,7 +94,7 @@ def test_an_exact_size_once_told_outlives_the_image(world: World) -> None:
     assert (attributes.size_bytes, attributes.blocks) == (len(DATA), 0)
 
 
-def test_each_caller_is_told_to_look_again_at_most_once(world: World) -> None:
+def test_each_caller_is_told_to_look_again_at_most_once(world):
     for caller in (1, 2):
         with pytest.raises(StaleSizeError) as raised:
             world.fs.open(PATH, caller=Caller(caller))
@@ -112,9 +108,7 @@ def test_each_caller_is_told_to_look_again_at_most_once(world: World) -> None:
     assert world.service.fetches == 1
 
 
-def test_a_told_kernel_opens_at_once_and_keeps_its_pages_from_then_on(
-    world: World,
-) -> None:
+def test_a_told_kernel_opens_at_once_and_keeps_its_pages_from_then_on(world):
     kernel = Kernel(world.fs)
     first, _ = kernel.open(PATH, 1, looks_up=True)
     assert (first.direct_io, first.keep_cache) == (False, False)
@@ -124,7 +118,7 @@ def test_a_told_kernel_opens_at_once_and_keeps_its_pages_from_then_on(
         assert (again.direct_io, again.keep_cache) == (False, True)
 
 
-def test_the_pages_of_another_image_are_not_kept(world: World) -> None:
+def test_the_pages_of_another_image_are_not_kept(world):
     kernel = Kernel(world.fs)
     opened, _ = kernel.open(PATH, 1, looks_up=True)
     world.fs.release(opened.handle)
@@ -139,9 +133,7 @@ def test_the_pages_of_another_image_are_not_kept(world: World) -> None:
     assert kernel.read_all(PATH, opened, 7) == other
 
 
-def test_a_size_told_here_and_changed_by_another_mount_is_told_again(
-    world: World,
-) -> None:
+def test_a_size_told_here_and_changed_by_another_mount_is_told_again(world):
     kernel = Kernel(world.fs)
     kernel.look_up(PATH)
     Kernel(world.mounted()).open(PATH, 1, looks_up=True)
@@ -153,7 +145,7 @@ def test_a_size_told_here_and_changed_by_another_mount_is_told_again(
     assert world.service.fetches == 1
 
 
-def test_a_second_open_that_never_comes_is_not_waited_for(world: World) -> None:
+def test_a_second_open_that_never_comes_is_not_waited_for(world):
     """After 10 s the image is let go, and the next open begins anew."""
     with pytest.raises(StaleSizeError):
         world.fs.open(PATH, caller=Caller(1))
@@ -167,7 +159,7 @@ def test_a_second_open_that_never_comes_is_not_waited_for(world: World) -> None:
         world.fs.open(PATH, caller=Caller(1))
 
 
-def test_a_read_of_pages_behind_the_end_is_stale_not_short(world: World) -> None:
+def test_a_read_of_pages_behind_the_end_is_stale_not_short(world):
     opened, _ = Kernel(world.fs).open(PATH, 1, looks_up=True)
     assert world.fs.read(opened.handle, 2 * PAGE, PAGE) == DATA[2 * PAGE :]
     for offset, size in ((2 * PAGE, PAGE + 1), (3 * PAGE, 1), (MIB, MIB)):
@@ -175,7 +167,7 @@ def test_a_read_of_pages_behind_the_end_is_stale_not_short(world: World) -> None
             world.fs.read(opened.handle, offset, size)
 
 
-def test_handles_are_never_reused_and_die_with_their_release(world: World) -> None:
+def test_handles_are_never_reused_and_die_with_their_release(world):
     kernel = Kernel(world.fs)
     seen = set()
     for _ in range(50):
@@ -191,7 +183,7 @@ def test_handles_are_never_reused_and_die_with_their_release(world: World) -> No
 
 
 @pytest.mark.parametrize("path", ["", "/", "section", "section/1", "section/1/ds4"])
-def test_a_directory_is_stat_but_not_opened(world: World, path: str) -> None:
+def test_a_directory_is_stat_but_not_opened(world, path):
     attributes = world.fs.stat(path)
     assert attributes.is_dir
     assert attributes.blocks == 0
@@ -200,15 +192,13 @@ def test_a_directory_is_stat_but_not_opened(world: World, path: str) -> None:
         world.fs.open(path)
 
 
-def test_a_file_has_no_names_in_it(world: World) -> None:
+def test_a_file_has_no_names_in_it(world):
     with pytest.raises(NotADirError):
         world.fs.names(PATH)
 
 
 @pytest.mark.parametrize("path", [".Trash", "section/007", "section/1/dsx", "\udcff"])
-def test_a_name_outside_the_grammar_is_enoent_everywhere(
-    world: World, path: str
-) -> None:
+def test_a_name_outside_the_grammar_is_enoent_everywhere(world, path):
     for look in (
         world.fs.stat,
         world.fs.names,
@@ -221,7 +211,7 @@ def test_a_name_outside_the_grammar_is_enoent_everywhere(
     assert world.service.fetches == 0
 
 
-def test_a_walk_over_everything_listed_downloads_nothing(world: World) -> None:
+def test_a_walk_over_everything_listed_downloads_nothing(world):
     opened, _ = Kernel(world.fs).open(PATH, 1, looks_up=True)
     world.fs.release(opened.handle)
     waiting, seen = [""], 0
@@ -239,7 +229,7 @@ def test_a_walk_over_everything_listed_downloads_nothing(world: World) -> None:
     assert world.service.fetches == 1
 
 
-def test_the_attributes_say_the_url_and_why_it_failed(world: World) -> None:
+def test_the_attributes_say_the_url_and_why_it_failed(world):
     always = ["user.allenfs.url", "user.allenfs.size_known"]
     assert world.attributes.names(PATH) == always
     assert world.attributes.value(PATH, "user.allenfs.size_known") == b"false"
@@ -268,7 +258,7 @@ def test_the_attributes_say_the_url_and_why_it_failed(world: World) -> None:
         world.attributes.value(PATH, "user.allenfs.error")
 
 
-def test_a_failed_open_leaves_no_handle_and_no_size(world: World) -> None:
+def test_a_failed_open_leaves_no_handle_and_no_size(world):
     world.service.fail_next = [CutAnswerError("cut")]
     with pytest.raises(CutAnswerError):
         world.fs.open(PATH, caller=Caller(1))
@@ -282,7 +272,7 @@ def test_a_failed_open_leaves_no_handle_and_no_size(world: World) -> None:
     assert world.service.fetches == 2
 
 
-def test_two_paths_of_one_request_are_one_image(world: World) -> None:
+def test_two_paths_of_one_request_are_one_image(world):
     for path in (PATH, "section/69750516/ds4/expression.jpg"):
         Kernel(world.fs).open(path, 1, looks_up=True)
     other = "section/69750516/ds4/roi+5+5/expression.jpg"
@@ -295,9 +285,7 @@ def test_two_paths_of_one_request_are_one_image(world: World) -> None:
     assert world.service.fetches == 2
 
 
-def test_where_nothing_is_mounted_there_is_nothing_that_tells_of_it(
-    world: World,
-) -> None:
+def test_where_nothing_is_mounted_there_is_nothing_that_tells_of_it(world):
     for path in (".allenfs", ".allenfs/status.json", ".allenfs/log"):
         with pytest.raises(PathNotFoundError):
             world.fs.stat(path)

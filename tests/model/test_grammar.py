@@ -6,7 +6,6 @@ import dataclasses
 
 import pytest
 from grammar_strategies import (
-    Spelling,
     canonical_path,
     image_requests,
     query_pairs,
@@ -85,12 +84,12 @@ def pairs_of(url: str) -> set[str]:
 
 
 @pytest.mark.parametrize(("rest", "path"), EXAMPLES)
-def test_every_example_url_of_the_page_is_a_path(rest: str, path: str) -> None:
+def test_every_example_url_of_the_page_is_a_path(rest, path):
     assert request_of_url(PAGE + rest).path == path
 
 
 @pytest.mark.parametrize(("rest", "path"), EXAMPLES)
-def test_every_example_path_asks_for_the_pages_url(rest: str, path: str) -> None:
+def test_every_example_path_asks_for_the_pages_url(rest, path):
     url = request_of_path(path).url(BASE)
     endpoint, _, query = rest.partition("?")
     assert url.partition("?")[0] == f"{BASE}/api/v2/{endpoint}"
@@ -124,13 +123,13 @@ def test_every_example_path_asks_for_the_pages_url(rest: str, path: str) -> None
         ("section_image_download/1?rgb=1.0,0.50,0", "section/1/rgb1,0.5,0/image.jpg"),
     ],
 )
-def test_allensdk_urls_are_paths(url: str, path: str) -> None:
+def test_allensdk_urls_are_paths(url, path):
     assert request_of_url(PAGE + url).path == path
 
 
 @many
 @given(request=image_requests())
-def test_path_to_request_to_path_is_the_identity(request: ImageRequest) -> None:
+def test_path_to_request_to_path_is_the_identity(request):
     path = canonical_path(request)
     assert request.path == path
     assert request_of_path(path) == request
@@ -139,7 +138,7 @@ def test_path_to_request_to_path_is_the_identity(request: ImageRequest) -> None:
 
 @many
 @given(request=image_requests())
-def test_url_to_request_to_url_is_the_identity(request: ImageRequest) -> None:
+def test_url_to_request_to_url_is_the_identity(request):
     url = request.url(BASE)
     assert request_of_url(url) == request
     assert request_of_url(url).url(BASE) == url
@@ -148,14 +147,14 @@ def test_url_to_request_to_url_is_the_identity(request: ImageRequest) -> None:
 
 @many
 @given(request=image_requests())
-def test_path_to_url_to_path_is_the_identity(request: ImageRequest) -> None:
+def test_path_to_url_to_path_is_the_identity(request):
     path = canonical_path(request)
     assert request_of_url(request_of_path(path).url(BASE)).path == path
 
 
 @many
 @given(spelling=spellings())
-def test_every_spelling_of_one_request_shares_one_key(spelling: Spelling) -> None:
+def test_every_spelling_of_one_request_shares_one_key(spelling):
     by_path, by_url = request_of_path(spelling.path), request_of_url(spelling.url)
     assert by_path == by_url == spelling.request
     assert hash(by_path) == hash(by_url) == hash(spelling.request)
@@ -165,9 +164,7 @@ def test_every_spelling_of_one_request_shares_one_key(spelling: Spelling) -> Non
 
 @settings(max_examples=100, deadline=None)
 @given(one=image_requests(), field=st.integers(0, 11), other=image_requests())
-def test_requests_that_differ_in_one_field_differ_in_path_and_url(
-    one: ImageRequest, field: int, other: ImageRequest
-) -> None:
+def test_requests_that_differ_in_one_field_differ_in_path_and_url(one, field, other):
     name = dataclasses.fields(ImageRequest)[field].name
     changed = dataclasses.replace(one, **{name: getattr(other, name)})
     try:
@@ -220,19 +217,19 @@ https://api.brain-map.org/api/v1/image_download/1
         *(PAGE + url for url in (WITHOUT_A_PATH + LIKE_ANOTHER).split()),
     ],
 )
-def test_a_url_without_a_path_is_a_url_error(url: str) -> None:
+def test_a_url_without_a_path_is_a_url_error(url):
     with pytest.raises(UrlError):
         request_of_url(url)
 
 
-def test_the_first_name_of_a_path_is_the_service() -> None:
+def test_the_first_name_of_a_path_is_the_service():
     for service in ImageService:
         request = ImageRequest(service, 1)
         assert request.path == f"{service.value}/1/image.jpg"
         assert request_of_url(request.url(BASE)).service is service
 
 
-def test_requests_of_one_image_have_different_hashes() -> None:
+def test_requests_of_one_image_have_different_hashes():
     """A viewer requests a plate in thousands of tiles; lookups must stay fast."""
     paths = [
         *(f"atlas/7/ds3/roi256x256+{4 * n}+{n}/image.jpg" for n in range(1000)),

@@ -87,19 +87,19 @@ def assert_node_or_enoent(path: str) -> None:
 
 @many
 @given(path=any_text | near_paths | near_paths.map(lambda path: "/" + path))
-def test_any_string_is_a_node_or_enoent(path: str) -> None:
+def test_any_string_is_a_node_or_enoent(path):
     assert_node_or_enoent(path)
 
 
 @many
 @given(path=damaged_paths())
-def test_a_misspelled_path_is_a_node_or_enoent(path: str) -> None:
+def test_a_misspelled_path_is_a_node_or_enoent(path):
     assert_node_or_enoent(path)
 
 
 @many
 @given(url=any_text | near_urls())
-def test_any_string_is_a_download_url_or_a_url_error(url: str) -> None:
+def test_any_string_is_a_download_url_or_a_url_error(url):
     try:
         request = request_of_url(url)
     except UrlError:
@@ -118,7 +118,7 @@ def test_any_string_is_a_download_url_or_a_url_error(url: str) -> None:
         "http://h/api/v2/image_download/1?view=x%0ay",
     ],
 )
-def test_the_error_of_a_url_is_one_line(url: str) -> None:
+def test_the_error_of_a_url_is_one_line(url):
     with pytest.raises(UrlError) as raised:
         request_of_url(url)
     assert str(raised.value).isprintable()
@@ -163,7 +163,7 @@ def assert_outside(path: str) -> None:
     assert raised.value.errno == errno.ENOENT
 
 
-def test_a_first_or_second_name_outside_the_grammar_is_enoent() -> None:
+def test_a_first_or_second_name_outside_the_grammar_is_enoent():
     for path in (
         *FIRST_NAMES.split(),
         *("section ", " section", "section/1\n", "section/1\0", "section/1 "),
@@ -172,13 +172,13 @@ def test_a_first_or_second_name_outside_the_grammar_is_enoent() -> None:
         assert_outside(path)
 
 
-def test_a_name_below_a_section_outside_the_grammar_is_enoent() -> None:
+def test_a_name_below_a_section_outside_the_grammar_is_enoent():
     for names in (*UNDER_A_SECTION.split(), *WITH_BLANKS):
         assert_outside(f"section/69750516/{names}")
         assert_outside(f"projection/69750516/{names}")
 
 
-def test_a_name_below_a_plate_outside_the_grammar_is_enoent() -> None:
+def test_a_name_below_a_plate_outside_the_grammar_is_enoent():
     great = f"annotated/atlas{'9' * 19}.jpg"
     for names in (*UNDER_A_PLATE.split(), great, *WITH_BLANKS):
         assert_outside(f"atlas/100883869/{names}")
@@ -200,19 +200,19 @@ def names_in(path: str) -> list[str]:
     return tree.listing(node)
 
 
-def test_the_root_lists_the_services_and_the_catalog() -> None:
+def test_the_root_lists_the_services_and_the_catalog():
     expected = ["atlas", "browse", "dataset", "projection", "section"]
     assert sorted(tree.ROOT_NAMES) == expected
 
 
-def test_an_image_directory_lists_files_tiers_and_for_a_plate_annotated() -> None:
+def test_an_image_directory_lists_files_tiers_and_for_a_plate_annotated():
     assert sorted(names_in("section/1")) == sorted(SECTION_FILES + TIERS)
     assert sorted(names_in("projection/1")) == sorted(SECTION_FILES + TIERS)
     assert sorted(names_in("atlas/1")) == sorted(["image.jpg", *TIERS, "annotated"])
 
 
 @pytest.mark.parametrize("names", ["ds4", "ds10", "q50", "ds4/q50", "roi1x1", "ds0"])
-def test_a_parameter_directory_lists_its_files_only(names: str) -> None:
+def test_a_parameter_directory_lists_its_files_only(names):
     assert sorted(names_in(f"section/1/{names}")) == sorted(SECTION_FILES)
     assert names_in(f"atlas/1/{names}") == ["image.jpg"]
     assert names_in(f"atlas/1/annotated/{names}") == ["image.jpg"]
@@ -222,9 +222,7 @@ def test_a_parameter_directory_lists_its_files_only(names: str) -> None:
     ("service", "files", "directories"),
     [("section", 45, 9), ("projection", 45, 9), ("atlas", 10, 10)],
 )
-def test_the_tree_below_one_image_is_finite(
-    service: str, files: int, directories: int
-) -> None:
+def test_the_tree_below_one_image_is_finite(service, files, directories):
     seen: list[Node] = []
     waiting = [f"{service}/69750516"]
     while waiting:
@@ -243,8 +241,8 @@ def test_the_tree_below_one_image_is_finite(
     [(0, 256 * MIB), (1, 64 * MIB), (2, 16 * MIB), (3, 4 * MIB), (4, MIB), (10, MIB)],
 )
 def test_an_unknown_size_is_bounded_by_a_quarter_per_downsample(
-    downsample: int, bound_bytes: int
-) -> None:
+    downsample, bound_bytes
+):
     for roi in (None, Roi(left_px_full=5, top_px_full=6)):
         request = ImageRequest(ImageService.ATLAS, 1, downsample=downsample, roi=roi)
         assert request.size_bound_bytes() == bound_bytes
@@ -252,7 +250,7 @@ def test_an_unknown_size_is_bounded_by_a_quarter_per_downsample(
 
 @many
 @given(request=image_requests())
-def test_a_region_is_bounded_by_three_bytes_a_pixel(request: ImageRequest) -> None:
+def test_a_region_is_bounded_by_three_bytes_a_pixel(request):
     roi, bound_bytes = request.roi, request.size_bound_bytes()
     if roi is not None and roi.width_px is not None:
         assert bound_bytes == roi.width_px * roi.height_px * 3 + 65_536

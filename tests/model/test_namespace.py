@@ -45,7 +45,7 @@ class World:
         return self.filesystem.entry(path)
 
 
-def test_a_picture_of_a_listing_is_asked_for_once_a_second() -> None:
+def test_a_picture_of_a_listing_is_asked_for_once_a_second():
     world = World()
     for _ in range(10):
         assert world.entry(FILE.format(5)) == Picture(
@@ -64,14 +64,14 @@ def test_a_picture_of_a_listing_is_asked_for_once_a_second() -> None:
 
 
 @pytest.mark.parametrize("path", ["/dataset/7", "/dataset/7/ds4", "/section/7/ds4"])
-def test_a_directory_is_asked_for_each_time(path: str) -> None:
+def test_a_directory_is_asked_for_each_time(path):
     world = World()
     for _ in range(3):
         assert world.entry(path) == Folder()
     assert world.catalog.asked == 3
 
 
-def test_only_so_many_pictures_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_so_many_pictures_are_remembered(monkeypatch):
     monkeypatch.setattr(filesystem, "_REMEMBERED_PICTURES", 100)
     world = World()
     for number in range(1, 1001):

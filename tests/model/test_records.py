@@ -55,7 +55,7 @@ def is_id(value: object) -> bool:
     return type(value) is int and 1 <= value < 10**18
 
 
-def test_a_recorded_section_image_is_read() -> None:
+def test_a_recorded_section_image_is_read():
     image = records.image_of(RECORDED)
     assert image == SectionImage(101945191, 171, 8992, 4936, 1.63)
     assert image.file_name == "0171_101945191.jpg"
@@ -65,7 +65,7 @@ def test_a_recorded_section_image_is_read() -> None:
 @given(row=rows)
 @example(row={"id": 1, "section_number": 1, "resolution": math.nan})
 @example(row={"id": 1.0, "section_number": 2.0, "width": 1e308})
-def test_any_row_is_a_checked_image_or_none(row: dict[str, Any]) -> None:
+def test_any_row_is_a_checked_image_or_none(row):
     image = records.image_of(row)
     if image is None:
         return
@@ -88,7 +88,7 @@ def test_any_row_is_a_checked_image_or_none(row: dict[str, Any]) -> None:
 
 @hard
 @given(value=json_values, row=rows)
-def test_any_value_is_read_or_ignored(value: Any, row: dict[str, Any]) -> None:
+def test_any_value_is_read_or_ignored(value, row):
     bounds = records.channels(value)
     assert bounds is None or (
         len(bounds) == 6
@@ -124,18 +124,18 @@ NO_IDS += ["0000000001234567890123"]
 
 
 @pytest.mark.parametrize("value", NO_IDS)
-def test_a_number_that_cannot_be_in_a_path_is_no_id(value: object) -> None:
+def test_a_number_that_cannot_be_in_a_path_is_no_id(value):
     assert records.record_id({"id": value}) is None
     assert records.image_of({**RECORDED, "id": value}) is None
 
 
 @pytest.mark.parametrize("value", [1, 1.0, "1", 10**18 - 1, "9" * 18])
-def test_an_id_may_be_text(value: object) -> None:
+def test_an_id_may_be_text(value):
     assert records.record_id({"id": value}) == int(value)
 
 
 @pytest.mark.parametrize("value", [None, True, -1, 1.5, "3rd", 10**9 + 1, math.nan, []])
-def test_a_section_without_a_number_is_listed(value: object) -> None:
+def test_a_section_without_a_number_is_listed(value):
     image = records.image_of({**RECORDED, "section_number": value})
     assert (image.section_number, image.file_name) == (None, "0000_101945191.jpg")
     nameless = {key: RECORDED[key] for key in RECORDED if key != "section_number"}
@@ -147,12 +147,12 @@ def test_a_section_without_a_number_is_listed(value: object) -> None:
 @pytest.mark.parametrize(
     "value", [None, True, 0, -1.0, "1.0", math.nan, math.inf, {}, 10**400]
 )
-def test_an_invalid_resolution_is_ignored(value: object) -> None:
+def test_an_invalid_resolution_is_ignored(value):
     assert records.image_of({**RECORDED, "resolution": value}).resolution_um is None
 
 
 @pytest.mark.parametrize("value", [None, "true", 1, "f", [], {}])
-def test_only_true_is_failed(value: object) -> None:
+def test_only_true_is_failed(value):
     assert records.image_of({**RECORDED, "failed": value}).failed is False
     assert records.image_of({**RECORDED, "failed": True}).failed is True
 
@@ -163,9 +163,7 @@ def test_only_true_is_failed(value: object) -> None:
         st.tuples(st.integers(1, 30), st.integers(0, 5) | st.sampled_from([None, "1"]))
     )
 )
-def test_images_are_in_section_order_without_duplicates(
-    pairs: list[tuple[int, int | None]],
-) -> None:
+def test_images_are_in_section_order_without_duplicates(pairs):
     images = records.in_section_order(
         {"id": image_id, "section_number": number} for image_id, number in pairs
     )
@@ -189,7 +187,7 @@ EQUALIZATION = {
 }
 
 
-def test_an_equalization_is_the_range_of_the_page() -> None:
+def test_an_equalization_is_the_range_of_the_page():
     assert records.channels(EQUALIZATION) == (0, 923, 0, 987, 0, 4095)
     as_floats = {key: float(value) for key, value in EQUALIZATION.items()}
     bounds = records.channels(as_floats)
@@ -198,7 +196,7 @@ def test_an_equalization_is_the_range_of_the_page() -> None:
 
 
 @pytest.mark.parametrize("value", [None, -1, 65_536, "9x", True, 0.5, math.nan])
-def test_an_equalization_without_one_bound_is_none(value: object) -> None:
+def test_an_equalization_without_one_bound_is_none(value):
     for bound in EQUALIZATION:
         assert records.channels({**EQUALIZATION, bound: value}) is None
         others = {key: EQUALIZATION[key] for key in {*EQUALIZATION} - {bound}}
@@ -206,7 +204,7 @@ def test_an_equalization_without_one_bound_is_none(value: object) -> None:
 
 
 @pytest.mark.parametrize("value", [None, [], "x", 5, {}, [EQUALIZATION]])
-def test_an_invalid_equalization_is_none(value: object) -> None:
+def test_an_invalid_equalization_is_none(value):
     assert records.channels(value) is None
 
 
@@ -224,14 +222,14 @@ def nissl_among(*associates: Any) -> int | None:
     )
 
 
-def test_the_closest_nissl_section_is_chosen() -> None:
+def test_the_closest_nissl_section_is_chosen():
     assert nissl_among(associate(2, 40, "NISSL"), associate(3, 52, "NISSL")) == 3
     assert nissl_among(associate(3, 52, "NISSL"), associate(2, 40, "NISSL")) == 3
     # as close: the lower id, whatever the service's order
     assert nissl_among(associate(5, 52, "NISSL"), associate(4, 48, "NISSL")) == 4
 
 
-def test_a_section_with_another_stain_is_not_chosen() -> None:
+def test_a_section_with_another_stain_is_not_chosen():
     assert nissl_among(associate(2, 50, "ISH")) is None
     assert nissl_among(associate(2, 50, "nissl")) is None
     assert nissl_among(associate(2, 50, None)) is None
@@ -241,14 +239,14 @@ def test_a_section_with_another_stain_is_not_chosen() -> None:
     assert nissl_among(None, 5, "x", {}, [associate(2, 50, "NISSL")]) is None
 
 
-def test_an_associate_without_treatments_counts_as_nissl() -> None:
+def test_an_associate_without_treatments_counts_as_nissl():
     assert nissl_among(associate(7, 51)) == 7
     assert nissl_among({**associate(7, 51), "data_set": None}) == 7
     assert nissl_among({**associate(7, 51), "data_set": {"id": 1}}) == 7
     assert nissl_among({**associate(7, 51), "data_set": {"treatments": []}}) is None
 
 
-def test_planes_are_known_by_name_or_by_their_recorded_ids() -> None:
+def test_planes_are_known_by_name_or_by_their_recorded_ids():
     assert records.plane_of({"plane_of_section": {"name": "oblique"}}) == "oblique"
     both = {"plane_of_section": {"id": 2, "name": "Sagittal"}, "plane_of_section_id": 1}
     assert records.plane_of(both) == "Sagittal"
@@ -263,7 +261,7 @@ def test_planes_are_known_by_name_or_by_their_recorded_ids() -> None:
     assert records.plane_of({}) is None
 
 
-def test_texts_are_in_order_without_duplicates() -> None:
+def test_texts_are_in_order_without_duplicates():
     nested = [{"name": "b"}, None, {"name": 5}, {}, {"name": "a"}, {"name": "b"}, "c"]
     assert records.texts(nested, "name") == ("b", "a")
     assert records.texts({"name": "alone"}, "name") == ("alone",)

@@ -72,18 +72,18 @@ browse/contact_sheet.jpg
 
 
 @pytest.mark.parametrize("path", LISTINGS.split())
-def test_a_listing_has_a_sheet(path: str) -> None:
+def test_a_listing_has_a_sheet(path):
     node = tree.parse(f"{path}/contact_sheet.jpg")
     assert node == SheetFile(directory(path))
 
 
 @pytest.mark.parametrize("path", NO_SHEETS.split())
-def test_nothing_else_has_a_sheet(path: str) -> None:
+def test_nothing_else_has_a_sheet(path):
     with contextlib.suppress(PathNotFoundError):
         assert not isinstance(tree.parse(path), SheetFile)
 
 
-def test_a_sheet_says_what_the_record_says() -> None:
+def test_a_sheet_says_what_the_record_says():
     found = made(data_set(12), "dataset/1/expression")
     assert found.heading == "Data set 1 \u00b7 Pdyn"
     assert found.facts == (
@@ -98,7 +98,7 @@ def test_a_sheet_says_what_the_record_says() -> None:
     assert numbers == sorted(numbers)
 
 
-def test_failed_sections_are_counted() -> None:
+def test_failed_sections_are_counted():
     collection = data_set(2)
     last = list(collection.images.values())[-1]
     collection.images[last.image_id] = last._replace(failed=True)
@@ -106,7 +106,7 @@ def test_failed_sections_are_counted() -> None:
     assert made(data_set(1)).count == "1 section"
 
 
-def test_sheets_are_equal_if_their_records_are() -> None:
+def test_sheets_are_equal_if_their_records_are():
     first = made(data_set(5))
     assert made(data_set(5)) == first
     assert hash(made(data_set(5))) == hash(first)
@@ -123,7 +123,7 @@ def test_sheets_are_equal_if_their_records_are() -> None:
     assert len({first, *others}) == 6
 
 
-def test_a_data_set_and_an_atlas_of_one_id_are_two_sheets() -> None:
+def test_a_data_set_and_an_atlas_of_one_id_are_two_sheets():
     atlas = made(data_set(5), "browse/atlas/1")
     assert atlas.path == "browse/atlas/1/contact_sheet.jpg"
     assert atlas.key.startswith("sheet/1/atlas_")
@@ -131,7 +131,7 @@ def test_a_data_set_and_an_atlas_of_one_id_are_two_sheets() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 5001, 20_000])
-def test_no_sheet_of_no_images_or_too_many(count: int) -> None:
+def test_no_sheet_of_no_images_or_too_many(count):
     assert sheet(data_set(count)) is None
 
 
@@ -146,8 +146,8 @@ sides = st.sampled_from([0, 1, 64, 640, 11_377, 130_000, 10**7])
     id_digits=st.integers(4, 18),
 )
 def test_every_sheet_is_bounded_and_its_cells_do_not_overlap(
-    count: int, width_px: int, height_px: int, id_digits: int
-) -> None:
+    count, width_px, height_px, id_digits
+):
     collection = data_set(1, width_px, height_px)
     images = tuple(
         SectionImage(10 ** (id_digits - 1) + place, place, width_px, height_px)
@@ -169,6 +169,6 @@ def test_every_sheet_is_bounded_and_its_cells_do_not_overlap(
     assert grid.cell_px >= (picture_width, picture_height + grid.label_px)
 
 
-def test_pictures_of_a_usual_data_set_are_not_reduced() -> None:
+def test_pictures_of_a_usual_data_set_are_not_reduced():
     assert made(data_set(60)).grid.scale == 1
     assert made(data_set(140, 14_065, 7297)).grid.scale == 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from grammar_strategies import image_requests
 from hypothesis import given, settings
@@ -12,9 +10,6 @@ from hypothesis import strategies as st
 from allenfs.errors import UrlError
 from allenfs.model import tree
 from allenfs.model.viewer_pages import path_of_url
-
-if TYPE_CHECKING:
-    from allenfs.model.images import ImageRequest
 
 API = "http://api.brain-map.org/api/v2/"
 many = settings(max_examples=250, deadline=None)
@@ -87,23 +82,21 @@ PRINTED = [
 
 
 @pytest.mark.parametrize(("url", "path"), PAGES)
-def test_a_viewer_page_becomes_the_path_of_what_it_shows(url: str, path: str) -> None:
+def test_a_viewer_page_becomes_the_path_of_what_it_shows(url, path):
     assert path_of_url(url) == path
     tree.parse(path)  # raises if it is not a path
 
 
 @pytest.mark.parametrize(("url", "directory"), PRINTED)
 def test_a_download_url_may_have_an_ampersand_instead_of_a_question_mark(
-    url: str, directory: str
-) -> None:
+    url, directory
+):
     assert path_of_url(API + url) == f"{directory}image.jpg"
 
 
 @many
 @given(request=image_requests())
-def test_a_download_url_becomes_the_path_it_was_made_from(
-    request: ImageRequest,
-) -> None:
+def test_a_download_url_becomes_the_path_it_was_made_from(request):
     assert path_of_url(request.url("https://mouse.brain-map.org")) == request.path
 
 
@@ -137,9 +130,7 @@ def test_a_download_url_becomes_the_path_it_was_made_from(
         ("https://atlas.brain-map.org/atlas?atlas=1&plate=-2", "plate is not an id"),
     ],
 )
-def test_other_pages_are_refused_and_the_message_lists_what_is_accepted(
-    url: str, why: str
-) -> None:
+def test_other_pages_are_refused_and_the_message_lists_what_is_accepted(url, why):
     with pytest.raises(UrlError) as raised:
         path_of_url(url)
     said = str(raised.value)
@@ -150,9 +141,7 @@ def test_other_pages_are_refused_and_the_message_lists_what_is_accepted(
 
 @pytest.mark.parametrize("service", ["svg", "svg_download"])
 @pytest.mark.parametrize("query", ["", "/", "?groups=28&downsample=4", "&groups=28"])
-def test_a_drawing_is_refused_and_the_message_names_its_plate(
-    service: str, query: str
-) -> None:
+def test_a_drawing_is_refused_and_the_message_names_its_plate(service, query):
     with pytest.raises(UrlError, match=r"drawings as SVG.*atlas/100960224/annotated/"):
         path_of_url(f"{API}{service}/100960224{query}")
 
@@ -170,7 +159,7 @@ _PIECES = st.sampled_from(
 
 @many
 @given(url=st.text(max_size=20) | st.lists(_PIECES, max_size=12).map("".join))
-def test_any_string_is_a_path_or_a_url_error_in_one_line(url: str) -> None:
+def test_any_string_is_a_path_or_a_url_error_in_one_line(url):
     try:
         path = path_of_url(url)
     except UrlError as error:

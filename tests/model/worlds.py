@@ -11,8 +11,10 @@ import logging
 import mmap
 import os
 import secrets
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 from model_world import Kernel
 from mounted import Mounted
@@ -22,18 +24,12 @@ from allenfs.catalog.resolver import Catalog
 from allenfs.config import ServiceSettings, StoreSettings, service_name
 from allenfs.errors import AllenFSError
 from allenfs.fetch.fetcher import Fetcher
-from allenfs.filesystem.filesystem import Filesystem
+from allenfs.filesystem.filesystem import Filesystem, Opened
 from allenfs.sample.server import SampleService
 from allenfs.service.client import AllenService
 from allenfs.service.slots import Slots
 from allenfs.store.image_files import ImageFiles
 from allenfs.store.record_files import RecordFiles
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from allenfs.filesystem.filesystem import Opened
 
 CAPACITY_BYTES = 2**28
 MAX_IMAGE_BYTES = 4_000_000

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from mounted import Mounted, is_bad
 from allenfs.adapters.libfuse import chosen
 from allenfs.mount.mount_table import is_mounted
 from allenfs.sample.content import sample_database
-from allenfs.sample.database import Database
 from allenfs.sample.server import SampleService
 
 
@@ -41,7 +39,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(autouse=True)
-def libfuse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def libfuse(request, monkeypatch):
     """Have every daemon of the test mount with this version."""
     version: str = request.param
     monkeypatch.setenv("ALLENFS_FUSE", version)
@@ -49,9 +47,7 @@ def libfuse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture(autouse=True)
-def log_of_the_background(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[None]:
+def log_of_the_background(request, tmp_path):
     """A mount in the background logs nothing that its test has not declared.
 
     By a mark: ``@pytest.mark.declared("words of the line")``.
@@ -72,13 +68,13 @@ def _settings(request: pytest.FixtureRequest, mark: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def database() -> Database:
+def database():
     """The records of the service, for a test that changes them."""
     return sample_database()
 
 
 @pytest.fixture
-def service(request: pytest.FixtureRequest) -> Iterator[SampleService]:
+def service(request):
     """A sample service, with the settings of ``@pytest.mark.service(...)``."""
     settings = _settings(request, "service")
     if "database" in request.fixturenames:
@@ -88,9 +84,7 @@ def service(request: pytest.FixtureRequest) -> Iterator[SampleService]:
 
 
 @pytest.fixture
-def mounted(
-    request: pytest.FixtureRequest, tmp_path: Path, service: SampleService
-) -> Iterator[Mounted]:
+def mounted(request, tmp_path, service):
     """A mount of the service, with the settings of ``@pytest.mark.mounted(...)``."""
     settings = _settings(request, "mounted")
     with Mounted(tmp_path, service.url, **settings) as mounted:
@@ -98,17 +92,13 @@ def mounted(
 
 
 @pytest.fixture(scope="module")
-def hostile() -> Iterator[HostileService]:
+def hostile():
     with HostileService() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def mounted_hostile(
-    request: pytest.FixtureRequest,
-    hostile: HostileService,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Suspect]:
+def mounted_hostile(request, hostile, tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
     with Mounted(
         folder,
@@ -124,7 +114,7 @@ def mounted_hostile(
 
 
 @pytest.fixture
-def suspect(hostile: HostileService, mounted_hostile: Suspect) -> Suspect:
+def suspect(hostile, mounted_hostile):
     """A mount of the hostile service, the same for all tests of a module."""
     hostile.heal()
     hostile.requests.clear()
@@ -133,7 +123,7 @@ def suspect(hostile: HostileService, mounted_hostile: Suspect) -> Suspect:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
+def root(tmp_path):
     """A mountpoint, free again after the test."""
     root = tmp_path / "mnt"
     root.mkdir()
@@ -143,7 +133,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
+def place():
     """A folder that everybody can enter; pytest's own are closed to others."""
     with tempfile.TemporaryDirectory(prefix="allenfs-place-") as name:
         Path(name).chmod(0o755)

@@ -11,11 +11,9 @@ from pathlib import Path
 
 import pytest
 from command import run
-from mounted import Mounted, errno_of, image_bytes, until
+from mounted import errno_of, image_bytes, until
 
-from allenfs.sample.database import Database
 from allenfs.sample.inventing import add_data_set
-from allenfs.sample.server import SampleService
 from allenfs.store.stored_file import FOOTER_BYTES
 
 PATH = "section/69750516/ds6/image.jpg"
@@ -38,8 +36,8 @@ def dumped(*files: Path) -> str:
 
 @pytest.mark.both_libfuses
 def test_an_image_has_its_url_and_once_it_is_local_its_checksum_and_time(
-    mounted: Mounted, service: SampleService
-) -> None:
+    mounted, service
+):
     unread = {"url": service.url + URL, "size_known": "false"}
     assert attributes(mounted / PATH) == unread
     assert service.image_requests == service.query_requests == 0
@@ -61,8 +59,8 @@ def test_an_image_has_its_url_and_once_it_is_local_its_checksum_and_time(
 
 @pytest.mark.mounted(capacity_bytes=4096)
 def test_what_the_store_does_not_keep_is_whole_and_has_its_attributes_while_open(
-    mounted: Mounted, service: SampleService
-) -> None:
+    mounted, service
+):
     with open(mounted / PATH, "rb") as file:
         data = file.read()
         assert data == image_bytes(service.url, PATH)
@@ -97,9 +95,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 @pytest.mark.mounted(warnings=["downloaded again"])
-def test_a_footer_of_another_file_says_nothing(
-    mounted: Mounted, service: SampleService, damage: Callable[[Path], object]
-) -> None:
+def test_a_footer_of_another_file_says_nothing(mounted, service, damage):
     data = (mounted / PATH).read_bytes()
     until(lambda: mounted.status["open_files"] == 0)
     (stored,) = mounted.stored
@@ -115,8 +111,8 @@ def test_a_footer_of_another_file_says_nothing(
 
 
 def test_a_dump_of_a_whole_listing_asks_the_service_for_nothing(
-    database: Database, service: SampleService, mounted: Mounted
-) -> None:
+    database, service, mounted
+):
     add_data_set(database, 4711, range(5_000_000_000, 5_000_002_600))
     folder = mounted / "dataset/4711/ds4"
     names = os.listdir(folder)
@@ -129,7 +125,7 @@ def test_a_dump_of_a_whole_listing_asks_the_service_for_nothing(
 
 
 @pytest.mark.both_libfuses
-def test_directories_documents_and_the_own_files_have_none(mounted: Mounted) -> None:
+def test_directories_documents_and_the_own_files_have_none(mounted):
     for path in ("section", DATA_SET, f"{DATA_SET}/info.json", ".allenfs/status.json"):
         assert attributes(mounted / path) == {}
     own = mounted / ".allenfs/log"

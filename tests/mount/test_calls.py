@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,6 @@ from command import run
 from mounted import until
 
 from allenfs.mount.mount_table import is_mounted
-from allenfs.sample.server import SampleService
 
 LISTING = "dataset/71670687/ds6"
 _OPCODE = re.compile(r"opcode: ([A-Z]+)")
@@ -48,7 +47,7 @@ class Watched:
 
 
 @pytest.fixture
-def watched(root: Path, service: SampleService) -> Iterator[Watched]:
+def watched(root, service):
     printed = root.parent / "printed"
     command = [sys.executable, "-m", "allenfs", "mount", "--foreground", "-odebug"]
     command += ["--api-url", service.url, "--log-file", str(root.parent / "log")]
@@ -63,9 +62,7 @@ def watched(root: Path, service: SampleService) -> Iterator[Watched]:
 
 
 @pytest.mark.both_libfuses
-def test_a_warm_file_costs_one_open_three_looks_and_one_release(
-    watched: Watched,
-) -> None:
+def test_a_warm_file_costs_one_open_three_looks_and_one_release(watched):
     first, *others = watched.files
     cold = watched.calls(lambda: run("cat", first))
     assert cold["OPEN"] <= 2  # the kernel is sent back once, to learn the size
@@ -83,7 +80,7 @@ def test_a_warm_file_costs_one_open_three_looks_and_one_release(
 
 
 @pytest.mark.both_libfuses
-def test_ls_costs_at_most_four_calls_a_file(watched: Watched) -> None:
+def test_ls_costs_at_most_four_calls_a_file(watched):
     files = watched.files
     run("ls", "-l", files[0].parent)
     calls = watched.calls(lambda: run("ls", "-l", files[0].parent))
@@ -97,7 +94,7 @@ def test_ls_costs_at_most_four_calls_a_file(watched: Watched) -> None:
 
 
 @pytest.mark.both_libfuses
-def test_operations_that_only_say_yes_are_asked_once(watched: Watched) -> None:
+def test_operations_that_only_say_yes_are_asked_once(watched):
     files = watched.files
 
     def open_and_close() -> None:

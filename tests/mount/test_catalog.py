@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 from command import run
-from mounted import Mounted, image_bytes
+from mounted import image_bytes
 
-from allenfs.sample.database import Database
 from allenfs.sample.inventing import add_data_set
-from allenfs.sample.server import SampleService
 
 EQUALIZED = "dataset/100141599/ds4/equalized"  # of 0,923,0,987,0,4095
 FAILED_DATA_SET = "70634395"
@@ -21,9 +19,7 @@ GENES = "browse/product/Mouse/gene"
 
 
 @pytest.mark.parametrize("way", [EQUALIZED, "section/102146167/dataset/ds2/equalized"])
-def test_data_set_costs_three_requests_at_most(
-    mounted: Mounted, service: SampleService, way: str
-) -> None:
+def test_data_set_costs_three_requests_at_most(mounted, service, way):
     data_set = Path(EQUALIZED).parents[1]
     for path in (way, way, data_set, data_set / "expression", EQUALIZED, way):
         run("ls", "-l", mounted / str(path))
@@ -35,9 +31,7 @@ def test_data_set_costs_three_requests_at_most(
     assert service.query_requests <= 3
 
 
-def test_bound_of_an_unknown_size_is_the_records(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_bound_of_an_unknown_size_is_the_records(mounted, service):
     file = mounted / "dataset/69782969/ds4/0078_69750516.jpg"
     # 14065 x 7297 after 4 halvings
     assert file.stat().st_size == 879 * 456 * 3 + 64 * 1024
@@ -72,9 +66,7 @@ def test_bound_of_an_unknown_size_is_the_records(
         ],
     ],
 )
-def test_one_image_is_one_entry_whichever_path_opened_it(
-    mounted: Mounted, service: SampleService, paths: list[str]
-) -> None:
+def test_one_image_is_one_entry_whichever_path_opened_it(mounted, service, paths):
     expected = image_bytes(service.url, paths[0])
     service.reset_counters()
     for path in paths:
@@ -83,8 +75,8 @@ def test_one_image_is_one_entry_whichever_path_opened_it(
 
 
 def test_the_same_region_of_sections_on_one_slide_differs_per_section(
-    mounted: Mounted, tmp_path: Path, service: SampleService
-) -> None:
+    mounted, tmp_path, service
+):
     region = mounted / "dataset/100055044/at600x400+4000+3000"
     run("cp", "-r", region, tmp_path)
     assert service.image_requests == 10
@@ -92,7 +84,7 @@ def test_the_same_region_of_sections_on_one_slide_differs_per_section(
     assert len({copy.read_bytes() for copy in copies}) == 3
 
 
-def test_closest_nissl_section_is_a_link(mounted: Mounted) -> None:
+def test_closest_nissl_section_is_a_link(mounted):
     assert os.readlink(mounted / "section/71592261/nissl") == "../71592412"
     assert (mounted / "section/71592261/nissl/ds7/image.jpg").read_bytes()
     assert "nissl" in os.listdir(mounted / "section/71592261")
@@ -101,9 +93,7 @@ def test_closest_nissl_section_is_a_link(mounted: Mounted) -> None:
         assert not os.path.lexists(mounted / "section" / number / "nissl")
 
 
-def test_failed_data_sets_are_left_out_but_have_their_directory(
-    mounted: Mounted,
-) -> None:
+def test_failed_data_sets_are_left_out_but_have_their_directory(mounted):
     assert os.listdir(mounted / GENES / "Adora2a/sagittal") == ["70813257", "71670687"]
     other_product = mounted / "browse/product/DevMouse/gene/Adora2a/sagittal"
     assert os.listdir(other_product) == ["100076514"]
@@ -114,7 +104,7 @@ def test_failed_data_sets_are_left_out_but_have_their_directory(
     assert info["failed"] is True
 
 
-def test_data_set_lists_its_sections_in_order(mounted: Mounted) -> None:
+def test_data_set_lists_its_sections_in_order(mounted):
     data_set = mounted / "dataset/71670687"
     rows = list(csv.DictReader((data_set / "sections.csv").read_text().splitlines()))
     listed = sorted(os.listdir(data_set / "ds4"))
@@ -131,9 +121,7 @@ def test_data_set_lists_its_sections_in_order(mounted: Mounted) -> None:
 
 @pytest.mark.service(page_rows=10_000)
 @pytest.mark.mounted(catalog_ttl_s=0.001)
-def test_open_document_is_one_record_to_its_end(
-    database: Database, mounted: Mounted
-) -> None:
+def test_open_document_is_one_record_to_its_end(database, mounted):
     add_data_set(database, 4711, range(5_000_000_000, 5_000_005_000))
     file = mounted / "dataset/4711/sections.csv"
     size_bytes = file.stat().st_size

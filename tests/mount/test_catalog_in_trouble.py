@@ -10,10 +10,8 @@ from pathlib import Path
 import pytest
 from mounted import Mounted, errno_of
 
-from allenfs.sample.database import Database
 from allenfs.sample.faults import Fault
 from allenfs.sample.inventing import add_data_set
-from allenfs.sample.server import SampleService
 
 DATA_SET = "dataset/72109410"
 OF_A_QUERY = "allenfs.catalog.repository"
@@ -45,8 +43,8 @@ FILES = [
     ],
 )
 def test_failed_query_is_an_errno_and_then_the_directory(
-    tmp_path: Path, service: SampleService, fault: Fault, number: int
-) -> None:
+    tmp_path, service, fault, number
+):
     looks: dict[str, Callable[[Path], object]] = {
         **dict.fromkeys(DIRECTORIES, os.listdir),
         **dict.fromkeys(FILES, lambda path: path.read_bytes()),
@@ -69,9 +67,7 @@ def test_failed_query_is_an_errno_and_then_the_directory(
 
 
 @pytest.mark.mounted(warnings=["told so"])
-def test_refusal_of_a_query_is_in_the_log_and_readable(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_refusal_of_a_query_is_in_the_log_and_readable(mounted, service):
     service.fail_queries(Fault.SUCCESS_FALSE)
     assert errno_of(os.listdir, mounted / DATA_SET) == errno.EIO
     (line,) = [line for line in mounted.log.splitlines() if "WARNING" in line]
@@ -86,9 +82,7 @@ def test_refusal_of_a_query_is_in_the_log_and_readable(
 
 
 @pytest.mark.mounted(catalog_ttl_s=0.001, warnings=[OF_A_QUERY])
-def test_what_was_listed_lists_after_a_restart_without_the_service(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_what_was_listed_lists_after_a_restart_without_the_service(mounted, service):
     before = {path: sorted(os.listdir(mounted / path)) for path in DIRECTORIES}
     read = {path: (mounted / path).read_bytes() for path in FILES}
     mounted.stop()
@@ -100,9 +94,7 @@ def test_what_was_listed_lists_after_a_restart_without_the_service(
     assert os.readlink(mounted / "section/71592261/nissl") == "../71592412"
 
 
-def test_data_set_that_was_withdrawn_is_no_empty_directory(
-    database: Database, mounted: Mounted
-) -> None:
+def test_data_set_that_was_withdrawn_is_no_empty_directory(database, mounted):
     add_data_set(database, 4711, [5_000_000_000])
     assert "4711" in os.listdir(mounted / "browse/product/Mouse/dataset")
     database.remove("SectionDataSet", 4711)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
 from importlib import util
 from pathlib import Path
 
@@ -14,8 +13,6 @@ from command import allenfs, fails, mounting
 from mount_namespace import MountNamespace
 from mounted import STRICT_PYTHON, Mounted, errno_of_open, image_bytes, port_of
 from networks import Authority, TlsFront
-
-from allenfs.sample.server import SampleService
 
 pytestmark = pytest.mark.one_libfuse
 
@@ -30,19 +27,19 @@ _MISSING = "cannot be read (No such file or directory)"
 
 
 @pytest.fixture
-def campus(tmp_path: Path) -> Authority:
+def campus(tmp_path):
     return Authority(tmp_path / "campus")
 
 
 @pytest.fixture
-def url(service: SampleService, campus: Authority) -> Iterator[str]:
+def url(service, campus):
     """The service, by https, with a certificate of the campus."""
     with TlsFront(port_of(service.url), campus.certify("127.0.0.1")) as front:
         yield f"https://127.0.0.1:{front.port}"
 
 
 @pytest.fixture
-def root(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def root(root, monkeypatch):
     """A mountpoint in the current directory."""
     monkeypatch.chdir(root.parent)
     return root
@@ -50,13 +47,8 @@ def root(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("variable", [*VARIABLES, "--ca-bundle"])
 def test_bundle_is_trusted_from_every_variable(
-    root: Path,
-    tmp_path: Path,
-    campus: Authority,
-    service: SampleService,
-    url: str,
-    variable: str,
-) -> None:
+    root, tmp_path, campus, service, url, variable
+):
     """The flag adds to what the environment names."""
     bundle = os.path.relpath(campus.bundle)  # the shell's directory is not the mount's
     flags, environ = ["--api-url", url], dict.fromkeys(VARIABLES, "")
@@ -69,9 +61,7 @@ def test_bundle_is_trusted_from_every_variable(
         assert (root / PATH).read_bytes() == image_bytes(service.url, PATH)
 
 
-def test_a_directory_of_certificates_is_trusted(
-    root: Path, tmp_path: Path, campus: Authority, service: SampleService, url: str
-) -> None:
+def test_a_directory_of_certificates_is_trusted(root, tmp_path, campus, service, url):
     directory = campus.hashed(tmp_path / "hashed").name
     second = Authority(tmp_path / "second").hashed(tmp_path / "more").name
     for environ in (
@@ -85,8 +75,8 @@ def test_a_directory_of_certificates_is_trusted(
 
 @pytest.mark.parametrize("kind", ["a file", "a directory"])
 def test_system_store_is_trusted_in_addition_to_ssl_cert_file(
-    tmp_path: Path, campus: Authority, service: SampleService, url: str, kind: str
-) -> None:
+    tmp_path, campus, service, url, kind
+):
     store = tmp_path / "certs"
     if kind == "a file":
         store.mkdir()
@@ -116,8 +106,8 @@ def test_system_store_is_trusted_in_addition_to_ssl_cert_file(
     ],
 )
 def test_a_bundle_that_cannot_be_used_is_exit_3_and_named(
-    root: Path, tmp_path: Path, variable: str, name: str, why: str
-) -> None:
+    root, tmp_path, variable, name, why
+):
     (tmp_path / "folder").mkdir()
     (tmp_path / "text.pem").write_text("no certificate\n")
     is_flag = variable.startswith("-")
@@ -126,14 +116,12 @@ def test_a_bundle_that_cannot_be_used_is_exit_3_and_named(
     assert f"{variable} names '{tmp_path / name}', which {why}" in line
 
 
-def test_the_sample_ignores_a_broken_bundle_in_the_environment(root: Path) -> None:
+def test_the_sample_ignores_a_broken_bundle_in_the_environment(root):
     with mounting(root, "--sample", REQUESTS_CA_BUNDLE="/missing"):
         assert (root / PATH).read_bytes()
 
 
-def test_every_command_that_asks_the_service_names_a_broken_bundle(
-    tmp_path: Path,
-) -> None:
+def test_every_command_that_asks_the_service_names_a_broken_bundle(tmp_path):
     missing = str(tmp_path / "missing")
     said = fails(2, "prefetch", "--ca-bundle", missing, PATH)
     assert f"--ca-bundle names '{missing}'" in said
@@ -143,12 +131,8 @@ def test_every_command_that_asks_the_service_names_a_broken_bundle(
 
 
 def test_mount_survives_removed_bundles_and_packages(
-    tmp_path: Path,
-    campus: Authority,
-    service: SampleService,
-    url: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    tmp_path, campus, service, url, monkeypatch
+):
     packages, directory = tmp_path / "packages", campus.hashed(tmp_path / "hashed")
     packages.mkdir()
     for name in ("requests", "urllib3", "certifi", "idna", "charset_normalizer"):

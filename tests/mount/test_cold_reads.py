@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from mounted import Mounted
 
-from allenfs.sample.server import SampleService
-
 FILES = 300
 _PIECE = 24 * 1024
 
@@ -83,9 +81,7 @@ def _count_wrong(
         _open_again_through_proc,
     ],
 )
-def test_300_cold_files_read_raw_are_never_wrong(
-    tmp_path: Path, service: SampleService, read: Callable[[Path], bytes]
-) -> None:
+def test_300_cold_files_read_raw_are_never_wrong(tmp_path, service, read):
     # A second mount with a store of its own reads what is expected with fstat.
     with (
         Mounted(tmp_path / "a", service.url) as mounted,
@@ -96,8 +92,8 @@ def test_300_cold_files_read_raw_are_never_wrong(
 
 @pytest.mark.both_libfuses
 def test_300_files_fetched_by_another_mount_after_a_stat_are_never_wrong(
-    tmp_path: Path, service: SampleService
-) -> None:
+    tmp_path, service
+):
     store = tmp_path / "store"
     with (
         Mounted(tmp_path / "a", service.url, cache_dir=store) as mounted,

@@ -14,7 +14,6 @@ from command import allenfs, cat, fails, run
 from mounted import Mounted, errno_of, errno_of_open, until
 from PIL import Image, ImageChops
 
-from allenfs.sample.database import Database
 from allenfs.sample.server import Fault, SampleService
 
 pytestmark = pytest.mark.one_libfuse
@@ -43,7 +42,7 @@ def asked_ids(service: SampleService) -> list[int]:
 
 
 @pytest.fixture
-def whole(tmp_path: Path, service: SampleService) -> tuple[bytes, int]:
+def whole(tmp_path, service):
     """The sheet of SMALL with all its pictures, and its time, from another store."""
     with Mounted(tmp_path / "whole", service.url) as mounted:
         file = mounted / SMALL / SHEET
@@ -52,9 +51,7 @@ def whole(tmp_path: Path, service: SampleService) -> tuple[bytes, int]:
     return found
 
 
-def test_a_sheet_is_made_at_the_first_open_of_one_request_a_picture(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_a_sheet_is_made_at_the_first_open_of_one_request_a_picture(mounted, service):
     file = mounted / SMALL / SHEET
     assert SHEET in os.listdir(mounted / SMALL)
     bound = file.stat()
@@ -87,8 +84,8 @@ def test_a_sheet_is_made_at_the_first_open_of_one_request_a_picture(
     ],
 )
 def test_views_have_sheets_of_their_own_that_are_not_listed(
-    mounted: Mounted, service: SampleService, above: str, view: str, query: str
-) -> None:
+    mounted, service, above, view, query
+):
     directory = mounted / above / view
     assert (SHEET in os.listdir(directory)) is (not view)
     data = (directory / SHEET).read_bytes()
@@ -97,9 +94,7 @@ def test_views_have_sheets_of_their_own_that_are_not_listed(
     assert not view or (mounted / above / SHEET).read_bytes() != data
 
 
-def test_crawlers_make_no_sheet_and_a_view_s_copy_has_none(
-    mounted: Mounted, tmp_path: Path, service: SampleService
-) -> None:
+def test_crawlers_make_no_sheet_and_a_view_s_copy_has_none(mounted, tmp_path, service):
     # not by cwd=: a child that waits there may hold up this process' service
     run("find", mounted / SMALL, "-size", "+1c")
     assert service.image_requests == 0
@@ -109,9 +104,7 @@ def test_crawlers_make_no_sheet_and_a_view_s_copy_has_none(
 
 
 @pytest.mark.mounted(connections=1)
-def test_sheets_opened_at_once_share_their_work_and_the_connections(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_sheets_opened_at_once_share_their_work_and_the_connections(mounted, service):
     paths = [SMALL, ATLAS, "dataset/69782969", f"{SMALL}/expression"]
     files = [mounted / path / SHEET for path in paths] * 3
     with ThreadPoolExecutor(len(files)) as pool:
@@ -127,8 +120,8 @@ def test_sheets_opened_at_once_share_their_work_and_the_connections(
 )
 @pytest.mark.mounted(warnings=["WARNING"])
 def test_one_failing_picture_is_the_errno_of_open_and_nothing_is_kept(
-    mounted: Mounted, service: SampleService, fault: Fault, number: int
-) -> None:
+    mounted, service, fault, number
+):
     file = mounted / SMALL / SHEET
     service.fail(fault, image_id=GOOD_IMAGE)
     assert errno_of_open(file) == number
@@ -157,9 +150,7 @@ def empty_cell(sheet: bytes, whole: bytes) -> tuple[int, int]:
     return top // 50, left
 
 
-def test_a_picture_that_is_not_there_leaves_its_cell_empty(
-    whole: tuple[bytes, int], tmp_path: Path, service: SampleService
-) -> None:
+def test_a_picture_that_is_not_there_leaves_its_cell_empty(whole, tmp_path, service):
     """The cells are in section order, which is not that of the ids."""
     cells = []
     for image_id in (71663104, 71663144, 71663132):
@@ -173,8 +164,8 @@ def test_a_picture_that_is_not_there_leaves_its_cell_empty(
 
 @pytest.mark.mounted(warnings=["not a JPEG"])
 def test_a_broken_picture_leaves_its_cell_empty_until_the_sheet_is_evicted(
-    whole: tuple[bytes, int], mounted: Mounted, service: SampleService
-) -> None:
+    whole, mounted, service
+):
     service.fail(Fault.NOT_A_JPEG, image_id=GOOD_IMAGE)
     file = mounted / SMALL / SHEET
     without = file.read_bytes()
@@ -196,9 +187,7 @@ def test_a_broken_picture_leaves_its_cell_empty_until_the_sheet_is_evicted(
     [(Fault.STATUS_404, errno.ENOENT), (Fault.NOT_A_JPEG, errno.EIO)],
 )
 @pytest.mark.mounted(warnings=["HTTP 404", "not a JPEG"])
-def test_where_no_picture_is_there_is_no_sheet(
-    mounted: Mounted, service: SampleService, fault: Fault, number: int
-) -> None:
+def test_where_no_picture_is_there_is_no_sheet(mounted, service, fault, number):
     service.fail(fault)
     assert errno_of_open(mounted / SMALL / SHEET) == number
     assert not kept_sheets(mounted)
@@ -206,9 +195,7 @@ def test_where_no_picture_is_there_is_no_sheet(
     assert opened((mounted / SMALL / SHEET).read_bytes()).size
 
 
-def test_who_waits_for_a_sheet_dies_of_a_signal_and_the_work_goes_on(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_who_waits_for_a_sheet_dies_of_a_signal_and_the_work_goes_on(mounted, service):
     service.pause()
     reader = cat(mounted / SMALL / SHEET)
     until(lambda: service.image_requests == 4)
@@ -230,9 +217,7 @@ def test_who_waits_for_a_sheet_dies_of_a_signal_and_the_work_goes_on(
 
 
 @pytest.mark.mounted(catalog_ttl_s=0.001)
-def test_a_changed_data_set_is_another_sheet(
-    database: Database, service: SampleService, mounted: Mounted
-) -> None:
+def test_a_changed_data_set_is_another_sheet(database, service, mounted):
     before = (mounted / SMALL / SHEET).read_bytes()
     service.reset_counters()
     database.change("SectionImage", FAILED_IMAGE, failed=False)
@@ -240,9 +225,7 @@ def test_a_changed_data_set_is_another_sheet(
     assert asked_ids(service) == [FAILED_IMAGE]
 
 
-def test_a_store_keeps_and_checks_sheets_as_images(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_a_store_keeps_and_checks_sheets_as_images(mounted, service):
     data = (mounted / SMALL / SHEET).read_bytes()
     (kept,) = kept_sheets(mounted)
     assert kept.read_bytes().startswith(data)
@@ -258,15 +241,13 @@ def test_a_store_keeps_and_checks_sheets_as_images(
 
 
 @pytest.mark.mounted(capacity_bytes=100 * 1024)
-def test_without_room_in_the_store_a_sheet_costs_each_picture_once(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_without_room_in_the_store_a_sheet_costs_each_picture_once(mounted, service):
     assert opened((mounted / SMALL / SHEET).read_bytes()).size
     assert service.image_requests == 11
 
 
 @pytest.mark.mounted(max_image_bytes=40_000, warnings=["more than"])
-def test_a_sheet_above_the_limit_is_efbig(mounted: Mounted) -> None:
+def test_a_sheet_above_the_limit_is_efbig(mounted):
     assert (mounted / SMALL / SHEET).stat().st_size == 40_000
     assert errno_of_open(mounted / SMALL / SHEET) == errno.EFBIG
     assert not kept_sheets(mounted)

@@ -9,8 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from command import allenfs
@@ -21,11 +21,6 @@ from allenfs.cli.doctor import machine
 from allenfs.cli.doctor.storage import StoreChecks, kind_of
 from allenfs.config import StoreSettings
 from allenfs.store.directory import require_own
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from allenfs.sample.server import SampleService
 
 pytestmark = pytest.mark.one_libfuse
 
@@ -48,9 +43,7 @@ def disk(place: Path, options: str) -> Iterator[Path]:
         subprocess.run(["umount", place], check=True)
 
 
-def test_a_mount_that_does_not_answer_is_named_and_the_advice_works(
-    tmp_path: Path, service: SampleService
-) -> None:
+def test_a_mount_that_does_not_answer_is_named_and_the_advice_works(tmp_path, service):
     assert worked(machine.mounts(list)) == "none"
     with Mounted(tmp_path / "a b", service.url) as mount:
         check = functools.partial(machine.mounts, lambda: [mount.root])
@@ -70,9 +63,7 @@ def test_a_mount_that_does_not_answer_is_named_and_the_advice_works(
         worked(check())
 
 
-def test_the_store_of_a_mount_is_checked_and_not_changed(
-    tmp_path: Path, service: SampleService
-) -> None:
+def test_the_store_of_a_mount_is_checked_and_not_changed(tmp_path, service):
     with Mounted(tmp_path, service.url) as mount:
         (mount / "section/69750516/ds6/image.jpg").read_bytes()
         names = sorted(mount.cache_dir.rglob("*"))
@@ -84,14 +75,14 @@ def test_the_store_of_a_mount_is_checked_and_not_changed(
         assert sorted(mount.cache_dir.rglob("*")) == names
 
 
-def test_a_store_that_does_not_exist_yet_is_not_created(tmp_path: Path) -> None:
+def test_a_store_that_does_not_exist_yet_is_not_created(tmp_path):
     store = tmp_path / "deep" / "store"
     assert "not created yet" in worked(of(store).contents())
     worked(of(store).files())
     assert not store.parent.exists()
 
 
-def test_a_store_of_another_user_fails_and_recovers(tmp_path: Path) -> None:
+def test_a_store_of_another_user_fails_and_recovers(tmp_path):
     (tmp_path / "file").touch()
     os.chown(tmp_path, 65534, -1)
     said = failed(of(tmp_path).contents())
@@ -101,12 +92,12 @@ def test_a_store_of_another_user_fails_and_recovers(tmp_path: Path) -> None:
     worked(of(tmp_path).contents())
 
 
-def test_a_store_with_a_link_in_it_fails(tmp_path: Path) -> None:
+def test_a_store_with_a_link_in_it_fails(tmp_path):
     (tmp_path / "images").symlink_to("/etc")
     assert f"Not a directory: {tmp_path}/images" in failed(of(tmp_path).contents())
 
 
-def test_a_full_disk_fails_and_recovers(tmp_path: Path) -> None:
+def test_a_full_disk_fails_and_recovers(tmp_path):
     with disk(tmp_path / "disk", "size=256k,mode=700") as store:
         checks = of(store, capacity_bytes=128 * 1024)
         worked(checks.contents())
@@ -127,7 +118,7 @@ def test_a_full_disk_fails_and_recovers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("below", ["", "not/there"])
-def test_a_disk_that_cannot_be_written_fails(tmp_path: Path, below: str) -> None:
+def test_a_disk_that_cannot_be_written_fails(tmp_path, below):
     with disk(tmp_path / "disk", "ro,mode=700") as place:
         said = failed(of(place / below).files())
         assert "(tmpfs)" in said
@@ -135,15 +126,13 @@ def test_a_disk_that_cannot_be_written_fails(tmp_path: Path, below: str) -> None
         assert "--cache-dir" in said
 
 
-def test_the_type_of_a_file_system_is_named(
-    tmp_path: Path, service: SampleService
-) -> None:
+def test_the_type_of_a_file_system_is_named(tmp_path, service):
     assert kind_of(Path("/proc/self")) == "proc"
     with Mounted(tmp_path, service.url) as mount:
         assert "(fuse.allenfs)" in failed(of(mount.root / "store").files())
 
 
-def test_without_the_device_the_command_says_so_and_goes_on() -> None:
+def test_without_the_device_the_command_says_so_and_goes_on():
     script = "mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 &&"
     script += f" exec {sys.executable} -m allenfs doctor --api-url nonsense"
     done = subprocess.run(
@@ -160,7 +149,7 @@ def test_without_the_device_the_command_says_so_and_goes_on() -> None:
     assert done.stderr == ""
 
 
-def test_ctrl_c_ends_it_in_the_middle_of_a_check() -> None:
+def test_ctrl_c_ends_it_in_the_middle_of_a_check():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         process = subprocess.Popen(

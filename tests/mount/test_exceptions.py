@@ -74,17 +74,13 @@ _REACHED_BY: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.both_libfuses
 @pytest.mark.parametrize("exception", EXCEPTIONS)
-def test_every_exception_in_every_operation_is_an_errno(
-    tmp_path: Path, exception: str
-) -> None:
+def test_every_exception_in_every_operation_is_an_errno(tmp_path, exception):
     _check_every_operation(tmp_path / "mnt", exception, log_raises="")
 
 
 @pytest.mark.parametrize("log_raises", raising_log.EXCEPTIONS)
 @pytest.mark.parametrize("exception", ["OSError without errno", "ServiceTimeoutError"])
-def test_a_log_that_raises_changes_no_errno(
-    tmp_path: Path, exception: str, log_raises: str
-) -> None:
+def test_a_log_that_raises_changes_no_errno(tmp_path, exception, log_raises):
     _check_every_operation(tmp_path / "mnt", exception, log_raises)
 
 

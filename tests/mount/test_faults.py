@@ -59,9 +59,7 @@ def _check_fails_then_recovers(
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 @pytest.mark.mounted(warnings=[PATH])
-def test_failed_download_is_an_errno_never_an_empty_file(
-    mounted: Mounted, service: SampleService, fault: Fault
-) -> None:
+def test_failed_download_is_an_errno_never_an_empty_file(mounted, service, fault):
     expected, requests = FAULTS[fault]
     cost = _check_fails_then_recovers(mounted, service, fault, expected)
     assert cost == requests
@@ -69,9 +67,7 @@ def test_failed_download_is_an_errno_never_an_empty_file(
 
 @pytest.mark.parametrize("fault", [Fault.SILENT, Fault.RESET_BEFORE])
 @pytest.mark.mounted(warnings=[PATH], stall_timeout_s=0.1)
-def test_failure_is_one_log_line_and_readable_from_the_mount(
-    mounted: Mounted, service: SampleService, fault: Fault
-) -> None:
+def test_failure_is_one_log_line_and_readable_from_the_mount(mounted, service, fault):
     service.fail(fault)
     errno_of_open(mounted / PATH)
     reason = os.getxattr(mounted / PATH, "user.allenfs.error").decode()
@@ -87,9 +83,7 @@ def test_failure_is_one_log_line_and_readable_from_the_mount(
         os.getxattr(mounted / PATH, "user.allenfs.error")
 
 
-def test_a_broken_image_says_how_often_it_was_tried(
-    tmp_path: Path, service: SampleService
-) -> None:
+def test_a_broken_image_says_how_often_it_was_tried(tmp_path, service):
     with Mounted(
         tmp_path, service.url, warnings=[PATH], failure_memory_s=60
     ) as mounted:
@@ -110,39 +104,31 @@ def test_a_broken_image_says_how_often_it_was_tried(
 
 
 @pytest.mark.mounted(warnings=[PATH], stall_timeout_s=0.2)
-def test_silent_service_is_etimedout_after_the_stall_time(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_silent_service_is_etimedout_after_the_stall_time(mounted, service):
     cost = _check_fails_then_recovers(mounted, service, Fault.SILENT, errno.ETIMEDOUT)
     assert cost == FOUR
 
 
 @pytest.mark.parametrize("fault", [Fault.DRIP_BODY, Fault.DRIP_HEADERS])
 @pytest.mark.mounted(warnings=[PATH], deadline_s=1)
-def test_a_byte_now_and_then_is_etimedout_at_the_deadline(
-    mounted: Mounted, service: SampleService, fault: Fault
-) -> None:
+def test_a_byte_now_and_then_is_etimedout_at_the_deadline(mounted, service, fault):
     cost = _check_fails_then_recovers(mounted, service, fault, errno.ETIMEDOUT)
     assert cost == 1
 
 
 @pytest.mark.mounted(warnings=[PATH], max_image_bytes=4_000_000)
-def test_endless_body_is_efbig_at_the_size_limit(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_endless_body_is_efbig_at_the_size_limit(mounted, service):
     _check_fails_then_recovers(mounted, service, Fault.ENDLESS_BODY, errno.EFBIG)
 
 
-def test_retry_after_is_waited_for(mounted: Mounted, service: SampleService) -> None:
+def test_retry_after_is_waited_for(mounted, service):
     service.fail(Fault.STATUS_429_RETRY_AFTER, times=1)
     assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
     assert "trying again in 1.0 s" in mounted.log
 
 
 @pytest.mark.mounted(warnings=[PATH], deadline_s=0.9)
-def test_retry_after_beyond_the_deadline_is_eio_at_once(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_retry_after_beyond_the_deadline_is_eio_at_once(mounted, service):
     cost = _check_fails_then_recovers(
         mounted, service, Fault.STATUS_429_RETRY_AFTER, errno.EIO
     )
@@ -152,9 +138,7 @@ def test_retry_after_beyond_the_deadline_is_eio_at_once(
 @pytest.mark.mounted(
     warnings=["HTTP 404", "a web page"], failure_memory_s=600, not_found_memory_s=600
 )
-def test_failed_downloads_leave_no_descriptor_and_no_thread(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_failed_downloads_leave_no_descriptor_and_no_thread(mounted, service):
     def in_use(mounted: Mounted) -> tuple[int, int]:
         assert mounted.process is not None
         of_daemon = Path(f"/proc/{mounted.process.pid}")
@@ -175,13 +159,13 @@ def test_failed_downloads_leave_no_descriptor_and_no_thread(
     assert after_threads <= before_threads + 10  # libfuse keeps up to 10 idle
 
 
-def test_refused_connection_is_ehostunreach(tmp_path: Path) -> None:
+def test_refused_connection_is_ehostunreach(tmp_path):
     with Mounted(tmp_path, "http://127.0.0.1:1", warnings=[PATH]) as mounted:
         assert errno_of_open(mounted / PATH) == errno.EHOSTUNREACH
         assert mounted.stored == []
 
 
-def test_name_that_does_not_resolve_is_ehostunreach(tmp_path: Path) -> None:
+def test_name_that_does_not_resolve_is_ehostunreach(tmp_path):
     with Mounted(tmp_path, "http://no-such.invalid", warnings=[PATH]) as mounted:
         assert errno_of_open(mounted / PATH) == errno.EHOSTUNREACH
 
@@ -189,9 +173,7 @@ def test_name_that_does_not_resolve_is_ehostunreach(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "answer", [Fault.GZIP_ANYWAY, Fault.WITH_CONTENT_LENGTH, Fault.CLOSE_DELIMITED]
 )
-def test_unusual_good_answers_are_whole_files(
-    mounted: Mounted, service: SampleService, answer: Fault
-) -> None:
+def test_unusual_good_answers_are_whole_files(mounted, service, answer):
     expected = image_bytes(service.url, PATH)
     service.fail(answer)
     assert (mounted / PATH).read_bytes() == expected
@@ -200,9 +182,7 @@ def test_unusual_good_answers_are_whole_files(
 @pytest.mark.parametrize(
     "fault", [Fault.STATUS_503, Fault.RESET_MID_BODY, Fault.CUT_CHUNKED]
 )
-def test_reader_notices_nothing_of_two_transient_failures(
-    tmp_path: Path, service: SampleService, fault: Fault
-) -> None:
+def test_reader_notices_nothing_of_two_transient_failures(tmp_path, service, fault):
     expected = image_bytes(service.url, PATH)
     service.reset_counters()
     service.fail(fault, times=2)
@@ -211,7 +191,7 @@ def test_reader_notices_nothing_of_two_transient_failures(
     assert service.image_requests == 3
 
 
-def test_unknown_id_is_enoent(tmp_path: Path, service: SampleService) -> None:
+def test_unknown_id_is_enoent(tmp_path, service):
     path = "section/999999999/image.jpg"
     with Mounted(tmp_path, service.url, warnings=[path]) as mounted:
         assert errno_of_open(mounted / path) == errno.ENOENT

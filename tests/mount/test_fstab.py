@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from command import serving_pid, until_gone
@@ -14,11 +13,6 @@ from mount_namespace import MountNamespace
 from mounted import image_bytes
 
 from allenfs.cli import fstab
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from allenfs.sample.server import SampleService
 
 pytestmark = pytest.mark.one_libfuse
 
@@ -85,7 +79,7 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
+def machine(tmp_path):
     with MountNamespace(tmp_path) as namespace:
         namespace.link("mount.allenfs", "mount.allenfs")
         machine = Machine(tmp_path, namespace)
@@ -95,9 +89,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
                 machine.umount(place)
 
 
-def test_mount_mounts_and_umount_ends_the_process(
-    machine: Machine, service: SampleService
-) -> None:
+def test_mount_mounts_and_umount_ends_the_process(machine, service):
     machine.mounts(*machine.arguments(service.url))
     image = machine.namespace / machine.place / IMAGE
     assert image.read_bytes() == image_bytes(service.url, IMAGE)
@@ -118,22 +110,20 @@ def test_mount_mounts_and_umount_ends_the_process(
         ("fuse.allenfs", "allenfs", "allenfs", "sample"),  # mount.fuse runs it
     ],
 )
-def test_mount_finds_each_helper(
-    machine: Machine, kind: str, link: str, program: str, source: str
-) -> None:
+def test_mount_finds_each_helper(machine, kind, link, program, source):
     machine.namespace.link(link, program)
     machine.mounts("-t", kind, source, machine.place, "-o", machine.own)
     assert machine.source(machine.place) == "allenfs:sample"
     assert "section" in os.listdir(machine.namespace / machine.place)
 
 
-def test_without_a_helper_mount_says_what_is_missing(machine: Machine) -> None:
+def test_without_a_helper_mount_says_what_is_missing(machine):
     done = machine.mount("-t", "fuse.allenfs", "sample", machine.place)
     assert done.returncode != 0
     assert "allenfs: not found" in done.stderr
 
 
-def test_fstab_takes_generic_options_and_every_flag(machine: Machine) -> None:
+def test_fstab_takes_generic_options_and_every_flag(machine):
     spaced = machine.folder / "a store"
     escaped = str(spaced).replace(" ", "\\040")
     flags = (
@@ -159,9 +149,7 @@ def test_fstab_takes_generic_options_and_every_flag(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("source", ["sample", "allenfs:[fd99::1]:8006/a,b/C"])
-def test_mount_all_again_leaves_the_process_that_serves(
-    machine: Machine, source: str
-) -> None:
+def test_mount_all_again_leaves_the_process_that_serves(machine, source):
     table = machine.fstab(f"{source} {machine.place} allenfs {machine.own}")
     machine.mounts("-T", table, "-a")
     pid = machine.pid(machine.place)
@@ -173,7 +161,7 @@ def test_mount_all_again_leaves_the_process_that_serves(
     assert shown in machine.namespace.run("df", machine.place).stdout
 
 
-def test_a_killed_mount_is_mounted_again(machine: Machine) -> None:
+def test_a_killed_mount_is_mounted_again(machine):
     machine.mounts(
         *machine.arguments("sample"), LANG="C"
     )  # as at boot: no PATH or HOME
@@ -184,7 +172,7 @@ def test_a_killed_mount_is_mounted_again(machine: Machine) -> None:
     assert machine.pid(machine.place) != pid
 
 
-def test_an_automount_mounts_for_who_looks_first(machine: Machine) -> None:
+def test_an_automount_mounts_for_who_looks_first(machine):
     mounting = machine.arguments("sample")
     program = Path(__file__).with_name("automount.py")
     with subprocess.Popen(
@@ -207,7 +195,7 @@ def test_an_automount_mounts_for_who_looks_first(machine: Machine) -> None:
     assert machine.source(machine.place) == ""
 
 
-def test_errors_have_the_exit_codes_of_mount(machine: Machine) -> None:
+def test_errors_have_the_exit_codes_of_mount(machine):
     for code, source, options, words in (
         (USAGE, "sample", "colour=red", "not an option"),
         (USAGE, "sample", "foreground", "not an option"),
@@ -227,9 +215,7 @@ def test_errors_have_the_exit_codes_of_mount(machine: Machine) -> None:
     assert "unrecognized arguments: -N" in said
 
 
-def test_fake_sloppy_and_verbose(
-    machine: Machine,
-) -> None:
+def test_fake_sloppy_and_verbose(machine):
     arguments = machine.arguments("sample")
     done = machine.mount("-f", "-v", *arguments)
     said = f"mount.allenfs: allenfs:sample on {machine.place}\n"
@@ -251,14 +237,12 @@ def test_fake_sloppy_and_verbose(
         ("allenfs:example.org:8443", ["--api-url", "https://example.org:8443"]),
     ],
 )
-def test_a_source_is_a_service(
-    tmp_path: Path, source: str, expected: list[str]
-) -> None:
+def test_a_source_is_a_service(tmp_path, source, expected):
     said = fstab.command_line(source, tmp_path, [])
     assert said == [*expected, "--", str(tmp_path)]
 
 
-def test_every_flag_of_the_mount_command_is_an_option(tmp_path: Path) -> None:
+def test_every_flag_of_the_mount_command_is_an_option(tmp_path):
     for name, action in fstab.mount_flags().items():
         option = name if action.nargs == 0 else f"{name}=1"
         for spelling in (option, option.replace("-", "_")):

@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,9 +94,7 @@ HARMS = {
 
 
 @pytest.mark.parametrize("says", HARMS.values(), ids=HARMS)
-def test_a_harmful_page_is_an_errno_and_costs_320_mb_at_most(
-    hostile: HostileService, suspect: Suspect, says: Says
-) -> None:
+def test_a_harmful_page_is_an_errno_and_costs_320_mb_at_most(hostile, suspect, says):
     fails_then_recovers(hostile, suspect, says)
 
 
@@ -122,8 +119,8 @@ LISTS = {  # a row, and how many there are in a page
 
 @pytest.mark.parametrize(("row", "most"), LISTS.values(), ids=LISTS)
 def test_a_list_without_end_is_an_errno_and_costs_320_mb_at_most(
-    hostile: HostileService, tmp_path: Path, row: str, most: int
-) -> None:
+    hostile, tmp_path, row, most
+):
     folder, is_slow = tmp_path / "hostile", most == 1
     settings = {"deadline_s": 3 if is_slow else 60, "warnings": ["list/"]}
     with Mounted(folder, hostile.url, **settings) as mounted:
@@ -136,9 +133,7 @@ def test_a_list_without_end_is_an_errno_and_costs_320_mb_at_most(
         assert os.listdir(mounted / "browse/product") == ["Mouse"]
 
 
-def test_images_without_end_are_an_errno_and_cost_320_mb_at_most(
-    hostile: HostileService, suspect: Suspect
-) -> None:
+def test_images_without_end_are_an_errno_and_cost_320_mb_at_most(hostile, suspect):
     number = next(_ids)
     treatments = ", ".join(['{{"name": "' + "a" * 200 + '"}}'] * 20)
     pages = _pages_of(f'{{{{"id": {{0}}, "treatments": [{treatments}]}}}}')
@@ -160,9 +155,7 @@ _NAMES = [
 ]
 
 
-def test_hostile_names_are_names_or_nothing_and_no_file_elsewhere(
-    hostile: HostileService, suspect: Suspect
-) -> None:
+def test_hostile_names_are_names_or_nothing_and_no_file_elsewhere(hostile, suspect):
     number = next(_ids)
 
     def says(target: str) -> list[bytes]:
@@ -206,9 +199,7 @@ _FIELDS = (
 )
 
 
-def test_fields_of_any_type_are_a_directory_that_can_be_read(
-    hostile: HostileService, suspect: Suspect
-) -> None:
+def test_fields_of_any_type_are_a_directory_that_can_be_read(hostile, suspect):
     for odd in _ODD:
         number = next(_ids)
         row = dict.fromkeys(_FIELDS, odd)
@@ -230,9 +221,7 @@ def test_fields_of_any_type_are_a_directory_that_can_be_read(
     suspect.check(failures=0)
 
 
-def test_info_of_a_deep_record_costs_320_mb_at_most(
-    hostile: HostileService, suspect: Suspect
-) -> None:
+def test_info_of_a_deep_record_costs_320_mb_at_most(hostile, suspect):
     number = next(_ids)
     deep = "[" * 17 + "[]," * 100_000 + "[]" + "]" * 17
     hostile.query = one_page(f'[{{"id": {number}, "all": {deep}}}]')

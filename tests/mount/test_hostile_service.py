@@ -69,8 +69,8 @@ LEADS_AWAY = {
 
 @pytest.mark.parametrize("location", LEADS_AWAY.values(), ids=LEADS_AWAY)
 def test_a_redirect_to_another_place_is_eio_and_nobody_is_called_there(
-    hostile: HostileService, suspect: Suspect, location: str
-) -> None:
+    hostile, suspect, location
+):
     with Elsewhere() as other, Elsewhere("::1") as six:
         target = location.format(own=hostile.port, other=other.port, six=six.port)
         answer = head("302 Found", f"Location: {target}", "Content-Length: 0")
@@ -92,8 +92,8 @@ def test_a_redirect_to_another_place_is_eio_and_nobody_is_called_there(
     ],
 )
 def test_a_chain_that_leads_away_is_followed_to_its_last_own_place(
-    hostile: HostileService, suspect: Suspect, locations: list[str], requests: int
-) -> None:
+    hostile, suspect, locations, requests
+):
     with Elsewhere() as other:
         chain = iter(locations)
 
@@ -207,16 +207,16 @@ HARMS = {
     ],
 )
 def test_a_harmful_answer_is_an_errno_and_costs_64_mb_at_most(
-    hostile: HostileService, suspect: Suspect, says: Says, number: int
-) -> None:
+    hostile, suspect, says, number
+):
     """At its end the daemon would say on stderr which sockets it left open."""
     fails_then_recovers(hostile, suspect, says, number)
 
 
 @pytest.mark.parametrize("fill_bytes", [0, 20 * MB])
 def test_a_picture_of_65535_x_65535_is_a_file_of_its_bytes(
-    hostile: HostileService, suspect: Suspect, fill_bytes: int
-) -> None:
+    hostile, suspect, fill_bytes
+):
     path = suspect.mounted / PATH.format(next(_ids))
     image = JPEG[:2] + b"\xff" * fill_bytes + JPEG[2:]
     hostile.image = once(whole(image))
@@ -233,9 +233,7 @@ def test_a_picture_of_65535_x_65535_is_a_file_of_its_bytes(
     ],
     ids=lambda text: text[:10],
 )
-def test_a_senseless_last_modified_takes_no_image_away(
-    hostile: HostileService, suspect: Suspect, date: str
-) -> None:
+def test_a_senseless_last_modified_takes_no_image_away(hostile, suspect, date):
     path = suspect.mounted / PATH.format(next(_ids))
     hostile.image = lambda _: [whole(JPEG, f"Last-Modified: {date}")]
     assert path.read_bytes() == JPEG
@@ -245,9 +243,7 @@ def test_a_senseless_last_modified_takes_no_image_away(
 
 
 @pytest.mark.parametrize("name", [b"X\x1b[2J", b"", b"\xff\xfe:\x9b"])
-def test_a_head_that_cannot_be_read_writes_nothing_into_the_log(
-    hostile: HostileService, suspect: Suspect, name: bytes
-) -> None:
+def test_a_head_that_cannot_be_read_writes_nothing_into_the_log(hostile, suspect, name):
     path = suspect.mounted / PATH.format(next(_ids))
     fields = b"Content-Type: image/jpeg\r\n" + name + b": y\r\nWARNING forged: z\r\n"
     hostile.image = lambda _: [b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n" + JPEG]

@@ -22,7 +22,7 @@ STRANGER = 65534
 
 
 @pytest.fixture
-def place(place: Path) -> Iterator[Path]:
+def place(place):
     """Like an open home directory, with a mountpoint."""
     (place / "mnt").mkdir()
     yield place
@@ -76,9 +76,7 @@ def stored(store: Path) -> Path:
     return file
 
 
-def test_other_users_see_neither_the_mount_nor_the_store(
-    place: Path, service: SampleService
-) -> None:
+def test_other_users_see_neither_the_mount_nor_the_store(place, service):
     with contextlib.ExitStack() as stack:
         stack.callback(os.umask, os.umask(0))
         root = stack.enter_context(mounted(place, service))
@@ -101,9 +99,7 @@ def test_other_users_see_neither_the_mount_nor_the_store(
                 assert as_stranger("cat", path).returncode != 0, path
 
 
-def test_allow_other_lets_them_read_and_nothing_else(
-    place: Path, service: SampleService
-) -> None:
+def test_allow_other_lets_them_read_and_nothing_else(place, service):
     with mounted(place, service, "--allow-other") as root:
         expected = image_bytes(service.url, PATH)
         assert as_stranger("cat", root / PATH).stdout == expected
@@ -121,9 +117,7 @@ REFUSED: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("is_empty", [False, True])
 @pytest.mark.parametrize("why", REFUSED)
-def test_a_store_of_others_is_refused_and_left_alone(
-    place: Path, service: SampleService, why: str, is_empty: bool
-) -> None:
+def test_a_store_of_others_is_refused_and_left_alone(place, service, why, is_empty):
     store = place / "store"
     if is_empty:
         store.mkdir()
@@ -159,9 +153,7 @@ TRICKS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("trick", TRICKS)
-def test_what_others_left_in_a_store_leads_to_nothing_outside_it(
-    place: Path, service: SampleService, trick: str
-) -> None:
+def test_what_others_left_in_a_store_leads_to_nothing_outside_it(place, service, trick):
     store = a_used_store(place, service)
     TRICKS[trick](store)
 
@@ -183,8 +175,8 @@ def test_what_others_left_in_a_store_leads_to_nothing_outside_it(
     ("mode", "name"), [(0o755, ""), (0o775, ""), (0o1777, "allenfs-store")]
 )
 def test_an_empty_directory_or_a_link_to_it_becomes_a_private_store(
-    place: Path, service: SampleService, mode: int, name: str
-) -> None:
+    place, service, mode, name
+):
     """0775: of a user's own group. 1777: for all, as a fresh tmpfs; the store below."""
     (place / "large disk").mkdir()
     (place / "large disk").chmod(mode)
@@ -195,8 +187,8 @@ def test_an_empty_directory_or_a_link_to_it_becomes_a_private_store(
 
 
 def test_a_store_that_somebody_puts_in_its_place_gives_and_takes_nothing(
-    place: Path, service: SampleService
-) -> None:
+    place, service
+):
     """As in /tmp, when its cleaner has removed the store under a mount."""
 
     def sizes() -> dict[str, int]:
@@ -226,9 +218,7 @@ def test_a_store_that_somebody_puts_in_its_place_gives_and_takes_nothing(
         assert len(list(store.glob("images/*/*/*/*"))) == 2
 
 
-def test_a_strangers_file_among_the_stored_ones_is_not_given(
-    place: Path, service: SampleService
-) -> None:
+def test_a_strangers_file_among_the_stored_ones_is_not_given(place, service):
     file = stored(a_used_store(place, service))
     give_away(file)
     with mounted(place, service) as root:

@@ -26,7 +26,7 @@ def inodes(mounted: Mounted) -> dict[str, int]:
 
 
 @pytest.mark.both_libfuses
-def test_inode_numbers_survive_dropped_caches_and_a_remount(mounted: Mounted) -> None:
+def test_inode_numbers_survive_dropped_caches_and_a_remount(mounted):
     before = inodes(mounted)
     assert before[""] == 1
     assert before[f"{mounted.root}/section/71592261/nissl"] > 1
@@ -47,9 +47,7 @@ def archived(mounted: Mounted, archive: Path, record: Path) -> list[str]:
     return [name for name in names if not name.endswith("/")]
 
 
-def test_an_incremental_backup_reads_no_unchanged_file_again(
-    mounted: Mounted, tmp_path: Path
-) -> None:
+def test_an_incremental_backup_reads_no_unchanged_file_again(mounted, tmp_path):
     archive, record = tmp_path / "backup.tar", tmp_path / "record"
     assert len(archived(mounted, archive, record)) == 12
     mounted.stop()
@@ -57,9 +55,7 @@ def test_an_incremental_backup_reads_no_unchanged_file_again(
     assert archived(mounted, archive, record) == []
 
 
-def test_cp_copies_a_listing_in_its_order_and_so_reads_ahead(
-    mounted: Mounted, tmp_path: Path
-) -> None:
+def test_cp_copies_a_listing_in_its_order_and_so_reads_ahead(mounted, tmp_path):
     with os.scandir(mounted / DATA_SET) as entries:
         in_listing_order = [entry for entry in entries if "_" in entry.name]
     in_inode_order = sorted(in_listing_order, key=os.DirEntry.inode)

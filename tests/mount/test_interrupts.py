@@ -10,11 +10,10 @@ import sys
 
 import pytest
 from command import cat, run
-from mounted import Mounted, image_bytes, until
+from mounted import image_bytes, until
 
 from allenfs.mount.mount_table import is_mounted
 from allenfs.sample.faults import Fault
-from allenfs.sample.server import SampleService
 
 PATH = "section/69750516/ds5/image.jpg"
 DATA_SET = "dataset/72109410"
@@ -25,9 +24,7 @@ _DIES_WITHIN_S = 5.0
 
 @pytest.mark.both_libfuses
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_cat_of_a_stalled_image_dies_of_a_signal(
-    mounted: Mounted, service: SampleService, number: signal.Signals
-) -> None:
+def test_cat_of_a_stalled_image_dies_of_a_signal(mounted, service, number):
     service.fail(Fault.SILENT)
     reader = cat(mounted / PATH)
     until(lambda: service.image_requests > 0)
@@ -39,9 +36,7 @@ def test_cat_of_a_stalled_image_dies_of_a_signal(
     assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
 
 
-def test_listing_that_waits_for_the_service_dies_of_a_signal(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_listing_that_waits_for_the_service_dies_of_a_signal(mounted, service):
     service.fail_queries(Fault.SILENT)
     listing = subprocess.Popen(["ls", mounted / DATA_SET], stderr=subprocess.PIPE)
     until(lambda: service.query_requests > 0)
@@ -63,7 +58,7 @@ print(libc.open(sys.argv[1].encode(), 0), ctypes.get_errno())
 
 
 @pytest.mark.both_libfuses
-def test_interrupted_open_is_eintr(mounted: Mounted, service: SampleService) -> None:
+def test_interrupted_open_is_eintr(mounted, service):
     service.fail(Fault.SILENT)
     reader = subprocess.Popen(
         [sys.executable, "-c", OPEN, mounted / PATH], stdout=subprocess.PIPE
@@ -74,9 +69,7 @@ def test_interrupted_open_is_eintr(mounted: Mounted, service: SampleService) -> 
     assert output.split() == [b"-1", str(errno.EINTR).encode()]
 
 
-def test_stopped_and_continued_reader_gets_its_image(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_stopped_and_continued_reader_gets_its_image(mounted, service):
     expected = image_bytes(service.url, PATH)
     service.reset_counters()
     service.pause()
@@ -93,9 +86,7 @@ def test_stopped_and_continued_reader_gets_its_image(
 
 
 @pytest.mark.both_libfuses
-def test_umount_with_stalled_downloads_ends_and_leaves_no_process(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_umount_with_stalled_downloads_ends_and_leaves_no_process(mounted, service):
     service.fail(Fault.SILENT)
     cats = [cat(mounted / PATH) for _ in range(3)]
     until(lambda: service.image_requests > 0)

@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 from command import allenfs, cat, fails, mounting, run, serving_pid, until_gone
-from mounted import STRICT_PYTHON, Mounted, image_bytes, until
+from mounted import STRICT_PYTHON, image_bytes, until
 
 from allenfs.adapters import libfuse
 from allenfs.mount.mount_table import is_mounted
 from allenfs.sample.faults import Fault
-from allenfs.sample.server import SampleService
 
 WARM = "section/69750516/ds6/image.jpg"
 STALLED = 40
@@ -51,9 +50,7 @@ def loaded_by(pid: int) -> set[str]:
 
 
 @pytest.mark.both_libfuses
-def test_forty_stalled_opens_stop_nothing_else(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_forty_stalled_opens_stop_nothing_else(mounted, service):
     expected = (mounted / WARM).read_bytes()
     service.fail(Fault.SILENT)
     paths = [f"section/69750516/ds5/q{number}/image.jpg" for number in range(STALLED)]
@@ -80,9 +77,7 @@ def test_forty_stalled_opens_stop_nothing_else(
 
 @pytest.mark.both_libfuses
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_unmounts_and_libfuse_prints_nothing(
-    root: Path, service: SampleService, libfuse: str, number: signal.Signals
-) -> None:
+def test_a_signal_unmounts_and_libfuse_prints_nothing(root, service, libfuse, number):
     command = [*STRICT_PYTHON, "-m", "allenfs", "mount", "--foreground"]
     with subprocess.Popen(
         [*command, "--api-url", service.url, root], stderr=subprocess.PIPE, text=True
@@ -100,9 +95,7 @@ def test_a_signal_unmounts_and_libfuse_prints_nothing(
 
 
 @pytest.mark.both_libfuses
-def test_options_reach_the_kernel(
-    root: Path, tmp_path: Path, service: SampleService
-) -> None:
+def test_options_reach_the_kernel(root, tmp_path, service):
     (root / "in the way").touch()  # what nonempty is for
     done = allenfs("mount", "--api-url", service.url, "-o", ",".join(SOME), root)
     assert (done.returncode, done.stderr) == (0, "")
@@ -133,7 +126,7 @@ def test_options_reach_the_kernel(
 
 
 @pytest.mark.both_libfuses
-def test_the_other_options_mount(root: Path, service: SampleService) -> None:
+def test_the_other_options_mount(root, service):
     with mounting(root, "--api-url", service.url, "-o", ",".join(OTHERS)):
         assert (root / WARM).read_bytes() == image_bytes(service.url, WARM)
 
@@ -177,9 +170,7 @@ $ALLENFS umount "$0"
     ("hidden", "mounts"),
     [("libfuse.so.2", "libfuse3.so."), ("libfuse3.so.", "libfuse.so.2")],
 )
-def test_with_one_libfuse_the_other_mounts(
-    root: Path, hidden: str, mounts: str
-) -> None:
+def test_with_one_libfuse_the_other_mounts(root, hidden, mounts):
     done = run_without(hidden, MOUNT_AND_LOOK, root)
     assert (done.returncode, done.stderr) == (0, "")
     loaded, size_bytes = done.stdout.split()
@@ -190,8 +181,8 @@ def test_with_one_libfuse_the_other_mounts(
 @pytest.mark.one_libfuse
 @pytest.mark.parametrize(("path", "version"), [("", "2"), (LIBFUSE_3, "3")])
 def test_with_both_libfuses_2_mounts_unless_a_path_is_given(
-    root: Path, service: SampleService, path: str, version: str
-) -> None:
+    root, service, path, version
+):
     environ = {"ALLENFS_FUSE": "", "FUSE_LIBRARY_PATH": path}
     with mounting(root, "--api-url", service.url, **environ):
         pid = serving_pid(root)
@@ -208,9 +199,7 @@ def test_with_both_libfuses_2_mounts_unless_a_path_is_given(
         ("libfuse", "", ["neither libfuse 2 nor libfuse 3", "fuse3", "libfuse2"]),
     ],
 )
-def test_missing_libfuse_is_exit_3_and_names_packages(
-    root: Path, hidden: str, asked: str, named: list[str]
-) -> None:
+def test_missing_libfuse_is_exit_3_and_names_packages(root, hidden, asked, named):
     done = run_without(hidden, '$ALLENFS mount --sample "$0"', root, ALLENFS_FUSE=asked)
     assert done.returncode == 3
     assert done.stderr.startswith("allenfs: this machine has n")
@@ -229,17 +218,13 @@ def test_missing_libfuse_is_exit_3_and_names_packages(
         ("3", "libfuse.so.2", "ALLENFS_FUSE is 3, but"),
     ],
 )
-def test_a_libfuse_that_cannot_be_is_exit_3(
-    root: Path, asked: str, path: str, said: str
-) -> None:
+def test_a_libfuse_that_cannot_be_is_exit_3(root, asked, path, said):
     environ = {"ALLENFS_FUSE": asked, "FUSE_LIBRARY_PATH": path}
     assert said in fails(3, "mount", "--sample", root, **environ)
 
 
 @pytest.mark.both_libfuses
-def test_a_binding_that_is_another_package_or_missing_is_exit_3(
-    root: Path, libfuse: str
-) -> None:
+def test_a_binding_that_is_another_package_or_missing_is_exit_3(root, libfuse):
     module = root.parent / {"2": "fuse.py", "3": "mfusepy.py"}[libfuse]
     for text, why in (
         # as that of python-fuse, which has the same name

@@ -12,9 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from command import run
-from mounted import Mounted, errno_of
+from mounted import errno_of
 
-from allenfs.sample.server import SampleService
 from allenfs.text import path_name
 
 ISH_FILES = {"image.jpg", "expression.jpg"}
@@ -34,8 +33,8 @@ USED = [
 @pytest.mark.parametrize("crawler", [["ls", "-lR"], ["find", ".", "-size", "+1c"]])
 @pytest.mark.mounted(not_found_memory_s=60)
 def test_crawlers_of_the_whole_mount_end_and_download_nothing(
-    mounted: Mounted, service: SampleService, crawler: list[str]
-) -> None:
+    mounted, service, crawler
+):
     for path in USED:
         (mounted / path).read_bytes()
     service.reset_counters()
@@ -47,7 +46,7 @@ def test_crawlers_of_the_whole_mount_end_and_download_nothing(
 
 
 @pytest.mark.both_libfuses
-def test_listings_are_what_the_grammar_says(mounted: Mounted) -> None:
+def test_listings_are_what_the_grammar_says(mounted):
     images, catalog = {"section", "projection", "atlas"}, {"dataset", "browse"}
     assert set(os.listdir(mounted.root)) == images | catalog
     for used in ("section", "projection", "atlas"):
@@ -72,9 +71,7 @@ def test_listings_are_what_the_grammar_says(mounted: Mounted) -> None:
     assert set(os.listdir(mounted / "section")) == {"69750516", "71592261"}
 
 
-def test_copying_a_data_set_requests_only_images_that_exist(
-    mounted: Mounted, tmp_path: Path, service: SampleService
-) -> None:
+def test_copying_a_data_set_requests_only_images_that_exist(mounted, tmp_path, service):
     run("cp", "-r", mounted / "dataset/479", tmp_path)
     # three images: plain, in eight tiers, and their masks
     assert service.image_requests == 3 * (1 + 8 + 1)
@@ -87,7 +84,7 @@ def test_copying_a_data_set_requests_only_images_that_exist(
 
 @pytest.mark.both_libfuses
 @pytest.mark.mounted(capacity_bytes=64 * 2**20)
-def test_du_counts_only_what_is_local(mounted: Mounted) -> None:
+def test_du_counts_only_what_is_local(mounted):
     path = mounted / USED[0]
     assert run("du", "-k", path).split()[0] == b"0"
     size = len(path.read_bytes())
@@ -113,9 +110,7 @@ NO_NAMES = [
 ]
 
 
-def test_name_outside_the_grammar_is_enoent_without_the_network(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_name_outside_the_grammar_is_enoent_without_the_network(mounted, service):
     for name in NO_NAMES:
         for look, *arguments in ((os.stat,), (os.listdir,), (os.open, os.O_RDONLY)):
             found = errno_of(look, mounted / name, *arguments)
@@ -144,7 +139,7 @@ WRITES: dict[str, Callable[[Path, Path], object]] = {
 
 
 @pytest.mark.both_libfuses
-def test_whatever_would_write_is_erofs(mounted: Mounted) -> None:
+def test_whatever_would_write_is_erofs(mounted):
     file = mounted / USED[0]
     before = file.read_bytes()
     for name, write in WRITES.items():
@@ -174,8 +169,8 @@ DIRECTORIES = (
 
 
 def test_names_that_desktops_look_for_are_not_there_and_nobody_is_asked(
-    mounted: Mounted, service: SampleService
-) -> None:
+    mounted, service
+):
     for directory in DIRECTORIES:
         (mounted / directory).stat()  # may ask what it is
     before = service.query_requests
@@ -188,9 +183,7 @@ def test_names_that_desktops_look_for_are_not_there_and_nobody_is_asked(
 
 
 @pytest.mark.parametrize("prunes", [True, False])
-def test_updatedb_downloads_no_image(
-    mounted: Mounted, tmp_path: Path, service: SampleService, *, prunes: bool
-) -> None:
+def test_updatedb_downloads_no_image(mounted, tmp_path, service, *, prunes):
     assert os.listdir(mounted / "dataset" / "70813257")
     database = tmp_path / "names.db"
     before = service.query_requests

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 from command import allenfs, mounting
 from mounted import Mounted
 
 from allenfs.mount import mount_table
-from allenfs.sample.database import Database
 from allenfs.sample.inventing import add_data_set, add_genes
-from allenfs.sample.server import SampleService
 
 GENES = "browse/product/Mouse/gene"
 NAMES = ["Zürich", "βCamk", "日本"]
@@ -21,7 +18,7 @@ ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
 @pytest.fixture
-def database(database: Database) -> Database:
+def database(database):
     """Has genes that an 8-bit locale cannot spell."""
     for place, gene in enumerate(add_genes(database, NAMES)):
         images = range(5_000_000_000 + 10 * place, 5_000_000_003 + 10 * place)
@@ -32,8 +29,8 @@ def database(database: Database) -> Database:
 @pytest.mark.both_libfuses
 @pytest.mark.usefixtures("database")
 def test_names_outside_the_locale_are_listed_and_can_be_opened(
-    tmp_path: Path, service: SampleService, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tmp_path, service, monkeypatch
+):
     for variable, value in ASCII.items():
         monkeypatch.setenv(variable, value)
     with Mounted(tmp_path, service.url) as mounted:
@@ -49,9 +46,7 @@ def test_names_outside_the_locale_are_listed_and_can_be_opened(
 
 @pytest.mark.one_libfuse
 @pytest.mark.usefixtures("database")
-def test_commands_accept_names_outside_the_locale(
-    service: SampleService, mounted: Mounted
-) -> None:
+def test_commands_accept_names_outside_the_locale(service, mounted):
     path = f"{GENES}/{NAMES[2]}/sagittal/9002/ds4"
     options = ["--api-url", service.url, "--cache-dir", mounted.root.parent / "other"]
     for where in ([*options, path], [mounted / path]):
@@ -60,8 +55,6 @@ def test_commands_accept_names_outside_the_locale(
         assert done.stderr.endswith(": 3 not local\n")
 
 
-def test_a_source_of_any_letters_is_in_the_mount_table(
-    root: Path, service: SampleService
-) -> None:
+def test_a_source_of_any_letters_is_in_the_mount_table(root, service):
     with mounting(root, "--api-url", service.url, "-o", "fsname=allenfs:мозг"):
         assert mount_table.source(root) == "allenfs:мозг"

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 import raising_log
@@ -16,7 +15,7 @@ from command import allenfs
 from mounted import STRICT_PYTHON, Mounted, errno_of, errno_of_open, image_bytes, until
 
 from allenfs.mount.mount_table import is_mounted
-from allenfs.sample.server import Fault, SampleService
+from allenfs.sample.server import Fault
 
 NOWHERE = "http://127.0.0.1:9"
 PATH = "section/69750516/ds6/image.jpg"
@@ -24,7 +23,7 @@ OTHER = "section/69750516/ds7/image.jpg"
 DATA_SET = "dataset/71670687"
 
 
-def test_unwritable_log_keeps_errnos_and_is_shown_in_status(tmp_path: Path) -> None:
+def test_unwritable_log_keeps_errnos_and_is_shown_in_status(tmp_path):
     cause, log = "No such file or directory", tmp_path / "state/allenfs/allenfs.log"
     log.parent.mkdir(parents=True)
     with Mounted(
@@ -47,7 +46,7 @@ def test_unwritable_log_keeps_errnos_and_is_shown_in_status(tmp_path: Path) -> N
 
 
 @pytest.mark.both_libfuses
-def test_a_closed_stderr_of_a_foreground_mount_leaves_each_errno(root: Path) -> None:
+def test_a_closed_stderr_of_a_foreground_mount_leaves_each_errno(root):
     command = [*STRICT_PYTHON, "-m", "allenfs", "mount", "--foreground"]
     command += ["--api-url", NOWHERE, str(root)]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
@@ -66,8 +65,8 @@ def test_a_closed_stderr_of_a_foreground_mount_leaves_each_errno(root: Path) -> 
 
 @pytest.mark.parametrize("log_raises", raising_log.EXCEPTIONS)
 def test_while_every_logging_call_raises_each_answer_is_right(
-    tmp_path: Path, service: SampleService, log_raises: str
-) -> None:
+    tmp_path, service, log_raises
+):
     with Mounted(tmp_path, service.url, log_raises=log_raises) as mounted:
         for fault, number in (
             (Fault.STATUS_404, errno.ENOENT),

@@ -7,9 +7,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -17,12 +15,12 @@ from allenfs.mount.log_output import LogOutput
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def file(tmp_path):
     return tmp_path / "state" / "allenfs" / "allenfs.log"
 
 
 @pytest.fixture
-def output(file: Path) -> Iterator[LogOutput]:
+def output(file):
     output = LogOutput(file)
     output.prepare()
     output.setFormatter(logging.Formatter("%(message)s"))
@@ -36,9 +34,7 @@ def say(output: LogOutput, message: str, *arguments: object) -> str | None:
     return output.failure
 
 
-def test_renamed_log_is_reopened_and_truncated_log_continues(
-    output: LogOutput, file: Path
-) -> None:
+def test_renamed_log_is_reopened_and_truncated_log_continues(output, file):
     assert say(output, "%s, %s", "мозг", "a\udcffb") is None
     rotated = file.rename(file.with_name("allenfs.log.1"))
     say(output, "two")
@@ -49,9 +45,7 @@ def test_renamed_log_is_reopened_and_truncated_log_continues(
     assert file.read_text() == "three\n"
 
 
-def test_a_removed_directory_is_created_again_but_not_its_parents(
-    output: LogOutput, file: Path
-) -> None:
+def test_a_removed_directory_is_created_again_but_not_its_parents(output, file):
     shutil.rmtree(file.parent)
     assert say(output, "one") is None
     assert file.read_text() == "one\n"
@@ -72,8 +66,8 @@ def test_a_removed_directory_is_created_again_but_not_its_parents(
     ],
 )
 def test_full_disk_or_pipe_without_reader_loses_lines_until_it_is_gone(
-    output: LogOutput, file: Path, replace: Callable[[Path], None], reason: str
-) -> None:
+    output, file, replace, reason
+):
     file.unlink()
     replace(file)
     for _ in range(2):
@@ -88,9 +82,7 @@ class Unprintable:
         raise KeyError("bug")
 
 
-def test_a_message_that_cannot_be_formatted_is_a_failure(
-    output: LogOutput, file: Path
-) -> None:
+def test_a_message_that_cannot_be_formatted_is_a_failure(output, file):
     assert say(output, "%s", Unprintable()) == "KeyError: 'bug'"
     reason = "TypeError: not enough arguments for format string"
     assert say(output, "%d %d", 1) == reason
@@ -100,7 +92,7 @@ def test_a_message_that_cannot_be_formatted_is_a_failure(
     assert file.read_text() == "one\ntwo\n"
 
 
-def test_a_log_that_cannot_be_made_is_an_error_at_the_start(tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_made_is_an_error_at_the_start(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError):
         LogOutput(tmp_path / "file" / "log").prepare()
@@ -108,9 +100,7 @@ def test_a_log_that_cannot_be_made_is_an_error_at_the_start(tmp_path: Path) -> N
         LogOutput(tmp_path).prepare()
 
 
-def test_lines_of_many_threads_are_whole_while_the_log_is_renamed(
-    output: LogOutput, file: Path
-) -> None:
+def test_lines_of_many_threads_are_whole_while_the_log_is_renamed(output, file):
     written = [f"{number:04}" * 50 for number in range(400)]
     with ThreadPoolExecutor(8) as pool:
         failures = pool.map(lambda line: say(output, line), written)
@@ -123,8 +113,8 @@ def test_lines_of_many_threads_are_whole_while_the_log_is_renamed(
 
 
 def test_a_file_system_that_hangs_delays_one_line_and_loses_none(
-    output: LogOutput, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    output, file, monkeypatch
+):
     back, write = threading.Event(), os.write
 
     def hang(fd: int, data: bytes) -> int:

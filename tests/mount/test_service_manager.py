@@ -7,7 +7,6 @@ import select
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,7 +52,7 @@ class Manager:
 
 
 @pytest.fixture(params=["path", "abstract"])
-def manager(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Manager]:
+def manager(tmp_path, request):
     is_path = request.param == "path"
     address = str(tmp_path / "notify") if is_path else f"@allenfs-test-{os.getpid()}"
     manager = Manager(tmp_path, address)
@@ -61,9 +60,7 @@ def manager(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Manager]
     manager.close()
 
 
-def test_a_mount_is_ready_when_it_answers_and_stopping_when_it_ends(
-    manager: Manager,
-) -> None:
+def test_a_mount_is_ready_when_it_answers_and_stopping_when_it_ends(manager):
     process = manager.start()
     status = f"STATUS=allenfs:sample on {manager.place}"
     assert manager.hears() == ["READY=1", status]
@@ -77,7 +74,7 @@ def test_a_mount_is_ready_when_it_answers_and_stopping_when_it_ends(
     assert process.wait() == 0
 
 
-def test_a_failed_mount_is_never_ready(tmp_path: Path) -> None:
+def test_a_failed_mount_is_never_ready(tmp_path):
     manager = Manager(tmp_path, str(tmp_path / "notify"))
     (manager.place / "file").touch()
     assert manager.start().wait() == 3
@@ -85,9 +82,7 @@ def test_a_failed_mount_is_never_ready(tmp_path: Path) -> None:
     manager.close()
 
 
-def test_a_manager_that_is_gone_is_logged_and_the_mount_works(
-    tmp_path: Path,
-) -> None:
+def test_a_manager_that_is_gone_is_logged_and_the_mount_works(tmp_path):
     manager = Manager(tmp_path, str(tmp_path / "notify"))
     manager.close()
     process = manager.start()
@@ -101,9 +96,7 @@ def test_a_manager_that_is_gone_is_logged_and_the_mount_works(
 
 
 @pytest.mark.parametrize("address", ["", "relative", "vsock:2:1234"])
-def test_other_addresses_are_ignored(
-    address: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_other_addresses_are_ignored(address, monkeypatch, caplog):
     monkeypatch.setenv(notify.SOCKET_VARIABLE, address)
     notify.send("READY=1")
     assert caplog.text == ""

@@ -11,7 +11,6 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from command import allenfs, serving_pid
@@ -20,9 +19,6 @@ from mounted import Mounted, errno_of_open, until
 from allenfs import __version__, config
 from allenfs.mount.mount_table import is_mounted
 from allenfs.sample.server import Fault, SampleService
-
-if TYPE_CHECKING:
-    pass
 
 PATH = "section/69750516/ds6/image.jpg"
 OTHERS = [f"section/69750516/ds{number}/image.jpg" for number in (3, 4, 5, 7, 8)]
@@ -43,7 +39,7 @@ def counted(mounted: Mounted, *names: str) -> list[int]:
 
 
 @pytest.mark.mounted(capacity_bytes=2**30)
-def test_a_mount_says_what_it_is(mounted: Mounted, service: SampleService) -> None:
+def test_a_mount_says_what_it_is(mounted, service):
     page = mounted.status
     assert page["version"] == __version__
     assert page["pid"] == mounted.pid
@@ -67,9 +63,7 @@ def test_a_mount_says_what_it_is(mounted: Mounted, service: SampleService) -> No
     assert service.image_requests == service.query_requests == 0
 
 
-def test_the_status_directory_is_not_listed_but_can_be(
-    mounted: Mounted,
-) -> None:
+def test_the_status_directory_is_not_listed_but_can_be(mounted):
     assert ".allenfs" not in os.listdir(mounted.root)
     assert sorted(os.listdir(mounted / ".allenfs")) == ["log", "status.json"]
     for name in ("status.json", "log"):
@@ -84,7 +78,7 @@ def test_the_status_directory_is_not_listed_but_can_be(
         (mounted / ".allenfs/status.json").write_text("x")
 
 
-def test_every_tool_reads_a_whole_status(mounted: Mounted, tmp_path: Path) -> None:
+def test_every_tool_reads_a_whole_status(mounted, tmp_path):
     file, out = mounted / ".allenfs/status.json", tmp_path / "out"
     # so that it changes from one to the next
     for misses, (path, words) in enumerate(zip([PATH, *OTHERS], TOOLS, strict=True), 1):
@@ -97,7 +91,7 @@ def test_every_tool_reads_a_whole_status(mounted: Mounted, tmp_path: Path) -> No
 
 
 @pytest.mark.both_libfuses
-def test_an_open_status_does_not_change(mounted: Mounted) -> None:
+def test_an_open_status_does_not_change(mounted):
     with open(mounted / ".allenfs/status.json", "rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         first = os.pread(file.fileno(), 100, 0)
@@ -115,9 +109,7 @@ def test_an_open_status_does_not_change(mounted: Mounted) -> None:
 
 
 @pytest.mark.mounted(warnings=["HTTP 404"])
-def test_many_read_it_whole_while_it_changes(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_many_read_it_whole_while_it_changes(mounted, service):
     ended = threading.Event()
 
     def change(mounted: Mounted) -> None:
@@ -151,9 +143,7 @@ def test_many_read_it_whole_while_it_changes(
 
 
 @pytest.mark.mounted(warnings=["HTTP 404"])
-def test_counts_are_those_of_the_service(
-    mounted: Mounted, tmp_path: Path, service: SampleService
-) -> None:
+def test_counts_are_those_of_the_service(mounted, tmp_path, service):
     data = (mounted / PATH).read_bytes()
     assert counted(mounted, "hits", "misses", "failed") == [0, 1, 0]
     assert counted(mounted, "downloaded_bytes") == [len(data)]
@@ -193,9 +183,7 @@ def test_counts_are_those_of_the_service(
     assert failure["cause"] == "HTTP 404 Not Found"
 
 
-def test_the_store_is_shown_as_other_processes_leave_it(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_the_store_is_shown_as_other_processes_leave_it(mounted, service):
     store = ["--cache-dir", str(mounted.cache_dir)]
     own = mounted / "section/69750516/ds8/image.jpg"
     own.read_bytes()
@@ -212,9 +200,7 @@ def test_the_store_is_shown_as_other_processes_leave_it(
     assert mounted.status["store"]["images_bytes"] == 0
 
 
-def test_it_answers_while_every_connection_stalls(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_it_answers_while_every_connection_stalls(mounted, service):
     paths = [PATH, *OTHERS]
     service.pause()
     with ThreadPoolExecutor(len(paths)) as pool:
@@ -246,9 +232,7 @@ def test_it_answers_while_every_connection_stalls(
     assert page["images"]["downloaded_bytes"] == total
 
 
-def test_a_download_has_its_progress_and_attempt(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_a_download_has_its_progress_and_attempt(mounted, service):
     service.fail(Fault.STATUS_503, times=1)
     service.fail(Fault.DRIP_BODY, times=1)
     with ThreadPoolExecutor(1) as pool:
@@ -271,9 +255,7 @@ def test_a_download_has_its_progress_and_attempt(
 
 
 @pytest.mark.mounted(warnings=["Connection refused"])
-def test_an_unreachable_service_and_its_return_are_shown(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_an_unreachable_service_and_its_return_are_shown(mounted, service):
     port = service.url.rpartition(":")[2]
     service.close()
     errno_of_open(mounted / PATH)
@@ -293,9 +275,7 @@ def test_an_unreachable_service_and_its_return_are_shown(
 
 
 @pytest.mark.mounted(warnings=["HTTP 404"])
-def test_the_log_is_in_the_mount_and_can_be_followed(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_the_log_is_in_the_mount_and_can_be_followed(mounted, service):
     log = mounted / ".allenfs/log"
     assert f"mounted {service.url}" in log.read_text()
     with subprocess.Popen(
@@ -311,9 +291,7 @@ def test_the_log_is_in_the_mount_and_can_be_followed(
     assert log.read_text().splitlines()[-1] == line.rstrip()
 
 
-def test_sigusr2_before_there_is_a_mount_ends_nothing(
-    root: Path, service: SampleService
-) -> None:
+def test_sigusr2_before_there_is_a_mount_ends_nothing(root, service):
     """In the background: a process that a terminal starts is held a moment later."""
     command = [sys.executable, "-m", "allenfs", "mount", "--api-url", service.url, root]
     with subprocess.Popen(command) as mounting:
@@ -330,9 +308,7 @@ def test_sigusr2_before_there_is_a_mount_ends_nothing(
 @pytest.mark.parametrize(
     ("where", "flags"), [("background", []), ("foreground", ["-v"])]
 )
-def test_sigusr2_switches_the_log_and_says_so(
-    where: str, flags: list[str], root: Path, service: SampleService, tmp_path: Path
-) -> None:
+def test_sigusr2_switches_the_log_and_says_so(where, flags, root, service, tmp_path):
     arguments = ["mount", *flags, "--api-url", service.url, str(root)]
     process = None
     if where == "background":

@@ -8,16 +8,11 @@ import os
 import pty
 import signal
 import subprocess
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from command import allenfs, fails
 from mounted import STRICT_PYTHON, Mounted, errno_of_open
 from plain_user import PlainUser
-
-if TYPE_CHECKING:
-    from allenfs.sample.server import SampleService
 
 pytestmark = pytest.mark.one_libfuse
 
@@ -26,9 +21,7 @@ STATUS = [*STRICT_PYTHON, "-m", "allenfs", "status"]
 
 
 @pytest.mark.mounted(warnings=["HTTP 404"])
-def test_a_page_shows_what_the_mount_did(
-    mounted: Mounted, service: SampleService
-) -> None:
+def test_a_page_shows_what_the_mount_did(mounted, service):
     data = (mounted / PATH).read_bytes()
     errno_of_open(mounted / "section/1/image.jpg")
     done = allenfs("status", mounted.root)
@@ -44,7 +37,7 @@ def test_a_page_shows_what_the_mount_did(
     assert all(len(line) < 100 for line in lines if str(mounted.root) not in line)
 
 
-def test_json_is_the_file_in_the_mount(mounted: Mounted) -> None:
+def test_json_is_the_file_in_the_mount(mounted):
     page = json.loads(allenfs("status", "--json", mounted.root).stdout)
     assert page["mountpoint"] == str(mounted.root)
     now = json.loads((mounted / ".allenfs/status.json").read_bytes())
@@ -54,7 +47,7 @@ def test_json_is_the_file_in_the_mount(mounted: Mounted) -> None:
     assert str(mounted.root) in [page["mountpoint"] for page in pages]
 
 
-def test_what_is_no_mount_is_one_line(tmp_path: Path, mounted: Mounted) -> None:
+def test_what_is_no_mount_is_one_line(tmp_path, mounted):
     (tmp_path / "file").touch()
     for place in (tmp_path, tmp_path / "missing", tmp_path / "file", "/", "/proc"):
         assert fails(1, "status", place) == f"allenfs: no allenfs is mounted on {place}"
@@ -67,14 +60,14 @@ def test_what_is_no_mount_is_one_line(tmp_path: Path, mounted: Mounted) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_a_stopped_mount_is_said_to_be(mounted: Mounted) -> None:
+def test_a_stopped_mount_is_said_to_be(mounted):
     with mounted.stopped(at_least_s=0):
         line = fails(1, "status", mounted.root)
     assert "does not answer: its process is stopped or hangs" in line
     assert allenfs("status", mounted.root).returncode == 0
 
 
-def test_a_dead_mount_is_said_to_be(tmp_path: Path, service: SampleService) -> None:
+def test_a_dead_mount_is_said_to_be(tmp_path, service):
     with Mounted(tmp_path, service.url) as mounted:
         assert mounted.process is not None
         mounted.process.kill()
@@ -86,7 +79,7 @@ def test_a_dead_mount_is_said_to_be(tmp_path: Path, service: SampleService) -> N
         assert "no allenfs is mounted" in fails(1, "status", mounted.root)
 
 
-def test_another_users_mount_is_one_line(place: Path, service: SampleService) -> None:
+def test_another_users_mount_is_one_line(place, service):
     with (
         Mounted(place, service.url) as mounted,
         PlainUser(place, is_known=False) as user,
@@ -98,7 +91,7 @@ def test_another_users_mount_is_one_line(place: Path, service: SampleService) ->
         assert "this user has no mounts" in user.fails(1, "status")
 
 
-def test_a_closed_pipe_ends_watching(mounted: Mounted) -> None:
+def test_a_closed_pipe_ends_watching(mounted):
     command = f'{" ".join(STATUS)} --watch --interval 0.01 "$0" | head -n 1'
     done = subprocess.run(
         ["sh", "-c", command, mounted.root], capture_output=True, check=True
@@ -108,7 +101,7 @@ def test_a_closed_pipe_ends_watching(mounted: Mounted) -> None:
 
 
 @pytest.mark.parametrize("ends_by", ["Ctrl-C", "umount"])
-def test_watching_ends_with_ctrl_c_or_the_mount(mounted: Mounted, ends_by: str) -> None:
+def test_watching_ends_with_ctrl_c_or_the_mount(mounted, ends_by):
     with subprocess.Popen(
         [*STATUS, "--watch", "--interval", "0.01", str(mounted.root)],
         stdout=subprocess.PIPE,
@@ -129,7 +122,7 @@ def test_watching_ends_with_ctrl_c_or_the_mount(mounted: Mounted, ends_by: str) 
     assert (watching.returncode, said) == ended
 
 
-def test_a_terminal_gets_each_page_in_place_of_the_last(mounted: Mounted) -> None:
+def test_a_terminal_gets_each_page_in_place_of_the_last(mounted):
     terminal, end = pty.openpty()
     try:
         with subprocess.Popen(

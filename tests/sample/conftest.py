@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from allenfs.sample.server import SampleService
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[SampleService]:
+def running():
     with SampleService() as service:
         yield service
 
 
 @pytest.fixture
-def service(running: SampleService) -> Iterator[SampleService]:
+def service(running):
     running.heal()
     running.reset_counters()
     yield running

@@ -5,12 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 from contextlib import closing
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree as ET
 
-if TYPE_CHECKING:
-    from allenfs.sample.server import SampleService
+from allenfs.sample.server import SampleService
 
 QUERY = "/api/v2/data/query.json?criteria="
 

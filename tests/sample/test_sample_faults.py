@@ -8,8 +8,9 @@ import itertools
 import json
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 import pytest
@@ -17,9 +18,6 @@ from rma_client import QUERY, ask, connected, ids, query
 
 from allenfs.sample.server import Fault, SampleService
 from allenfs.sample.traffic import Asked, Traffic
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 THUMB = "/api/v2/image_download/69750516?downsample=6"
 OTHER = "/api/v2/image_download/69750520?downsample=6"
@@ -50,7 +48,7 @@ class Kind(NamedTuple):
 
 
 @pytest.fixture(params=["image", "query"])
-def kind(request: pytest.FixtureRequest, service: SampleService) -> Kind:
+def kind(request, service):
     if request.param == "image":
         requests = lambda: service.image_requests  # noqa: E731
         return Kind(THUMB, "image/jpeg", service.fail, requests, 302)
@@ -60,7 +58,7 @@ def kind(request: pytest.FixtureRequest, service: SampleService) -> Kind:
 
 
 @pytest.fixture
-def good(service: SampleService, kind: Kind) -> bytes:
+def good(service, kind):
     kind.fail(Fault.WITH_CONTENT_LENGTH, times=1)
     return ask(service, kind.target)[1]
 
@@ -414,7 +412,7 @@ def test_a_paused_service_still_answers_queries(service):
         service.resume()
 
 
-def test_an_abandoned_request_and_the_next_one_count_as_one_under_way() -> None:
+def test_an_abandoned_request_and_the_next_one_count_as_one_under_way():
     """Whenever the service notices: its thread may still wait for its turn."""
     traffic, gone = Traffic(), threading.Event()
     with traffic.under_way(Asked.IMAGE, gone.is_set):

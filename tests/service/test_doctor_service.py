@@ -7,7 +7,6 @@ import json
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 from campus import CERTIFICATES, HOST, Campus
@@ -19,11 +18,7 @@ from verdicts import failed, worked
 from allenfs.cli.doctor import service
 from allenfs.cli.doctor.service import ServiceChecks
 from allenfs.config import ServiceSettings
-from allenfs.sample.server import Fault, SampleService
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+from allenfs.sample.server import Fault
 
 
 def checks_of(api_url: str) -> ServiceChecks:
@@ -31,7 +26,7 @@ def checks_of(api_url: str) -> ServiceChecks:
 
 
 @pytest.fixture
-def campus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Campus]:
+def campus(tmp_path, monkeypatch):
     """The service behind a proxy; all certificates but `good` are trusted."""
     bundle = tmp_path / "trusted.pem"
     pems = [CERTIFICATES / f"{name}.pem" for name in ("campus", "expired", "other")]
@@ -49,7 +44,7 @@ def refused_port() -> int:
     return port
 
 
-def test_the_sample_answers_one_query_and_one_image(sample: SampleService) -> None:
+def test_the_sample_answers_one_query_and_one_image(sample):
     checks = checks_of(sample.url)
     assert checks.proxy is None
     assert "section/69750516/ds5/image.jpg, 439 x 228 px" in worked(checks.image())
@@ -76,8 +71,8 @@ def test_the_sample_answers_one_query_and_one_image(sample: SampleService) -> No
     ],
 )
 def test_a_failed_connection_is_tried_once_and_names_the_cause(
-    put: dict[str, object], reason: str, advice: str, campus: Campus
-) -> None:
+    put, reason, advice, campus
+):
     checks = checks_of(f"https://{HOST}")
     assert checks.proxy == f"http://127.0.0.1:{campus.port}"
     vars(campus).update(put)
@@ -89,16 +84,14 @@ def test_a_failed_connection_is_tried_once_and_names_the_cause(
     worked(checks_of(f"https://{HOST}").image())
 
 
-def test_an_expired_certificate_points_at_the_clock(campus: Campus) -> None:
+def test_an_expired_certificate_points_at_the_clock(campus):
     url = f"https://127.0.0.1:{campus.port}"
     checks = ServiceChecks(ServiceSettings(url, ca_bundle=CERTIFICATES / "good.pem"))
     campus.certificate = "expired"
     assert "has expired -> check this machine's clock" in failed(checks.image())
 
 
-def test_an_unreachable_proxy_is_told_from_an_unreachable_service(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_unreachable_proxy_is_told_from_an_unreachable_service(monkeypatch):
     port = refused_port()
     said = failed(checks_of(f"http://127.0.0.1:{port}").image())
     assert said.startswith("Connection refused -> check the network connection")
@@ -113,7 +106,7 @@ def test_an_unreachable_proxy_is_told_from_an_unreachable_service(
     assert "check the network connection" in said
 
 
-def test_a_silent_service_fails_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_service_fails_in_time(monkeypatch):
     monkeypatch.setattr(service, "TIMEOUT_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         checks = checks_of(f"http://127.0.0.1:{listener.getsockname()[1]}")
@@ -136,9 +129,7 @@ def test_a_silent_service_fails_in_time(monkeypatch: pytest.MonkeyPatch) -> None
         ("query", Fault.REDIRECT_LOOP, "another server may have answered"),
     ],
 )
-def test_a_failure_is_tried_once_and_says_what_to_do(
-    kind: str, fault: Fault, advice: str, sample: SampleService
-) -> None:
+def test_a_failure_is_tried_once_and_says_what_to_do(kind, fault, advice, sample):
     check = getattr(checks_of(sample.url), kind)
     (sample.fail if kind == "image" else sample.fail_queries)(fault)
     assert advice in failed(check())
@@ -147,7 +138,7 @@ def test_a_failure_is_tried_once_and_says_what_to_do(
     worked(check())
 
 
-def test_a_captive_portal_is_told_from_the_service() -> None:
+def test_a_captive_portal_is_told_from_the_service():
     redirect = head(
         "302 Found", "Location: http://portal.invalid/", "Content-Length: 0"
     )
@@ -171,7 +162,7 @@ def doctor(*arguments: str, **environ: str) -> tuple[int, dict[str, dict[str, st
     return done.returncode, {check["check"]: check for check in checks}
 
 
-def test_the_command_checks_the_sample_from_end_to_end() -> None:
+def test_the_command_checks_the_sample_from_end_to_end():
     _, checks = doctor("--sample")
     assert len(checks) == 12
     # other mounts of this machine are not this test's
@@ -179,14 +170,14 @@ def test_the_command_checks_the_sample_from_end_to_end() -> None:
     assert bad <= {"mounts"}
 
 
-def test_the_command_asks_nothing_more_after_a_failure() -> None:
+def test_the_command_asks_nothing_more_after_a_failure():
     code, checks = doctor("--api-url", f"http://127.0.0.1:{refused_port()}")
     assert code == 1
     assert checks["image"]["message"] == "Connection refused"
     assert list(checks)[-2:] == ["service", "image"]
 
 
-def test_a_wrong_address_fails_and_its_password_is_not_shown() -> None:
+def test_a_wrong_address_fails_and_its_password_is_not_shown():
     code, checks = doctor(ALLENFS_API_URL="https://joe:s3cret@host")
     assert code == 1
     assert checks["service"]["verdict"] == "FAIL"
@@ -194,7 +185,7 @@ def test_a_wrong_address_fails_and_its_password_is_not_shown() -> None:
     assert "ALLENFS_API_URL" in checks["service"]["advice"]
 
 
-def test_a_terminal_gets_colours_unless_it_wants_none() -> None:
+def test_a_terminal_gets_colours_unless_it_wants_none():
     for no_colour, is_coloured in (("", True), ("1", False)):
         pid, terminal = os.forkpty()
         if pid == 0:

@@ -26,7 +26,7 @@ class World:
         )
 
 
-def test_a_failure_is_remembered_for_ten_seconds_and_its_words_for_an_hour() -> None:
+def test_a_failure_is_remembered_for_ten_seconds_and_its_words_for_an_hour():
     world = World()
     world.failures.remember(section(1), CutAnswerError("cut"))
     world.failures.remember(section(2), ImageNotFoundError("none"))
@@ -42,7 +42,7 @@ def test_a_failure_is_remembered_for_ten_seconds_and_its_words_for_an_hour() -> 
     assert world.failures.reason(section(1)) is None
 
 
-def test_ten_thousand_failing_images_are_asked_for_once_a_minute() -> None:
+def test_ten_thousand_failing_images_are_asked_for_once_a_minute():
     """More than four connections bring in that time from a service of 25 ms."""
     world = World()
     for _ in range(2):
@@ -53,7 +53,7 @@ def test_ten_thousand_failing_images_are_asked_for_once_a_minute() -> None:
         world.now_s += 59
 
 
-def test_an_image_that_is_here_has_no_failure_any_more() -> None:
+def test_an_image_that_is_here_has_no_failure_any_more():
     world = World()
     for number in (1, 2):
         world.failures.remember(section(number), BusyError("busy"))
@@ -64,7 +64,7 @@ def test_an_image_that_is_here_has_no_failure_any_more() -> None:
     assert world.failures.remembered(section(2)) is not None
 
 
-def test_each_reader_gets_a_failure_of_his_own() -> None:
+def test_each_reader_gets_a_failure_of_his_own():
     world = World()
     error = CutAnswerError("cut")
     world.failures.remember(section(1), error)
@@ -73,7 +73,7 @@ def test_each_reader_gets_a_failure_of_his_own() -> None:
     assert error not in (first, second)
 
 
-def test_trouble_is_the_services_not_an_images() -> None:
+def test_trouble_is_the_services_not_an_images():
     for error in (
         CutAnswerError("cut"),
         WrongAnswerError("wrong"),

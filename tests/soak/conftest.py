@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # By file; together 1. The storm is the one that finds what time alone brings: it has 10
 # of 20 minutes.
@@ -49,7 +44,7 @@ def pytest_terminal_summary(
 
 
 @pytest.fixture(autouse=True)
-def libfuse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def libfuse(request, monkeypatch):
     """Have every daemon of the test mount with one version."""
     version = request.config.getoption("--fuse")
     if version in (None, "both"):
@@ -58,13 +53,13 @@ def libfuse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def duration_s(request: pytest.FixtureRequest) -> float:
+def duration_s(request):
     """How long this file's test goes on; a file of several shares its share."""
     minutes: float = request.config.getoption("--soak-minutes")
     return 60 * minutes * SHARES[request.path.stem]
 
 
 @pytest.fixture
-def figures(request: pytest.FixtureRequest) -> Callable[[str], None]:
+def figures(request):
     """Say one line, at the end of the run."""
     return request.config.stash[_FIGURES].append

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
 import platform
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,9 +19,6 @@ from allenfs.config import ServiceSettings
 from allenfs.errors import AllenFSError, ConfigError, UrlError
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable, Iterator
-
     from allenfs.cli.doctor.findings import Finding
 
 SUMMARY = "check this machine and the service; say what to do"

@@ -5,16 +5,13 @@ from __future__ import annotations
 import enum
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 from allenfs.errors import AllenFSError
 from allenfs.service.single_flight import start_thread
 from allenfs.text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # Nothing limits the time of a name lookup or a disk access, and a request takes 7 s.
 DEADLINE_S = 10.0

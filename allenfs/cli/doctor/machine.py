@@ -11,17 +11,14 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from allenfs import config
 from allenfs.cli.doctor.findings import Finding, fail, ok, warn
 from allenfs.errors import ConfigError, MountError
 from allenfs.mount.mount_table import SUBTYPE, mounted
 from allenfs.mount.probe import Liveness, liveness
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _CAP_SYS_ADMIN = 21
 _CHILD_S = 6.0

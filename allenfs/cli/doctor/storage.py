@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from allenfs.cli.doctor.findings import Finding, fail, ok, warn
@@ -22,9 +24,6 @@ from allenfs.store.record_files import RecordFiles
 from allenfs.text import size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from allenfs.config import StoreSettings
 
 # FUSE file systems have a dot, as in fuse.sshfs.

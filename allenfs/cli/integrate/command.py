@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from allenfs.cli.arguments import absolute_path, checked
 from allenfs.errors import ConfigError
-
-if TYPE_CHECKING:
-    import argparse
 
 SUMMARY = "install completions, manual pages, mount helpers and a systemd unit"
 
@@ -51,8 +48,7 @@ def run(parsed: argparse.Namespace) -> None:
         prefix = parsed.prefix or Path(_PREFIX)
         places = files.of_system(prefix, parsed.destdir)
     elif parsed.prefix or parsed.destdir:
-        msg = "--prefix and --destdir require --system"
-        raise ConfigError(msg)
+        raise ConfigError("--prefix and --destdir require --system")
     else:
         places = files.of_user(os.environ)
     if parsed.uninstall:

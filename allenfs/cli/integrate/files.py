@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import sysconfig
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import shtab
 
@@ -15,10 +16,6 @@ from allenfs import config
 from allenfs.cli import fstab
 from allenfs.cli.integrate import manual, service_unit
 from allenfs.errors import IntegrationError
-
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Iterator, Mapping
 
 _PROGRAM = "allenfs"
 # mount(8) runs the first for `-t allenfs` and the second for `-t fuse.allenfs`.
@@ -93,8 +90,9 @@ def own_programs() -> Path:
     ):
         if all((folder / name).is_file() for name in (_PROGRAM, fstab.PROGRAM)):
             return folder
-    msg = f"{_PROGRAM} and {fstab.PROGRAM} are not installed: see pip install"
-    raise IntegrationError(msg)
+    raise IntegrationError(
+        f"{_PROGRAM} and {fstab.PROGRAM} are not installed: see pip install"
+    )
 
 
 def install(places: Places, top: argparse.ArgumentParser) -> list[Path]:
@@ -164,5 +162,4 @@ def _require_ours(path: Path) -> None:
     else:
         is_ours = True
     if not is_ours:
-        msg = f"{path} exists and was not {_MARK}: remove it first"
-        raise IntegrationError(msg)
+        raise IntegrationError(f"{path} exists and was not {_MARK}: remove it first")

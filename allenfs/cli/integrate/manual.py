@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from allenfs import __version__, config
 from allenfs.cli import fstab
 from allenfs.service import network
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _WIDTH = 76
 _ESCAPES = str.maketrans(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING
+from types import FrameType
 
 from allenfs import config
 from allenfs.cli import arguments
-
-if TYPE_CHECKING:
-    import argparse
-    from types import FrameType
 
 SUMMARY = "download files before they are opened"
 

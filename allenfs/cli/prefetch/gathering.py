@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import queue
 import threading
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from allenfs.cli.prefetch import selection
@@ -23,8 +24,6 @@ from allenfs.errors import (
 from allenfs.service.single_flight import start_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
     from allenfs.cli.prefetch.place import Place
 
 Task = Literal["fetch", "check", "evict"]

@@ -96,8 +96,9 @@ class Place:
             self._give_up(f"the store cannot be written: {failure}")
         elif self._unkept >= _UNKEPT_IN_A_ROW:
             self._give_up(no_room)
-        msg = f"downloaded, but not kept: {failure or 'the store has no room for it'}"
-        raise AllenFSError(msg)
+        raise AllenFSError(
+            f"downloaded, but not kept: {failure or 'the store has no room for it'}"
+        )
 
     def _give_up(self, reason: str) -> None:
         self.reason = self.reason or reason

@@ -10,7 +10,9 @@ import posixpath
 import re
 import select
 import sys
+import threading
 import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,9 +32,6 @@ from allenfs.store.directory import require_own
 from allenfs.text import printable
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Iterator
-
     Pattern = tuple[Place, str]
 
 _STDIN = "-"
@@ -173,8 +172,7 @@ def _located(text: str) -> tuple[Path | None, str]:
         return mountpoint, arguments.tree_path(below)
     below = arguments.tree_path(posixpath.normpath(text).lstrip("/"))
     if below.partition("/")[0] not in ROOT_NAMES:
-        msg = "neither in an allenfs mount nor a path of its tree"
-        raise PathNotFoundError(msg)
+        raise PathNotFoundError("neither in an allenfs mount nor a path of its tree")
     return None, below
 
 
@@ -241,11 +239,10 @@ def _require_usable(mountpoint: Path, directory: Path, process_id: int) -> None:
     if owner not in (None, os.geteuid()):
         problem = problem or "belongs to another user: run this command as that user"
     if problem:
-        msg = (
+        raise AllenFSError(
             f"the store of {printable(str(mountpoint))} {problem}, "
             "or read the files instead, as with cp"
         )
-        raise AllenFSError(msg)
     require_own(directory)
 
 

@@ -7,6 +7,7 @@ import logging.handlers
 import os
 import threading
 from collections import Counter
+from collections.abc import Iterable
 from queue import SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TextIO
@@ -17,8 +18,6 @@ from allenfs.cli.prefetch.gathering import Result
 from allenfs.text import clock, printable, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from allenfs.cli.prefetch.gathering import Gathering, Outcome, Task
 
 _EXIT_FAILED = 1

@@ -6,6 +6,7 @@ import errno
 import fnmatch
 import itertools
 import re
+from collections.abc import Iterator
 from posixpath import join
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,8 +14,6 @@ from allenfs.cli.prefetch.tree import Kind
 from allenfs.errors import AllenFSError, PathNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from allenfs.cli.prefetch.tree import Tree
 
 # While a glob is expanded, these errors mean no match.

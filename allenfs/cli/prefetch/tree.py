@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 import posixpath
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from allenfs.catalog.documents import Document
@@ -13,9 +15,6 @@ from allenfs.model import tree
 from allenfs.service.single_flight import Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
     from allenfs.assembly import Assembly
     from allenfs.catalog.entries import Picture
 
