@@ -10,6 +10,7 @@ import requests
 from raising_log import break_logging
 
 from allenfs.adapters import fuse_operations
+from allenfs.catalog.documents import Document
 from allenfs.catalog.entries import Attributes
 from allenfs.errors import AllenFSError, ServiceTimeoutError
 from allenfs.filesystem.kernel_view import Opened
@@ -68,7 +69,8 @@ class Raising:
     def open(self, path: str, caller: object, **_: object) -> Opened:
         self._fail("open", path)
         self._paths.append(path)
-        return Opened(handle=len(self._paths), keep_cache=False, direct_io=False)
+        file = Document(CONTENT, 0)
+        return Opened(len(self._paths), path, file, keep_cache=False, direct_io=False)
 
     def read(self, handle: int, offset: int, size: int) -> bytes:
         path = self._paths[handle - 1]
