@@ -147,3 +147,12 @@ def test_verify_reads_every_service_and_removes_only_what_is_damaged(tmp_path):
     assert verify_all(tmp_path) == (4, 0, 0)
     assert found(store_at(tmp_path, service="live"), 2) is None
     assert found(store_at(tmp_path, service="live"), 3) == image_bytes(3, 5000)
+
+
+def test_verify_removes_a_file_whose_service_has_no_valid_name(tmp_path):
+    put(store_at(tmp_path, service="live"), 1, DATA)
+    put(store_at(tmp_path, service="sample"), 1, DATA)
+    images = tmp_path / "images"
+    (images / "sample").rename(images / os.fsdecode(b"\xff"))
+    assert verify_all(tmp_path) == (2, 1, 1)
+    assert verify_all(tmp_path) == (1, 0, 0)
