@@ -223,6 +223,8 @@ def test_the_manual_is_without_a_warning(integrated, reader):
 def test_the_manual_of_a_package_has_the_day_of_its_source(monkeypatch):
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
     assert manual.helper_page().startswith(".TH MOUNT.ALLENFS 8 1970-01-02 ")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "")
+    assert manual.helper_page().startswith(".TH MOUNT.ALLENFS 8 2")
 
 
 @pytest.mark.parametrize("program", ["/usr/bin/true", "/a b/%h/$HOME/allenfs"])

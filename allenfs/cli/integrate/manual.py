@@ -151,7 +151,7 @@ def _help(action: argparse.Action) -> str:
 
 def _head(name: str, section: int, summary: str) -> str:
     # the date of a package build, or today
-    now_s = float(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
+    now_s = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
     date = time.strftime("%Y-%m-%d", time.gmtime(now_s))
     return (
         f'.TH {_escaped(name.upper())} {section} {date} "allenfs {__version__}"\n'
