@@ -158,13 +158,13 @@ def _start_process(mountpoint: Path, arguments: list[str]) -> subprocess.Popen[b
             start_new_session=not is_automount(mountpoint),
             # do not keep the current directory busy, or import modules from it
             cwd="/",
-            env={**os.environ, "PYTHONPATH": _python_path()},
+            env={**os.environ, "PYTHONPATH": python_path()},
         )
     except BlockingIOError as error:
         raise ProcessLimitError(error.strerror) from error
 
 
-def _python_path() -> str:
+def python_path() -> str:
     """Return a PYTHONPATH with this allenfs, which may not be installed."""
     root = Path(__file__).resolve().parents[2]  # contains the package
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)

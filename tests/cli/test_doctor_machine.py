@@ -95,6 +95,8 @@ def test_a_missing_or_foreign_binding_fails_with_advice(
 ):
     for name in ("fuse.py", "mfusepy.py"):
         (tmp_path / name).write_text(f"{module}\n")
+    monkeypatch.chdir(tmp_path)
+    assert "libfuse" in worked(machine.libfuse())  # imports nothing from there
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     said = failed(machine.libfuse())
     assert reason in said

@@ -17,6 +17,7 @@ from pathlib import Path
 from allenfs import config
 from allenfs.cli.doctor.findings import Finding, fail, ok, warn
 from allenfs.errors import ConfigError, MountError
+from allenfs.mount.daemon import python_path
 from allenfs.mount.mount_table import SUBTYPE, mounted
 from allenfs.mount.probe import Liveness, liveness
 
@@ -58,7 +59,8 @@ def device(path: Path = Path("/dev/fuse")) -> Finding:
 def libfuse() -> Finding:
     """Check that libfuse and its Python binding can be loaded, as a mount loads them.
 
-    A child process does it, as loading a broken library may crash.
+    A child process does it, as loading a broken library may crash; like a mount, it
+    imports nothing from the current directory.
     """
     try:
         done = subprocess.run(  # noqa: S603 - no shell
@@ -69,6 +71,8 @@ def libfuse() -> Finding:
             check=False,
             timeout=_CHILD_S,
             stdin=subprocess.DEVNULL,
+            cwd="/",
+            env={**os.environ, "PYTHONPATH": python_path()},
         )
     except subprocess.TimeoutExpired as error:
         return fail(f"not loaded after {error.timeout:.0f} s", _INSTALL)
