@@ -117,7 +117,11 @@ def fusermount(
         )
     for program in programs:
         found = os.stat(program)
-        if found.st_uid != 0 or not found.st_mode & stat.S_ISUID:
+        is_privileged = (
+            found.st_mode & stat.S_ISUID
+            or "security.capability" in os.listxattr(program)
+        )
+        if found.st_uid != 0 or not is_privileged:
             return fail(
                 f"{program} is not setuid root",
                 f"sudo chown root {program}; sudo chmod u+s {program}; or reinstall it",
