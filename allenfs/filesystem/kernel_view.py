@@ -127,9 +127,8 @@ class KernelView:
 
     def drop_late_retries(self) -> None:
         """Drop images whose second open never came."""
-        if self._retried:
-            with self._lock:
-                self._retried.expire()
+        with self._lock:
+            self._retried.expire()
 
     def _path(self, path: str) -> _Path:
         noted = self._paths.pop(path, None) or _Path()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 from allenfs.catalog.documents import Document
 from allenfs.filesystem.kernel_view import KernelView, Opening
 from allenfs.store.stored_file import Known
@@ -77,3 +81,21 @@ def test_whether_an_open_is_tried_again_is_asked_only_where_it_matters():
     view.replied(PATH, EXACT, LOOKER)
     assert view.opening(PATH, LOOKER, IMAGE, unasked) is Opening.NEW_PAGES
     assert view.opening(PATH, OPENER, IMAGE, unasked) is Opening.SAME_PAGES
+
+
+def test_files_closed_at_once_drop_late_retries_one_after_the_other():
+    busy, together = threading.Lock(), []
+
+    def clock() -> float:
+        if not busy.acquire(blocking=False):
+            together.append(threading.current_thread())
+            return 100.0
+        time.sleep(0.01)
+        busy.release()
+        return 100.0
+
+    view = KernelView(clock)
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(8):
+            pool.submit(view.drop_late_retries)
+    assert together == []
