@@ -103,9 +103,9 @@ class _Work:
         for other in others:
             other.join()
         if self._error is not None:
-            raise self._error
+            raise copy.copy(self._error)
         if self._absence is not None and self.modified_ns is None:
-            raise self._absence
+            raise copy.copy(self._absence)
 
     def _work(self) -> None:
         try:

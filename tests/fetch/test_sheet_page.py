@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import weakref
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,7 +14,13 @@ from service_doubles import Bytes
 from test_sheets import data_set, made
 
 from allenfs.config import ServiceSettings
-from allenfs.errors import BrokenImageError, WrongAnswerError
+from allenfs.errors import (
+    BrokenImageError,
+    BusyError,
+    ImageNotFoundError,
+    WrongAnswerError,
+)
+from allenfs.fetch import sheet_page
 from allenfs.fetch.contact_sheet import SheetMaker
 from allenfs.fetch.sheet_page import Page
 from allenfs.model import jpeg
@@ -93,6 +101,30 @@ def test_no_picture_takes_more_than_a_thumbnail_does(image):
     modified_ns = maker.make(request, sink, lambda *_: image_of(encoded((177, 124))))
     assert modified_ns == 7
     assert jpeg.inspect(sink.data) == jpeg.JpegShape(*request.grid.size_px)
+
+
+@pytest.mark.parametrize("kind", [ImageNotFoundError, BusyError])
+def test_a_sheet_that_failed_leaves_no_memory_to_the_garbage_collector(
+    monkeypatch, kind
+):
+    def get(*_):
+        raise kind("no")
+
+    def page(request):
+        pages.add(made_page := Page(request))
+        return made_page
+
+    pages: weakref.WeakSet[Page] = weakref.WeakSet()
+    monkeypatch.setattr(sheet_page, "Page", page)
+    gc.disable()
+    try:
+        with pytest.raises(kind):
+            SheetMaker(ServiceSettings("http://h")).make(
+                made(data_set(3)), Bytes(), get
+            )
+        assert not pages
+    finally:
+        gc.enable()
 
 
 def test_a_bug_in_one_thread_is_raised_and_not_waited_for():
