@@ -177,13 +177,17 @@ class Repository:
         if cached is not None:
             return cached
         self._raise_remembered(question.key)
-        page = functools.partial(
-            self._service.page,
-            slot=self._slots.at(Priority.QUERY),
-            # crawlers send many queries to an unreachable service
-            once=self.is_out_of_reach(),
+        pages = _Pages(
+            lambda query, **rows: self._service.page(
+                query,
+                **rows,
+                slot=self._slots.at(Priority.QUERY),
+                # crawlers send many queries to an unreachable service
+                once=self.is_out_of_reach(),
+            ),
+            self._settings.deadline_s,
+            self._clock,
         )
-        pages = _Pages(page, self._settings.deadline_s, self._clock)
         try:
             answer = question.ask(pages)
         except ServiceError as error:

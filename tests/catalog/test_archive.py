@@ -357,6 +357,20 @@ def test_a_service_that_was_just_away_is_tried_once(bench):
     assert bench.service.once[-1] is False
 
 
+def test_the_pages_of_a_list_are_tried_again_once_the_service_is_back(bench):
+    def ask(page):
+        page(Query("Product"), 0, 1)
+        bench.now_s += 11  # longer than a failure is remembered
+        return page(Query("Product"), 1, 1)
+
+    bench.service.error = UnreachableError("no")
+    with pytest.raises(UnreachableError):
+        bench.get("Atlas")
+    bench.service.error = None
+    bench.repository.get(replace(thing("Product"), ask=ask), NOT_INTERRUPTED)
+    assert bench.service.once[-2:] == [True, False]
+
+
 def test_that_there_was_nothing_is_no_answer_when_it_is_old(bench):
     bench.service.rows["Gene"] = []
     assert bench.get("Gene").record is None
