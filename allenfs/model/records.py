@@ -153,7 +153,7 @@ def row_count(record: object) -> int:
     """Return the number of rows in a list, or of images in a collection."""
     if isinstance(record, DataSetIds | dict):
         return len(record)
-    return len(record.images) if isinstance(record, Collection) else bool(record)
+    return len(record.images) if isinstance(record, Collection) else int(bool(record))
 
 
 def slim(row: Row, fields: Iterable[str]) -> Row:

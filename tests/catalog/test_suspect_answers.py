@@ -213,7 +213,7 @@ def test_one_empty_answer_does_not_remove_a_known_record(
     process.now_s += 8 * DAY_S
     sample.fail_queries(Fault.NO_ROWS)
     assert process.get(question) == known
-    assert "the older answer" in warnings(caplog)[0]
+    assert f"the older answer with {row_count(known):d} stays" in warnings(caplog)[0]
     assert process.again().get(question) == known
     sample.heal()
     process.now_s += 61
