@@ -103,6 +103,7 @@ def test_an_image_without_a_mask_is_left_out_of_expression(tmp_path):
         path = "dataset/69782969/ds6/expression"
         names = world.names("dataset/69782969/ds6")
         masked = world.names(path)
+        assert listed(world, "dataset/69782969") == {"expression"}
         assert [name for name in names if name not in masked] == ["0070_69750512.jpg"]
         assert isinstance(world.entry(f"{path}/0070_69750512.jpg"), Picture)
         directory = tree.parse(path)

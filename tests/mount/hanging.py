@@ -21,6 +21,9 @@ class Hanging(fuse.Operations):
             threading.Event().wait()
         return {"st_mode": stat.S_IFDIR | 0o755, "st_nlink": 2}
 
+    def readdir(self, path: str, fh: object) -> list[str]:
+        return ["store"]
+
 
 if __name__ == "__main__":
     fuse.FUSE(Hanging(), sys.argv[1], foreground=True)

@@ -125,6 +125,7 @@ def test_open_document_is_one_record_to_its_end(database, mounted):
     add_data_set(database, 4711, range(5_000_000_000, 5_000_005_000))
     file = mounted / "dataset/4711/sections.csv"
     size_bytes = file.stat().st_size
+    assert file.stat().st_mtime_ns > mounted.root.stat().st_mtime_ns  # of the mount
     before = file.read_bytes()
     assert len(before) == size_bytes
     fd = os.open(file, os.O_RDONLY)

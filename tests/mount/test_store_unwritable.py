@@ -159,18 +159,45 @@ def test_mount_survives_unreadable_store_folder(folder, root, own, service):
     assert store_of(root) == before
 
 
+@contextlib.contextmanager
+def hanging(folder):
+    command = [sys.executable, HANGING, folder]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as serving:
+        try:
+            until(lambda: f" {folder} " in TABLE.read_text())
+            yield serving
+        finally:
+            serving.kill()
+            run("umount", "-l", folder)
+
+
+@pytest.mark.declared("trouble with the store")
+@pytest.mark.one_libfuse
+def test_mount_answers_before_it_has_counted_its_files(folder, root, own, service):
+    assert plain("prefetch", *own, PATH).returncode == 0
+    other = folder / "store/images/other"
+    other.mkdir()
+    with hanging(other) as files:
+        assert plain("mount", *own, root).returncode == 0
+        assert (root / PATH).read_bytes() == image_bytes(service.url, PATH)
+        assert files.stdout.readline() == "asked\n"
+        assert os.listdir(root / "section") == ["69750516"]
+
+
 @pytest.mark.one_libfuse
 def test_mount_times_out_on_hanging_store(folder, root, own):
     """What waits for it cannot be killed: that must be the daemon, not the command."""
-    command = [sys.executable, HANGING, folder]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as hanging:
-        try:
-            until(lambda: f" {folder} " in TABLE.read_text())
-            mount = [*STRICT_PYTHON, "-m", "allenfs", "mount", *own, root]
-            mounting = subprocess.Popen(mount)
-            assert hanging.stdout.readline() == "asked\n"
-            mounting.send_signal(signal.SIGINT)
-            assert mounting.wait(60) == 130
-            assert not is_mounted(root)
-        finally:
-            hanging.kill()
+    soon = "from allenfs.cli.main import main; from allenfs.mount import daemon; "
+    soon += "assert daemon._START_S == 30; daemon._START_S = 1; exit(main())"
+    with hanging(folder) as disk:
+        mount = [*STRICT_PYTHON, "-m", "allenfs", "mount", *own, root]
+        mounting = subprocess.Popen(mount)
+        assert disk.stdout.readline() == "asked\n"
+        mounting.send_signal(signal.SIGINT)
+        assert mounting.wait(60) == 130
+        assert not is_mounted(root)
+        mount = [*STRICT_PYTHON, "-c", soon, "mount", *own, root]
+        done = subprocess.run(mount, stderr=subprocess.PIPE, text=True, check=False)
+        assert done.returncode == 3
+        assert f"{root} does not answer after 1 s: the file system" in done.stderr
+        assert not is_mounted(root)

@@ -16,6 +16,8 @@ from allenfs.service.transport import Transport
         # where a redirect might lead
         ("http://localhost", "http://127.0.0.1", False),
         ("https://localhost", "http://localhost", False),
+        # of no entry but `default`
+        ("http://127.0.0.1", "http://127.0.0.1", False),
     ],
 )
 def test_password_is_sent_only_to_its_host_and_never_downgraded(
@@ -23,7 +25,7 @@ def test_password_is_sent_only_to_its_host_and_never_downgraded(
 ):
     netrc = tmp_path / "home" / ".netrc"
     netrc.write_text(
-        "machine Localhost login joe password s3cret\n"
+        "# 127.0.0.1\nmachine Localhost login joe password s3cret\n"
         "default login anyone password anything\n"
     )
     with LogIn(int(sample.url.rpartition(":")[2])) as listener:  # lets everybody in
