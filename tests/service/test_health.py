@@ -9,6 +9,7 @@ from store_helpers import section
 
 from allenfs.config import ServiceSettings
 from allenfs.errors import (
+    BrokenImageError,
     BusyError,
     CutAnswerError,
     ImageNotFoundError,
@@ -76,6 +77,7 @@ def test_each_reader_gets_a_failure_of_his_own():
 def test_trouble_is_the_services_not_an_images():
     for error in (
         CutAnswerError("cut"),
+        BrokenImageError("no JPEG"),
         WrongAnswerError("wrong"),
         ImageNotFoundError("none"),
     ):
