@@ -6,6 +6,7 @@ Sharing, failures and interrupts are in `tests/store/test_fetcher.py`.
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -69,6 +70,13 @@ def test_an_answer_that_is_there_is_not_interrupted(flights):
         return True
 
     assert flights.run("key", work, Caller(is_interrupted=interrupted)) is not None
+
+
+def test_a_caller_that_waits_a_second_is_looked_at_often_enough_to_die_in_time(flights):
+    looks = []
+    caller = Caller(is_interrupted=lambda: bool(looks.append(time.monotonic())))
+    flights.run("key", lambda: time.sleep(1), caller)
+    assert len(looks) > 10  # 0.2 s are promised
 
 
 def test_a_thread_that_cannot_start_is_an_error_and_the_next_one_tries(flights):
