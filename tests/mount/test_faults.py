@@ -47,13 +47,16 @@ def _check_fails_then_recovers(
     mounted: Mounted, service: SampleService, fault: Fault, expected: int
 ) -> int:
     """Return the image requests that the failure cost."""
+    # drawn once, which may take longer than the stall time
+    right = image_bytes(service.url, PATH)
+    service.reset_counters()
     service.fail(fault)
     assert errno.errorcode[errno_of_open(mounted / PATH)] == errno.errorcode[expected]
     failed_requests = service.image_requests
     assert mounted.stored == []
     assert list((mounted.cache_dir / "incoming").iterdir()) == []
     service.heal()
-    assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
+    assert (mounted / PATH).read_bytes() == right
     return failed_requests
 
 
@@ -68,6 +71,7 @@ def test_failed_download_is_an_errno_never_an_empty_file(mounted, service, fault
 @pytest.mark.parametrize("fault", [Fault.SILENT, Fault.RESET_BEFORE])
 @pytest.mark.mounted(warnings=[PATH], stall_timeout_s=0.1)
 def test_failure_is_one_log_line_and_readable_from_the_mount(mounted, service, fault):
+    right = image_bytes(service.url, PATH)  # as above
     service.fail(fault)
     errno_of_open(mounted / PATH)
     reason = os.getxattr(mounted / PATH, "user.allenfs.error").decode()
@@ -78,7 +82,7 @@ def test_failure_is_one_log_line_and_readable_from_the_mount(mounted, service, f
     assert url in reason
     assert "4 attempts" in reason
     service.heal()
-    (mounted / PATH).read_bytes()
+    assert (mounted / PATH).read_bytes() == right
     with pytest.raises(OSError, match="No data available"):
         os.getxattr(mounted / PATH, "user.allenfs.error")
 
