@@ -202,7 +202,8 @@ def _reachable(service: ServiceStatus, now: dt.datetime) -> str:
 
 def _usage(store: StoreStatus) -> str:
     used, capacity = store.used_bytes, store.capacity_bytes
-    text = f"{size(used)} of {size(capacity)} used ({used / max(1, capacity):.0%}): "
+    share = used / (capacity or used or 1)
+    text = f"{size(used)} of {size(capacity)} used ({share:.0%}): "
     text += f"{_count(store.images, 'image')}, {_count(store.records, 'record')}"
     return f"CANNOT BE WRITTEN: {store.failure}; {text}" if store.failure else text
 

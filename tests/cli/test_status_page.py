@@ -140,6 +140,10 @@ def test_a_page_is_aligned_and_has_units():
             "store        CANNOT BE WRITTEN: Read-only file system: /x; 3.0 GiB of "
             "10.0 GiB used (30%): 812 images, 1 record",
         ),
+        (
+            {"store": {"capacity_bytes": 0}},
+            "store        3.0 GiB of 0 bytes used (100%): 812 images, 1 record",
+        ),
         ({"service": {"reachable": None}}, "service      no request yet"),
         (
             {"service": {"reachable": False, "last_failure": TIME}},
