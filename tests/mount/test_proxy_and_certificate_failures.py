@@ -26,8 +26,11 @@ PAGE = whole(b"<html><title>Campus WiFi</title>", kind="text/html; charset=utf-8
 
 
 @pytest.fixture
-def campus(monkeypatch):
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATES / "campus.pem"))
+def campus(tmp_path, monkeypatch):
+    bundle = tmp_path / "trusted.pem"
+    pems = [CERTIFICATES / f"{name}.pem" for name in ("campus", "other")]
+    bundle.write_text("".join(pem.read_text() for pem in pems))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
     with Campus() as running:
         proxy = f"http://joe:{PASSWORD}@127.0.0.1:{running.port}"
         for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
@@ -57,6 +60,7 @@ BARS = {
     "407": ({"image": says(head(NO_LOGIN))}, 1, f"proxy: {NO_LOGIN}"),
     "511": ({"image": says(head(LOG_IN))}, 1, f"HTTP {LOG_IN}"),
     "authority": ({"certificate": "good"}, 1, "certificate verify failed: self"),
+    "another host": ({"certificate": "other"}, 1, "verify failed: Hostname mismatch"),
     "503 to CONNECT": ({"tunnel": says(head("503 Away"))}, 4, "proxy: 503 Away"),
     "no TLS": ({"hello": says(b"no TLS")}, 4, "SSL"),
 }
