@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from command import run
+from command import cat, run
 from hostile_service import JPEG, MB, HostileService, head
-from mounted import Mounted, errno_of_open, image_bytes
+from mounted import Mounted, errno_of_open, image_bytes, until
 
 from allenfs import config
 from allenfs.sample.faults import Fault
@@ -31,6 +31,22 @@ def test_stored_images_open_after_a_restart_without_the_service(mounted, service
     service.close()
     mounted.start()
     assert (mounted / PATH).read_bytes() == expected
+
+
+@pytest.mark.parametrize("fault", [Fault.SILENT, Fault.DRIP_BODY])
+def test_kill_9_during_a_download_leaves_no_part_of_an_image(mounted, service, fault):
+    service.fail(fault)
+    reader = cat(mounted / PATH)
+    until(lambda: service.image_requests > 0)
+    if fault is Fault.DRIP_BODY:
+        until(lambda: mounted.status["downloads"][0]["bytes"] > 100)
+    mounted.kill()
+    assert reader.communicate()[0] == b""
+    service.heal()
+    mounted.start()
+    assert mounted.stored == []
+    assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
+    until(lambda: not os.listdir(mounted.cache_dir / "incoming"))
 
 
 def test_two_services_in_one_store_are_kept_apart(mounted, tmp_path, service):

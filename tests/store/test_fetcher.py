@@ -157,6 +157,13 @@ def test_a_failure_in_another_process_is_not_the_answer_here(bench, other):
     assert content(other.get(1)) == DATA
 
 
+def test_a_reader_that_waits_for_another_process_can_be_interrupted(bench, other):
+    with bench.under_way(1), pytest.raises(InterruptedWaitError):
+        other.get(1, INTERRUPTED)
+    assert content(other.get(1)) == DATA
+    assert bench.service.fetches == {1: 1}
+
+
 def test_another_process_that_hangs_is_waited_for_no_longer_than_the_deadline(bench):
     other = Bench(bench.directory, deadline_s=0.05)
     with bench.under_way(1):
