@@ -5,8 +5,10 @@ Sharing, failures and interrupts are in `tests/store/test_fetcher.py`.
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -103,6 +105,26 @@ def test_who_asks_joins_work_that_nobody_had_asked_for(flights, pool):
     assert (ahead.done, asked.done) == (1, 0)
     flights.run("key", asked, NOT_INTERRUPTED)  # and nothing is left of it
     assert asked.done == 1
+
+
+def test_nothing_is_kept_of_work_that_has_ended(flights):
+    class Key:
+        """Unlike a text, it can be watched."""
+
+    keys, others = [Key() for _ in range(60)], set(threading.enumerate())
+    for number, key in enumerate(keys):
+        if number % 3 == 0:
+            flights.run(key, Work(may_end=True), NOT_INTERRUPTED)
+        elif number % 3 == 1:
+            flights.lead(key, Work(may_end=True))
+        else:
+            flights.lead(key, lambda key=key: flights.abandon(key))
+    left = weakref.WeakSet(keys)
+    del keys, key
+    for thread in set(threading.enumerate()) - others:  # they end after their answers
+        thread.join(PATIENCE_S)
+    gc.collect()
+    assert len(left) == 0
 
 
 def test_leading_what_is_under_way_does_nothing(flights, pool):

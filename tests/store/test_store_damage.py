@@ -22,6 +22,7 @@ from store_helpers import (
 )
 
 from allenfs.errors import DamagedStoreError
+from allenfs.store import image_files
 from allenfs.store.stored_file import verify
 
 DATA = image_bytes(1, 777)
@@ -132,6 +133,22 @@ def test_a_file_of_another_service_is_not_taken_for_this_ones(tmp_path):
     shutil.copy(one, stored_file(tmp_path, 1, "sample"))
     assert found(store_at(tmp_path, service="sample"), 1) is None
     assert found(store_at(tmp_path, service="live"), 1) == DATA
+
+
+def test_a_file_that_was_forgotten_is_verified_again(tmp_path, monkeypatch):
+    """The last files are remembered; here damage that `stat` does not show."""
+    monkeypatch.setattr(image_files, "_MAX_VERIFIED", 10)
+    store = store_at(tmp_path, 2**24)
+    for number in range(30):
+        put(store, number, image_bytes(number, 100))
+    for number in (0, 29):
+        path = stored_file(tmp_path, number)
+        before = path.stat()
+        with path.open("r+b") as file:
+            file.write(b"\0")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert found(store, 0) is None
+    assert found(store, 29) is not None
 
 
 def test_verify_reads_every_service_and_removes_only_what_is_damaged(tmp_path):
