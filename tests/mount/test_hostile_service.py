@@ -151,6 +151,7 @@ HARMS = {
         "header of 1 MB": once(_HEAD + b"X: " + b"a" * MB + b"\r\n\r\n" + JPEG),
         "endless status line": _endless(b"a", _LINE),
         "10 000 headers": once(_HEAD + b"X: y\r\n" * 10_000 + b"\r\n" + JPEG),
+        "endless headers": _endless(_FIELDS, _HEAD),
         "endless header": _endless(b" folded\r\n", _HEAD),
         "endless blank lines": _endless(b"\r\n"),
         "no status line": once(b"\x1b[2J\x1b]0;x\x07\r\rWARNING x: y\r\n\r\n"),

@@ -43,6 +43,13 @@ SOME = [
 OTHERS = ["allow_root", "sync_read", "exec", "auto_unmount", "debug"]
 
 
+@pytest.mark.one_libfuse
+def test_every_option_is_tested_here():
+    message = fails(2, "mount", "-o", "unknown", "mnt")
+    names = re.search(r"choose from (.*)\)", message)[1].split(", ")
+    assert names == sorted(option.partition("=")[0] for option in SOME + OTHERS)
+
+
 def loaded_by(pid: int) -> set[str]:
     """Which of the libraries a process has."""
     maps = Path(f"/proc/{pid}/maps").read_text()

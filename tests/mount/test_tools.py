@@ -121,4 +121,9 @@ def test_times_are_the_services_last_modified(mounted):
     (mounted / PATH).read_bytes()
     read = (mounted / PATH).stat()
     assert read.st_mtime < first.st_mtime  # a date of some years ago
+    assert read.st_atime_ns == read.st_ctime_ns == read.st_mtime_ns
+    folder = mounted.root.stat()
+    # find would look for no directory below one with 2 links, unless they are fixed
+    assert (read.st_nlink, folder.st_nlink, folder.st_mode) == (1, 2, 0o40555)
+    assert read.st_mode == 0o100444
     assert (mounted / PATH).stat().st_mtime_ns == read.st_mtime_ns
