@@ -136,14 +136,15 @@ def test_output_that_cannot_be_written_ends_with_1(arguments, monkeypatch):
 
 
 def test_closed_streams_are_no_error():
-    for arguments, code in zip(COMMANDS, (0, 1, 0), strict=True):
-        command = [sys.executable, "-m", "allenfs", *arguments]
-        done = subprocess.run(
-            ["sh", "-c", 'exec "$@" <&- >&-', "sh", *command],
-            capture_output=True,
-            check=False,
-        )
-        assert (done.returncode, done.stderr) == (code, b"")
+    for closed in ("<&- >&-", "2>&-", "<&- >&- 2>&-"):
+        for arguments, code in zip(COMMANDS, (0, 1, 0), strict=True):
+            command = [sys.executable, "-m", "allenfs", *arguments]
+            done = subprocess.run(
+                ["sh", "-c", f'exec "$@" {closed}', "sh", *command],
+                capture_output=True,
+                check=False,
+            )
+            assert (done.returncode, done.stderr) == (code, b"")
 
 
 @pytest.mark.parametrize(

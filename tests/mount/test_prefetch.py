@@ -268,7 +268,7 @@ def test_broken_images_are_listed_separately_and_can_be_skipped(tmp_path, servic
         # other failures still count
         bad = mounted / "section/69750516/ds7/q101/image.jpg"
         lines = lines_of(allenfs("prefetch", "--skip-broken", *patient, bad), 1)
-        assert lines[0].startswith(f"{bad}: ")
+        assert lines[0] == f"{bad}: 101 is above 100"
         assert lines[1] == "broken at the service: 5"
         service.heal()
         (line,) = lines_of(allenfs("prefetch", *patient), 0)
@@ -593,8 +593,11 @@ def test_the_sample_needs_neither_a_mount_nor_a_service(tmp_path):
 
 
 def test_a_wrong_command_line_ends_with_2():
-    for arguments in (["--check", "--evict"], ["--api-url", "ftp://localhost"], [""]):
-        done = allenfs("prefetch", *arguments, VIEW)
+    for arguments in (
+        *([], ["", VIEW], ["--check", "--evict", VIEW], ["--patience", "never", VIEW]),
+        ["--api-url", "ftp://localhost", VIEW],
+    ):
+        done = allenfs("prefetch", *arguments)
         assert (done.returncode, done.stdout) == (2, "")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import sys
 
@@ -200,4 +201,11 @@ def test_a_terminal_gets_colours_unless_it_wants_none():
         os.waitpid(pid, 0)
         assert b"service" in shown
         assert (b"\x1b[" in shown) is is_coloured
-    assert "\x1b" not in allenfs("doctor", "--api-url", "x").stdout
+
+
+def test_a_pipe_gets_aligned_lines_without_colours():
+    about, checks, _ = allenfs("doctor", "--api-url", "x").stdout.split("\n\n", 2)
+    assert about.startswith("allenfs     ")
+    for line in checks.splitlines():  # verdict, name, and what was found; or advice
+        assert re.match(r"(ok  |warn|FAIL)  \S.{10} \S| {18}-> ", line), line
+    assert (about + checks).replace("\n", "").isprintable()
