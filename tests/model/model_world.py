@@ -46,9 +46,6 @@ def request_of(path: str) -> ImageRequest:
     return node.request
 
 
-_OUTSIDE_CATALOG = ("", "section", "projection", "atlas")
-
-
 class DictionaryService:
     """Gives what is in a dictionary; fails next, if told so."""
 
