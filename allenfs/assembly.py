@@ -52,7 +52,7 @@ def assemble(
 ) -> Assembly:
     """Build the object graph: reads certificates and passwords, makes no requests.
 
-    Only a mount has files about itself (`.allenfs`). NetworkSettingError if the proxy,
+    Only a mount has status files (`.allenfs`). NetworkSettingError if the proxy,
     a bundle of certificates or ``.netrc`` cannot be used.
     """
     activity, handles = Activity(service_settings.api_url), Handles()
@@ -117,7 +117,7 @@ def assemble(
 
 
 def sample_service(port: int = 0) -> SampleService:
-    """Return the service, to be entered; on any free port where `port` is 0.
+    """Return the service as a context manager; on any free port if `port` is 0.
 
     AllenFSError if an optional dependency is missing.
     """
@@ -134,7 +134,7 @@ def sample_service(port: int = 0) -> SampleService:
 def on_sample(
     service: ServiceSettings, store: StoreSettings
 ) -> Iterator[tuple[ServiceSettings, StoreSettings]]:
-    """Run the sample service for the block; yield the settings that lead to it.
+    """Run the sample service for the block; yield the settings to connect to it.
 
     AllenFSError if an optional dependency is missing.
     """

@@ -1,6 +1,6 @@
 """Settings: frozen, units in names, read from flags and environment.
 
-A value that cannot be used raises ConfigError, and an address UrlError.
+An invalid value raises ConfigError, an invalid address UrlError.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from allenfs.text import file_name, without_user
 DEFAULT_API_URL = "https://api.brain-map.org"
 DEFAULT_CACHE_SIZE = "10GiB"
 DEFAULT_MAX_IMAGE_SIZE = "1GiB"
-# Twice the default of four connections: they always have a next image to fetch.
+# Twice the default of four connections, so that these are never idle.
 DEFAULT_READAHEAD_IMAGES = 8
 
 API_URL_VARIABLE = "ALLENFS_API_URL"
@@ -114,7 +114,7 @@ class MountSettings:
 
         The colon in it makes `df -l` and others treat the file system as remote.
         """
-        # quote what would end a libfuse option or a field of the mount table
+        # escape separators of libfuse options and of the mount table
         address = quote(_address(self.service.api_url), safe=":[]/")
         name = "sample" if self.sample else address
         return str(self.fuse_options.get("fsname", f"{SOURCE_PREFIX}{name}"))

@@ -1,4 +1,4 @@
-"""All errors, each with its errno or exit code: its own, or those of its parent.
+"""All errors, each with an errno or exit code, which subclasses inherit.
 
 The root is not an ``OSError``: fusepy reports an ``OSError`` without errno as success
 with no bytes. Errors that are not OSErrors cannot be lost that way.
@@ -86,11 +86,11 @@ class InterruptedWaitError(AllenFSError, errno=errno.EINTR):
 
 
 class WaitTimeoutError(AllenFSError, errno=errno.ETIMEDOUT):
-    """The longest time that a caller waits is over; the work goes on."""
+    """A caller's wait has timed out; the work goes on."""
 
 
 class StaleSizeError(AllenFSError, errno=errno.ESTALE):
-    """The kernel has another size than the image's; it must repeat the lookup."""
+    """The kernel has a wrong size for the image; it must repeat the lookup."""
 
 
 class VanishedError(AllenFSError, errno=errno.ESTALE):
@@ -173,7 +173,7 @@ class ProxyLoginError(ProxyRefusalError):
 
 
 class ServiceTimeoutError(ServiceError, errno=errno.ETIMEDOUT, transient=True):
-    """Connected, but no byte for the stall time, or the deadline has passed."""
+    """Connected, but no data for the stall time, or the deadline has passed."""
 
 
 class BusyError(ServiceError, transient=True):

@@ -21,7 +21,7 @@ _ESCAPED = re.compile(
     r"[/%\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 )
 # Names that file managers, indexers and virus scanners look up in every directory.
-# Nothing of the service has such a name, so these lookups must cost no request.
+# The service has no such names, so these lookups must cost no request.
 _PROBED = re.compile(
     r"autorun\.(inf|sh)|desktop\.ini|(eh)?thumbs\.db|lost\+found|\$recycle\.bin"
     r"|system volume information"
@@ -29,8 +29,8 @@ _PROBED = re.compile(
     re.IGNORECASE,
 )
 _UNREADABLE = re.compile(r"[^\w.+-]+")
-# Everything that some file system rejects, strips or folds: if it ignores case, `Abc`
-# and `aBC` would be one file.
+# Everything that some file system rejects, strips or changes, including capitals: if it
+# ignores case, `Abc` and `aBC` would be one file.
 _NOT_PORTABLE = re.compile(r"[^a-z0-9._~\[\]-]|\.\Z")
 _MAX_FILE_NAME_BYTES = 200
 # First character of the hashed name of a longer text; no encoded name begins with it.
@@ -59,13 +59,13 @@ def path_name(text: str) -> str | None:
 
 
 def text_of(name: str) -> str:
-    """Invert `path_name`; PathNotFoundError if it never returns this name."""
+    """Reverse `path_name`; PathNotFoundError if it never returns this name."""
     try:
         text = unquote(name, errors="strict")
     except UnicodeDecodeError:
         text = ""
     if path_name(text) != name:
-        raise PathNotFoundError(f"no name of the catalog: {name!r}")
+        raise PathNotFoundError(f"not a name in the catalog: {name!r}")
     return text
 
 

@@ -1,1 +1,1 @@
-"""The ways in: the kernel's."""
+"""The interface to the kernel: FUSE, errnos, and the calling processes."""

@@ -2,9 +2,9 @@
 
 libfuse 2 is used if it is installed, else libfuse 3; or the one set in the environment.
 
-libfuse 2 takes all options as ``-o`` words. libfuse 3 takes some as fields of the
-connection, which it passes once the kernel has connected; others are always on. Its
-different defaults are set to those of libfuse 2, so that both behave the same.
+libfuse 2 takes all options after ``-o``. In libfuse 3 some are fields of the
+connection, which it passes once the kernel has connected; others are always on. Where
+its defaults differ, those of libfuse 2 are set, so that both behave the same.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class Libfuse(NamedTuple):
 def chosen(environ: Mapping[str, str]) -> Libfuse:
     """Return the libfuse to mount with.
 
-    Raises MountError, which names the packages, if none is installed, or not the one in
-    `environ`.
+    Raises MountError, which names the packages, if none is installed, or if the one
+    chosen in `environ` is not.
     """
     wanted = environ.get(VERSION_VARIABLE) or ""
     if wanted not in ("", "2", "3"):
@@ -138,7 +138,7 @@ def named_to_bindings(library: Libfuse) -> Iterator[None]:
 def require_known_machine() -> None:
     """Refuse a processor for which the bindings have a wrong ``struct stat``.
 
-    They take any machine that they do not know for a 32-bit PC: files would have random
+    They treat any machine that they do not know as a 32-bit PC: files would have random
     modes and sizes.
     """
     machine, is_64_bit = os.uname().machine, sys.maxsize > 2**32
@@ -152,7 +152,7 @@ def require_known_machine() -> None:
 
 @dataclass(frozen=True, slots=True)
 class FuseOptions:
-    """Options for a libfuse: ``-o`` words, and settings of libfuse 3's connection."""
+    """Options for a libfuse: after ``-o``, and in the connection of libfuse 3."""
 
     words: Mapping[str, str | bool] = field(default_factory=dict)
     numbers: Mapping[str, int] = field(default_factory=dict)

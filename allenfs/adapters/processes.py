@@ -1,8 +1,8 @@
-"""Processes at both ends of a mount: the caller of an operation, and who serves it.
+"""Processes at both ends of a mount: the caller of an operation, and the server.
 
-The kernel reports any signal of the waiting process. Signals that end the process or
-that it handles (Ctrl-C in Python, an alarm) interrupt; signals that stop, continue or
-are ignored do not: Ctrl-Z and `fg` must not break a `cp`.
+The kernel reports any signal to the waiting process. Signals that end it or that it
+handles (Ctrl-C in Python, an alarm) interrupt; signals that stop or continue it, or
+that it ignores, do not: Ctrl-Z and `fg` must not break a `cp`.
 
 The serving process is not identified by its PID alone, which may belong to another PID
 namespace, or have been reused.
@@ -141,7 +141,7 @@ class Process(NamedTuple):
         """Open a pidfd to signal the process with: see pidfd_open(2).
 
         None if it is not visible, has ended, cannot be signalled, or is not an
-        ``allenfs mount`` of `owner`: the report of a mount is not trusted.
+        ``allenfs mount`` of `owner`: what a mount reports is not trusted.
         """
         try:
             process = os.pidfd_open(self.pid)
@@ -154,7 +154,7 @@ class Process(NamedTuple):
             os.close(process)
 
     def _is_mount_of(self, owner: int | None, process: int) -> bool:
-        """Whether a pidfd, opened before, is that of this mount."""
+        """Whether a pidfd, opened before, refers to this mount's process."""
         directory = Path(f"/proc/{self.pid}")
         try:
             signal.pidfd_send_signal(process, 0)

@@ -13,7 +13,7 @@ from allenfs.text import safe_logger
 
 log = safe_logger(__name__)
 
-# A limit affects many operations at the same time.
+# At a resource limit many operations fail at the same time: log only one.
 _LIMIT_WARNING_EVERY_S = 60.0
 
 

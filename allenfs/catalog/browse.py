@@ -30,7 +30,7 @@ class Browser:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        # named by a list: they exist without a query for each
+        # found in a list: no query is needed to know that they exist
         self.data_set_ids: set[int] = set()
 
     def resolve(self, node: PatternNode, caller: Caller) -> Entry:
@@ -60,7 +60,7 @@ class Browser:
                 return deny(repr(name)) if atlas_id is None else Link(str(atlas_id))
             case PatternNode(pattern, (*above, data_set_id)):  # a link to a data set
                 ids = self._data_sets(posixpath.dirname(pattern), above, caller)
-                place = bisect.bisect_left(ids, data_set_id)  # a product has 26 000
+                place = bisect.bisect_left(ids, data_set_id)  # of up to 26 000
                 if ids[place : place + 1] != (data_set_id,):
                     return deny(f"data set {data_set_id}")
                 return Link(f"{'../' * pattern.count('/')}dataset/{data_set_id}")
@@ -92,7 +92,7 @@ class Browser:
 
     def _note(self, data_set_ids: tuple[int, ...]) -> None:
         if len(self.data_set_ids) > _MAX_DATA_SET_IDS:
-            self.data_set_ids.clear()  # then each is queried
+            self.data_set_ids.clear()  # if it is too long, each name is queried
         self.data_set_ids.update(data_set_ids)
 
     def atlas_ids(self, caller: Caller) -> list[int]:
@@ -113,7 +113,7 @@ class Browser:
 
     def _has_genes(self, product: str, caller: Caller) -> bool:
         if self._repository.cache.fresh(lists.genes(product)) is not None:
-            return True  # an empty list too: it is suspect, and no proof of no genes
+            return True  # also for an empty list, which is suspect: there may be genes
         return bool(self._get(lists.has_genes(product), caller))
 
     def _has_gene(self, product: str, acronym: str, caller: Caller) -> bool:
@@ -125,7 +125,7 @@ class Browser:
                 return is_askable(acronym) and is_listed
         if self._planes(product, acronym, caller):
             return True
-        # it has no data sets, or all of them failed
+        # the gene has no data sets, or all of them failed
         return acronym in self._get(lists.has_gene(product, acronym), caller)
 
     def _planes(
@@ -135,7 +135,7 @@ class Browser:
 
     def _product_data_sets(self, product: str, caller: Caller) -> DataSetIds:
         if product not in self._products(caller):
-            return deny(repr(product))  # an unknown product is no warning in the log
+            return deny(repr(product))  # an unknown product is not worth a warning
         return self._get(lists.product_data_sets(product), caller)
 
     def _data_sets(

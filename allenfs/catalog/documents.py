@@ -92,7 +92,7 @@ def _info(row: Row, experiment: Row, fetched_ns: int) -> Document:
         added["probes"] = experiment["probes"]
     whole = {name: value for name, value in added.items() if name not in row} | row
     text = json.dumps(whole, indent=2, ensure_ascii=False)
-    # half a surrogate pair is valid JSON, but not UTF-8
+    # a lone surrogate is valid in JSON, but not in UTF-8
     return Document(text.encode(errors="backslashreplace") + b"\n", fetched_ns)
 
 

@@ -65,7 +65,7 @@ class Attributes(NamedTuple):
     """The result of `stat`.
 
     The size is exact, or an upper bound for an image that is not stored and was never
-    read. `blocks` of 512 bytes are those on this machine: 0 if it is not stored.
+    read. `blocks` of 512 bytes counts what is on this machine: 0 if it is not stored.
     `modified_ns` is in nanoseconds since the epoch.
     """
 
@@ -77,5 +77,5 @@ class Attributes(NamedTuple):
 
 
 def deny(what: str) -> NoReturn:
-    """Raise PathNotFoundError: the catalog does not have it."""
+    """Raise PathNotFoundError for something that is not in the catalog."""
     raise PathNotFoundError(f"the catalog has no {what}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from allenfs.model.records import Row
     from allenfs.store.record_files import Key
 
-# enough that one of them has an acronym
+# enough to include one with an acronym
 _SOME = 10
 # the directory of data sets whose plane is missing or unknown
 _UNKNOWN_PLANE = "unknown"
@@ -61,7 +61,7 @@ def _all_names(
 
 
 def has_genes(product: str) -> Question[dict[str, int]]:
-    """Request a few genes of a product, to see whether it has some."""
+    """Request a few genes of a product, to see whether it has any."""
     return _few_genes(("has-genes", product), _genes_query(product))
 
 
@@ -146,7 +146,7 @@ def _read_by_plane(answer: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _read_data_set_ids(answer: Any) -> DataSetIds:
-    if isinstance(answer, list):  # stored by a version that did not know the planes
+    if isinstance(answer, list):  # stored by an older version, without the planes
         return DataSetIds(tuple(sorted(answer)), {})
     by_plane = _read_by_plane(answer)
     return DataSetIds(tuple(sorted(chain.from_iterable(by_plane.values()))), by_plane)
@@ -161,7 +161,7 @@ def _pairs(rows: list[Row], name: str) -> list[list[Any]]:
 
 
 def _read_names(answer: Any) -> dict[str, int]:
-    return dict(reversed(answer))  # ids ascend: keep the lowest of a name
+    return dict(reversed(answer))  # ids ascend: keep the lowest id of a name
 
 
 def _read_titles(answer: Any) -> dict[int, str]:

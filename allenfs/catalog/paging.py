@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Page = Callable[[Query, int, int], list[Row | None]]
 
-# The institute's examples request no more at once.
+# The most that the institute's examples request at once.
 PAGE_ROWS = 2000
 # The longest list, the data sets of the mouse brain, has about 26 000 rows. At 30 to
 # 150 characters of JSON kept per row, that is 1 MB.
@@ -25,7 +25,7 @@ _MAX_RECORD_CHARS = 2**20
 
 
 class _Cut:
-    """Reduces the rows of one list to some fields, and rejects lists too long."""
+    """Reduces the rows of a list to some fields; rejects lists that are too long."""
 
     def __init__(self, query: Query, fields: tuple[str, ...]) -> None:
         self._query = query
@@ -37,7 +37,7 @@ class _Cut:
         self._chars += len(json.dumps(cut))
         if self._chars > _MAX_LIST_CHARS:
             raise WrongAnswerError(
-                f"rows of {self._query.model} of more than {_MAX_LIST_CHARS} bytes"
+                f"rows of {self._query.model} with more than {_MAX_LIST_CHARS} bytes"
             )
         return cut
 
@@ -50,7 +50,7 @@ def bounded(row: Row | None) -> Row | None:
 
 
 def one_row(page: Page, query: Query, row_id: int) -> Row | None:
-    """Return the row with that id; None if the service finds none.
+    """Return the row with this id; None if the service has none.
 
     A full page is requested, because nested rows may count towards the page
     (total_rows was recorded to count them).
@@ -125,8 +125,8 @@ def completed(
 ) -> list[Row]:
     """Return all images, given those that came nested in another row.
 
-    The rows after the nested ones are requested; usually there are none. If there are,
-    nested and further rows together are complete, unless some are equal: then the
+    The rows after the nested ones are requested; usually there are none. If there are
+    any, both parts together are complete, unless they have rows in common: then the
     nested rows were not the first ones.
     """
     cut = _Cut(query, ("id", *fields))

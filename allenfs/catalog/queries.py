@@ -32,7 +32,7 @@ _RecordT_co = TypeVar("_RecordT_co", covariant=True)
 # others, which cannot be interrupted. The live service answers in about half a second,
 # or a few seconds for hundreds of images.
 PATIENCE_S, PATIENCE_FOR_IMAGES_S = 10.0, 30.0
-# A question depends only on its id, and each `stat` of an image needs one.
+# Cached: each `stat` of an image needs a question, which depends only on its id.
 _REMEMBERED = 1024
 _IMAGE_FIELDS = (
     *("section_number", "width", "height", "resolution", "failed"),
@@ -78,7 +78,7 @@ def nissl(image_id: int) -> Question[Neighbour]:
     """Request the Nissl section closest to a section, as on the institute's page.
 
     The section must exist. It is not known whether a section without such a neighbour
-    comes without associates or not at all; both mean that there is none.
+    is returned without associates or not at all; both mean that there is none.
     """
     query = Query(
         "SectionImage",
@@ -138,7 +138,7 @@ def atlas(atlas_id: int) -> Question[Collection | None]:
     query = Query(
         "Atlas", f"[id$eq{atlas_id}]", "atlas_data_sets(atlas_images(treatments))"
     )
-    # [atlas_data_set_id$eqN] alone is known to find nothing
+    # [atlas_data_set_id$eqN] alone is known to return nothing
     plates = Query(
         "AtlasImage",
         f"atlas_data_set(atlases[id$eq{atlas_id}])",
@@ -156,7 +156,7 @@ def atlas(atlas_id: int) -> Question[Collection | None]:
             for image in rows_of(one.pop("atlas_images", None))
         ]
         if not all("treatments" in image for image in nested):
-            nested = []  # the include did not go that deep
+            nested = []  # the include did not return this level
         images = completed(page, plates, nested, _IMAGE_FIELDS)
         return {"record": bounded(row), "images": images}
 

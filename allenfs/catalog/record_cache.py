@@ -38,7 +38,7 @@ _SHORT_LIST_S = 3600.0
 class CachedRecord(Generic[_RecordT_co]):
     """A record, and when it was fetched (nanoseconds since the epoch).
 
-    If it `is_suspect`, rows seem to be missing, so that names not in it may exist.
+    If it `is_suspect`, rows seem to be missing: names that are not in it may exist.
     """
 
     record: _RecordT_co
@@ -112,8 +112,8 @@ class RecordCache:
         A suspect answer (an empty list, or one that is `cut`) is also cached for a
         short time, and does not replace an older one with more rows, which is returned.
         If it equals the older one it is cached for an hour: some lists never have as
-        many rows as the service announces. The absence of a known record must come
-        twice. `cut` says how many rows are missing, in words.
+        many rows as the service announces. A known record is removed only after two
+        answers without it. `cut` is a text that says how many rows are missing.
         """
         record, weight_bytes = question.read(answer), _weight_bytes(answer)
         cached = CachedRecord(record, self._clock_ns(), 0, weight_bytes)
@@ -133,7 +133,7 @@ class RecordCache:
             if rows and older is not None and record == older.record:
                 fresh_s = min(_SHORT_LIST_S, self._settings.catalog_ttl_s)
             elif cut or question.expects_rows:
-                effect = "it is requested again soon"
+                effect = "requesting it again soon"
                 self._warn(question.key, cut or "no rows", effect)
         else:
             with self._lock:
@@ -182,7 +182,7 @@ class RecordCache:
 
 
 def _weight_bytes(answer: Any) -> int:
-    """Return an upper bound of an answer's memory, for its text and its values."""
+    """Return an upper bound of an answer's memory, from its text and its values."""
     text = json.dumps(answer)
     values = sum(map(text.count, ",[{"))
     return min(_REMEMBERED_BYTES, 1000 + 4 * len(text) + 100 * values)

@@ -42,7 +42,7 @@ _Record = TypeVar("_Record")
 _REFRESH_PATIENCE_S = 2.0
 # The live service answers in about half a second; a directory needs up to four answers.
 _OPTIONAL_PATIENCE_S = 5.0
-# More than a person opens; further listings of a crawler omit the optional names.
+# More than a person opens; in further listings, a crawler gets no optional names.
 _DIRECTORIES, _AN_HOUR_S = 300, 3600.0
 
 
@@ -76,7 +76,7 @@ class Repository:
         self._failures: FailureMemory[Key] = FailureMemory(settings, clock=clock)
         self._breaker = CircuitBreaker(settings.failure_memory_s, clock=clock)
         self._lock = threading.Lock()
-        # images whose directories have queried optional records
+        # images for whose directories optional records were queried
         self._queried: TTLCache[int, None, float] = TTLCache(
             _DIRECTORIES, _AN_HOUR_S, timer=clock
         )
@@ -182,7 +182,7 @@ class Repository:
                 query,
                 **rows,
                 slot=self._slots.at(Priority.QUERY),
-                # crawlers send many queries to an unreachable service
+                # one attempt: crawlers send many queries to an unreachable service
                 once=self.is_out_of_reach(),
             ),
             self._settings.deadline_s,
@@ -191,7 +191,7 @@ class Repository:
         try:
             answer = question.ask(pages)
         except ServiceError as error:
-            # a copy: the traceback of the one raised below references the query
+            # a copy: the traceback of the one raised below would keep the query alive
             failure = copy.copy(error)
         else:
             self._breaker.answered()
@@ -213,7 +213,7 @@ class _Pages:
     """Requests the pages of one question, within one deadline.
 
     `cut` says which rows are missing; "" if none are known to be. With an include this
-    is never known: joined rows may count in `total_rows`.
+    this is unknown: joined rows may count in `total_rows`.
     """
 
     def __init__(
@@ -231,7 +231,7 @@ class _Pages:
 
     def __call__(self, query: Query, start_row: int, num_rows: int) -> Rows:
         if self._clock() > self._ends_s:
-            error = ServiceTimeoutError("the list did not end before the deadline")
+            error = ServiceTimeoutError("the list was not complete before the deadline")
             error.elapsed_s = self._deadline_s
             raise error
         rows = self._page(query, start_row=start_row, num_rows=num_rows)

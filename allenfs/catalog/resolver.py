@@ -1,4 +1,4 @@
-"""Resolve nodes by the service's records into directories, links and files.
+"""Resolve nodes to directories, links and files, using the service's records.
 
 The grammar parses a path into a node (``nodes.py``); this module resolves it to an
 entry, or finds that it does not exist. A failed query is a different error, and never
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Catalog:
-    """Resolves nodes by the service's records. Safe to use from many threads."""
+    """Resolves nodes using the service's records. Safe to use from many threads."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
@@ -278,7 +278,7 @@ def _completed(
 def _treatment_names(
     directory: nodes.CollectionDirectory, collection: Collection
 ) -> Iterator[str]:
-    """Yield the treatments' names, except those that the grammar uses itself."""
+    """Yield the treatments' names, except those that the grammar reserves."""
     for treatment in collection.treatments:
         name = path_name(treatment)
         path = f"{directory.subject.value}/{directory.subject_id}/{name}"

@@ -45,7 +45,7 @@ def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
     """Return a parser of integers from `minimum` to `maximum`, at most 999999."""
 
     def parse_argument(text: str) -> int:
-        # int() would raise an error of its own for thousands of digits
+        # int() would raise another error for thousands of digits
         if text.isascii() and text.isdecimal() and minimum <= int(text[:6]) <= maximum:
             return int(text[:6])
         raise argparse.ArgumentTypeError(
@@ -143,10 +143,10 @@ def add_store(parser: argparse.ArgumentParser) -> None:
 
 
 def tree_path(text: str) -> str:
-    """Return an argument as a path of the tree: UTF-8, whatever the locale is."""
+    """Return an argument as a path of the tree: UTF-8, regardless of the locale."""
     try:
         return os.fsencode(text).decode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # neither a command line nor a path can contain it
+    except UnicodeEncodeError:  # NUL cannot be in a command line or a path
         return text
 
 

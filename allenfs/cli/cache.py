@@ -35,7 +35,7 @@ def run(parsed: argparse.Namespace) -> int:
         print(f"{images.clear()} images removed")
         print(f"{records.clear()} records removed")
     elif parsed.action == "verify":
-        # both are verified, whatever is found in the first one
+        # both are verified, even if the first one is damaged
         results = [_verify(images, "images"), _verify(records, "records")]
         return 0 if all(results) else _EXIT_DAMAGED
     else:

@@ -1,8 +1,8 @@
 """``mount.allenfs``: the helper that mount(8) runs, also for a line of fstab(5).
 
 It is called as ``mount.allenfs SOURCE DIRECTORY [-sfnv] [-o OPTIONS] [-t TYPE]``, with
-the options of mount(8), of libfuse and of ``allenfs mount`` in one list. It drops the
-first, and passes the others on to ``allenfs mount``.
+the options of mount(8), of libfuse and of ``allenfs mount`` in one list. It drops those
+of mount(8), and passes the others on to ``allenfs mount``.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def mount_flags() -> dict[str, argparse.Action]:
 
 
 def is_call(argv: Sequence[str]) -> bool:
-    """Whether mount.fuse has started ``allenfs`` with the arguments of a helper.
+    """Whether mount.fuse(8) runs ``allenfs`` with the arguments of a mount helper.
 
     It does so if ``mount.allenfs`` is not installed.
     """
@@ -155,7 +155,7 @@ def _run(parsed: argparse.Namespace) -> None:
         try:
             mount.run(mounting)
         except MountError:
-            # another process has just mounted it, perhaps by the automount
+            # another process has just mounted it, perhaps an automount
             if not _is_mounted(place, settings.source):
                 raise
     if parsed.verbose:
@@ -172,7 +172,7 @@ def command_line(
 ) -> list[str]:
     """Return the arguments of ``allenfs mount``; without unknown options if `sloppy`.
 
-    Raises ConfigError if the source is unknown, or something is to be changed.
+    Raises ConfigError for an unknown source, or a remount with other options.
     """
     flags = mount_flags()
     translated = _source_arguments(source)
@@ -183,7 +183,7 @@ def command_line(
             continue
         if name == "remount":
             raise ConfigError(
-                f"{place}: options cannot be changed while it is mounted: unmount it"
+                f"{place}: options cannot be changed while mounted: unmount it first"
             )
         if flag in flags:
             # without a value, `--flag=` would be rejected by a flag that takes none

@@ -70,8 +70,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code.
 
-    0, or 2 for a wrong command line, 3 for a mount that failed, 1 for everything
-    else, with one line on stderr.
+    0, or 2 for a wrong command line, 3 for a mount that failed, 1 for any other
+    failure, with one line on stderr.
     """
     _prepare_streams()
     given = sys.argv[1:] if argv is None else argv
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"allenfs: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        if not isinstance(error, BrokenPipeError):  # as of `allenfs ... | head`
+        if not isinstance(error, BrokenPipeError):  # as in `allenfs ... | head`
             print(f"allenfs: {error}", file=sys.stderr)
         _discard_output()
         return _EXIT_FAILED
@@ -96,21 +96,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _prepare_streams() -> None:
-    """Replace closed standard streams, and let any name be printed.
+    """Replace closed standard streams, and make any file name printable.
 
-    A file that is opened later must not get the number of a closed stream.
+    Files opened later must not get the descriptor of a closed stream.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             fd = os.open(os.devnull, os.O_RDWR)
             stream = os.fdopen(fd, mode, encoding="utf-8", closefd=False)
             setattr(sys, name, stream)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # not when a test replaces it
+    if isinstance(sys.stdout, io.TextIOWrapper):  # false if a test has replaced it
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _discard_output() -> None:
-    """Write what is still buffered to nowhere, if stdout does not take it."""
+    """Discard buffered output if stdout cannot be written."""
     try:
         sys.stdout.flush()
     except OSError:

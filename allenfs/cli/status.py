@@ -91,7 +91,7 @@ def _watch(parsed: argparse.Namespace) -> int:
 
 
 def _in_place(text: str) -> str:
-    """Return a text that replaces the last one on a terminal, as far as it fits."""
+    """Return a text that overwrites the previous one, cut to fit the terminal."""
     columns, rows = shutil.get_terminal_size()
     # keep the last row free for a final message
     lines = [f"{line[: columns - 1]}{_CLEAR_LINE}\n" for line in text.splitlines()]
@@ -116,7 +116,7 @@ def _collected(parsed: argparse.Namespace) -> tuple[str, list[StatusError]]:
         try:
             texts.append(_text(place, as_json=parsed.json))
         except StatusError as error:  # noqa: PERF203 - each waits for a mount
-            if mount_table.is_mounted(place):  # else it was unmounted just now
+            if mount_table.is_mounted(place):  # otherwise it has just been unmounted
                 errors.append(error)
     if parsed.json:
         return json.dumps([json.loads(text) for text in texts], indent=2) + "\n", errors
@@ -124,7 +124,7 @@ def _collected(parsed: argparse.Namespace) -> tuple[str, list[StatusError]]:
 
 
 def _text(place: Path, *, as_json: bool) -> str:
-    """Return a page for people, or JSON as it is: other versions have other keys."""
+    """Return a page for people, or the unchanged JSON: other versions' keys differ."""
     from allenfs.filesystem.status import MountStatus, json_object  # noqa: PLC0415
     from allenfs.mount import probe  # noqa: PLC0415 - a light command line
 

@@ -1,4 +1,4 @@
-"""Contact sheets: fetches the pictures, a few at a time, and has them drawn."""
+"""Contact sheets: fetch the pictures, a few at a time, and draw them on a page."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Get = Callable[[ImageRequest, Caller], Image]
 
-# Of at most 96 MB each; the others wait.
+# Sheets drawn at a time, of at most 96 MB each; others wait.
 _SHEETS_AT_A_TIME = 4
 # Of a picture at ds6; recorded are 20 kB and 0.1 megapixels.
 _MAX_THUMBNAIL_BYTES, _MAX_THUMBNAIL_PX = 2**24, 2**24
@@ -46,13 +46,13 @@ class SheetMaker:
     def make(self, request: SheetRequest, sink: Sink, get: Get) -> int | None:
         """Draw a sheet into `sink` and check it; return the time of its newest picture.
 
-        What the institute marked as failed is not requested; its cell is empty, and so
-        is that of a picture which the service does not have or which is broken there.
+        Images that the institute marked as failed are not requested; their cells are
+        empty, and so are those of images that are missing or broken at the service.
 
-        Raises ServiceError if a picture could not be got, if none is there, or if the
-        sheet is larger than an image may be.
+        Raises ServiceError if a picture could not be fetched, if there is none at all,
+        or if the sheet exceeds the size limit of an image.
         """
-        # not by every process that mounts: 4 MB and 30 ms
+        # imported only when needed: 4 MB and 30 ms
         from allenfs.fetch.sheet_page import Page  # noqa: PLC0415
 
         with self._tables:
@@ -84,7 +84,7 @@ class _Work:
         self._get = get
         self._places = iter(range(len(request.images)))
         self._lock = threading.Lock()
-        # copies: a traceback refers to all that its thread used, and to the sheet
+        # copies: tracebacks would keep the sheet and all objects of their threads alive
         self._error: BaseException | None = None
         self._absence: ImageNotFoundError | BrokenImageError | None = None
 
@@ -92,7 +92,7 @@ class _Work:
         """Fetch and draw all, in this thread and others; raise the first error."""
         others = []
         for _ in range(min(max_workers, len(self._request.images)) - 1):
-            # a daemon: an unmounted filesystem's process waits for no sheet
+            # a daemon thread does not keep the process alive after unmounting
             other = threading.Thread(target=self._work, daemon=True)
             try:
                 start_thread(other)
@@ -137,7 +137,7 @@ class _Work:
                 self._absence = copy.copy(error)
                 self._page.leave_empty(place, "no image" if is_absent else "broken")
         except InterruptedWaitError:
-            pass  # another one failed, and this one's download goes on
+            pass  # another picture failed; the download of this one goes on
         else:
             with self._lock:
                 self._page.lay(place, picture)

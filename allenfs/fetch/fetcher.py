@@ -1,4 +1,4 @@
-"""Fetch images: each one once, a few at a time; failures are remembered for a while."""
+"""Fetch images, each once and a few at a time; remember failures for a while."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ if TYPE_CHECKING:
 
 log = safe_logger(__name__)
 
-# How often to look whether another process has finished its download.
+# How often to check whether another process has finished its download.
 _POLL_S = 0.02
 
 
 class _Result(NamedTuple):
     image: Image
-    was_here: bool  # nothing was downloaded for this open
+    was_here: bool  # whether it was stored, without a download for this open
 
 
 class Fetcher:
     """Gets images from the store, else from the service. Safe from many threads.
 
-    One thread downloads an image, and all that wait for it share the result. A
-    download goes on when nobody waits for it any more. Of the processes that share a
-    store, one downloads the image, and the others wait until it is stored. If that
-    download fails, the next process tries it itself.
+    One thread downloads an image, and all callers share the result. A download goes on
+    when no caller waits for it any more. Of the processes that share a store, one
+    downloads the image, and the others wait until it is stored. If that download fails,
+    the next process tries it itself.
 
     Parameters
     ----------
     try_lock : callable, optional
-        Takes a lock by its name and returns what releases it; None where another
+        Acquires a lock by name and returns its release function; None if another
         process has it. By default, there are no other processes.
     """
 
@@ -117,15 +117,15 @@ class Fetcher:
     def may_read_ahead(self) -> bool:
         """Whether to download images that nobody has opened yet.
 
-        Not while the service is in trouble, nor while images cannot be stored.
+        Not while the service has problems, nor while images cannot be stored.
         """
         return not self._breaker.is_open and self._is_last_one_stored
 
     def read_ahead(self, request: Request, slot: Slot) -> None:
         """Download an image that nobody has opened yet, in this thread.
 
-        An open that comes meanwhile waits for this download. Without one, a failure
-        ends it and is not remembered.
+        An open in the meantime joins this download. Otherwise a failure ends it,
+        without retries, and is not remembered.
         """
         if self._store.peek(request) is not None:
             return
@@ -167,13 +167,13 @@ class Fetcher:
 
     def _raise_remembered(self, request: Request) -> None:
         error = self._failures.remembered(request)
-        # A failure does not hide an image that another process stored since.
+        # Another process may have stored the image since the failure.
         if error is not None and self._store.peek(request) is None:
             raise error
 
     def _fetch(self, request: Request, ahead: Slot | None = None) -> _Result:
         """Find or download an image; `ahead` is the slot of a read-ahead."""
-        # another thread may have fetched it, or failed, since the caller looked
+        # another thread may have fetched it, or failed, since the caller checked
         image = self._open_image(request)
         if image is not None:
             return _Result(image, was_here=True)
@@ -189,15 +189,15 @@ class Fetcher:
             return not is_given_up
 
         try:
-            # Comparing a checksum takes time. Here it is done once for all that wait,
-            # and these can be interrupted.
+            # Verifying a checksum takes time. Here it is done once for all callers,
+            # whose waits can be interrupted.
             image = self._store.find(request, unread=True)
             was_here = image is not None
             if image is None:
-                # `read_ahead` has the lock; of a sheet, the images on it are locked
+                # `read_ahead` has the lock; for a sheet, its images are locked
                 is_locked = ahead is not None or not isinstance(request, ImageRequest)
                 with contextlib.nullcontext() if is_locked else self._locked(request):
-                    # another process may have got it meanwhile
+                    # another process may have stored it meanwhile
                     image = self._store.find(request, unread=True)
                     if image is None:
                         image = self._downloaded(request, ahead, may_retry)
@@ -243,7 +243,7 @@ class Fetcher:
                         request, temp_file, stack.enter_context(followed), may_retry
                     )
                 else:
-                    # the images on it do not count as opened
+                    # the images on a sheet do not count as opened
                     modified_ns = self._sheets.make(
                         request, temp_file, lambda *args: self._get(*args).image
                     )
@@ -251,8 +251,8 @@ class Fetcher:
 
         try:
             image = downloaded(self._store.temp_file())
-        except DamagedStoreError as error:  # a disk that returns other bytes
-            log.warning("%s: the download %s: once more", request.path, error)
+        except DamagedStoreError as error:  # the disk returned other bytes
+            log.warning("%s: the download %s: downloading again", request.path, error)
             image = downloaded(self._store.temp_file(in_memory=True))
         self._is_last_one_stored = self._store.peek(request) is not None
         return image

@@ -1,4 +1,4 @@
-"""Metrics of a mount: requests, downloads in flight, and recent failures."""
+"""Metrics of a mount: requests, downloads in progress, and recent failures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 WAITING, DOWNLOADING = "waiting", "downloading"
 PAUSING, STORING = "pausing", "storing"
 _REMEMBERED_FAILURES = 20
-# Read ahead and not opened yet: of more, the oldest are never counted as used.
+# Images read ahead and not opened yet; the oldest of more are not counted as used.
 _REMEMBERED_AHEAD = 16_384
 
 
@@ -38,21 +38,19 @@ _REMEMBERED_AHEAD = 16_384
 class Counts:
     """How often something happened since the mount, and how many bytes."""
 
-    # Opens of images: that found them in the store, that waited for a download, and
-    # that got none.
+    # Opens of images: found in the store, after a download, and failed.
     hits: int = 0
     misses: int = 0
     failed: int = 0
-    # Of images, as the kernel has requested them: what is in its page cache, it does
-    # not request again.
+    # Reads of images by the kernel, which does not repeat those in its page cache.
     read_bytes: int = 0
-    # Of the service, for images and records; a redirect does not count.
+    # Requests to the service, for images and records; redirects do not count.
     requests: int = 0
     failed_requests: int = 0
-    # Whole images; the bytes of all attempts that have ended.
+    # Complete images; the bytes of all attempts that have ended.
     downloads: int = 0
     downloaded_bytes: int = 0
-    # Images downloaded ahead, and those of them that were opened later.
+    # Images downloaded ahead, and how many of them were opened later.
     ahead: int = 0
     ahead_used: int = 0
 
@@ -84,18 +82,18 @@ class DownloadStatus:
     path: str
     url: str
     state: str  # `WAITING` for a connection, `DOWNLOADING`, `PAUSING` or `STORING`
-    attempt: int  # from 1; 0 as long as it waits for the first
+    attempt: int  # from 1; 0 while it waits for the first
     bytes: int  # received in this attempt
-    total_bytes: int | None  # as the service has promised
+    total_bytes: int | None  # as announced by the service
     seconds: float  # since it was requested
-    ahead: bool  # it began before the image was opened
+    ahead: bool  # whether it began before the image was opened
 
 
 @dataclass(eq=False)
 class _Running(contextlib.AbstractContextManager[None]):
-    """A download in flight, entered for each attempt, which then holds the slot.
+    """A download in progress, entered for each attempt, which then holds the slot.
 
-    Its own thread writes, others read.
+    Only its own thread writes; others read.
     """
 
     activity: Activity
@@ -146,7 +144,7 @@ class Activity:
             self._counts[name] += number
 
     def opened(self, request: Request, *, was_here: bool) -> None:
-        """Count an open that got its image: at once, or after its download."""
+        """Count a successful open: at once, or after a download."""
         with self._lock:
             self._counts["hits" if was_here else "misses"] += 1
             if self._unused and request in self._unused:
@@ -154,7 +152,7 @@ class Activity:
                 self._counts["ahead_used"] += 1
 
     def attempted(self, error: ServiceError | None) -> None:
-        """Count a request of the service that has ended."""
+        """Count a request to the service that has ended."""
         now_ns = self._clock_ns()
         with self._lock:
             self._counts["requests"] += 1
@@ -170,9 +168,9 @@ class Activity:
             self._contact = contact
 
     def _is_away(self, error: ServiceError) -> bool:
-        """Whether nothing answered, or something else in the service's place."""
+        """Whether nothing answered, or something other than the service."""
         if isinstance(error, WebPageError) and self._contact.is_reachable:
-            # of a single image, it may be that image's trouble
+            # for one image only, it may be broken at the service
             self._page_url = self._page_url or error.url
             return error.url != self._page_url
         return isinstance(error, (UnreachableError, ServiceTimeoutError, PortalError))
@@ -198,9 +196,9 @@ class Activity:
         *,
         is_ahead: bool,
     ) -> Iterator[contextlib.AbstractContextManager[None]]:
-        """Follow a download for the block, which ends well when it is whole.
+        """Track a download during the block, which succeeds if the image is complete.
 
-        Yields what is entered for each attempt instead of `slot`.
+        Yields a context manager to enter for each attempt, in place of `slot`.
         """
         running = _Running(self, request, temp_file, slot, is_ahead, self._clock())
         with self._lock:
@@ -221,7 +219,7 @@ class Activity:
 
     @property
     def counts(self) -> Counts:
-        """All of one moment."""
+        """A consistent snapshot."""
         with self._lock:
             return Counts(**self._counts)
 
@@ -232,13 +230,13 @@ class Activity:
 
     @property
     def failures(self) -> list[FailureStatus]:
-        """The last ones, the newest first."""
+        """The last failures, newest first."""
         with self._lock:
             return list(reversed(self._failures))
 
     @property
     def downloads(self) -> list[DownloadStatus]:
-        """Those in flight, the oldest first."""
+        """The downloads in progress, oldest first."""
         with self._lock:
             running = list(self._running)
         now_s = self._clock()

@@ -21,30 +21,30 @@ if TYPE_CHECKING:
 
 log = safe_logger(__name__)
 
-# Listings that are being read at once. Of more, some start over at each open.
+# Listings tracked at once. With more readers, some start over at each open.
 _LISTINGS = 32
-# Of the store. What waits there to be opened must not be evicted by what comes after
-# it, nor evict all that was read before.
+# Share of the store for images read ahead and not opened yet. They must not evict each
+# other, nor everything that was read before.
 _STORE_SHARE = 4
-# Leaving after two images has cost four.
+# A reader that stops after two images has cost four.
 _FIRST_WINDOW = 2
-_NOWHERE = -2  # no neighbour of any place
+_NOWHERE = -2  # not next to any place
 
 
 class Run:
-    """How one listing is read; its images go by their place in it, from 0.
+    """How one listing is read; images are numbered by their place in it, from 0.
 
     Two neighbours opened one after the other begin a run, forwards or backwards.
-    The window, in which images are guessed to be opened soon, doubles with each
-    guess that comes true, halves if an open skips guesses, and closes on random
-    access. Skipped images may still be opened: of several readers, one is behind.
+    The images in the window after it are guesses: they are expected to be opened soon.
+    The window doubles with each correct guess, halves if an open skips guesses, and
+    closes on random access. Skipped images may still be opened by a slower reader.
 
     Attributes
     ----------
     last : int
         The place that was opened last, the furthest one of a run.
     guesses : dict of int to bool
-        The places that are guessed and not opened yet, to whether their download began.
+        The guessed places not opened yet; True once their download has begun.
     """
 
     def __init__(self, length: int, max_window: int) -> None:
@@ -56,23 +56,23 @@ class Run:
         self._step = self._window = 0
 
     def end(self, place: int) -> None:
-        """Guess nothing any more; `place` was opened last."""
+        """Drop all guesses; `place` was opened last."""
         self._begin(place, step=0, window=0)
 
     def opened(self, place: int) -> None:
-        """Note that an image is opened."""
+        """Record that an image is opened."""
         step = place - self.last
         if place in self.guesses:
             self._came_true(place)
         elif step and step == self._step:
-            self.last = place  # no guess was needed: it was stored
+            self.last = place  # it was not a guess because it was already stored
         elif abs(step) == 1:
             self._begin(place, step, min(_FIRST_WINDOW, self._max_window))
         elif step:
             self.end(place)
 
     def new_places(self) -> range:
-        """Return the places that are in the window now, each once."""
+        """Return the places that are new in the window."""
         step = self._step
         if not step:
             return range(0)
@@ -84,7 +84,7 @@ class Run:
         return places
 
     def open_guesses(self) -> list[int]:
-        """Return the guesses ahead whose download has not begun, the next one first."""
+        """Return the guesses ahead whose download has not begun, the nearest first."""
         return [
             place
             for place, has_begun in self.guesses.items()
@@ -131,7 +131,7 @@ class _Listing:
 
 
 class ReadAhead:
-    """Guesses what is opened next, and starts its download. Thread-safe.
+    """Guesses which images are opened next, and downloads them. Thread-safe.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ class ReadAhead:
         self._workers = 0
 
     def opened(self, file: CollectionFile) -> None:
-        """Note that an image is being opened, and read ahead of it in its listing."""
+        """Record that an image is being opened, and read ahead of it in its listing."""
         if not self._max_window:
             return
         directory = file.directory
@@ -179,7 +179,7 @@ class ReadAhead:
             listing = _Listing(self._series(directory), self._max_window)
         place = listing.places.get(file.image_id)
         if place is None:
-            self.failed(file)  # it has got another image since
+            self.failed(file)  # its record has changed since
             return
         with self._lock:
             listing = self._latest(directory, listing)
@@ -199,12 +199,12 @@ class ReadAhead:
             self._start()
 
     def failed(self, file: CollectionFile) -> None:
-        """Note that an image is missing: the next ones are no good guess."""
+        """Record that an image failed: the next ones are unlikely to succeed."""
         with self._lock:
             self._listings.pop(file.directory, None)
 
     def _latest(self, directory: CollectionDirectory, listing: _Listing) -> _Listing:
-        """Make a listing the latest, unless another thread has one already."""
+        """Make a listing the latest, unless another thread has already added it."""
         listing = self._listings.pop(directory, listing)
         self._listings[directory] = listing
         if len(self._listings) > _LISTINGS:
@@ -217,12 +217,12 @@ class ReadAhead:
     def _start(self) -> None:
         try:
             start_thread(threading.Thread(target=self._work, daemon=True))
-        except ProcessLimitError:  # nobody waits for this one
+        except ProcessLimitError:  # no caller waits for this download
             with self._lock:
                 self._workers -= 1
 
     def _work(self) -> None:
-        """Download one guess after the other, as long as there are some."""
+        """Download the guesses one after the other, until there are none."""
         try:
             while self._download_one():
                 pass
@@ -244,7 +244,7 @@ class ReadAhead:
         return True
 
     def _next(self) -> tuple[_Listing, int] | None:
-        """Take the best guess; without one, this thread's work is done."""
+        """Return the best guess; None ends this thread."""
         with self._lock:
             if not self._may_read_ahead():
                 self._listings.clear()
@@ -257,7 +257,7 @@ class ReadAhead:
             return None
 
     def _fits(self, listing: _Listing, place: int) -> bool:
-        """Whether the store can keep one more, until it is opened, with the others."""
+        """Whether the store has room for one more unopened image."""
         expected_bytes = listing.largest_bytes
         if not expected_bytes:
             expected_bytes = listing.requests[place].size_bound_bytes()
@@ -265,7 +265,7 @@ class ReadAhead:
         return unread_bytes + expected_bytes <= self._budget_bytes
 
     def _learn(self, listing: _Listing, *places: int) -> None:
-        """Note how large the stored images of a listing are."""
+        """Record how large the stored images of a listing are."""
         for place in places:
             if 0 <= place < len(listing.requests):
                 known = self._fetcher.peek(listing.requests[place])

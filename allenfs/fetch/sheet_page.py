@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 _PAPER, _INK, _FAINT = (255, 255, 255), (32, 36, 42), (118, 124, 132)
 _FRAME, _EMPTY = (214, 217, 221), (243, 244, 246)
 _HEADING_PX, _FACTS_PX = 24, 15
-# Of a label: the section number, and below it the id.
+# The two lines of a label: section number and id.
 _LABEL_PX, _SMALL_LABEL_PX = (14, 11), (10, 9)
 _WORD_PX = 11
 _QUALITY = 90
 _ELLIPSIS = "\u2026"
-# What the font has besides ASCII.
+# Characters that the font has besides ASCII.
 _DRAWABLE = "\u00b7"
 
 
 class Page:
-    """One sheet. One thread at a time; `reduced` from many."""
+    """One sheet. Not thread-safe, except for `reduced`."""
 
     def __init__(self, request: SheetRequest) -> None:
         self._request = request
@@ -40,7 +40,7 @@ class Page:
         self._draw_title()
 
     def reduced(self, data: bytes, name: str) -> Image.Image:
-        """Return a JPEG as it will be on the sheet.
+        """Return a JPEG decoded and scaled for the sheet.
 
         Raises BrokenImageError, with `name`, if it cannot be drawn.
         """
@@ -54,16 +54,16 @@ class Page:
         return picture.resize((width_px, height_px), Image.Resampling.LANCZOS)
 
     def lay(self, place: int, picture: Image.Image) -> None:
-        """Put a picture and its label to a place, from 0."""
+        """Put a picture and its label into a cell, from 0."""
         left, top = self._grid.corner_px(place)
         width_px, height_px = self._grid.picture_px
         left += (width_px - picture.width) // 2
-        top += height_px - picture.height  # all stand on their labels
+        top += height_px - picture.height  # aligned at the bottom, above the labels
         self._canvas.paste(picture, (left, top))
         self._label(place)
 
     def leave_empty(self, place: int, word: str) -> None:
-        """Put a label to a place, and why there is no picture."""
+        """Put a label into a cell, and why there is no picture."""
         left, top = self._grid.corner_px(place)
         width_px, height_px = self._grid.picture_px
         box = left, top, left + width_px - 1, top + height_px - 1
@@ -79,7 +79,7 @@ class Page:
         return out.getvalue()
 
     def _size_on_page(self, width_px: int, height_px: int) -> tuple[int, int]:
-        """Scale as all; further where a picture is larger than its record says."""
+        """Apply the common scale; more if a picture is larger than its record says."""
         most_px = self._grid.picture_px
         scale = min(self._grid.scale, most_px[0] / width_px, most_px[1] / height_px)
         return (
@@ -105,7 +105,7 @@ class Page:
         is_small = self._grid.label_px < LABEL_PX
         number_px, id_px = _SMALL_LABEL_PX if is_small else _LABEL_PX
         middle, base = left + width_px // 2, top + height_px + number_px + 2
-        # the gap may be used, too: the longest numbers are wider than a picture
+        # including the gap: the longest numbers are wider than a picture
         width_px += self._grid.gap_px
         number = "-" if image.section_number is None else str(image.section_number)
         self._write(number, (middle, base), "ms", number_px, _INK, width_px)
@@ -134,7 +134,7 @@ def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def _cut(
     text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width_px: int
 ) -> str:
-    """Return as much of a text as fits, with an ellipsis where it is not all."""
+    """Return as much of a text as fits, with an ellipsis if it is cut."""
     if font.getlength(text) <= width_px:
         return text
     too_long = bisect.bisect_right(
@@ -146,7 +146,7 @@ def _cut(
 
 
 def _drawable(text: str) -> str:
-    """Reduce text to what the font has: accents are dropped, the rest becomes ``?``."""
+    """Drop accents, and replace other characters that the font lacks by ``?``."""
     plain = unicodedata.normalize("NFKD", text)
     return "".join(
         one if (one.isascii() and one.isprintable()) or one in _DRAWABLE else "?"

@@ -1,7 +1,7 @@
 """Stat, list, open, read, readlink in domain terms: a filesystem without FUSE.
 
 `open` downloads an image; from then on its size is exact, and a read is a slice of its
-immutable bytes. ``kernel_view.py`` explains what the kernel must know before, and why
+immutable bytes. ``kernel_view.py`` explains which sizes the kernel must know, and why
 an open may be answered with ESTALE once.
 """
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _BLOCK_BYTES = 512
 # `ls -l` and `cat` access a file of a listing several times in a row, and resolving it
-# takes 10 of the 25 microseconds of a `stat`. As long as the kernel caches names.
+# takes 10 of the 25 microseconds of a `stat`. The kernel caches names as long.
 _PICTURE_MEMORY_S = 1.0
 _REMEMBERED_PICTURES = 4096
 
@@ -77,10 +77,10 @@ class Filesystem:
         self._handles = Handles() if handles is None else handles
         self._kernel = KernelView(clock)
         self._clock = clock
-        # a plain dictionary, without a lock: a TTLCache takes as long as resolving
+        # a dictionary without a lock: a TTLCache would be as slow as resolving
         self._pictures: dict[str, tuple[Picture, float]] = {}
-        # Open documents and snapshots. As with images, the kernel has one page cache
-        # per file, and a newer record must not get into it.
+        # Open documents and snapshots. As for images, the kernel has one page cache per
+        # file, which must not mix two versions.
         self._live: weakref.WeakValueDictionary[str, Readable] = (
             weakref.WeakValueDictionary()
         )
@@ -185,7 +185,7 @@ class Filesystem:
         Parameters
         ----------
         is_final : callable
-            Whether the kernel would not repeat the lookup and open.
+            Whether the kernel will not repeat the lookup and open.
         past_cache : bool
             The caller's reads bypass the page cache (O_DIRECT).
 
@@ -205,7 +205,7 @@ class Filesystem:
             case Document():
                 file = self._live.setdefault(path, entry)
             case Changing(snapshot):
-                # bypasses the page cache and the kernel's idea of the size, because
+                # bypasses the page cache and the kernel's cached size, because
                 # each open has its own bytes
                 latest = self._live[path] = snapshot()
                 return self._handles.add(path, latest, keep_cache=False, direct_io=True)
@@ -238,12 +238,12 @@ class Filesystem:
         self._handles.remove(handle)
 
     def is_size_known(self, path: str, request: Request) -> bool:
-        """Return whether `stat` shows the exact size of an image, and not a bound."""
+        """Return whether `stat` shows the exact size of an image, not a bound."""
         known = self._fetcher.peek(request) or self._kernel.last_known(path)
         return known is not None
 
     def _image(self, path: str, entry: Picture, caller: Caller) -> Image:
-        # a caller that got ESTALE reopens the same file: no step in a sequence
+        # reopened after ESTALE: for read-ahead this is not another open
         is_retry = self._kernel.is_retry(path, caller.thread_id)
         listed_as = entry.listed_as
         if self._readahead and listed_as and not is_retry:

@@ -1,11 +1,12 @@
-"""What the kernel knows about each path: its size, which image's pages, open files.
+"""What the kernel knows about each path: its size, its cached pages, open files.
 
-The kernel reads a file up to the size it was told last, and pads short reads with
+The kernel reads a file up to the size it received last, and pads short reads with
 zeros. Parallel short reads then disagree about the end: measured on Linux 6.18, 9 to
 20 % of cold reads without `fstat` were padded. So a file opens only after the kernel
-was told the exact size of this image, in the reply to a lookup of this path. Otherwise
-the open is answered with ESTALE: the kernel repeats the path walk with fresh lookups
-(LOOKUP_REVAL), is told the size, and opens again. The program sees one successful open.
+has received the exact size of this image, in the reply to a lookup of this path.
+Otherwise the open is answered with ESTALE: the kernel repeats the path walk with fresh
+lookups (LOOKUP_REVAL), receives the size, and opens again. The program sees one
+successful open.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from allenfs.catalog.entries import Readable
     from allenfs.store.stored_file import Known
 
-# Dropping a path costs one more lookup at its next open.
+# Forgetting a path costs one more lookup at its next open.
 _REMEMBERED_PATHS = 16_384
 # The second lookup and open follow within milliseconds; if the machine was suspended
 # in between, they start over.
@@ -41,14 +42,14 @@ class Opening(enum.Enum):
     """The answer to an open."""
 
     AGAIN = "ESTALE: repeat the lookup"
-    NEW_PAGES = "open, and drop the pages of another image"
-    SAME_PAGES = "open, and keep the pages: they are of this image"
+    NEW_PAGES = "open, and drop the cached pages, which are of another image"
+    SAME_PAGES = "open, and keep the cached pages, which are of this image"
     SIZE_UNKNOWN = "open, and bypass the page cache and the size"
 
 
 @dataclass(slots=True)
 class _Path:
-    known: Known | None = None  # in the last reply, at this time, to this thread
+    known: Known | None = None  # size, time and thread of the last reply
     replied_s: float = -math.inf
     thread_id: int = 0
     pages_sha256: str | None = None
@@ -68,7 +69,7 @@ class KernelView:
         )
 
     def replied(self, path: str, known: Known, thread_id: int) -> None:
-        """Note that the kernel gets this exact size, in a reply to a thread's call."""
+        """Record that a reply to a thread's call gives the kernel this exact size."""
         noted = self._paths.get(path)
         if noted is not None and noted.known == known:
             return  # the usual case, without the lock: `cat` stats a file three times
@@ -126,7 +127,7 @@ class KernelView:
         return Opening.SAME_PAGES if is_same else Opening.NEW_PAGES
 
     def drop_late_retries(self) -> None:
-        """Drop images whose second open never came."""
+        """Drop images that were not opened a second time."""
         with self._lock:
             self._retried.expire()
 
@@ -156,7 +157,7 @@ class Opened(NamedTuple):
         """Return bytes [offset, offset + size), shorter only at the file's end.
 
         DamagedStoreError, or StaleSizeError if the kernel asks for pages beyond the
-        end: it has another size, and would pad a short read with zeros.
+        end: it has a wrong size, and would pad a short read with zeros.
         """
         end_of_pages = -(-self.file.facts.size_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
         if offset + size > end_of_pages and not self.direct_io:
@@ -183,7 +184,7 @@ class Handles:
     def add(
         self, path: str, file: Readable, *, keep_cache: bool, direct_io: bool
     ) -> Opened:
-        """Return the open file, with a new number."""
+        """Add an open file under a new number, and return it."""
         opened = Opened(next(self._numbers), path, file, keep_cache, direct_io)
         self._opened[opened.handle] = opened
         return opened

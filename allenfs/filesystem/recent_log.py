@@ -13,7 +13,7 @@ from allenfs.store.stored_file import Facts
 from allenfs.text import printable
 
 _KEPT_BYTES = 256 * 1024
-# Maximum of one record: a traceback of 100 calls has 10 kB.
+# Maximum size of one record: a traceback of 100 calls takes 10 kB.
 _MAX_LINE_CHARS = 16 * 1024
 _FOLLOWED_BYTES = 16 * 2**20
 
@@ -22,7 +22,7 @@ class RecentLog(logging.Handler):
     """Keeps the latest 256 KiB of lines. Safe to use from many threads.
 
     While the file is open, the bytes at an offset do not change, so that `tail -f`
-    works, until it has 16 MiB; then it starts over, like a rotated log.
+    works, until it reaches 16 MiB; then it starts over, like a rotated log.
     """
 
     def __init__(self) -> None:

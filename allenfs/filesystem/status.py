@@ -13,7 +13,7 @@ from allenfs.fetch.metrics import DownloadStatus, FailureStatus
 
 __all__ = ["DownloadStatus", "FailureStatus", "MountStatus", "json_object"]
 
-# Larger numbers do not come from a mount, and would overflow a float.
+# No mount sends larger numbers, which would overflow a float.
 _NUMBER_LIMIT = 2**63
 
 
@@ -21,9 +21,9 @@ _NUMBER_LIMIT = 2**63
 class ServiceStatus:
     """The image service, and the requests sent to it.
 
-    `proxy` is a URL without its password. Of `connections`, the limit, some are in use;
-    `waiting` requests have none yet. `reachable` says whether the service answered the
-    last request, and is None before the first.
+    `proxy` is a URL without its password. `connections` is the limit, and `waiting` the
+    number of requests without a connection. `reachable` says whether the service
+    answered the last request, and is None before the first.
     """
 
     url: str

@@ -1,4 +1,4 @@
-"""Collects the status of a mount from the objects that know it."""
+"""Collects the status of a mount from service, store, metrics and log."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Mounted:
 class StatusReporter:
     """Collects the status of a mount. Safe to use from many threads.
 
-    It makes no request, and waits for no lock that a download holds.
+    It makes no request, and needs no lock that a download holds.
     """
 
     mounted: Mounted
@@ -129,7 +129,7 @@ class StatusReporter:
         images, directory = self.images, self.store_directory
         images.catch_up()
         records, records_bytes = self._counted_records()
-        # it may have recovered, with nothing stored since
+        # it may have recovered without storing anything since
         failure = directory.failure and directory.check(at_once=True)
         return StoreStatus(
             directory=str(self.store.directory),

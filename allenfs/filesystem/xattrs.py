@@ -22,7 +22,7 @@ class ExtendedAttributes:
     An image has its download URL, whether `stat` shows its exact size or an upper
     bound, and its last failure; if it is local, also its SHA-256 (64 hex digits) and
     the time of its download (ISO 8601, UTC). A directory has the reason why the last
-    query failed: a name that could not be looked up has no attributes.
+    query failed, because a name whose lookup failed has no attributes.
     """
 
     def __init__(

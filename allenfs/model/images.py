@@ -51,7 +51,7 @@ class ImageService(enum.Enum):
 _ENDPOINTS = {service.endpoint: service for service in ImageService} | {
     "section_image_download": ImageService.SECTION
 }
-# an older page of the institute prints `&` where `?` belongs
+# an older page of the institute prints `&` in place of `?`
 _URL_PATH = re.compile(
     rf"(?:/.*)?/api/v2/([a-z_]+)/({ID_PATTERN.pattern})/?(?:&(?P<query>.*))?"
 )
@@ -74,7 +74,7 @@ class ImageRequest:
     rgb, contrast, colormap : tuple of str or None
         AllenSDK's filters, decimals in their shortest spelling.
     annotated : bool
-        With the atlas' drawings.
+        With the drawings of the atlas.
     atlas_id : int or None
         The atlas whose drawings are shown; only with `annotated`.
     view : str or None
@@ -196,7 +196,7 @@ def request_of_url(url: str) -> ImageRequest:
         query = (found and found["query"]) or ""
         pairs = parse_qsl(f"{query}&{parts.query}", keep_blank_values=True)
     except ValueError as error:
-        # the message quotes the URL unescaped, including any Unicode line breaks
+        # the message quotes the URL, maybe with Unicode line breaks: escape them
         why = in_one_line(without_user(str(error)), 200)
         raise UrlError(f"not a URL: {without_user(url)!r}: {why}") from error
     service = _ENDPOINTS.get(found[1]) if found else None

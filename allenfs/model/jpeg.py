@@ -16,7 +16,7 @@ _SOS, _EOI = 0xDA, 0xD9
 # SOF0 to SOF15; C4, C8 and CC in that row are DHT, JPG and DAC
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
-# A lookahead, because matching a run of FF before it would take quadratic time.
+# With a lookahead: matching a whole run of FF first would take quadratic time.
 _MARKER_IN_SCAN = re.compile(rb"\xff(?=[^\xff\x00\xd0-\xd7])", re.DOTALL)
 
 # Markers of segments and scans, not those within a scan: a progressive JPEG with a
@@ -43,7 +43,7 @@ class NotAJpegError(Exception):
 
 
 class CutJpegError(Exception):
-    """The bytes begin as a JPEG and end before its end."""
+    """The bytes begin as a JPEG, but are truncated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def _end_of_scan(data: Data, position: int) -> int:
             return position + found.start()
         if len(part) < 2:  # the file was truncated in the meantime
             break
-        position += len(part) - 1  # its last byte may begin a marker
+        position += len(part) - 1  # the last byte of a piece may begin a marker
     raise CutJpegError(f"cut JPEG: it ends at byte {len(data)} inside the picture")
 
 

@@ -41,12 +41,12 @@ class View:
     Attributes
     ----------
     request : ImageRequest
-        Its id is 0 where the view is of any image.
+        Its id is 0 if the view is for any image.
     equalized : bool
         With the `range` of its data set, from the catalog.
     from_corner : bool
-        The `roi` counts from the image's own corner, whose place on the slide is in
-        the catalog.
+        The `roi` is measured from the image's own corner, whose position on the slide
+        is in the catalog.
     treatment : str or None
         Only the plates of this treatment, by the service's name for it.
     """
@@ -80,7 +80,7 @@ class ImageFile(View):
 
 
 class Subject(enum.Enum):
-    """What a collection of images is; the value is the path above its id."""
+    """The kinds of image collections; the value is the path above the id."""
 
     DATA_SET = "dataset"
     ATLAS = "browse/atlas"

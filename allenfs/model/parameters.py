@@ -37,7 +37,7 @@ _FROM_CORNER = re.compile(rf"at({_POSITIVE})x({_POSITIVE})\+({_NUMBER})\+({_NUMB
 
 @dataclass(frozen=True, slots=True)
 class Roi:
-    """A region of interest, in the services' two frames.
+    """A region of interest, in the two coordinate systems of the services.
 
     Width and height are pixels of the chosen tier; left and top are full-resolution
     pixels of the slide, of which the image may be a part. Each pair is None or given.
@@ -77,13 +77,13 @@ class Parameter:
     prefix, pattern : str
         The start of the directory name, and what the rest matches.
     read : callable
-        The pattern's groups to the field's value; PathNotFoundError if out of range.
+        Groups of the pattern to the field's value; PathNotFoundError if out of range.
     write : callable
         Value to the rest of the canonical directory name.
     write_query : callable or None
-        Value to its part of a query; None if that is ``field=`` and what `write` gives.
+        Value to its part of a query; None means ``field=`` and the result of `write`.
     default : object
-        The value that has no effect, no directory name and no query.
+        The value without an effect, which has no directory name and no query.
     below_atlas, below_section : bool
         The trees that allow it; ``projection`` follows ``section``.
     """

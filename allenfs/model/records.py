@@ -26,7 +26,7 @@ _MAX_CHANNEL_VALUE = 65_535
 _MAX_SECTION_NUMBER = 10**9
 _NUMBER_TEXT = re.compile(r"[0-9]{1,18}")
 NISSL = "NISSL"
-# A longer text cannot be a name in a path, whatever its encoding.
+# A longer text cannot be a name in a path, however it is encoded.
 _MAX_TEXT_CHARS = 255
 # The fields kept of a row that is nested in another.
 _NESTED_FIELDS = ("name", "acronym")
@@ -50,7 +50,7 @@ PLANES = {
 class SectionImage(NamedTuple):
     """One image of a data set, or one plate of an atlas.
 
-    None stands for what the record does not say.
+    None means that the record has no value.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class SectionImage(NamedTuple):
         return self.x_px, self.y_px
 
     def has_region(self, roi: Roi | None) -> bool:
-        """Whether a region counted from its own corner is one that a path can name."""
+        """Whether a region measured from its own corner can be named by a path."""
         if self.corner_px is not None and roi is not None:
             with contextlib.suppress(PathNotFoundError):
                 roi.moved(*self.corner_px)
@@ -122,8 +122,8 @@ class Collection:
 class ImageRecord(NamedTuple):
     """A SectionImage or an AtlasImage: the service's row, and what was read from it.
 
-    A section has a `data_set_id`, a plate the `atlas_ids` that may have drawings of it,
-    ascending.
+    A section has a `data_set_id`, a plate the ascending `atlas_ids` that may have
+    drawings of it.
     """
 
     record: Row
@@ -140,7 +140,7 @@ class Neighbour(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DataSetIds:
-    """Data sets without the failed ones: ascending, and by the name of their plane."""
+    """Data sets, without failed ones: in ascending order, and by plane."""
 
     ids: tuple[int, ...]
     by_plane: dict[str, tuple[int, ...]]
@@ -270,9 +270,9 @@ def nissl_of(row: Row) -> int | None:
 
 
 def _is_nissl(row: Row) -> bool | None:
-    """Return whether a section is a Nissl section; None without its treatments.
+    """Return whether a section is a Nissl section; None if it has no treatments.
 
-    Then the query decides, which requested only Nissl sections.
+    Then it is one, because the query requested only Nissl sections.
     """
     treatments = [
         one["treatments"] for one in rows_of(row.get("data_set")) if "treatments" in one

@@ -1,7 +1,7 @@
 """A contact sheet: its thumbnails, its text and its layout.
 
-All of it follows from the record of a data set or an atlas, before any image is
-downloaded, and so do the key in the store and an upper bound of the size.
+All of it, the key in the store and an upper bound of the size are computed from the
+record of a data set or an atlas, before any image is downloaded.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _DOWNSAMPLE = 6
 # 24 megapixels are 96 MB while they are drawn, and 5000 cells of the smallest kind.
 # The largest data sets have 2600 images.
 _MAX_PX, _MAX_IMAGES = 24_000_000, 5000
-# Of pictures whose record does not say how large they are, and of all.
+# Size of pictures whose record has none; and the largest of any thumbnail.
 _USUAL_PX, _MAX_SIDE_PX = (220, 150), 400
-# Ten digits of the smallest label. However small a picture, there is room for them.
+# Ten digits of the smallest label: there is room for them below any picture.
 _LEAST_WIDTH_PX, _LEAST_HEIGHT_PX = 60, 30
 _MAX_TITLE_CHARS = 500
 _LANDSCAPE = 1.5
@@ -118,7 +118,7 @@ class SheetRequest:
         return width_px * height_px * 3 + 64 * _KIB
 
 
-# Everything that can be fetched and stored.
+# Everything that can be downloaded and stored.
 Request = ImageRequest | SheetRequest
 
 
@@ -183,7 +183,7 @@ def _count(subject: Subject, images: tuple[SectionImage, ...]) -> str:
 
 
 def _joined(words: Iterable[str]) -> str:
-    # no line takes more; a data set may have a hundred genes
+    # more do not fit into a line; a data set may have a hundred genes
     return " \u00b7 ".join(words)[:_MAX_TITLE_CHARS]
 
 

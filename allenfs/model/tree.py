@@ -24,7 +24,7 @@ from allenfs.text import readable_name, text_of
 LISTED_DOWNSAMPLES = tuple(f"ds{n}" for n in range(1, 9))
 INFO_FILE = "info.json"
 SECTIONS_FILE = "sections.csv"
-# By the directory above the id. `catalog/documents.py` says what is in them.
+# By the directory above the id. `catalog/documents.py` makes their contents.
 DOCUMENTS = {
     "section": (INFO_FILE,),
     "atlas": (INFO_FILE,),
@@ -71,7 +71,7 @@ PATTERNS = (
     OWN_DIRECTORY,
     *(f"{OWN_DIRECTORY}/{name}" for name in (STATUS_FILE, LOG_FILE)),
 )
-# By the first name and the number of names.
+# Patterns by the first name and the number of names.
 _PATTERNS_BY_START: dict[tuple[str, int], list[list[str]]] = defaultdict(list)
 for _pattern in PATTERNS:
     _words = _pattern.split("/")
@@ -116,7 +116,7 @@ def _parse_pattern(names: list[str]) -> nodes.PatternNode | None:
 
 
 def _matches(word: str, name: str) -> bool:
-    if word == "TITLE":  # an atlas' id is in the same place
+    if word == "TITLE":  # the id of an atlas is in the same position
         return name == readable_name(name)
     return word == name or word.isupper()
 

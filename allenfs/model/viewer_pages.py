@@ -48,7 +48,7 @@ def path_of_url(url: str) -> str:
         parts = urlsplit(url)
         host = parts.hostname or ""
     except ValueError:
-        return request_of_url(url).path  # raises an error that says what is wrong
+        return request_of_url(url).path  # raises an error that names the problem
     page = unquote(parts.path)
     # viewers keep the current view in the fragment, which is newer than the query
     parameters = dict(parse_qsl(parts.query) + parse_qsl(parts.fragment))

@@ -35,7 +35,7 @@ _TUMOR_FEATURES = ("tumor_feature_annotation", "tumor_feature_boundary")
 def applicable(
     images: Iterable[SectionImage], data_set: Collection | None
 ) -> tuple[str, ...]:
-    """Return the views of one image or all of a data set, also those that may apply.
+    """Return the views that apply, or may apply, to one image or all of a data set.
 
     `data_set` is None if it is not known.
     """

@@ -93,7 +93,7 @@ def run(
         if failure and warn:
             warn(
                 f"the store cannot be written: {failure}: images can be read but are "
-                "not kept, so every open downloads again; run allenfs doctor"
+                "not stored, so every open downloads again; run allenfs doctor"
             )
         stack.callback(notify.stopping)
         has_started = threading.Event()
@@ -142,8 +142,8 @@ def start(mountpoint: Path, arguments: list[str]) -> list[str]:
             _give_up(mountpoint, process)
             raise
         finally:
-            # the process continues (or hangs in a file system): do not wait for it, and
-            # do not warn
+            # the process runs on, or hangs in a file system: do not wait for it, and
+            # keep Popen from warning
             process.returncode = 0
 
 
@@ -179,7 +179,7 @@ def _wait_until_mounted(mountpoint: Path, process: subprocess.Popen[bytes]) -> N
     while process.poll() is None:
         if time.monotonic() > ends_s:
             raise MountError(
-                f"{mountpoint} does not answer after {_START_S:.0f} s: the file system "
+                f"{mountpoint} did not answer in {_START_S:.0f} s: the file system "
                 "of the store may hang; run allenfs doctor"
             )
         if is_mounted(mountpoint) and serving_pid(mountpoint) == process.pid:

@@ -24,8 +24,8 @@ class Mount(NamedTuple):
     device: str  # the superblock, as 0:57; bind mounts and copies share it
     root: str  # the directory of the superblock that is mounted
     place: Path
-    peers: frozenset[str]  # groups that it belongs to
-    leaders: frozenset[str]  # groups whose mounts and unmounts propagate to it
+    peers: frozenset[str]  # peer groups that it belongs to
+    leaders: frozenset[str]  # peer groups whose mounts and unmounts propagate to it
     kind: str
     source: str
     owner: int | None  # the user who mounted it (FUSE only)

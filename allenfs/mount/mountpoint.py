@@ -47,9 +47,9 @@ _MNT_DETACH = 2  # umount(2)
 def claimed(mountpoint: Path, *, allow_nonempty: bool) -> Iterator[Callable[[], None]]:
     """Lock a mountpoint against other processes that mount on it.
 
-    A dead mount is cleared first. Yields what releases the lock, to be called once
-    mounted: the process may outlive this mount if it is also mounted elsewhere, and
-    must not block a new mount here.
+    A dead mount is cleared first. Yields a function that releases the lock, to be
+    called once mounted: the process may outlive this mount if it is also mounted
+    elsewhere, and must not block a new mount here.
 
     Raises MountError if the mountpoint is missing, not a directory, not empty, already
     mounted, or locked by another process.
@@ -84,7 +84,7 @@ def _require_unmounted(mountpoint: Path) -> None:
 
 
 def clear_dead(mountpoint: Path) -> None:
-    """Unmount what a process that has ended left mounted; raises MountError."""
+    """Unmount the dead mount of a process that has ended; raises MountError."""
     if not is_mounted(mountpoint):
         return
     with _locked_parent(mountpoint):
@@ -103,7 +103,7 @@ def clear_dead(mountpoint: Path) -> None:
 def _locked_parent(mountpoint: Path) -> Iterator[None]:
     """Lock out other processes between the check for a dead mount and its unmounting.
 
-    Otherwise one could unmount what another has just mounted. The parent directory is
+    Otherwise one could unmount another's new mount. The parent directory is
     locked, because a dead mountpoint cannot be opened.
     """
     try:
@@ -128,14 +128,14 @@ def _locked_parent(mountpoint: Path) -> Iterator[None]:
 
 
 class Refusal(NamedTuple):
-    """Why a mount could not be detached; lazily, a busy one still can be."""
+    """Why a mount could not be detached; a busy one can be detached lazily."""
 
     reason: str
     is_busy: bool = False
 
 
 def unmount(mountpoint: Path) -> str | None:
-    """Unmount, and wait for the daemon to end; return what keeps running, and why.
+    """Unmount and wait for the daemon to end; return why it may still run, or nothing.
 
     Running downloads are cancelled; processes waiting for them get EINTR. A daemon
     that also serves another mount, or cannot be identified, is not killed: the mount

@@ -54,7 +54,7 @@ def _ask_pid(mountpoint: Path) -> int | Exception | None:
 
 
 def liveness_of(reply: object) -> Liveness:
-    """Tell from what `ask` returned whether the mount is alive."""
+    """Derive from what `ask` returned whether the mount is alive."""
     if reply is None:
         return Liveness.SILENT
     match reply.errno if isinstance(reply, OSError) else None:
@@ -69,7 +69,7 @@ def liveness_of(reply: object) -> Liveness:
 def ask(question: Callable[[], _Answer]) -> _Answer | Exception | None:
     """Call a function that uses a mount; None if it takes longer than 2 s.
 
-    Returns what `question` returned, or the OSError or ValueError that it raised.
+    Returns the result of `question`, or the OSError or ValueError that it raised.
     """
     replies: list[_Answer | Exception] = []
 

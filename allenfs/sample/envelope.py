@@ -27,7 +27,7 @@ def answer_body(answer: Answer, form: str) -> bytes:
         "id": 0,
         "start_row": answer.start_row,
         "num_rows": len(answer.rows),
-        # What the original sends without a count is unknown, so nobody may need it.
+        # What the original sends without a count is unknown: clients must not need it.
         "total_rows": answer.total_rows if answer.options.count else 0,
     }
     if form == "json":

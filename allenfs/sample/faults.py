@@ -60,7 +60,7 @@ class Fault(Enum):
     NO_ROWS = auto()  # an answer without rows: `msg: {}`
     CUT_LIST = auto()  # JSON only: half of all rows, but the right total_rows
     LARGE_TOTAL = auto()  # JSON only: all rows, but a total_rows of two more
-    # The two below are no faults of the service: a client must take them.
+    # The two below are valid responses, which a client must accept.
     WITH_CONTENT_LENGTH = auto()  # no redirect, no Last-Modified, a length
     CLOSE_DELIMITED = auto()  # no redirect, neither length nor chunks, closed
 

@@ -54,11 +54,11 @@ class SampleService:
     database
         The data for queries; by default, the database of the sample.
     include_filters_rows
-        A filter inside an include also drops the rows that lead to nothing by it.
+        A filter inside an include also drops rows whose included list becomes empty.
     page_rows
-        The most rows of one page.
+        The maximum number of rows on a page.
     caps_all
-        `page_rows` holds for `num_rows$eqall`, too.
+        `page_rows` also limits `num_rows$eqall`.
     joined_pages
         Pages are counted in joined rows, and cut the lists of an include.
     """
@@ -105,7 +105,7 @@ class SampleService:
         self._stage.open(f"http://{_HOST}:{server.server_address[1]}")
 
     def close(self) -> None:
-        """Stop listening, cut every connection, and wait for their threads."""
+        """Stop listening, close every connection, and wait for their threads."""
         server, self._server = self._server, None
         if server is None:
             return
@@ -152,7 +152,7 @@ class SampleService:
     ) -> None:
         """Answer a `share` of images and queries with one of `faults`, until heal().
 
-        Where no other fault is planned. Dice of `seed` choose.
+        Only if no other fault is planned. A generator with `seed` chooses.
         """
         self._stage.fail_sometimes(share, faults, seed)
 

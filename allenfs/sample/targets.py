@@ -129,7 +129,7 @@ def parse_location(target: str) -> Download:
 
 
 def _serves(service: Service, record: ImageRecord) -> bool:
-    """`image` takes every image, the two others one kind each."""
+    """`image` serves every image, the two others one kind each."""
     return service == "image" or (service == "atlas") == (record.kind == "atlas")
 
 

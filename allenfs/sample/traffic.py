@@ -95,9 +95,9 @@ class Traffic:
         that aborts a request and sends the next has one in progress, whenever the
         server notices.
 
-        Yields a function that ends the count earlier: it is called just before the
-        last bytes are sent, since a client that has them may ask for the next image
-        before this thread runs again, and would seem to have two under way.
+        Yields a function that ends the count earlier, to be called just before the last
+        bytes are sent: a client that has them may request the next image before this
+        thread runs again, and would seem to have two requests under way.
         """
         request = _UnderWay(asked, is_given_up)
         with self._lock:

@@ -48,7 +48,7 @@ class Wire:
         self.keep_alive = True
 
     def head(self, status: int, fields: Fields = (), *, last: bool = False) -> None:
-        """Send the status line and the header, with Apache's own fields around.
+        """Send the status line and the header, including Apache's own fields.
 
         `last` says that no body follows.
         """
@@ -68,7 +68,7 @@ class Wire:
         self.raw("\r\n".join([*lines, "", ""]).encode("latin-1"))
 
     def raw(self, data: bytes) -> None:
-        """Send bytes as they are, also after HEAD."""
+        """Send bytes unchanged, even after HEAD."""
         self._connection.sendall(data)
 
     def body(self, data: bytes) -> None:
@@ -79,7 +79,7 @@ class Wire:
             self.raw(data[-1:])
 
     def chunks(self, data: bytes, *, last: bool = True) -> None:
-        """Send a body in chunks, and the last one, of no bytes, unless told not to."""
+        """Send a body in chunks, and the empty last one unless it is disabled."""
         if self.without_body:
             return
         for start in range(0, len(data), _CHUNK_BYTES):
@@ -129,7 +129,7 @@ class Wire:
         self.keep_alive = False
 
     def reset(self) -> None:
-        """Make the close a reset: the client gets RST instead of the end."""
+        """Close the connection with a reset (RST)."""
         self._connection.setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
         )

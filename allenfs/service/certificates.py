@@ -1,6 +1,6 @@
 """The TLS context of all connections: the CAs of the system, of certifi, of the user.
 
-Files are read once, at the start: removing them later harms no connection.
+Files are read once, at the start: removing them later affects no connection.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from urllib3.util.ssl_ import ALPN_PROTOCOLS, create_urllib3_context
 from allenfs.errors import NetworkSettingError
 from allenfs.service import network
 
-# A Python that was not built by the distribution may look elsewhere.
+# A Python that the distribution did not build may use other paths.
 _SYSTEM_FILES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",  # Fedora, RHEL
-    "/etc/pki/tls/certs/ca-bundle.crt",  # older ones of these
+    "/etc/pki/tls/certs/ca-bundle.crt",  # older Fedora and RHEL
     "/etc/ssl/ca-bundle.pem",  # SUSE
     "/etc/ssl/cert.pem",  # Alpine
 )
 _SYSTEM_DIRECTORY = "/etc/ssl/certs"
-# `openssl rehash` names certificates so, and OpenSSL looks at no others.
+# Names given by `openssl rehash`; OpenSSL reads no other files.
 _HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 
 
@@ -37,15 +37,15 @@ def new_context(flag: Path | None, environ: Mapping[str, str] | None) -> ssl.SSL
     Without `environ`, for plain http on this machine, these are only those of `flag`:
     reading the others takes 75 ms.
 
-    Raises NetworkSettingError if a bundle that the user named cannot be read, or holds
-    no certificate.
+    Raises NetworkSettingError if a bundle that the user named cannot be read or has no
+    certificate.
     """
     context = create_urllib3_context()
     # Like curl and Python 3.13: an intermediate CA can be trusted without its root.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.set_alpn_protocols(ALPN_PROTOCOLS)
-    # urllib3 sets them again for each connection. That frees what OpenSSL may be
-    # reading for one in another thread: in a test of eight threads, five of 550 000
+    # urllib3 sets them again for each connection, which frees memory that OpenSSL may
+    # be reading in another thread: in a test of eight threads, five of 550 000
     # connections began with garbage.
     vars(context)["set_alpn_protocols"] = lambda _: None
     if environ is not None:
@@ -68,7 +68,7 @@ def named(flag: Path | None, environ: Mapping[str, str]) -> dict[Path, str]:
         paths = [environ.get(variable, "")]
         if variable == network.CA_DIRECTORIES_VARIABLE:
             paths = paths[0].split(os.pathsep)
-            # OpenSSL skips those of a list that do not exist
+            # a list of directories; OpenSSL skips those that do not exist
             paths = [path for path in paths if os.path.isdir(path)] or paths
         for path in filter(None, paths):
             found.setdefault(Path(path), variable)

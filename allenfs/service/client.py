@@ -1,4 +1,4 @@
-"""A request becomes checked bytes, a query rows, or one of our errors."""
+"""Turn a request into checked bytes, a query into rows, failures into our errors."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ _CHUNK_BYTES = 256 * 1024
 # An error page or a redirect's body is read to its end, up to this size, so
 # that its connection can be used again.
 _DRAIN_BYTES = 64 * 1024
-# 2000 rows of the longest kind, data sets with all their genes, are some 5 MB. One
-# string of as much takes ten times that in memory.
+# 2000 rows of the longest kind, data sets with all their genes, are some 5 MB. A
+# single string of that size takes ten times as much memory.
 _MAX_ROWS_BYTES = 8 * 2**20
 _OK = 200
-# Unknown: which status comes with ``"success": false``. This one may.
+# It is not known which status comes with ``"success": false``; it may be this one.
 _INTERNAL_ERROR = 500
 _NO_SLOT: AbstractContextManager[None] = contextlib.nullcontext()
 
@@ -105,16 +105,16 @@ class AllenService:
         """Download one image into `sink` and check it; return its modification time.
 
         The time is in nanoseconds since the epoch; None if the service sent none.
-        Raises ServiceError with url, attempts and elapsed_s; `sink` then holds nothing
-        of use.
+        Raises ServiceError with url, attempts and elapsed_s; the contents of `sink` are
+        then undefined.
 
         Parameters
         ----------
         slot : context manager
             Entered for each attempt, not for the pauses between them. The
-            deadline counts from its first entering.
+            deadline starts when it is first entered.
         may_retry : callable
-            Called, in the slot, with each transient failure: whether to try again.
+            Called, in the slot, with each transient failure: whether to retry.
         """
 
         def attempt(url: str, remaining_s: float) -> int | None:
@@ -140,7 +140,7 @@ class AllenService:
         """Return one page of the rows of a query; without retries if `once`.
 
         Raises ServiceError with EIO, ETIMEDOUT or EHOSTUNREACH, whatever the service
-        answered: never with an errno that means that something does not exist.
+        answered: never an errno that means that something does not exist.
         """
 
         def attempt(url: str, remaining_s: float) -> Rows:
@@ -195,7 +195,7 @@ class AllenService:
                 try:
                     result = attempt(url, ends_s - self._clock())
                 except ServiceError as error:
-                    # before the slot is free: the next request should know
+                    # before releasing the slot, so that the next request knows
                     self._note(stamped(error))
                     if not error.transient or not may_retry(error):
                         raise
@@ -225,7 +225,7 @@ class AllenService:
             refusal = self._proxy_refusal
             if refusal is None or self._clock() < self._refused_until_s:
                 return refusal
-            self._refuse(refusal)  # this one tries; others wait for its result
+            self._refuse(refusal)  # for all others, while this one tries
             return None
 
     def _delay_s(self, error: ServiceError) -> float:
@@ -240,7 +240,7 @@ class AllenService:
         remaining_s: float,
         refused: Callable[[int, bytes], None] = lambda _status, _body: None,
     ) -> Iterator[Reply]:
-        """Follow redirects to a response with status 200; it is read in `remaining_s`.
+        """Follow redirects to a response with status 200, to be read in `remaining_s`.
 
         `refused`, called with another status and its body, may raise a better error.
         """
@@ -303,7 +303,7 @@ def _chunks(
 
 
 def _drain(reply: Reply) -> bytes:
-    """Read a body that is no answer, so that its connection can be used again."""
+    """Read and discard a body, so that its connection can be reused."""
     body = bytearray()
     # a failure here does not matter: the status is known already
     with contextlib.suppress(Exception):

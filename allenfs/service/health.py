@@ -1,4 +1,4 @@
-"""What failed recently, and whether to leave the service alone for a while."""
+"""Recent failures, and whether to send no requests for a while."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 _Key = TypeVar("_Key", bound="Hashable")
 
-# More than four connections bring in the longest memory, of 60 s, where an answer takes
-# 15 ms or more; 1 kB each.
+# More failures than four connections can cause in 60 s, the longest time that one is
+# remembered, if an answer takes 15 ms or more; 1 kB each.
 _REMEMBERED = 16_384
 # How long the last failure of an image can be read from the mount.
 _REASON_MEMORY_S = 3600.0
@@ -61,26 +61,26 @@ class FailureMemory(Generic[_Key]):
         )
 
     def remember(self, key: _Key, error: ServiceError) -> None:
-        """Remember a failure as the answer for a while, and its reason for an hour."""
+        """Raise a failure again for a while, and remember its reason for an hour."""
         is_absent = isinstance(error, ImageNotFoundError)
         settings = self._settings
         memory_s = (
             settings.not_found_memory_s if is_absent else settings.failure_memory_s
         )
         with self._lock:
-            # a copy: the traceback refers to all that the request used
+            # a copy: the traceback would keep all objects of the request alive
             self._failures[key] = _Failure(copy.copy(error), memory_s)
             self._reasons[key] = str(error)
 
     def forget(self, key: _Key) -> None:
-        """Forget the failure of what is available now."""
+        """Forget a failure: the request has succeeded."""
         with self._lock:
             if key in self._reasons:
                 del self._reasons[key]
                 self._failures.pop(key, None)
 
     def remembered(self, key: _Key) -> ServiceError | None:
-        """Return a failure that is still the answer."""
+        """Return a failure that should still be raised."""
         with self._lock:
             failure = self._failures.get(key)
         # a copy: each raise extends an exception's traceback
@@ -96,8 +96,8 @@ class FailureMemory(Generic[_Key]):
 class CircuitBreaker:
     """Opens after consecutive failures, for a while or until a request succeeds.
 
-    Whoever can do without the service looks at `is_open`; whoever can wait for it sends
-    each request in a `turn`. Safe to use from many threads.
+    Callers that can do without the service check `is_open`; callers that can wait for
+    it send each request in a `turn`. Safe to use from many threads.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class CircuitBreaker:
     threshold : int
         Consecutive failures that open it.
     patience_s : float
-        A failure that long after it opened stops it: no request gets a turn any more.
+        After a failure this long after it opened, no request gets a turn any more.
     clock : callable
         Monotonic seconds.
     """
@@ -137,7 +137,7 @@ class CircuitBreaker:
 
     @property
     def is_tripped(self) -> bool:
-        """Whether the last requests failed, as many as open it."""
+        """Whether enough consecutive requests failed to open it."""
         return self._failures >= self._threshold
 
     @contextlib.contextmanager
@@ -184,7 +184,7 @@ class CircuitBreaker:
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Let nobody send requests any more, nor wait for a turn."""
+        """Refuse all further turns, and wake all waiting callers."""
         with self._changed:
             self.is_stopped = True
             self._changed.notify_all()

@@ -19,7 +19,7 @@ from allenfs.text import without_user
 
 PROXY_VARIABLE = "ALLENFS_PROXY"
 CA_BUNDLE_VARIABLE = "ALLENFS_CA_BUNDLE"
-CA_DIRECTORIES_VARIABLE = "SSL_CERT_DIR"  # a list, as PATH is one
+CA_DIRECTORIES_VARIABLE = "SSL_CERT_DIR"  # a list, like PATH
 # allenfs' own, those of requests and curl, and OpenSSL's
 CA_BUNDLE_VARIABLES = (
     *(CA_BUNDLE_VARIABLE, "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"),
@@ -29,7 +29,7 @@ NETRC_VARIABLE = "NETRC"
 
 _SOCKS = ("socks5h", "socks5", "socks4a", "socks4")
 _SCHEMES = ("http", "https", *_SOCKS)
-# urlsplit accepts much that urllib3 refuses
+# urlsplit accepts much that urllib3 rejects
 _PLACE = re.compile(
     r"(?:[^/?#\\[\]]*@)?"
     r"(?:[A-Za-z0-9_-][A-Za-z0-9._-]*|\[(?P<ipv6>[^]]*)\])"
@@ -78,7 +78,7 @@ def authorization(host: str, environ: Mapping[str, str]) -> str | None:
     """Return an ``Authorization`` header from ``.netrc``, if it has the host.
 
     Only an entry of that host counts, not ``default``, which would send a password to
-    hosts that it was not meant for.
+    hosts that it was not intended for.
 
     Raises NetworkSettingError if the file names the host and is broken, or if
     ``$NETRC`` cannot be read.
@@ -99,7 +99,7 @@ def authorization(host: str, environ: Mapping[str, str]) -> str | None:
     try:
         hosts = netrc.netrc(file).hosts
     except (OSError, ValueError, netrc.NetrcParseError) as error:
-        # its own words quote what it could not read, which may be the password
+        # netrc's message quotes the text that it could not parse: maybe the password
         line = getattr(error, "lineno", None)
         where = f"{file}, line {line}" if line else file
         raise NetworkSettingError(
@@ -142,7 +142,7 @@ def _is_place(text: str) -> bool:
     if found is None or not 0 < int(found["port"] or 1) < 2**16:
         return False
     try:
-        urlsplit(f"//{text}")  # it refuses what looks like a slash
+        urlsplit(f"//{text}")  # raised for characters that normalise to a slash
         return found["ipv6"] is None or bool(ipaddress.IPv6Address(found["ipv6"]))
     except ValueError:
         return False

@@ -1,7 +1,7 @@
-"""What came of a request: statuses, redirects and dates; exceptions as our errors.
+"""Interpret responses: statuses, redirects and dates; exceptions as our errors.
 
-`translated` is total: every exception of requests is an OSError without errno, so that
-none of them may leave this package.
+`translated` catches everything: the exceptions of requests are OSErrors without errno,
+and must not leave this package.
 """
 
 from __future__ import annotations
@@ -88,13 +88,13 @@ _MAX_REASON_CHARS, _READ_REASON_CHARS = 300, 3000
 
 
 class Sink(Protocol):
-    """Where the bytes of one image go."""
+    """The destination of the bytes of one image."""
 
     def restart(self) -> None:
-        """Forget what was written."""
+        """Discard what was written."""
 
     def expect(self, promised_bytes: int | None) -> None:
-        """Note how many bytes there will be; None if the service does not say."""
+        """Set the number of bytes to come; None if the service does not announce it."""
 
     def write(self, chunk: bytes) -> None:
         """Add `chunk` at the end."""
@@ -131,7 +131,7 @@ def is_web_page(content_type: str) -> bool:
 
 
 def modified_ns(last_modified: str) -> int | None:
-    """Read Last-Modified: nanoseconds since the epoch; None where it is no date."""
+    """Read Last-Modified: nanoseconds since the epoch; None if it is not a date."""
     date = _parse_date(last_modified)
     return None if date is None else max(0, int(date.timestamp())) * 10**9
 
@@ -139,10 +139,10 @@ def modified_ns(last_modified: str) -> int | None:
 def next_url(url: str, location: str) -> str:
     """Return where a redirect leads, on the same host only.
 
-    The port may change between the two schemes' own: whether the service
-    redirects https requests to http is not known.
+    The port may change between the default ports of http and https: it is not known
+    whether the service redirects https requests to http.
 
-    Raises WrongAnswerError without Location, PortalError if it is another place.
+    Raises WrongAnswerError without Location, PortalError for another host.
     """
     if not location:
         raise WrongAnswerError("a redirect without Location")
@@ -150,7 +150,7 @@ def next_url(url: str, location: str) -> str:
         target = urljoin(url, location)
         if _place(target) == _place(url):
             return target
-    raise PortalError(f"a redirect to another place: {in_one_line(location, 200)}")
+    raise PortalError(f"a redirect away from the service: {in_one_line(location, 200)}")
 
 
 def is_upgrade(url: str, target: str) -> bool:
@@ -161,7 +161,7 @@ def is_upgrade(url: str, target: str) -> bool:
 
 
 def upgraded(url: str) -> str:
-    """Return an http URL by https; an https URL as it is."""
+    """Return a URL with https in place of http."""
     parts = urlsplit(url)
     if parts.scheme == "https":
         return url
@@ -197,7 +197,7 @@ def _parse_date(text: str) -> dt.datetime | None:
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Let nothing but our errors out of a download."""
+    """Turn every exception of a download into one of our errors."""
     try:
         yield
     except AllenFSError:  # of the sink, too
@@ -207,7 +207,7 @@ def translated() -> Iterator[None]:
 
 
 def translate(error: Exception) -> AllenFSError:
-    """Return our error for whatever a download raised, with the innermost reason."""
+    """Return our error for any exception of a download, with the innermost reason."""
     chain = _chain(error)
     reason = chain[-1]
     if isinstance(reason, OSError) and reason.errno in (errno.EMFILE, errno.ENFILE):

@@ -23,22 +23,22 @@ from allenfs.errors import (
 from allenfs.model.records import Row
 from allenfs.text import in_one_line
 
-# Raw in a URL, as in the institute's own examples; requests leaves them alone.
+# Not escaped in a URL, as in the institute's examples; requests leaves them unchanged.
 _RAW = "$[]()':,"
-# RMA has no escape for an apostrophe, and a URL none for a lone surrogate.
+# RMA cannot escape an apostrophe, and a URL cannot escape a lone surrogate.
 _UNASKABLE = re.compile(r"['\x00-\x1f\x7f\ud800-\udfff]")
 _SHOWN_CHARS = 300
 # Real rows have 8 levels. Indenting a deeper one takes hundreds of MB, or raises
 # RecursionError.
 _MAX_DEPTH = 20
-_TOO_DEEP = f"rows that are nested more than {_MAX_DEPTH} deep"
+_TOO_DEEP = f"rows nested more than {_MAX_DEPTH} levels deep"
 
 
 class Rows(list[Row | None]):
     """The rows of one page."""
 
-    # On all pages, according to the service; 0 if it does not say. Rows of included
-    # associations may count in it.
+    # On all pages, according to the service; 0 if it does not say. It may include
+    # rows of included associations.
     total_rows = 0
 
 
@@ -77,17 +77,17 @@ def is_askable(text: str) -> bool:
 
 
 def read_page(data: bytes) -> Rows:
-    """Return the rows of an answer; null entries are kept, they count in a page.
+    """Return the rows of an answer; null entries are kept, as they count in a page.
 
-    Raises QueryError with the service's message if it rejected the query, and
-    CutAnswerError or WrongAnswerError for the beginning of an answer, or none.
+    Raises QueryError with the service's message if it rejected the query,
+    CutAnswerError for a truncated answer, and WrongAnswerError for anything else.
     """
     try:
         envelope = json.loads(data, parse_float=_finite, parse_constant=lambda _: None)
     except RecursionError:
         raise WrongAnswerError(_TOO_DEEP) from None
     except ValueError as error:
-        # Without a length, the end of a cut answer looks like an end.
+        # Without a length, a truncated answer looks complete.
         kind = CutAnswerError if data.lstrip()[:1] == b"{" else WrongAnswerError
         raise kind(f"no JSON: {in_one_line(str(error), _SHOWN_CHARS)}") from None
     if not isinstance(envelope, dict):
@@ -109,7 +109,7 @@ def read_page(data: bytes) -> Rows:
         raise WrongAnswerError(_TOO_DEEP)
     found = Rows(rows)
     total_rows = envelope.get("total_rows")
-    if type(total_rows) is int:  # true is an int, too
+    if type(total_rows) is int:  # in Python, true is an int
         found.total_rows = total_rows
     return found
 
@@ -124,6 +124,6 @@ def _is_deeper(value: Any, max_depth: int) -> bool:
 
 
 def _finite(text: str) -> float | None:
-    """Read a number; JSON has no word for one that is too large, and no NaN."""
+    """Read a number; infinity and NaN are not JSON."""
     number = float(text)
     return number if math.isfinite(number) else None

@@ -1,4 +1,4 @@
-"""Single flight: one thread does the work that many wait for, and all share it."""
+"""Single flight: one thread does the work, and all callers share the result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Value = TypeVar("_Value")
 # How long after a signal a waiting process dies: 0.2 s are promised. Polling 40 times
 # a second costs a waiting thread about 0.1 % of a core.
 _POLL_S = 0.025
-# A longer time between two polls means that this process was stopped, or suspended.
+# A longer time between two polls means that this process was stopped or suspended.
 _LONGEST_LOOK_S = 1.0
 
 
@@ -74,7 +74,7 @@ class SingleFlight(Generic[_Key, _Value]):
         more; later callers join it.
 
         `patience_s` is the longest time to wait. Time while this process is stopped
-        does not count: data that arrived meanwhile is still in its sockets, and is read
+        does not count: data that arrived meanwhile is still in socket buffers, and read
         first. After InterruptedWaitError and WaitTimeoutError, the work goes on.
         """
         flight = self._join(key, work)
@@ -96,7 +96,7 @@ class SingleFlight(Generic[_Key, _Value]):
             del flight
 
     def lead(self, key: _Key, work: Callable[[], _Value]) -> BaseException | None:
-        """Do `work` in this thread before anybody waits for it, unless it is going on.
+        """Do `work` in this thread, unless it is already in progress.
 
         Callers of `run` can join it, and share its result or its error, which is
         returned here.
@@ -110,9 +110,9 @@ class SingleFlight(Generic[_Key, _Value]):
         return flight.exception()
 
     def abandon(self, key: _Key) -> bool:
-        """End the work of `lead` if nobody has joined it; return whether that is so.
+        """End the work of `lead` unless a caller joined it; return whether it ended.
 
-        For the work itself, before it gives up: nobody can join it afterwards.
+        To be called by the work, before it gives up: no caller can join it afterwards.
         """
         with self._lock:
             if key not in self._not_joined:
@@ -122,7 +122,7 @@ class SingleFlight(Generic[_Key, _Value]):
             return True
 
     def _join(self, key: _Key, work: Callable[[], _Value]) -> Future[_Value]:
-        """Return the work in progress, or start it in a thread of its own."""
+        """Return the work in progress, or start it in a new thread."""
         with self._lock:
             if key in self._flights:
                 self._not_joined.discard(key)
@@ -130,9 +130,9 @@ class SingleFlight(Generic[_Key, _Value]):
             flight = self._flights[key] = Future()
         work_on = functools.partial(self._work_on, key, work, flight)
         try:
-            # a daemon: it does not keep the process of an unmounted filesystem alive
+            # a daemon thread does not keep the process alive after unmounting
             start_thread(threading.Thread(target=work_on, daemon=True))
-        except ProcessLimitError as error:  # the next caller may try again
+        except ProcessLimitError as error:  # the next caller may retry
             self._end(key, flight)
             flight.set_exception(error)
         return flight

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     Release = Callable[[], None]
     TryLock = Callable[[str], Release | None]
 
-# Processes poll for each other's slots, first after 1 ms, then less often. A slot
-# stays unused for 8 ms on average, of the half second that a live request takes.
+# Processes poll for free slots, first after 1 ms, then less often. On average a slot is
+# idle for 8 ms; a request to the live service takes half a second.
 _FIRST_POLL_S, _MAX_POLL_S = 0.001, 0.016
 
 
@@ -30,32 +30,32 @@ class Priority(enum.IntEnum):
 
 
 def not_shared(_name: str) -> Release:
-    """Take a lock that no other process knows of."""
+    """Acquire a lock that no other process uses."""
     return lambda: None
 
 
 class Slots:
-    """As many slots as requests may be under way. Safe to use from many threads.
+    """A limited number of slots, one per request. Safe to use from many threads.
 
-    Within a process, waiting requests go by priority, then in order of arrival. A
-    query is short, and a listing waits for it. Read-ahead starts only when nothing
-    else waits, and leaves one slot free, so that the next open gets it at once.
+    Within a process, waiting requests are ordered by priority, then by arrival. Queries
+    come first: they are short, and listings wait for them. Read-ahead starts only when
+    nothing else waits, and leaves one slot free for the next open.
 
-    Among processes, `try_lock` holds one lock per slot. Each process uses the first
+    Across processes, `try_lock` acquires one lock per slot. Each process uses the first
     `limit` of them, so that a process with a lower limit starts nothing while that
-    many requests are under way. A process that finds no free slot takes the lock
-    ``next-LIMIT``: no process of the same limit starts a request before it does.
-    Otherwise a busy process would take its own slots again before another one could.
-    Read-ahead never holds that lock.
+    many requests are in flight. A process that finds no free slot acquires the lock
+    ``next-LIMIT``: no process with the same limit starts a request before it does.
+    Otherwise a busy process would reuse its own slots before another one got any.
+    Read-ahead never acquires that lock.
 
     Parameters
     ----------
     try_lock : callable
-        Takes a lock by its name and returns what releases it; None where another
+        Acquires a lock by name and returns its release function; None if another
         process has it. By default, there are no other processes.
     patience_s : float
-        When other processes have held all slots for so long, requests go without:
-        what holds one is not a request any more.
+        If other processes have held all slots for this long, requests go ahead
+        without one: the holder is not an active request any more.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Slots:
         self._try_lock = try_lock
         self._patience_s = patience_s
         self._locks: list[Release] = []  # of the slots in use
-        self._waiting: list[tuple[Priority, int]] = []  # sorted, with ticket numbers
+        self._waiting: list[tuple[Priority, int]] = []  # sorted, with arrival numbers
         self._tickets = itertools.count()
         self._changed = threading.Condition()
         self._next: Release | None = None
@@ -87,7 +87,7 @@ class Slots:
 
     @property
     def queue(self) -> list[Priority]:
-        """The requests that wait, the next one first."""
+        """The waiting requests, the next one first."""
         with self._changed:
             return [priority for priority, _ in self._waiting]
 
@@ -106,7 +106,7 @@ class Slots:
         return Slot(self, priority)
 
     def reserve(self) -> Slot:
-        """Acquire a slot for read-ahead; it is held until it was entered or dropped."""
+        """Acquire a slot for read-ahead; it is held until it is used or dropped."""
         self.acquire(Priority.READ_AHEAD)
         return Slot(self, Priority.IMAGE, is_reserved=True)
 
@@ -120,10 +120,10 @@ class Slots:
             finally:
                 self._waiting.remove(request)
                 self._let_others_go_first()
-                self._changed.notify_all()  # another request is the first now
+                self._changed.notify_all()  # another request is first now
 
     def release(self) -> None:
-        """End the use of a slot."""
+        """Release a slot."""
         with self._changed:
             self._locks.pop()()
             self._changed.notify_all()
@@ -146,7 +146,7 @@ class Slots:
             poll_s = min(2 * poll_s, _MAX_POLL_S)
 
     def _lock_one(self, priority: Priority) -> Release | None:
-        """Try to lock a slot; this process is next where all are in use."""
+        """Try to lock a slot; if all are in use, this process is next."""
         self._next = self._next or self._try_lock(f"next-{self.limit}")
         if self._next is None:
             return None
@@ -166,7 +166,7 @@ class Slots:
 class Slot(contextlib.AbstractContextManager[None]):
     """A slot for one request, held while it is entered.
 
-    A reserved one is acquired already. It is used by the first entry.
+    A reserved slot is already acquired; entering it the first time uses it.
     """
 
     slots: Slots

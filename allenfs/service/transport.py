@@ -1,6 +1,6 @@
-"""Transport: one GET over HTTP that ends with its deadline, from connecting on.
+"""Transport: one GET over HTTP with a deadline that includes connecting.
 
-Not by requests.Session: it keeps cookies, and reads the body of every redirect into
+Without requests.Session, which keeps cookies, and reads the body of every redirect into
 memory even if it does not follow it.
 """
 
@@ -40,26 +40,26 @@ if TYPE_CHECKING:
 
 _HEADERS = {
     "User-Agent": f"allenfs/{__version__} (read-only image mount; python-requests)",
-    # Recorded: with gzip offered, JPEGs came gzipped, and no length was theirs.
+    # Recorded: if gzip is accepted, JPEGs come gzipped, without their length.
     "Accept-Encoding": "identity",
 }
-# Several layers, or another coding, may be decoded for hours without any output, and
+# Several layers, or another encoding, can take hours to decode without any output, and
 # neither the deadline nor the size limit is checked meanwhile.
 _GZIP = frozenset({"gzip", "x-gzip"})
 _PLAIN = frozenset({"", "identity"})
-_SHORTEST_S = 0.001  # a socket's timeout of 0 would be none
+_SHORTEST_S = 0.001  # a timeout of 0 would make the socket non-blocking
 _of_thread = threading.local()
 
 
 class Reply:
-    """A response whose head has arrived; its body is read piece by piece."""
+    """A response whose headers have arrived; its body is read piece by piece."""
 
     def __init__(self, response: requests.Response) -> None:
         self._raw = response.raw
         self._headers = response.headers
         self.status = response.status_code
         self.reason = response.reason or ""
-        # None if the service does not say, or its chunks make it void
+        # None if the service does not say, or sends chunks
         self.promised_bytes: int | None = response.raw.length_remaining
 
     def header(self, name: str) -> str:
@@ -67,10 +67,10 @@ class Reply:
         return self._headers.get(name, "")
 
     def read(self, max_bytes: int) -> bytes:
-        """Return what has arrived of the body, decoded; nothing at its end.
+        """Return the part of the body that has arrived, decoded; empty at its end.
 
         Not urllib3's read(), which waits for all of `max_bytes`: a byte now and
-        then would keep it waiting behind any stall timeout.
+        then would keep it waiting despite the stall timeout.
         """
         coding = self.header("Content-Encoding").strip().lower()
         if coding not in _PLAIN | _GZIP:
@@ -91,8 +91,8 @@ class Transport:
     def __init__(self, settings: ServiceSettings) -> None:
         self._timeouts_s = settings.connect_timeout_s, settings.stall_timeout_s
         self._service = urlsplit(settings.api_url)
-        # The environment's proxy is not meant for a service on this machine, which no
-        # proxy could reach.
+        # The environment's proxy is not for a service on this machine, which a proxy
+        # could not reach.
         is_local = _is_loopback(self._service.hostname or "")
         self._proxies: dict[str, str] = {}
         if settings.proxy:
@@ -111,8 +111,8 @@ class Transport:
             pool_maxsize=settings.connections,
             max_retries=0,
         )
-        # It logs heads that it cannot parse, with all their 6 MB and a traceback; each
-        # failed request has a log line of our own.
+        # It logs headers that it cannot parse, up to 6 MB with a traceback; we log each
+        # failed request ourselves.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
 
     def proxy_of(self, url: str) -> str | None:
@@ -122,7 +122,7 @@ class Transport:
 
     @contextlib.contextmanager
     def get(self, url: str, remaining_s: float) -> Iterator[Reply]:
-        """Send a GET and wait for the head of its response; follow no redirect."""
+        """Send a GET and wait for the response headers; follow no redirect."""
         connect_s, stall_s = (
             max(_SHORTEST_S, min(timeout_s, remaining_s))
             for timeout_s in self._timeouts_s
@@ -140,7 +140,7 @@ class Transport:
             yield Reply(response)
 
     def _headers(self, url: str) -> dict[str, str]:
-        """Return the headers to send; the password only to its host, and as safely."""
+        """Return the headers; the password only for its host, never downgraded."""
         parts, service = urlsplit(url), self._service
         is_as_safe = parts.scheme == "https" or service.scheme == "http"
         if self._authorization and parts.hostname == service.hostname and is_as_safe:
@@ -149,13 +149,13 @@ class Transport:
 
 
 class Watchdog:
-    """Shuts the socket of this thread's request when `remaining_s` are over.
+    """Shuts down the socket of this thread's request after `remaining_s`.
 
-    A socket's own timeout counts from byte to byte: a header or a chunk size
-    that comes a byte at a time would keep a thread and a connection for ever.
+    A socket's timeout restarts with each byte: a header or a chunk size that arrives
+    one byte at a time would occupy a thread and a connection forever.
 
     Raises ServiceTimeoutError at the end of the block if the time is over: a connection
-    that was shut looks like one that ended well, or like a broken answer.
+    that was shut down looks like a complete or a broken response.
     """
 
     def __init__(self, remaining_s: float) -> None:
@@ -173,7 +173,7 @@ class Watchdog:
         self._timer.cancel()
         _of_thread.watchdog = None
         self._replace_socket(None)
-        # other errors of ours: a status that came in time, or an error of the sink
+        # our other errors: a status that came in time, or an error of the sink
         is_ours = isinstance(error, AllenFSError)
         if not is_ours or isinstance(error, (CutAnswerError, WrongAnswerError)):
             self._raise_if_expired()
@@ -204,10 +204,10 @@ class Watchdog:
 
 
 class ServiceAdapter(requests.adapters.HTTPAdapter):
-    """Sends requests over one TLS context, watched by the watchdog of the thread.
+    """Sends requests with one TLS context, under the watchdog of the thread.
 
-    requests' own adapter looks for a bundle of certificates before each request, and
-    reads it for each connection; one that is gone would end all of them.
+    The adapter of requests looks for a certificate bundle before each request, and
+    reads it for each connection; without the file, every request would fail.
     """
 
     def __init__(self, context: ssl.SSLContext, **settings: Any) -> None:
@@ -215,11 +215,11 @@ class ServiceAdapter(requests.adapters.HTTPAdapter):
         super().__init__(**settings)
 
     def init_poolmanager(self, *sizes: Any, **settings: Any) -> None:
-        """Give the context to the connections to the service."""
+        """Pass the context to the connections to the service."""
         super().init_poolmanager(*sizes, ssl_context=self._context, **settings)
 
     def proxy_manager_for(self, proxy: str, **settings: Any) -> Any:
-        """Give the context to the connections through a proxy, and to the proxy."""
+        """Pass the context to the connections to a proxy and through it."""
         if urlsplit(proxy).scheme in ("http", "https"):
             settings["proxy_ssl_context"] = self._context
         return super().proxy_manager_for(proxy, ssl_context=self._context, **settings)
@@ -228,7 +228,7 @@ class ServiceAdapter(requests.adapters.HTTPAdapter):
         """Do nothing: the context already has the CAs."""
 
     def proxy_headers(self, proxy: str) -> dict[str, str]:
-        """Return user and password as they are: requests takes only Latin-1."""
+        """Return user and password in any encoding: requests allows only Latin-1."""
         parts = urlsplit(proxy)
         if parts.username is None:
             return {}
@@ -246,8 +246,8 @@ class _Watched(urllib3.connection.HTTPConnection):
     def _new_conn(self) -> socket.socket:
         """Connect to one of the addresses of the host, or of its SOCKS proxy.
 
-        The functions of urllib3 and PySocks give each address, and each byte of a
-        proxy's, its own time, whatever the deadline.
+        urllib3 and PySocks would apply their timeout to each address, and to each byte
+        from a proxy, regardless of the deadline.
         """
         failure: Exception = OSError("the host has no address")
         socks = getattr(self, "_socks_options", None)
@@ -284,9 +284,9 @@ class _Watched(urllib3.connection.HTTPConnection):
         try:
             return super().getresponse()
         except urllib3.exceptions.InvalidHeader:
-            # urllib3 drops an answer with two lengths without closing it
+            # urllib3 discards a response with two lengths without closing it
             if sock is not None:
-                # TLS in TLS has its socket inside
+                # TLS in TLS wraps its socket
                 socket.close(getattr(sock, "socket", sock).detach())
             raise
 
@@ -302,7 +302,7 @@ def _watched(
 
 
 def _guard(sock: socket.socket) -> None:
-    """Let the watchdog of this thread's request, if there is one, shut a socket."""
+    """Let the watchdog of this thread's request, if any, shut down a socket."""
     watchdog: Watchdog | None = getattr(_of_thread, "watchdog", None)
     if watchdog is not None:
         watchdog.guard(sock)

@@ -1,1 +1,1 @@
-"""Verified files on disk, least recently used out first."""
+"""Verified files on disk, the least recently used evicted first."""

@@ -1,7 +1,7 @@
-"""Verified files on disk, least recently used out first, shared by processes.
+"""Verified files on disk, the least recently used evicted first, for many processes.
 
-The files are authoritative; everything in memory can be read from them again. A file's
-last use is its access time, set at each open, which outlives the process.
+The files are authoritative; everything in memory can be rebuilt from them. A file's
+last use is its access time, which is set at each open and outlives the process.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME | os.O_NOFOLLOW | os.O_N
 class DiskCache(ABC):
     """The files of one kind in a store. Safe to use from many threads and processes.
 
-    It reads and adds those of one service; the byte limit, `sizes`, `verify` and
-    `clear` are about all services. If the directory cannot be used (full, not writable,
-    removed), there is a warning, and nothing is kept.
+    It reads and adds the files of one service; the byte limit, `sizes`, `verify` and
+    `clear` apply to all services. If the directory cannot be used (full, not writable,
+    removed), one warning is logged, and nothing is stored.
     """
 
     FOLDER: ClassVar[str]  # in the store's directory
-    # Of paths below the folder: nothing else is read, counted or removed.
+    # For paths below the folder: nothing else is read, counted or removed.
     NAME: ClassVar[re.Pattern[str]]
     capacity_bytes: int  # that the files may take on disk
 
@@ -110,7 +110,7 @@ class DiskCache(ABC):
                         self._index.replace(self._usage())
 
     def catch_up(self) -> None:
-        """Count what other processes added and removed; do not wait for the lock."""
+        """Apply what other processes added and removed; do not wait for the lock."""
         if self._is_loaded:
             with contextlib.suppress(OSError), self._directory.locked(at_once=True):
                 self._catch_up()
@@ -154,7 +154,7 @@ class DiskCache(ABC):
         return count
 
     def temp_file(self, *, in_memory: bool = False) -> TempFile:
-        """Return a place for the bytes of a download: memory if the disk fails."""
+        """Return a temporary file for a download, in memory if the disk fails."""
         path = None
         if not in_memory:
             try:
@@ -173,7 +173,7 @@ class DiskCache(ABC):
             pass
         except DamagedStoreError as error:
             if remove:
-                log.warning("%s: it is downloaded again", str(error))
+                log.warning("%s: downloading it again", str(error))
                 self._remove(name, only_damaged=True, at_once=True)
         except OSError as error:
             self._directory.report(error)
@@ -189,7 +189,7 @@ class DiskCache(ABC):
         found = os.fstat(file.fd)
         if not stat.S_ISREG(found.st_mode):
             raise not_a_file
-        if found.st_uid != os.geteuid():  # its checksum proves nothing
+        if found.st_uid != os.geteuid():  # whose checksum proves nothing
             raise DamagedStoreError(f"stored file of user {found.st_uid}: {name}")
         return file
 
@@ -207,15 +207,15 @@ class DiskCache(ABC):
             log.info("larger than the whole store, not kept: %s", name)
             return False
         if temp_file.path is None:
-            return False  # the store could not take the bytes, which was reported
+            return False  # the bytes could not be written, which was reported
         self.load()
         try:
             with self._directory.locked():
                 self._catch_up()
                 self._forget(name)
                 self._make_room(cost_bytes)
-                # In the journal before it is there: a process killed between the two
-                # leaves the others counting one file too many, never one too few.
+                # First the journal, then the file: if this process is killed in
+                # between, the others count one file too many, never one too few.
                 self._journal.append(name, cost_bytes)
                 for directory in self._parents(name):
                     make_private(directory)
@@ -233,9 +233,9 @@ class DiskCache(ABC):
     def _remove(
         self, name: str, *, only_damaged: bool = False, at_once: bool = False
     ) -> bool:
-        """Remove a file; return whether that one is gone. `at_once` waits for no lock.
+        """Remove a file; return whether it is gone. `at_once` never waits for the lock.
 
-        With `only_damaged`, a whole one that has replaced it meanwhile stays.
+        With `only_damaged`, an intact file that has replaced it meanwhile stays.
         """
         path = self._root / name
         if not os.path.lexists(path):
@@ -283,7 +283,7 @@ class DiskCache(ABC):
             except FileNotFoundError:
                 pass
             except OSError:
-                # still there: counted as just used, so that the next one is tried first
+                # cannot be removed: count it as just used, to try the next one
                 self._index.add(name, use._replace(used_us=self._clock_ns() // 1000))
                 raise
             self._removed(name)
@@ -306,7 +306,7 @@ class DiskCache(ABC):
             self._index.replace(self._usage())
             return
         for name, cost_bytes in news:
-            if self.NAME.fullmatch(name):  # of this cache
+            if self.NAME.fullmatch(name):  # only those of this cache
                 self._forget(name)
                 if cost_bytes is not None:
                     self._index.add(name, Use(cost_bytes, self._clock_ns() // 1000))
@@ -327,7 +327,7 @@ class DiskCache(ABC):
     def _parents(self, name: str) -> Iterator[Path]:
         """Go down from the root to the directory of a file.
 
-        One by one: `mkdir(parents=True)` makes all but the last with the default mode.
+        `mkdir(parents=True)` would create all but the last with the default mode.
         """
         *names, _ = name.split("/")
         return itertools.accumulate(names, operator.truediv, initial=self._root)

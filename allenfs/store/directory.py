@@ -1,4 +1,4 @@
-"""A store's directory: its parts, its lock, and whether it is safe and can be written.
+"""A store's directory: its parts, its lock, and whether it is safe and writable.
 
 ::
 
@@ -10,12 +10,12 @@
         journal  lock                shared by the processes that use the store
         CACHEDIR.TAG                 tells backup programs to skip it
 
-The checksum of a stored file detects damage, not malice; and who could put a link into
-the store could make allenfs read, write or remove any file of the user who mounts. So
-`require_own` checks the root before it is used: nobody else can change what is below.
-If others can write to its parent, they may replace the root later: so every directory
-is checked when something is stored (`require_private`), and every file when it is
-opened (`open_own` and `DiskCache`).
+The checksum of a stored file detects damage, not malice; and a user who could put a
+link into the store could make allenfs read, write or remove any file of the mounting
+user. So `require_own` checks the root before use: nobody else can change what is below.
+If others can write to its parent, they may replace the root later. Therefore every
+directory is checked when something is stored (`require_private`), and every file when
+it is opened (`open_own` and `DiskCache`).
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from allenfs.text import in_one_line, safe_logger
 log = safe_logger(__name__)
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-# Written by `check`; the larger one after a lack of room, which has not ended while
-# only small images fit. Nearly all images are smaller.
+# Written by `check`. After the disk was full, the larger one is used, because small
+# images may fit while larger ones do not. Nearly all images are smaller.
 TEST_BYTES, _ROOM_TEST_BYTES = 64 * 2**10, 16 * 2**20
-# The same error is not logged again within that time: on an almost full disk successes
+# The same error is not logged again within this time: on an almost full disk, successes
 # and failures alternate.
 _QUIET_S = 60.0
-# The lock is held for milliseconds, unless its holder was stopped. After a timeout the
-# next ones are short: otherwise twelve queued readers would wait 24 s.
+# The lock is held for milliseconds, unless its holder was stopped. After one timeout,
+# the next ones are short: otherwise twelve queued readers would wait 24 s.
 _TIMEOUT_S, _STUCK_TIMEOUT_S, _POLL_S = 2.0, 0.05, 0.001
 # bford.info/cachedir; the second line is ours
 _CACHE_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# The store of allenfs\n"
@@ -59,8 +59,8 @@ _OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBL
 class OpenFile:
     """An open file, closed with its last reference.
 
-    Not closed before the process ends: its threads would write to whichever file gets
-    the number next.
+    It is not closed earlier at process exit: threads could then write to another file
+    that reuses the descriptor.
     """
 
     __slots__ = ("fd",)
@@ -88,12 +88,12 @@ class StoreDirectory:
         self._reported_s: dict[int | None, float] = {}
 
     def prepare(self) -> None:
-        """Make the directories, for their owner only. Raises OSError."""
+        """Create the directories with mode 0700. Raises OSError."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         tag = self.path / _TAG_NAME
         is_new = not os.path.lexists(tag)
         if is_new and not any(self.path.iterdir()):
-            # only an empty one: the user may have named /tmp
+            # only if it is empty: the user may have chosen /tmp
             with contextlib.suppress(PermissionError):  # exFAT has no modes
                 self.path.chmod(0o700)
         require_private(self.path)
@@ -105,7 +105,7 @@ class StoreDirectory:
 
     @contextlib.contextmanager
     def locked(self, *, at_once: bool = False) -> Iterator[None]:
-        """Make the directories, and hold the store's lock for the block.
+        """Create the directories, and hold the store's lock for the block.
 
         Raises OSError if they cannot be used, or the lock is not free within 2 s; with
         `at_once`, if it is not free now.
@@ -160,9 +160,9 @@ class StoreDirectory:
         return self.failure
 
     def report(self, error: OSError) -> None:
-        """Note a failure.
+        """Record a failure.
 
-        Warn if the last write succeeded, and the same error is not less than 1 min old.
+        Warn if the last write succeeded, unless the same error was logged within 1 min.
         """
         now_s = self._clock()
         last_s = self._reported_s.get(error.errno)
@@ -174,22 +174,22 @@ class StoreDirectory:
         self._reported_s[error.errno] = now_s
 
     def recovered(self) -> None:
-        """Note that something was stored."""
+        """Record that something was stored."""
         self.failure, self._lacks_room = None, False
 
 
 def own_directory(chosen: Path) -> Path:
     """Return where the store is: `chosen`, or a subdirectory of it.
 
-    A directory that existed before and holds something else is not used itself: nothing
-    in it may be taken for the store's. Nor is one shared by all users, such as /tmp.
+    A directory that already contains other files is not used itself: none of them may
+    be mistaken for the store's. Neither is one shared by all users, such as /tmp.
     """
     try:
         is_shared = bool(chosen.stat().st_mode & stat.S_ISVTX)
         names = os.listdir(chosen)
         tag = _read_tag(chosen) if _TAG_NAME in names else None
     except (OSError, ValueError):
-        return chosen  # missing; or using it fails, and says why
+        return chosen  # missing, or unusable: using it reports why
     # an empty tag: another process is creating the store
     is_ours = not names or tag in ("", _CACHE_TAG)
     return chosen if is_ours and not is_shared else chosen / _OWN_NAME
@@ -213,14 +213,14 @@ def require_own(directory: Path) -> None:
         return
     if not stat.S_ISDIR(found.st_mode):
         return
-    # `prepare` makes an empty directory 0700; `mkdir` gives 0775 where each user has a
-    # group of their own.
+    # `prepare` makes an empty directory 0700; `mkdir` creates it as 0775 if each user
+    # has a private group.
     bad_bits = stat.S_IWOTH if _is_empty(directory) else stat.S_IWOTH | stat.S_IWGRP
     if found.st_uid != os.geteuid():
         why = f"belongs to {_user_name(found.st_uid)}: chown it"
     elif found.st_mode & bad_bits:
         mode = stat.filemode(found.st_mode)
-        why = f"can be written by others ({mode}): chmod go-w it"
+        why = f"is writable by other users ({mode}): chmod go-w it"
     else:
         return
     place = in_one_line(str(directory), 1000)
@@ -253,7 +253,7 @@ def require_private(directory: Path) -> None:
         number = errno.ENOTDIR
         raise NotADirectoryError(number, os.strerror(number), str(directory))
     if found.st_uid != os.geteuid() or found.st_mode & stat.S_IWOTH:
-        raise PermissionError(errno.EPERM, "others own or can write it", str(directory))
+        raise PermissionError(errno.EPERM, "not private to its owner", str(directory))
 
 
 def make_private(directory: Path) -> None:
@@ -264,10 +264,10 @@ def make_private(directory: Path) -> None:
 
 
 def open_own(path: Path, flags: int = 0) -> OpenFile:
-    """Open a journal or lock to read and write, made if missing.
+    """Open a journal or lock for reading and writing; create it if missing.
 
     Raises OSError also if it is not a regular file, another user's, or a hard link:
-    what is written would be in a file outside the store.
+    writes would go to a file outside the store.
     """
     file = OpenFile(os.open(path, _OPEN_FLAGS | flags, 0o600))
     found = os.fstat(file.fd)
@@ -278,7 +278,7 @@ def open_own(path: Path, flags: int = 0) -> OpenFile:
 
 
 def is_at(file: OpenFile, path: Path) -> bool:
-    """Whether an open file still has its name: only then others open the same one."""
+    """Whether an open file still has its name, so that others open the same file."""
     try:
         return os.path.samestat(os.fstat(file.fd), path.lstat())
     except FileNotFoundError:
@@ -301,7 +301,7 @@ def unlock(file: OpenFile) -> None:
 
 
 def try_file(directory: Path, size_bytes: int) -> None:
-    """Do what storing such an image does, with an unnamed file; raises OSError."""
+    """Write an unnamed file of this size, as if storing an image; raises OSError."""
     with tempfile.TemporaryFile(dir=directory) as file:
         file.write(bytes(size_bytes))
         file.flush()

@@ -1,8 +1,8 @@
 """Which files are stored, and what other processes added and removed.
 
 The stored files are authoritative: a process lists them once into its `LruIndex`. Every
-change appends a line to the `Journal`, so that each process learns at its next change
-what the others did. A journal that was replaced or lost only makes it list them again.
+change appends a line to the `Journal`, which each process reads at its own next change.
+If the journal was replaced or lost, it lists the files again.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _SHARE, _MIN_BYTES, _MAX_BYTES = 64, 4096, 2**20
 
 
 def disk_bytes(file_bytes: int) -> int:
-    """Return what a file takes on disk."""
+    """Return a file's size on disk."""
     return -(-file_bytes // BLOCK_BYTES) * BLOCK_BYTES
 
 
 class Use(NamedTuple):
-    """What a file takes on disk, in whole blocks of 4096, and its last use."""
+    """A file's size on disk, in whole blocks of 4096 bytes, and its last use."""
 
     cost_bytes: int
     used_us: int
@@ -58,7 +58,7 @@ class LruIndex:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        # Without a limit of its own: `DiskCache` removes the files, and their entries.
+        # Without a limit: `DiskCache` removes the files, and their entries.
         self._order: LRUCache[str, int] = LRUCache(math.inf)
         self.used_bytes = 0  # of disk, by all files
 
@@ -76,7 +76,7 @@ class LruIndex:
             self.used_bytes += use.cost_bytes
 
     def touch(self, name: str, used_us: int) -> None:
-        """Make a file, if it is here, the most recently used."""
+        """Mark a file as the most recently used, if it is in the index."""
         with self._lock:
             if name in self._order:
                 use = _unpacked(self._order[name])
@@ -140,18 +140,18 @@ class Journal:
             file.seek(self._offset)
             data = file.read()
         self._offset += len(data)
-        # a line that power loss has torn does not match
+        # a line truncated by a power loss does not match
         changes = _LINE.findall(data.decode(errors="surrogateescape"))
         return [(name, int(size) if size else None) for size, name in changes]
 
     def append(self, name: str, size_bytes: int | None) -> None:
         """Append one change of this process, which it will not read as news.
 
-        Call `news` first: what was appended before this line would be skipped.
+        Call `news` first: earlier lines of other processes would be skipped.
         """
         file = self._file or self._open()
         change = f"-{name}" if size_bytes is None else f"+{size_bytes} {name}"
-        # between newlines: a line cut off by a full disk spoils no other
+        # between newlines, so that a line cut off by a full disk affects no other
         line = f"\n{change}\n".encode(errors="surrogateescape")
         if self._offset + len(line) > self.max_bytes:
             file = self.replace()

@@ -33,12 +33,12 @@ class LockFiles:
         DIRECTORY/locks/SERVICE/next-4, slot-0 … slot-3  see `allenfs.service.slots`
                                 image-00 … image-ff      images being downloaded
 
-    A file that is locked holds the process and the name of the lock, else nothing.
+    A locked file contains the process and the name of the lock; otherwise it is empty.
     Images share 256 files, so that no download creates or removes one.
 
-    A lock that a stopped process holds (Ctrl-Z) counts as free. So does one whose
-    file is locked for another image, which is rare. Trouble with the directory is a
-    warning; every lock is free then, as if no other process used the store.
+    A lock held by a stopped process (Ctrl-Z) counts as free. So does one whose file is
+    locked for another image, which is rare. If the directory cannot be used, a warning
+    is logged, and every lock is free, as if no other process used the store.
     """
 
     def __init__(self, settings: StoreSettings, store: StoreDirectory) -> None:
@@ -46,9 +46,9 @@ class LockFiles:
         self._directory = settings.directory / "locks" / settings.service_name
 
     def try_lock(self, name: str) -> Release | None:
-        """Lock `name` and return what releases it; None if another process has it.
+        """Lock `name`; return its release function, None if another process has it.
 
-        `name` is short, without blanks; of an image, ``image-`` and what identifies it.
+        `name` is short and without blanks; for an image, ``image-`` and its identity.
         """
         number = f"{zlib.crc32(name.encode()) % 256:02x}"
         file_name = _IMAGE + number if name.startswith(_IMAGE) else name

@@ -1,8 +1,8 @@
 """The records of one service in a store: answers of the catalog, kept until evicted.
 
-Each file is one answer in JSON, gzipped (whose CRC-32 detects damage), with the time
-when it was fetched. Records have their own share of the store's bytes, so that no
-number of images evicts them.
+Each file is one answer in JSON, gzipped (the CRC-32 detects damage), with the time when
+it was fetched. Part of the store is reserved for records, so that no number of images
+evicts them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from allenfs.config import StoreSettings
     from allenfs.store.directory import OpenFile, StoreDirectory
 
-# Answers of format 1 lack fields of images: asked again first, used without a service.
+# Answers in format 1 lack fields of images: used only while the service is unreachable.
 _FORMAT, _OLDER_FORMAT = 2, 1
 _DAMAGE = (
     *(OSError, EOFError, zlib.error, RecursionError),
@@ -40,7 +40,7 @@ class Kept(NamedTuple):
 
     answer: Any
     fetched_ns: int
-    is_suspect: bool = False  # rows seem to be missing: it is requested again soon
+    is_suspect: bool = False  # rows seem to be missing: request it again soon
 
 
 class RecordFiles(DiskCache):
@@ -79,7 +79,7 @@ class RecordFiles(DiskCache):
             self._commit(self._name(key), temp_file)
 
     def remove(self, key: Key) -> None:
-        """Remove an answer: the service says that there is no such record."""
+        """Remove an answer, because the service has no such record."""
         self._remove(self._name(key))
 
     def names(self, kind: str) -> list[str]:

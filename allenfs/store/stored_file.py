@@ -1,10 +1,10 @@
-"""The file of an image: while it is downloaded, and stored with a footer.
+"""The file of an image: during the download, and stored with a footer.
 
 The footer is the last 320 bytes of the file: a line of JSON padded to 256, and the
-SHA-256 (64 hex digits) of everything before it. One file holds both, so that bytes and
-facts are never of different downloads, one `stat` gives the image's size, and one
-flipped bit anywhere in the file is detected. A viewer can open a stored file as it is:
-decoders ignore what follows a JPEG's end.
+SHA-256 (64 hex digits) of everything before it. With both in one file, image and footer
+are always from the same download, one `stat` gives the image's size, and a flipped bit
+anywhere in the file is detected. Viewers can open a stored file directly: decoders
+ignore what follows a JPEG's end.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NEW_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOATIME
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a footer says of the bytes of an image; times are since the epoch."""
+    """The contents of a footer; times are nanoseconds since the epoch."""
 
     size_bytes: int  # without the footer
     sha256: str  # 64 hex digits
@@ -40,7 +40,7 @@ class Facts:
 
 
 class Known(NamedTuple):
-    """What `stat` of a stored file tells."""
+    """What `stat` of a stored file returns."""
 
     size_bytes: int
     modified_ns: int
@@ -49,8 +49,8 @@ class Known(NamedTuple):
 class Image:
     """The immutable bytes of one image. Its file is closed with the last reference.
 
-    The file is an object of its own: while `__del__` runs, a weak reference still
-    returns the object, and another reader would get an image whose file is closed.
+    The file is a separate object: while `__del__` runs, weak references still return
+    the object, so another reader could get an image whose file is closed.
     """
 
     def __init__(self, file: OpenFile, facts: Facts) -> None:
@@ -79,7 +79,7 @@ class Image:
 def footer(name: str, facts: Facts, image_hash: hashlib._Hash) -> bytes:
     """Return the footer of an image whose bytes went through `image_hash`.
 
-    It depends on `name`: a file moved to another name does not pass for that image.
+    It depends on `name`: a file renamed to that of another image is rejected.
     """
     line = _facts_line(name, facts)
     whole_hash = image_hash.copy()
@@ -142,7 +142,7 @@ def _facts_line(name: str, facts: Facts) -> bytes:
 
 
 class TempFile:
-    """Takes the bytes of one download: in a file, else in memory.
+    """Receives the bytes of one download, in a file or in memory.
 
     If the store cannot take them (disk full, no permission), they move to memory, so
     that the download does not fail.
@@ -156,7 +156,7 @@ class TempFile:
         # open: an unlocked one was left behind by a killed process.
         self.path = path
         self.size_bytes = 0  # written so far
-        self.promised_bytes: int | None = None  # announced by the service
+        self.promised_bytes: int | None = None  # as announced by the service
         self.sha256 = hashlib.sha256()
         self._report = report
         try:
@@ -210,7 +210,7 @@ class TempFile:
         return FileView(self.file.fd, self.size_bytes)
 
     def close(self) -> None:
-        """Remove the file, and close it unless another object refers to it."""
+        """Remove the file, and close it unless it is still referenced."""
         self.discard()
         del self.file
 
@@ -229,7 +229,7 @@ class TempFile:
     def _move_to_memory(self, error: OSError) -> None:
         self._report(error)
         self.discard()
-        written, old = self.view(), self.file  # which stays open until the end
+        written, old = self.view(), self.file  # the old file stays open until the end
         self.file = self._open_memory()
         with _last_resort():
             for start in range(0, self.size_bytes, _CHUNK_BYTES):
@@ -244,8 +244,8 @@ class TempFile:
 class FileView:
     """The bytes of an open file by slices, at most 1 MiB of them in memory.
 
-    Not a memory map, whose pages count as memory of the process: 100 MB after a check
-    of a file of that size.
+    Not a memory map, whose pages count as memory of the process: 100 MB after checking
+    a file of 100 MB.
 
     A slice raises DamagedStoreError if the file cannot be read back. Bytes of the file
     after `size_bytes` are not seen.
@@ -284,7 +284,7 @@ def _last_resort() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ExhaustedError(f"no place for a download: {error}") from error
+        raise ExhaustedError(f"no disk or memory for a download: {error}") from error
 
 
 def _open_locked(path: Path) -> OpenFile:
@@ -297,7 +297,7 @@ def _open_locked(path: Path) -> OpenFile:
             with contextlib.suppress(OSError):
                 path.unlink()
             raise
-        if os.fstat(file.fd).st_nlink:  # else removed between the two
+        if os.fstat(file.fd).st_nlink:  # otherwise it was removed in between
             return file
 
 

@@ -122,7 +122,7 @@ def test_a_disk_that_cannot_be_written_fails(tmp_path, below):
     with disk(tmp_path / "disk", "ro,mode=700") as place:
         said = failed(of(place / below).files())
         assert "(tmpfs)" in said
-        assert "not kept" in said
+        assert "not stored" in said
         assert "--cache-dir" in said
 
 

@@ -111,7 +111,7 @@ def test_allow_other_lets_them_read_and_nothing_else(place, service):
 
 REFUSED: dict[str, Callable[[Path], None]] = {
     "belongs to nobody": give_away,
-    "can be written by others (drwxrwxrwx)": lambda store: store.chmod(0o777),
+    "is writable by other users (drwxrwxrwx)": lambda store: store.chmod(0o777),
 }
 
 

@@ -147,7 +147,7 @@ def test_a_captive_portal_is_told_from_the_service():
         checks = checks_of(hostile.url)
         for portal, words in (
             (whole(b"<html>log in", kind="text/html"), "a web page instead of"),
-            (redirect, "a redirect to another place"),
+            (redirect, "a redirect away from the service"),
             (head("511 Network Authentication Required"), "HTTP 511"),
         ):
             hostile.query = lambda _, portal=portal: [portal]

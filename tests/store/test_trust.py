@@ -109,7 +109,7 @@ def test_a_group_may_write_to_a_store_only_before_it_is_one(tmp_path):
     store_at(directory).temp_file().discard()
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     directory.chmod(0o775)
-    assert "can be written by others (drwxrwxr-x)" in refused(directory)
+    assert "is writable by other users (drwxrwxr-x)" in refused(directory)
 
 
 def test_all_of_a_store_is_its_owners_alone_whatever_the_umask(tmp_path):

@@ -1,4 +1,4 @@
-"""Findings of checks; every check ends, whatever it raises."""
+"""Findings of checks; each check ends with one, even if it raises or hangs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _shown(text: str) -> str:
 
 
 ok = partial(_finding, Verdict.OK)
-warn = partial(_finding, Verdict.WARN)  # a mount works with this problem
+warn = partial(_finding, Verdict.WARN)  # mounts work despite this problem
 fail = partial(_finding, Verdict.FAIL)
 
 

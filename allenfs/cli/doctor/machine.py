@@ -104,7 +104,7 @@ def fusermount(
             "start the container with --cap-add SYS_ADMIN --device /dev/fuse "
             "--security-opt apparmor=unconfined",
         )
-    # libfuse 3 runs the first, and libfuse 2 the second
+    # libfuse 3 runs fusermount3, libfuse 2 fusermount
     both = [shutil.which(name, path=search) for name in ("fusermount3", "fusermount")]
     programs = [program for program in both if program]
     if not programs:

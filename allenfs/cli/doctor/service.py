@@ -18,7 +18,7 @@ from allenfs.text import size
 if TYPE_CHECKING:
     from allenfs.config import ServiceSettings
 
-# The first image of the institute's own page, at a thirty-second of its size.
+# The first image of the institute's page, at 1/32 of its width and height.
 _IMAGE_ID = 69750516
 _SMALL = f"/api/v2/image_download/{_IMAGE_ID}?downsample=5"
 _QUERY = Query("SectionImage", criteria=f"[id$eq{_IMAGE_ID}]")
@@ -78,7 +78,7 @@ class _Memory(bytearray):
     write = bytearray.extend
 
     def expect(self, promised_bytes: int | None) -> None:
-        """Nothing depends on it."""
+        """Ignore the length."""
 
     def view(self) -> bytes:
         return bytes(self)

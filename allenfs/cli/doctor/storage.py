@@ -83,7 +83,7 @@ class StoreChecks:
         try:
             try_file(place, TEST_BYTES)
         except OSError as error:
-            message = f"{place} ({kind}): {error.strerror}: images are not kept"
+            message = f"{place} ({kind}): {error.strerror}: images are not stored"
             if error.errno in NO_ROOM:
                 return fail(message, f"free some space (a quota?), or {_ELSEWHERE}")
             return fail(message, _REPAIR)

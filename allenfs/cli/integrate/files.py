@@ -25,7 +25,7 @@ _COMPLETIONS = {
     "zsh": "zsh/site-functions/_allenfs",
     "fish": "fish/vendor_completions.d/allenfs.fish",
 }
-# What shells complete for an argument, by its metavar.
+# How shells complete an argument, by its metavar.
 _COMPLETED = {
     "DIR": shtab.DIRECTORY,
     "MOUNTPOINT": shtab.DIRECTORY,
@@ -148,7 +148,7 @@ def _contents(
 
 
 def _marked(text: str, comment: str) -> str:
-    # at the end: zsh reads what a file completes from its first line
+    # at the end: the first line tells zsh which command the file completes
     return f"{text.rstrip()}\n{comment} {_MARK}\n"
 
 

@@ -15,7 +15,7 @@ _WIDTH = 76
 _ESCAPES = str.maketrans(
     {"\\": "\\e", "-": "\\-", "'": "\\(aq", "`": "\\(ga", "^": "\\(ha", "~": "\\(ti"}
 )
-_EMPTY = "\\&"  # without a text, the next term would become the text
+_EMPTY = "\\&"  # without a text, the next term would be taken as the text
 
 _ENVIRONMENT = (
     (config.API_URL_VARIABLE, "the service, unless a flag sets it"),
@@ -38,7 +38,7 @@ _EXIT_STATUS = (
     ("3", "the mount failed"),
 )
 _HELPER_EXIT_STATUS = (
-    ("0", "mounted, or it was already"),
+    ("0", "mounted, or already mounted"),
     ("1", "a wrong option or source"),
     ("2", "a system error"),
     ("32", "the mount failed"),

@@ -15,15 +15,15 @@ from allenfs.cli import arguments
 SUMMARY = "download files before they are opened"
 
 _EPILOG = """
-PATH is in a mount, whose service, store and --connections then apply, or a path of the
+PATH is in a mount, whose service, store and --connections are used, or a path of the
 tree, such as dataset/100141599/ds4, which needs no mount; --sample, --api-url,
---cache-dir, --cache-size and --connections are for these.
+--cache-dir, --cache-size and --connections apply only to the latter.
 Globs (* ? []) are expanded in the tree: quote them. - reads paths from standard input,
-one per line, and starts with the first at once. A directory stands for the files in it,
-and with -r also for its subdirectories, as with cp -r: a data set at all its sizes and
-views. Symbolic links are followed if they are named, but not if -r finds them.
+one per line, and starts with the first one at once. A directory stands for the files in
+it, and with -r also for its subdirectories, as with cp -r: a data set in all its sizes
+and views. Symbolic links are followed if they are named, but not if -r finds them.
 
-An image that is broken at the service (it returns something other than a JPEG, also
+An image that is broken at the service (it returns something other than a JPEG, even
 after retries) is listed separately.
 
 Exit code: 0, or 1 if something failed (or, with --check, is not local); 130 after

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Task = Literal["fetch", "check", "evict"]
 
-# Queue size of found files: large enough to know the total, at most 10 MB.
+# Maximum queue of found files: usually shows the total early, at most 10 MB.
 _FOUND_AHEAD = 100_000
 _MAX_OUTCOMES = 1000
 
@@ -58,7 +58,7 @@ class Gathering:
     """One task for the files that some patterns stand for, until `stop` is set.
 
     Each pattern has its place, or is a path that cannot be used. One thread iterates
-    over them lazily; what that raises, `outcomes` raises.
+    over them lazily; `outcomes` raises its exceptions.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Gathering:
 
     def rest(self) -> Iterator[Outcome]:
         """Yield the outcomes that are already queued, without waiting."""
-        while not self._outcomes.empty():  # the caller alone takes from it
+        while not self._outcomes.empty():  # only the caller removes items
             outcome = self._outcomes.get()
             if isinstance(outcome, Outcome):
                 yield outcome
@@ -154,7 +154,7 @@ class Gathering:
 
     def _start_workers(self, place: Place) -> None:
         """Start as many threads as the place has connections."""
-        # checks keep the order of the files
+        # one thread, so that checks report in order
         wanted = place.tree.connections if self._task == "fetch" else 1
         while self._workers < wanted:
             try:

@@ -1,4 +1,4 @@
-"""A tree to download from, and whether that still makes sense."""
+"""A tree to download from, and when to stop because service or store has failed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from allenfs.service.health import CircuitBreaker
 if TYPE_CHECKING:
     from allenfs.cli.prefetch.tree import Tree
 
-# A few images may fail while the service works.
+# Single images may fail although the service works.
 _FAILURES_IN_A_ROW = 4
 # Longer than failures are remembered; an earlier request gets the same failure.
 _PAUSE_S = ServiceSettings("").failure_memory_s + 1
@@ -82,7 +82,7 @@ class Place:
         return self.tree.store_failure()
 
     def _require_kept(self, path: str) -> None:
-        """Check that the store has kept this image, and still has the first one."""
+        """Check that the store has this image, and still has the first one."""
         no_room = "the store has no room for all images"
         self._first = self._first or path
         if self.tree.local_bytes(path) is not None:
@@ -97,7 +97,7 @@ class Place:
         elif self._unkept >= _UNKEPT_IN_A_ROW:
             self._give_up(no_room)
         raise AllenFSError(
-            f"downloaded, but not kept: {failure or 'the store has no room for it'}"
+            f"downloaded, but not stored: {failure or 'the store has no room for it'}"
         )
 
     def _give_up(self, reason: str) -> None:

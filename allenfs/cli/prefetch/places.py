@@ -1,4 +1,4 @@
-"""The places that the paths of a command line are in: mounts, or none of them."""
+"""The place of each path: the mount that it is in, or the tree without a mount."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ _ALL_BYTES = 2**62
 
 
 class Places:
-    """The mounts that the paths are in, and the tree without one.
+    """The mounts that the paths are in, and the tree without a mount.
 
-    `stack` gets what must be ended at the end; `stop` interrupts all waits.
+    Resources are closed with `stack`; `stop` interrupts all waits.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ def _in_mount(path: Path, max_links: int = _MAX_LINKS) -> tuple[Path | None, str
 def _mount_settings(
     mountpoint: Path, parsed: argparse.Namespace
 ) -> tuple[ServiceSettings, StoreSettings]:
-    """Return the settings of a mount: its status, and the arguments for the rest."""
+    """Return the settings of a mount: from its status, otherwise from the arguments."""
     status = probe.status(mountpoint)
     directory = Path(status.store.directory)
     _require_usable(mountpoint, directory, status.pid)
@@ -234,7 +234,7 @@ def _require_usable(mountpoint: Path, directory: Path, process_id: int) -> None:
     except FileNotFoundError:
         if _mount_namespace("self") != _mount_namespace(process_id):
             problem = "is in another container: run this command there"
-    except OSError:  # inside a private directory
+    except OSError:  # inside another user's private directory
         pass
     if owner not in (None, os.geteuid()):
         problem = problem or "belongs to another user: run this command as that user"

@@ -137,7 +137,7 @@ class Report:
         elif done and self._gathering.is_all_found:
             bar.bar_format += ", {remaining} left"
         bar.set_postfix_str(", ".join(notes), refresh=False)
-        if done > bar.n:  # `update(0)` would forget the time since the last file
+        if done > bar.n:  # `update(0)` would discard the time since the last file
             bar.update(done - bar.n)
         bar.refresh()
 
@@ -190,7 +190,7 @@ def store_warnings() -> SimpleQueue[logging.LogRecord]:
 
 
 def _bar(stream: TextIO, *, is_shown: bool) -> tqdm[Any]:
-    """Return a bar, which draws nothing once the terminal is closed."""
+    """Return a bar that draws nothing once the terminal is closed."""
     # tqdm's defaults are a semaphore for several processes, and a thread.
     tqdm.set_lock(threading.RLock())
     tqdm.monitor_interval = 0

@@ -51,7 +51,7 @@ def files(tree: Tree, pattern: str, *, recursive: bool) -> Iterator[Named]:
 def _matches(
     tree: Tree, directory: str, names: list[str], *, in_glob: bool = False
 ) -> Iterator[Named]:
-    """Yield what matches `names` below a directory, which may match a glob itself."""
+    """Yield the matches of `names` below a directory; each name may be a glob."""
     literal = [*itertools.takewhile(lambda name: not _MAGIC.search(name), names)]
     path = join(directory, *literal)
     rest = names[len(literal) :]

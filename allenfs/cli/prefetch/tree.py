@@ -23,7 +23,7 @@ Kind = enum.Enum("Kind", "DIRECTORY FILE LINK")
 
 
 class Tree:
-    """The tree, with or without a mount of it. Thread-safe.
+    """The tree, whether it is mounted or not. Thread-safe.
 
     Paths are relative to the root, without a slash at either end; symbolic links
     inside a path are followed. Every method may wait for the service, polls
