@@ -81,7 +81,7 @@ _SAID_BY_OTHERS = {
 _PUT_TOGETHER = {"neither libfuse 2 nor libfuse 3", "this machine has no /dev/fuse"}
 
 
-def test_troubleshooting_begins_with_what_is_really_said():
+def test_troubleshooting_lists_messages_that_exist():
     sources = sorted(
         {*ROOT.glob("allenfs/**/*.py")} - {*ROOT.glob("allenfs/sample/*.py")}
     )

@@ -116,7 +116,7 @@ def test_one_failed_asking_is_enough_for_all_older_answers(bench, error):
 
 
 @pytest.mark.parametrize("error", FAILURES[3:], ids=lambda e: type(e).__name__)
-def test_an_answer_that_is_none_says_nothing_of_the_next(bench, error):
+def test_an_invalid_answer_does_not_affect_the_next(bench, error):
     for name in ("A", "B"):
         bench.get(name)
     bench.now_s += 8 * DAY_S
@@ -146,7 +146,7 @@ def test_a_failure_is_remembered_for_ten_seconds_and_logged_once(bench, error, c
     assert bench.repository.last_failure is None
 
 
-def test_a_failure_of_one_question_is_none_of_another(bench):
+def test_a_failure_of_one_query_does_not_affect_another(bench):
     bench.service.errors["Gene"] = UnreachableError("no")
     with pytest.raises(UnreachableError):
         bench.get("Gene")
@@ -193,7 +193,7 @@ def test_a_failure_is_never_an_absence(bench):
         assert not isinstance(raised.value, PathNotFoundError)
 
 
-def test_sixteen_who_ask_are_one_query(bench):
+def test_sixteen_simultaneous_callers_make_one_query(bench):
     bench.service.gate.clear()
     seen: set[int] = set()
     all_wait, lock = threading.Event(), threading.Lock()
@@ -216,7 +216,7 @@ def test_sixteen_who_ask_are_one_query(bench):
     assert bench.service.asked == {"Gene": 1}
 
 
-def test_who_is_interrupted_leaves_and_the_answer_is_kept(bench):
+def test_an_interrupted_caller_leaves_and_the_answer_is_cached(bench):
     bench.service.gate.clear()
     with pytest.raises(InterruptedWaitError):
         bench.repository.get(thing("Gene"), Caller(is_interrupted=lambda: True))
@@ -270,7 +270,7 @@ def test_old_answers_are_asked_again_for_300_directories_too(tmp_path):
     assert sum(bench.service.asked.values()) == 300
 
 
-def test_nobody_waits_longer_than_ten_seconds_and_the_answer_is_kept(bench):
+def test_callers_wait_at_most_ten_seconds_and_the_answer_is_cached(bench):
     bench.service.gate.clear()
 
     def looked() -> bool:
@@ -310,7 +310,9 @@ def test_time_in_which_the_process_was_stopped_is_not_waited(bench):
     assert bench.service.asked == {"Gene": 1}
 
 
-def test_who_looked_before_a_failure_landed_does_not_ask_again(bench, monkeypatch):
+def test_a_failure_that_arrives_after_the_check_is_not_queried_again(
+    bench, monkeypatch
+):
     bench.service.error = UnreachableError("no")
     look = bench.repository._raise_remembered
 
@@ -344,7 +346,7 @@ def test_an_older_answer_does_not_wait_for_a_slow_service(bench):
     bench.service.gate.set()
 
 
-def test_a_service_that_was_just_away_is_tried_once(bench):
+def test_a_service_that_was_just_unreachable_is_tried_once(bench):
     assert bench.version("Gene") == 1
     assert bench.service.once[-1] is False
     bench.service.error = UnreachableError("no")
@@ -433,7 +435,7 @@ def test_an_answer_heavier_than_all_that_is_remembered_is_given(bench):
     assert bench.repository.cache._memory.currsize == 64 * 2**20
 
 
-def test_a_failed_asking_keeps_nothing_of_what_it_has_read(bench):
+def test_a_failed_query_keeps_none_of_its_pages(bench):
     class Read(list[int]):
         pass
 

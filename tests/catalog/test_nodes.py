@@ -196,7 +196,7 @@ def test_no_product_no_directory_of_its_data_sets(tmp_path, product):
 
 
 @pytest.mark.parametrize("path", ABSENT)
-def test_what_the_service_does_not_have_is_not_there(tmp_path, path):
+def test_names_that_the_service_does_not_have_do_not_exist(tmp_path, path):
     with SampleService(database=PLAIN) as sample:
         with pytest.raises(PathNotFoundError) as raised:
             World(sample.url, tmp_path).entry(path)
@@ -298,7 +298,7 @@ def test_a_gene_is_there_or_not_whatever_was_listed_before(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["a/b", "..", "50%", "µ +&#"])
-def test_a_products_name_is_asked_in_its_own_words(tmp_path, text):
+def test_a_product_is_queried_by_its_own_name(tmp_path, text):
     with SampleService(database=odd_database()) as sample:
         world = World(sample.url, tmp_path)
         path = f"browse/product/{path_name(text)}"

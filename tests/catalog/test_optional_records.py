@@ -20,13 +20,13 @@ def bench(tmp_path):
     return Bench(tmp_path)
 
 
-def test_a_glance_asks_an_idle_service(bench):
+def test_a_listing_queries_an_idle_service(bench):
     assert bench.optional("Gene") == 1
     assert bench.optional("Gene") == 1
     assert bench.service.asked == {"Gene": 1}
 
 
-def test_a_glance_waits_behind_nobody(tmp_path):
+def test_a_listing_does_not_queue_for_optional_records(tmp_path):
     bench = Bench(tmp_path, slots=1)
     with bench.slots.at(Priority.IMAGE):
         assert bench.optional("Gene") is None
@@ -34,7 +34,7 @@ def test_a_glance_waits_behind_nobody(tmp_path):
     assert bench.optional("Gene") == 1
 
 
-def test_a_glance_takes_an_older_answer_rather_than_wait(tmp_path):
+def test_a_listing_uses_an_older_answer_without_waiting(tmp_path):
     """The service is busy: what is on the shelf is better than nothing."""
     old = Bench(tmp_path)
     assert old.version("Gene") == 1
@@ -56,7 +56,7 @@ def test_a_glance_takes_an_older_answer_rather_than_wait(tmp_path):
     assert bench.service.asked == {"Gene": 1}
 
 
-def test_a_glance_has_patience_for_five_seconds(bench):
+def test_a_listing_waits_five_seconds_for_optional_records(bench):
     bench.service.gate.clear()
     looks: list[float] = []
 
@@ -81,7 +81,7 @@ def test_a_glance_has_patience_for_five_seconds(bench):
     assert bench.service.asked == {"Gene": 1, "Atlas": 1}
 
 
-def test_an_interrupted_glance_says_so(bench):
+def test_an_interrupted_listing_raises_the_interrupt(bench):
     bench.service.gate.clear()
     with pytest.raises(InterruptedWaitError):
         bench.repository.optional(thing("Gene"), 1, Caller(is_interrupted=lambda: True))
@@ -89,7 +89,7 @@ def test_an_interrupted_glance_says_so(bench):
     assert bench.version("Gene") == 1
 
 
-def test_glances_ask_for_300_directories_an_hour(bench):
+def test_listings_query_for_300_directories_an_hour(bench):
     names = [f"Model{number}" for number in range(310)]
     found = [bench.optional(name) for name in names]
     assert found == [1] * 300 + [None] * 10
@@ -107,7 +107,7 @@ def test_glances_ask_for_300_directories_an_hour(bench):
 
 
 @pytest.mark.parametrize("error", FAILURES[:3], ids=["unreachable", "stalled", "busy"])
-def test_glances_leave_a_service_alone_that_is_away(bench, error, caplog):
+def test_listings_send_no_query_to_an_unreachable_service(bench, error, caplog):
     bench.service.error = error
     assert bench.optional("Gene") is None
     assert [bench.optional(f"Model{number}") for number in range(9)] == [None] * 9
@@ -120,7 +120,7 @@ def test_glances_leave_a_service_alone_that_is_away(bench, error, caplog):
     assert bench.repository.last_failure is None
 
 
-def test_glances_are_answered_from_the_shelf_while_the_service_is_away(bench):
+def test_listings_use_stored_records_while_the_service_is_unreachable(bench):
     for name in ("A", "B"):
         bench.get(name)
     bench.now_s += 8 * DAY_S
@@ -137,7 +137,7 @@ def test_glances_are_answered_from_the_shelf_while_the_service_is_away(bench):
     assert [later.optional(name) for name in ("A", "B", "C")] == [3, 2, 1]
 
 
-def test_a_failed_glance_is_remembered_as_any_other(bench):
+def test_a_failed_query_of_a_listing_is_remembered_like_any_other(bench):
     bench.service.errors["Gene"] = QueryError("refused")
     assert [bench.optional("Gene") for _ in range(5)] == [None] * 5
     assert bench.service.asked == {"Gene": 1}

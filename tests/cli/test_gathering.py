@@ -160,7 +160,7 @@ def test_a_bug_is_raised_and_not_taken_for_a_failure():
         outcomes_of(tree)
 
 
-def test_who_is_interrupted_leaves_without_an_outcome():
+def test_an_interrupted_task_ends_without_an_outcome():
     error = InterruptedWaitError("ended")
     tree = FlatTree(3, {"d/000001.jpg": raising(error)}, connections=1)
     assert len(outcomes_of(tree)) == 1

@@ -134,7 +134,7 @@ def test_a_glob_match_is_treated_like_a_named_path(recursive):
     assert [one.path for one in globbed] == [one.path for one in named]
 
 
-def test_what_cannot_be_listed_is_said_and_the_others_are_named():
+def test_a_directory_that_cannot_be_listed_is_reported_and_the_others_are_named():
     named = found("a/ds*", failing="a/ds4")
     assert [(one.path, one.error is None) for one in named] == [
         ("a/ds4", False),

@@ -103,7 +103,7 @@ def test_every_count_is_exact_with_many_threads(world):
     )
 
 
-def test_a_download_is_told_from_its_wait_to_its_end(world):
+def test_a_download_is_shown_from_its_wait_to_its_end(world):
     def told():
         (only,) = world.activity.downloads
         return only
@@ -131,7 +131,7 @@ def test_a_download_is_told_from_its_wait_to_its_end(world):
     assert world.activity.counts == Counts(downloads=1, downloaded_bytes=500)
 
 
-def test_a_download_waits_for_its_slot_and_says_so(world):
+def test_a_download_that_waits_for_its_slot_is_shown_as_waiting(world):
     with ThreadPoolExecutor(1) as pool:
         with world.slots.at(Priority.IMAGE):
             waiting = pool.submit(world.download)
@@ -143,7 +143,7 @@ def test_a_download_waits_for_its_slot_and_says_so(world):
         waiting.result()
 
 
-def test_a_download_that_fails_is_none_and_leaves_nothing_under_way(world):
+def test_a_failed_download_is_not_counted_and_leaves_nothing_in_progress(world):
     with pytest.raises(BusyError):
         with world.downloading(is_ahead=True) as (slot, temp_file):
             with slot:

@@ -64,13 +64,13 @@ def test_a_whole_listing_is_guessed_once_and_nothing_behind_its_end(order):
 
 
 @given(st.lists(st.integers(0, LENGTH // 3), max_size=30))
-def test_who_opens_no_neighbours_is_guessed_nothing(places):
+def test_without_neighbours_nothing_is_guessed(places):
     reading = Reading()
     reading.open(*(3 * place for place in places))
     assert reading.taken == []
 
 
-def test_a_jump_ends_all_guesses_and_two_neighbours_begin_anew():
+def test_a_jump_ends_all_guesses_and_two_neighbours_start_again():
     reading = Reading()
     reading.open(0, 1, 2, 3)
     assert reading.open(30) == []

@@ -25,7 +25,7 @@ class Clock:
 LOOKER, OPENER = 1, 2
 
 
-def test_who_was_told_the_size_opens_at_once():
+def test_an_open_succeeds_at_once_after_the_size_was_reported():
     view = KernelView(Clock())
     view.replied(PATH, EXACT, LOOKER)
     assert view.opening(PATH, LOOKER, IMAGE) is Opening.NEW_PAGES
@@ -40,7 +40,7 @@ def test_a_size_that_may_be_on_its_way_for_another_sends_back_once():
     assert not view.is_retry(PATH, OPENER)
 
 
-def test_a_size_that_has_long_arrived_is_everybodys():
+def test_an_old_reply_with_a_size_counts_for_every_thread():
     clock = Clock()
     view = KernelView(clock)
     view.replied(PATH, EXACT, LOOKER)
@@ -48,7 +48,7 @@ def test_a_size_that_has_long_arrived_is_everybodys():
     assert view.opening(PATH, OPENER, IMAGE) is Opening.NEW_PAGES
 
 
-def test_who_is_told_the_same_again_keeps_nobody_waiting():
+def test_the_same_size_reported_again_delays_no_other_thread():
     clock = Clock()
     view = KernelView(clock)
     view.replied(PATH, EXACT, LOOKER)
@@ -57,7 +57,7 @@ def test_who_is_told_the_same_again_keeps_nobody_waiting():
     assert view.opening(PATH, OPENER, IMAGE) is Opening.NEW_PAGES
 
 
-def test_who_was_told_nothing_is_sent_back_once_and_then_reads_past_the_pages():
+def test_an_open_without_a_lookup_is_repeated_once_and_then_bypasses_the_pages():
     view = KernelView(Clock())
     assert view.opening(PATH, OPENER, IMAGE) is Opening.AGAIN
     assert view.opening(PATH, OPENER, IMAGE) is Opening.SIZE_UNKNOWN

@@ -38,7 +38,7 @@ def mounted(**files: Callable[[], Document]) -> Filesystem:
     return Filesystem(None, None, max_image_bytes=2**30, own_files=own_files)
 
 
-def test_a_file_is_taken_anew_each_time():
+def test_each_open_gets_a_new_snapshot():
     pages = iter([Document(b"1", 0), Document(b"22", 0)])
     entry = mounted(status_json=lambda: next(pages)).entry(".allenfs/status.json")
     assert isinstance(entry, Changing)

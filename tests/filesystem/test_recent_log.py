@@ -30,7 +30,7 @@ def text_of(kept: RecentLog) -> str:
     return reader.read(0, 2**30).decode()
 
 
-def test_a_line_says_when_how_grave_and_who():
+def test_a_line_has_time_level_and_logger():
     line = text_of(log_of("mounted"))
     assert line[:2] == "20"
     assert line.endswith(" INFO allenfs.x: mounted\n")
@@ -102,7 +102,7 @@ def test_a_reader_keeps_what_it_opened_and_gets_what_comes_behind_it():
     assert reader.read(reader.facts.size_bytes, 10_000) == b""
 
 
-def test_who_follows_slowly_misses_no_line():
+def test_a_slow_follower_misses_no_line():
     kept = log_of("one")
     reader = kept.reader()
     size = reader.facts.size_bytes
@@ -115,7 +115,7 @@ def test_who_follows_slowly_misses_no_line():
     assert more == reader.read(size, 2**21)
 
 
-def test_all_who_have_it_open_share_it_and_the_next_begins_anew():
+def test_open_readers_share_the_log_and_the_next_one_starts_over():
     kept = log_of("one")
     first = kept.reader()
     say(kept, "two")
@@ -131,7 +131,7 @@ def test_all_who_have_it_open_share_it_and_the_next_begins_anew():
     assert "one" not in text_of(kept)
 
 
-def test_who_follows_for_long_begins_anew_as_with_a_log_that_is_rotated(monkeypatch):
+def test_a_long_follower_starts_over_as_with_a_rotated_log(monkeypatch):
     monkeypatch.setattr(recent_log, "_FOLLOWED_BYTES", 4000)
     monkeypatch.setattr(recent_log, "_KEPT_BYTES", 1000)
     kept = log_of("one")

@@ -82,7 +82,7 @@ def test_times_are_stable_and_the_images_own(world):
     assert len(told) == 1
 
 
-def test_an_exact_size_once_told_outlives_the_image(world):
+def test_an_exact_size_that_was_reported_outlives_the_image(world):
     """The kernel may hold pages of it: a bound now would pad them."""
     opened, _ = Kernel(world.fs).open(PATH, 1, looks_up=True)
     world.fs.release(opened.handle)
@@ -94,7 +94,7 @@ def test_an_exact_size_once_told_outlives_the_image(world):
     assert (attributes.size_bytes, attributes.blocks) == (len(DATA), 0)
 
 
-def test_each_caller_is_told_to_look_again_at_most_once(world):
+def test_each_caller_gets_estale_at_most_once(world):
     for caller in (1, 2):
         with pytest.raises(StaleSizeError) as raised:
             world.fs.open(PATH, caller=Caller(caller))
@@ -108,7 +108,7 @@ def test_each_caller_is_told_to_look_again_at_most_once(world):
     assert world.service.fetches == 1
 
 
-def test_a_told_kernel_opens_at_once_and_keeps_its_pages_from_then_on(world):
+def test_a_kernel_that_knows_the_size_opens_at_once_and_keeps_its_pages(world):
     kernel = Kernel(world.fs)
     first, _ = kernel.open(PATH, 1, looks_up=True)
     assert (first.direct_io, first.keep_cache) == (False, False)
@@ -133,7 +133,7 @@ def test_the_pages_of_another_image_are_not_kept(world):
     assert kernel.read_all(PATH, opened, 7) == other
 
 
-def test_a_size_told_here_and_changed_by_another_mount_is_told_again(world):
+def test_a_size_that_another_mount_changed_is_reported_again(world):
     kernel = Kernel(world.fs)
     kernel.look_up(PATH)
     Kernel(world.mounted()).open(PATH, 1, looks_up=True)

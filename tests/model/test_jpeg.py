@@ -155,7 +155,7 @@ def test_an_empty_response_is_a_cut_jpeg():
     ],
     ids=lambda data: repr(data[:4]),
 )
-def test_data_that_does_not_begin_as_a_jpeg_is_none(data):
+def test_data_that_does_not_begin_as_a_jpeg_is_rejected(data):
     error = CutJpegError if data == b"\xff" else NotAJpegError
     with pytest.raises(error):
         inspect(data)

@@ -95,7 +95,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 @pytest.mark.mounted(warnings=["downloaded again"])
-def test_a_footer_of_another_file_says_nothing(mounted, service, damage):
+def test_a_footer_of_another_file_is_ignored(mounted, service, damage):
     data = (mounted / PATH).read_bytes()
     until(lambda: mounted.status["open_files"] == 0)
     (stored,) = mounted.stored
@@ -110,9 +110,7 @@ def test_a_footer_of_another_file_says_nothing(mounted, service, damage):
     assert attributes(mounted / PATH)["sha256"] == digest
 
 
-def test_a_dump_of_a_whole_listing_asks_the_service_for_nothing(
-    database, service, mounted
-):
+def test_a_dump_of_a_whole_listing_makes_no_request(database, service, mounted):
     add_data_set(database, 4711, range(5_000_000_000, 5_000_002_600))
     folder = mounted / "dataset/4711/ds4"
     names = os.listdir(folder)

@@ -62,7 +62,7 @@ def watched(root, service):
 
 
 @pytest.mark.both_libfuses
-def test_a_warm_file_costs_one_open_three_looks_and_one_release(watched):
+def test_a_warm_file_costs_one_open_three_getattrs_and_one_release(watched):
     first, *others = watched.files
     cold = watched.calls(lambda: run("cat", first))
     assert cold["OPEN"] <= 2  # the kernel is sent back once, to learn the size
@@ -94,7 +94,7 @@ def test_ls_costs_at_most_four_calls_a_file(watched):
 
 
 @pytest.mark.both_libfuses
-def test_operations_that_only_say_yes_are_asked_once(watched):
+def test_operations_that_always_succeed_are_called_once(watched):
     files = watched.files
 
     def open_and_close() -> None:

@@ -195,7 +195,9 @@ def test_where_no_picture_is_there_is_no_sheet(mounted, service, fault, number):
     assert opened((mounted / SMALL / SHEET).read_bytes()).size
 
 
-def test_who_waits_for_a_sheet_dies_of_a_signal_and_the_work_goes_on(mounted, service):
+def test_a_reader_that_waits_for_a_sheet_dies_of_a_signal_and_the_work_goes_on(
+    mounted, service
+):
     service.pause()
     reader = cat(mounted / SMALL / SHEET)
     until(lambda: service.image_requests == 4)

@@ -132,7 +132,7 @@ def test_the_type_of_a_file_system_is_named(tmp_path, service):
         assert "(fuse.allenfs)" in failed(of(mount.root / "store").files())
 
 
-def test_without_the_device_the_command_says_so_and_goes_on():
+def test_a_missing_device_is_reported_and_the_checks_continue():
     script = "mount -t tmpfs tmpfs /dev && mknod -m 666 /dev/null c 1 3 &&"
     script += f" exec {sys.executable} -m allenfs doctor --api-url nonsense"
     done = subprocess.run(

@@ -172,7 +172,7 @@ def test_a_killed_mount_is_mounted_again(machine):
     assert machine.pid(machine.place) != pid
 
 
-def test_an_automount_mounts_for_who_looks_first(machine):
+def test_an_automount_mounts_at_the_first_access(machine):
     mounting = machine.arguments("sample")
     program = Path(__file__).with_name("automount.py")
     with subprocess.Popen(

@@ -68,7 +68,7 @@ LEADS_AWAY = {
 
 
 @pytest.mark.parametrize("location", LEADS_AWAY.values(), ids=LEADS_AWAY)
-def test_a_redirect_to_another_place_is_eio_and_nobody_is_called_there(
+def test_a_redirect_to_another_place_is_eio_and_no_connection_is_made_there(
     hostile, suspect, location
 ):
     with Elsewhere() as other, Elsewhere("::1") as six:
@@ -234,7 +234,7 @@ def test_a_picture_of_65535_x_65535_is_a_file_of_its_bytes(
     ],
     ids=lambda text: text[:10],
 )
-def test_a_senseless_last_modified_takes_no_image_away(hostile, suspect, date):
+def test_a_senseless_last_modified_does_not_fail_an_image(hostile, suspect, date):
     path = suspect.mounted / PATH.format(next(_ids))
     hostile.image = lambda _: [whole(JPEG, f"Last-Modified: {date}")]
     assert path.read_bytes() == JPEG

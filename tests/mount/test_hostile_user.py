@@ -186,9 +186,7 @@ def test_an_empty_directory_or_a_link_to_it_becomes_a_private_store(
     assert stored(place / "large disk" / name)
 
 
-def test_a_store_that_somebody_puts_in_its_place_gives_and_takes_nothing(
-    place, service
-):
+def test_a_store_replaced_by_another_user_is_not_used(place, service):
     """As in /tmp, when its cleaner has removed the store under a mount."""
 
     def sizes() -> dict[str, int]:
@@ -218,7 +216,7 @@ def test_a_store_that_somebody_puts_in_its_place_gives_and_takes_nothing(
         assert len(list(store.glob("images/*/*/*/*"))) == 2
 
 
-def test_a_strangers_file_among_the_stored_ones_is_not_given(place, service):
+def test_another_users_file_in_the_store_is_not_served(place, service):
     file = stored(a_used_store(place, service))
     give_away(file)
     with mounted(place, service) as root:

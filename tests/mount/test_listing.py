@@ -168,7 +168,7 @@ DIRECTORIES = (
 )
 
 
-def test_names_that_desktops_look_for_are_not_there_and_nobody_is_asked(
+def test_names_that_desktops_look_for_do_not_exist_and_cost_no_request(
     mounted, service
 ):
     for directory in DIRECTORIES:

@@ -416,7 +416,7 @@ def test_a_reader_of_the_list_may_go_away(without):
     assert process.wait(30) == 1
 
 
-def test_a_service_that_is_away_is_not_hammered_and_it_is_said(service, without):
+def test_an_unreachable_service_is_retried_slowly_and_reported(service, without):
     service.fail(Fault.STATUS_503)
     lines = lines_of(without("--patience", "0.5", *many(60)), 1)
     assert any(line.startswith("given up: the service does not") for line in lines)
@@ -430,7 +430,7 @@ def test_a_service_that_is_away_is_not_hammered_and_it_is_said(service, without)
     assert "60 fetched" in line
 
 
-def test_a_store_without_room_is_said_before_much_is_downloaded_in_vain(
+def test_a_store_without_room_is_reported_before_much_is_downloaded(
     tmp_path, service, without
 ):
     with Mounted(tmp_path, service.url, capacity_bytes=64 * 1024) as mounted:
@@ -619,7 +619,7 @@ def test_a_store_that_leads_elsewhere_gets_nothing_and_recovers(
     lines_of(without(*many(1)), 0)
 
 
-def test_a_store_that_keeps_nothing_is_said_once_and_ends_it(service, without):
+def test_a_store_that_keeps_nothing_is_reported_once_and_ends_the_run(service, without):
     lines_of(without(UNLISTED), 0)
     service.reset_counters()
     with (without.store / "lock").open("r+b") as lock:

@@ -60,7 +60,7 @@ def test_sample_needs_no_service(root):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_sample_service_serves_until_it_is_told_to_end(root, number):
+def test_sample_service_serves_until_a_signal_ends_it(root, number):
     command = [*MODULE, "sample-service", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         url = re.search(r"http://127\.0\.0\.1:[0-9]+", process.stdout.readline())

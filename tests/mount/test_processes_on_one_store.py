@@ -98,7 +98,9 @@ def test_a_process_that_is_killed_or_stopped_leaves_its_images_to_the_others(
     assert service.image_requests == 9
 
 
-def test_what_failed_in_one_mount_is_asked_again_by_the_other(mounted, other, service):
+def test_a_failure_in_one_mount_is_requested_again_by_the_other(
+    mounted, other, service
+):
     service.fail(Fault.STATUS_404)
     for count, mount in enumerate((mounted, other), 1):
         with pytest.raises(FileNotFoundError):

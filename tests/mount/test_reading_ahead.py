@@ -50,7 +50,7 @@ def test_a_copied_data_set_is_asked_for_once_each_and_is_byte_for_byte_right(
         ("browse/atlas/2/annotated/ds6", True),
     ],
 )
-def test_two_files_in_order_bring_the_next_ones_of_every_listing(
+def test_two_files_in_order_start_read_ahead_in_every_listing(
     mounted, service, listing, backwards
 ):
     files = images(mounted / listing)
@@ -66,7 +66,7 @@ def test_two_files_in_order_bring_the_next_ones_of_every_listing(
 
 
 @pytest.mark.parametrize("ahead", [0, 1])
-def test_so_many_are_downloaded_ahead_as_the_flag_says(root, service, ahead):
+def test_as_many_images_are_read_ahead_as_the_flag_allows(root, service, ahead):
     with mounting(root, "--api-url", service.url, "--readahead", str(ahead)):
         for file in images(root / DATA_SET)[:3]:
             file.read_bytes()
@@ -84,7 +84,7 @@ def test_scattered_images_cost_only_themselves(mounted, service):
     assert quiet(service) == 8 + 2
 
 
-def test_two_neighbours_opened_at_the_same_time_bring_two_more(mounted, service):
+def test_two_neighbours_opened_at_the_same_time_download_two_more(mounted, service):
     """A cold file is opened twice: the second time is no step back."""
     files = images(mounted / DATA_SET)
     readers = [cat(file) for file in files[20:22]]

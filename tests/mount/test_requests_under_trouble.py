@@ -121,9 +121,7 @@ def test_connections_that_died_meanwhile_cost_no_attempt(mounted, service):
 
 
 @pytest.mark.mounted(first_backoff_s=1)
-def test_who_waits_for_a_retry_gets_the_image_when_the_service_is_back(
-    mounted, service
-):
+def test_a_pending_retry_gets_the_image_when_the_service_is_back(mounted, service):
     expected = image_bytes(service.url, OTHER)
     service.close()
     with ThreadPoolExecutor(4) as pool:

@@ -109,7 +109,7 @@ def test_an_open_status_does_not_change(mounted):
 
 
 @pytest.mark.mounted(warnings=["HTTP 404"])
-def test_many_read_it_whole_while_it_changes(mounted, service):
+def test_many_readers_get_a_complete_status_while_it_changes(mounted, service):
     ended = threading.Event()
 
     def change(mounted: Mounted) -> None:
@@ -308,7 +308,9 @@ def test_sigusr2_before_there_is_a_mount_ends_nothing(root, service):
 @pytest.mark.parametrize(
     ("where", "flags"), [("background", []), ("foreground", ["-v"])]
 )
-def test_sigusr2_switches_the_log_and_says_so(where, flags, root, service, tmp_path):
+def test_sigusr2_toggles_verbose_logging_and_logs_it(
+    where, flags, root, service, tmp_path
+):
     arguments = ["mount", *flags, "--api-url", service.url, str(root)]
     process = None
     if where == "background":

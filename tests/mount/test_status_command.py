@@ -47,7 +47,7 @@ def test_json_is_the_file_in_the_mount(mounted):
     assert str(mounted.root) in [page["mountpoint"] for page in pages]
 
 
-def test_what_is_no_mount_is_one_line(tmp_path, mounted):
+def test_a_path_that_is_not_a_mount_is_one_line(tmp_path, mounted):
     (tmp_path / "file").touch()
     for place in (tmp_path, tmp_path / "missing", tmp_path / "file", "/", "/proc"):
         assert fails(1, "status", place) == f"allenfs: no allenfs is mounted on {place}"
@@ -60,14 +60,14 @@ def test_what_is_no_mount_is_one_line(tmp_path, mounted):
         assert "Traceback" not in done.stderr
 
 
-def test_a_stopped_mount_is_said_to_be(mounted):
+def test_a_stopped_mount_is_reported(mounted):
     with mounted.stopped(at_least_s=0):
         line = fails(1, "status", mounted.root)
     assert "does not answer: its process is stopped or hangs" in line
     assert allenfs("status", mounted.root).returncode == 0
 
 
-def test_a_dead_mount_is_said_to_be(tmp_path, service):
+def test_a_dead_mount_is_reported(tmp_path, service):
     with Mounted(tmp_path, service.url) as mounted:
         assert mounted.process is not None
         mounted.process.kill()

@@ -127,7 +127,7 @@ def test_unwritable_store_is_reported_once_and_recovers(
 
 @pytest.mark.one_libfuse
 @pytest.mark.declared("trouble with the store")
-def test_a_store_that_is_merely_read_only_gives_what_it_has(folder, root, own, service):
+def test_a_read_only_store_serves_its_images(folder, root, own, service):
     assert plain("prefetch", *own, PATH).returncode == 0
     service.reset_counters()
     with read_only(folder):

@@ -71,7 +71,7 @@ def test_what_is_no_query_is_not_found(service, target, status):
 # Pages
 
 
-def test_a_page_has_50_rows_unless_told_otherwise(service):
+def test_a_page_has_50_rows_by_default(service):
     answer = query(service, LONG)
     assert (answer["num_rows"], answer["total_rows"]) == (50, 60)
     assert len(ids(query(service, LONG, "&num_rows=7"))) == 7
@@ -91,7 +91,7 @@ def test_pages_follow_each_other_and_end_in_an_empty_one(service):
     assert len({image_id for page in found for image_id in page}) == 60
 
 
-def test_page_rows_caps_a_number_and_all_only_if_told():
+def test_page_rows_caps_a_number_and_all_only_with_caps_all():
     with SampleService(page_rows=20) as service:
         assert len(ids(query(service, LONG))) == 20
         assert len(ids(query(service, LONG, "&num_rows=2000"))) == 20

@@ -71,7 +71,7 @@ def test_the_order_may_have_a_suffix_with_and_without_quotes(text):
     assert key == OrderKey("x", descending=True, place=key.place)
 
 
-def test_an_include_of_its_own_is_read():
+def test_a_separate_include_is_parsed():
     assert shape(parse_include(" a,b(c) ")) == [
         ("a", [], []), ("b", [], [("c", [], [])]),
     ]  # fmt: skip

@@ -297,7 +297,7 @@ def test_a_fault_of_one_image_leaves_others_alone(service):
     assert ask(service, THUMB)[0].status == 302
 
 
-def test_a_fault_of_queries_is_none_of_images_and_the_other_way_round(service):
+def test_faults_of_queries_and_of_images_are_independent(service):
     service.fail_queries(Fault.STATUS_500)
     assert ask(service, THUMB)[0].status == 302
     assert ask(service, PRODUCTS)[0].status == 500

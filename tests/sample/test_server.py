@@ -104,7 +104,7 @@ def test_every_documented_request_gets_a_jpeg(client, target):
     assert Image.open(io.BytesIO(body)).format == "JPEG"
 
 
-def test_body_is_gzipped_for_those_who_offer_it_and_only_for_them(client):
+def test_body_is_gzipped_only_for_clients_that_accept_it(client):
     _, plain = client.follow(THUMB, {"Accept-Encoding": "identity"})
     for offer in ("gzip", "deflate, gzip;q=0.5", "*"):
         answer, body = client.follow(THUMB, {"Accept-Encoding": offer})

@@ -92,7 +92,7 @@ def test_an_expired_certificate_points_at_the_clock(campus):
     assert "has expired -> check this machine's clock" in failed(checks.image())
 
 
-def test_an_unreachable_proxy_is_told_from_an_unreachable_service(monkeypatch):
+def test_an_unreachable_proxy_is_distinguished_from_an_unreachable_service(monkeypatch):
     port = refused_port()
     said = failed(checks_of(f"http://127.0.0.1:{port}").image())
     assert said.startswith("Connection refused -> check the network connection")
@@ -139,7 +139,7 @@ def test_a_failure_is_tried_once_and_says_what_to_do(kind, fault, advice, sample
     worked(check())
 
 
-def test_a_captive_portal_is_told_from_the_service():
+def test_a_captive_portal_is_distinguished_from_the_service():
     redirect = head(
         "302 Found", "Location: http://portal.invalid/", "Content-Length: 0"
     )

@@ -159,7 +159,7 @@ def test_an_open_breaker_gives_a_turn_every_pause_until_patience_is_over():
         assert not may_ask
 
 
-def test_patience_begins_anew_after_an_answer():
+def test_patience_starts_again_after_an_answer():
     clock = Clock()
     breaker = tripped(clock)
     for _ in range(5):

@@ -70,7 +70,9 @@ def test_a_coding_is_known_however_it_is_written(coding, hostile):
         (Fault.WITH_CONTENT_LENGTH, True),
     ],
 )
-def test_a_length_is_told_where_it_is_the_images(fault, is_promised, sample):
+def test_a_length_is_announced_only_if_it_is_that_of_the_image(
+    fault, is_promised, sample
+):
     if fault is not None:
         sample.fail(fault)
     sink = fetch(sample)

@@ -173,7 +173,7 @@ def test_a_redirect_to_another_host_is_reported_and_not_followed(tmp_path, sampl
     assert "< Location: http://other.invalid/cgi-bin/imageservice?mime=1" in report.text
 
 
-def test_the_first_429_ends_the_asking_and_the_report_says_so(tmp_path, sample):
+def test_the_first_429_ends_the_probe_and_is_reported(tmp_path, sample):
     sample.fail(Fault.STATUS_429_RETRY_AFTER, times=1)
     report = probe(tmp_path, "--api-url", sample.url)
     assert (sample.image_requests, sample.query_requests) == (1, 0)
@@ -182,7 +182,7 @@ def test_the_first_429_ends_the_asking_and_the_report_says_so(tmp_path, sample):
     assert report.seen["Signs of a rate limit"].startswith("1 of 1 answers were 429")
 
 
-def test_where_nobody_answers_the_asking_ends_soon(tmp_path):
+def test_the_probe_of_a_silent_service_ends_soon(tmp_path):
     report = probe(tmp_path, "--api-url", "http://127.0.0.1:1")
     assert report.code == 1
     assert "4 requests in a row had no answer at all" in report.text

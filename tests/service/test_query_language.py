@@ -39,7 +39,7 @@ def criteria_of(url):
     return value
 
 
-def test_a_page_is_asked_in_the_words_of_the_institute():
+def test_a_page_is_requested_as_in_the_institutes_examples():
     query = Query(
         "SectionImage",
         "[id$eq71592261]",

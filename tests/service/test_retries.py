@@ -92,7 +92,7 @@ def test_no_pause_goes_beyond_the_deadline(sample, clock):
     assert clock.slept_s == [0.5, 1.0]  # the next would end at 3.5 s
 
 
-def test_attempt_after_a_cut_one_begins_anew(sample, clock):
+def test_attempt_after_a_truncated_one_starts_over(sample, clock):
     service, whole, again = _service(sample, clock), Bytes(), Bytes()
     service.fetch(REQUEST, whole)
     sample.fail(Fault.CUT_CHUNKED, times=3)
@@ -103,7 +103,7 @@ def test_attempt_after_a_cut_one_begins_anew(sample, clock):
         service.fetch(REQUEST, again)
 
 
-def test_a_transient_failure_is_told_in_the_slot_and_may_end_the_attempts(
+def test_a_transient_failure_is_reported_in_the_slot_and_may_end_the_attempts(
     sample, clock
 ):
     """Who gets the slot next must know of it already."""
@@ -122,7 +122,7 @@ def test_a_transient_failure_is_told_in_the_slot_and_may_end_the_attempts(
     assert clock.slept_s == [0.5]
 
 
-def test_a_refused_log_in_is_answered_to_everybody_for_ten_seconds(clock):
+def test_a_refused_login_is_the_error_of_all_requests_for_ten_seconds(clock):
     """Of images and queries alike: many failed log-ins lock an account."""
     query = Query("Product")
     with HostileService() as proxy:

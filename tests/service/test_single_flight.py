@@ -51,7 +51,7 @@ def pool():
         yield running
 
 
-def test_each_key_is_work_of_its_own(flights, pool):
+def test_each_key_has_separate_work(flights, pool):
     slow = Work()
     waiting = pool.submit(flights.run, "slow", slow, NOT_INTERRUPTED)
     assert slow.begun.wait(PATIENCE_S)
@@ -92,7 +92,7 @@ def test_a_thread_that_cannot_start_is_an_error_and_the_next_one_tries(flights):
     assert work.done == 1
 
 
-def test_who_asks_joins_work_that_nobody_had_asked_for(flights, pool):
+def test_a_caller_joins_work_that_had_no_caller(flights, pool):
     ahead, asked, waiters = Work(), Work(may_end=True), Waiters()
     leading = pool.submit(flights.lead, "key", ahead)
     assert ahead.begun.wait(PATIENCE_S)
@@ -138,7 +138,7 @@ def test_leading_what_is_under_way_does_nothing(flights, pool):
 
 
 @pytest.mark.parametrize("error", [WrongAnswerError("no"), ValueError()])
-def test_a_failure_of_what_nobody_asked_for_reaches_nobody(flights, error):
+def test_a_failure_without_callers_is_not_raised(flights, error):
     def fail():
         raise error
 
@@ -147,7 +147,7 @@ def test_a_failure_of_what_nobody_asked_for_reaches_nobody(flights, error):
     assert flights.run("key", Work(may_end=True), NOT_INTERRUPTED) is not None
 
 
-def test_abandoned_work_is_joined_by_nobody_and_takes_nobodys_place(flights, pool):
+def test_abandoned_work_cannot_be_joined_and_does_not_block_new_work(flights, pool):
     """It ends while work is under way that was asked for meanwhile: joinable."""
     asked, second, waiters, values = Work(), Work(may_end=True), Waiters(), []
 

@@ -110,7 +110,7 @@ def test_an_image_that_was_opened_is_listed(tmp_path, capacity_bytes):
 # Interrupts
 
 
-def test_an_interrupted_reader_takes_nobody_with_it(bench):
+def test_an_interrupted_reader_interrupts_no_other(bench):
     bench.service.gate.clear()
     waiters = Waiters()
     with ThreadPoolExecutor(1) as pool:

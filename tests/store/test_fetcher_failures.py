@@ -33,7 +33,7 @@ def bench(tmp_path):
     ("error", "memory_s"),
     [(CutAnswerError("17 of 33 bytes"), 10), (ImageNotFoundError("404"), 60)],
 )
-def test_a_failure_is_remembered_so_long_and_no_longer(bench, error, memory_s):
+def test_a_failure_is_remembered_for_its_time_only(bench, error, memory_s):
     bench.service.failures[1] = error
     error.url, error.attempts, error.elapsed_s = "http://h/1", 3, 7.5
     for _ in range(5):
@@ -52,7 +52,7 @@ def test_a_failure_is_remembered_so_long_and_no_longer(bench, error, memory_s):
     assert bench.service.fetches == {1: 3}
 
 
-def test_a_stored_image_is_given_though_its_last_download_failed(bench):
+def test_a_stored_image_is_returned_although_its_last_download_failed(bench):
     bench.service.failures[1] = CutAnswerError("cut")
     bench.fails(1, CutAnswerError)
     put(store_at(bench.directory), 1, b"from there")

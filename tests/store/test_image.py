@@ -71,7 +71,7 @@ def test_a_file_cut_while_open_is_an_error_not_a_short_read(tmp_path):
     assert image.read(len(DATA), 100) == b""
 
 
-def test_images_and_stores_that_nobody_refers_to_have_no_files_open(tmp_path):
+def test_unreferenced_images_and_stores_have_no_files_open(tmp_path):
     put(store_at(tmp_path), 1, DATA)
     gc.collect()
     before = open_files()
@@ -84,7 +84,7 @@ def test_images_and_stores_that_nobody_refers_to_have_no_files_open(tmp_path):
     assert open_files() == before
 
 
-def test_an_image_that_is_being_closed_is_given_to_nobody(tmp_path, monkeypatch):
+def test_an_image_that_is_being_closed_is_not_returned(tmp_path, monkeypatch):
     """Who looks it up while its file is closed must open it anew."""
     image = put(store_at(tmp_path), 1, DATA)
     gc.collect()
@@ -198,7 +198,7 @@ def test_a_damaged_image_can_be_evicted_and_a_link_is_let_be(tmp_path):
     assert path.is_symlink()
 
 
-def test_a_store_that_is_locked_says_so_and_then_evicts(tmp_path, caplog):
+def test_a_locked_store_is_reported_and_then_evicts(tmp_path, caplog):
     store = store_at(tmp_path)
     put(store, 1, DATA)
     with held_still(tmp_path), pytest.raises(OSError, match="cannot be removed"):

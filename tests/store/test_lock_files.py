@@ -140,7 +140,7 @@ def test_a_killed_process_frees_its_locks(tmp_path, holder):
         assert Locks(tmp_path).try_lock(name)
 
 
-def test_a_stopped_process_holds_nobody_up_and_disturbs_nobody_later(tmp_path, stopped):
+def test_a_stopped_process_delays_no_other_and_disturbs_none_later(tmp_path, stopped):
     locks, other = Locks(tmp_path), Locks(tmp_path)
     assert all(locks.try_lock(name) for name in (IMAGE, SLOT))
     assert not any(other.try_lock(name) for name in (IMAGE, SLOT))

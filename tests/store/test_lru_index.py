@@ -53,7 +53,7 @@ def test_it_is_a_dictionary_in_the_order_of_use(steps):
 
 
 @given(st.dictionaries(NAMES, USES))
-def test_files_that_are_read_anew_are_in_the_order_of_their_times(files):
+def test_files_that_are_listed_again_are_in_the_order_of_their_times(files):
     index = LruIndex()
     index.add("gone", Use(PAGE, 1))
     index.replace(files.items())

@@ -165,7 +165,7 @@ def test_of_two_readers_the_later_one_is_served_first(tmp_path):
     assert list(bench.fetched) == [27, 26, 2, 3]
 
 
-def test_two_who_read_a_listing_at_the_same_time_read_one(bench):
+def test_two_simultaneous_readers_of_a_listing_share_it(bench):
     """Who comes back from reading it second takes what the first one has noted."""
     read = bench.list
 
@@ -319,7 +319,7 @@ def test_a_query_that_failed_ends_it_too(bench):
 @pytest.mark.parametrize(
     "error", [CutAnswerError("cut"), ImageNotFoundError("404"), WrongAnswerError("x")]
 )
-def test_a_failure_ahead_is_nobodys_failure(bench, error, caplog):
+def test_a_failed_read_ahead_is_not_the_failure_of_an_open(bench, error, caplog):
     """Who opens the image is answered by the service, whatever a guess was told."""
     caplog.set_level(logging.INFO)
     bench.service.failures[FIRST_ID + 3] = error
@@ -380,7 +380,7 @@ def test_what_is_fetched_ahead_is_not_evicted_before_it_is_opened(tmp_path):
     assert bench.fetched == dict.fromkeys(range(40), 1)
 
 
-def test_where_the_store_keeps_nothing_nothing_is_fetched_ahead(bench):
+def test_nothing_is_read_ahead_if_the_store_keeps_nothing(bench):
     bench.store.keeps = False
     bench.read(*range(6))
     assert set(bench.fetched) == set(range(6))

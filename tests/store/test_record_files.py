@@ -139,7 +139,7 @@ CONTENTS = [
     ],
     ids=len,
 )
-def test_a_file_that_says_something_else_is_damage(tmp_path, data, caplog):
+def test_a_file_with_other_content_is_damaged(tmp_path, data, caplog):
     records = records_at(tmp_path)
     records.put(KEY, KEPT)
     files(tmp_path)[0].write_bytes(data)

@@ -33,7 +33,7 @@ def world(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("kept", ["an image", "a record"])
-def test_one_trouble_is_said_once_until_something_was_kept(world, tmp_path, kept):
+def test_one_failure_is_logged_once_until_something_was_stored(world, tmp_path, kept):
     assert world.said(errno.ENOSPC) == 1
     world.now_s = 1e6
     assert world.said(errno.ENOSPC) == 0
@@ -46,7 +46,7 @@ def test_one_trouble_is_said_once_until_something_was_kept(world, tmp_path, kept
     assert world.said(errno.EROFS) == 1
 
 
-def test_the_same_trouble_is_said_again_after_a_minute_without_it(world):
+def test_the_same_failure_is_logged_again_after_a_minute_without_it(world):
     assert world.said(errno.ENOSPC) == 1
     for _ in range(10):  # what is small fits between
         world.directory.recovered()

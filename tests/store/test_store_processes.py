@@ -133,7 +133,7 @@ def test_clear_under_a_download_does_not_lose_it(tmp_path):
 
 
 @pytest.mark.parametrize("lost", ["journal", "lock", "CACHEDIR.TAG", "incoming"])
-def test_a_lost_file_of_the_stores_own_is_made_anew(tmp_path, lost):
+def test_a_lost_journal_or_lock_is_created_again(tmp_path, lost):
     store = store_at(tmp_path, 64 * KIB)
     put(store, 1, b"one")
     path = tmp_path / lost

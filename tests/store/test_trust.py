@@ -94,7 +94,7 @@ def test_files_of_others_in_a_store_are_not_used_with_one_warning(store, trick, 
     assert len(warnings_in(caplog)) == 1
 
 
-def test_what_is_said_of_a_store_with_an_odd_name_is_one_line(tmp_path):
+def test_a_message_about_a_store_with_an_odd_name_is_one_line(tmp_path):
     directory = tmp_path / "a\nallenfs: all is well\x1b[2J"
     keep(directory)
     directory.chmod(0o777)
