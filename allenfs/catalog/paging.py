@@ -37,7 +37,7 @@ class _Cut:
         self._chars += len(json.dumps(cut))
         if self._chars > _MAX_LIST_CHARS:
             raise WrongAnswerError(
-                f"rows of {self._query.model} with more than {_MAX_LIST_CHARS} bytes"
+                f"rows of {self._query.model} of more than {_MAX_LIST_CHARS} bytes"
             )
         return cut
 

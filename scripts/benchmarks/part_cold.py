@@ -33,9 +33,9 @@ def measure(setting: Setting) -> Part:
         *_rows_of_starts(setting),
     ]
     note = (
-        "One image: open, read and close in this process beside curl's own time_total "
-        "for the URL. Neither counts the start of a process, which takes curl longer "
-        "than cat, and would flatter the mount; curl connects anew for each image."
+        "One image: open, read and close in this process, compared with curl's "
+        "time_total for the URL. Neither includes starting a process, which takes curl "
+        "longer than cat; curl opens a new connection for each image."
     )
     return Part("cold overhead", rows, [note])
 

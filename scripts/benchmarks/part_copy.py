@@ -99,8 +99,8 @@ def _others(setting: Setting) -> tuple[dict[str, Way], list[str]]:
     }
     if ways:
         notes.append(
-            f"{' and '.join(ways)}: the same files from a static server, which "
-            "tells lengths, and waits as long before a file, not before a HEAD."
+            f"{' and '.join(ways)}: the same files from a static server, which sends "
+            "lengths, and has the same latency for GET requests, none for HEAD."
         )
     return ways, notes
 

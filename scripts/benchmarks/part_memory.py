@@ -44,8 +44,8 @@ def measure(setting: Setting) -> Part:
     counts = _COUNTS[:-1] if setting.is_quick else _COUNTS
     rows = [*_rows_of_large(setting), *_rows_of_stores(setting, counts)]
     note = (
-        f"Opened are {_OPENED} images that every store has, each once in a run, in all "
-        "stores in turns; growth is beside the store that has no others."
+        f"Each run opens the same {_OPENED} images once in every store, alternating "
+        "between stores; growth is relative to the store without other images."
     )
     return Part("memory and size", rows, [note])
 

@@ -49,8 +49,8 @@ def measure(setting: Setting) -> Part:
         rows += _rows_of_listings(long_list, setting)
     title = f"warm: {len(names)} files read {_TIMES} times over; a long listing"
     note = (
-        f"cat of all: {_TIMES} processes that read all files; of each: one process a "
-        "file. The start of a process counts for all alike."
+        f"cat of all: {_TIMES} processes that read all files; of each: one process per "
+        "file. All figures include starting the processes."
     )
     return Part(title, rows, [note, *notes])
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from figures import Part, Row
 
-_HEAD = ("what", "figure", "against", "ratio", "limit", "kept")
+_HEAD = ("what", "figure", "compared with", "ratio", "limit", "met")
 _WIDTH = 88
 
 
