@@ -105,9 +105,7 @@ def answer(
     kind = ("Content-Type", content_type)
     if fault in _STATUSES:
         status, fields = _STATUSES[fault]
-        wire.page(
-            status, f"The sample service was told to say so: {fault.name}", fields
-        )
+        wire.page(status, f"Planned fault of the sample: {fault.name}", fields)
     elif fault in _REDIRECTS:
         wire.page(302, "The document has moved.", (("Location", _REDIRECTS[fault]),))
     elif fault in _BODIES:
@@ -141,7 +139,7 @@ def _not_json(wire: Wire, _kind: Field) -> None:
 
 
 def _success_false(wire: Wire, _kind: Field) -> None:
-    data = error_body("line 1, column 92: the sample service was told so", "json")
+    data = error_body("line 1, column 92: a planned fault of the sample", "json")
     wire.head(200, (_JSON, _length(len(data))))
     wire.body(data)
 

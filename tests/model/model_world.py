@@ -47,7 +47,7 @@ def request_of(path: str) -> ImageRequest:
 
 
 class DictionaryService:
-    """Gives what is in a dictionary; fails next, if told so."""
+    """Returns what is in a dictionary, or fails next if requested."""
 
     def __init__(self) -> None:
         self.images: dict[ImageRequest, bytes] = {}

@@ -94,7 +94,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-@pytest.mark.mounted(warnings=["downloaded again"])
+@pytest.mark.mounted(warnings=["downloading it again"])
 def test_a_footer_of_another_file_is_ignored(mounted, service, damage):
     data = (mounted / PATH).read_bytes()
     until(lambda: mounted.status["open_files"] == 0)

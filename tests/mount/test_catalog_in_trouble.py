@@ -66,7 +66,7 @@ def test_failed_query_is_an_errno_and_then_the_directory(
                 assert look(mounted / path), path
 
 
-@pytest.mark.mounted(warnings=["told so"])
+@pytest.mark.mounted(warnings=["a planned fault"])
 def test_refusal_of_a_query_is_in_the_log_and_readable(mounted, service):
     service.fail_queries(Fault.SUCCESS_FALSE)
     assert errno_of(os.listdir, mounted / DATA_SET) == errno.EIO

@@ -19,7 +19,7 @@ DISK_BYTES = 256 * 1024
 # of 8 to 20 kB
 PATHS = [f"section/69750516/ds5/q{number}/image.jpg" for number in range(60, 90)]
 RECORDS = ["section/70679080/info.json", "section/102146167/info.json"]
-TROUBLE, AGAIN = "trouble with the store", "downloaded again"
+TROUBLE, AGAIN = "trouble with the store", "downloading it again"
 
 
 def _flip_one_bit(stored):

@@ -102,10 +102,10 @@ def test_a_refused_query_is_sent_three_times_or_only_once_if_requested(sample):
         ServiceSettings(sample.url), clock=clock, sleep=sleep, jitter=lambda: 0.5
     )
     sample.fail_queries(Fault.SUCCESS_FALSE)
-    with pytest.raises(QueryError, match=r"told so \(3 attempts, 1\.5 s, "):
+    with pytest.raises(QueryError, match=r"of the sample \(3 attempts, 1\.5 s, "):
         service.page(QUERY, start_row=0, num_rows=2000, slot=slot)
     assert clock.slept_s == [0.5, 1.0]
-    with pytest.raises(QueryError, match=r"told so \(1 attempt, "):
+    with pytest.raises(QueryError, match=r"of the sample \(1 attempt, "):
         service.page(QUERY, start_row=0, num_rows=2000, once=True)
     assert sample.query_requests == 4
 

@@ -184,7 +184,7 @@ def test_rows_are_nested_20_deep_at_the_most():
         return b'{"msg": [{"id": 5, "deep": %b}]}' % deep
 
     assert read_page(nested(18))
-    with pytest.raises(WrongAnswerError, match="more than 20 deep"):
+    with pytest.raises(WrongAnswerError, match="more than 20 levels deep"):
         read_page(nested(19))
 
 
