@@ -1,4 +1,4 @@
-"""What was measured: values, beside each other and beside a limit."""
+"""Measured values, compared with each other and with limits."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Row:
     Attributes
     ----------
     what : str
-        Is measured.
+        What is measured.
     figure : Series
-        Is its measure.
+        Its values.
     against : Row or None
-        What it is to be compared with, of the same run.
+        The row of the same run to compare it with.
     most, most_ratio : float or None
         The limit of the figure, and of its ratio to `against`.
     is_hard : bool

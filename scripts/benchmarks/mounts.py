@@ -96,7 +96,7 @@ def _wait_for(mounting: subprocess.Popen[bytes]) -> None:
     try:
         mounting.wait()
     except BaseException:
-        mounting.wait()  # nobody would unmount what it mounts later
+        mounting.wait()  # a mount that appears later would stay
         raise
     if mounting.returncode:
         raise BenchError(f"allenfs mount ended with {mounting.returncode}")

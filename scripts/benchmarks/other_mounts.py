@@ -1,6 +1,6 @@
 """The other file systems over HTTP, where they are installed and work.
 
-Neither reads the image service as it is: it has no index, and tells no lengths. They
+Neither can read the image service, which has no index and sends no lengths. They
 get the same files from a static server.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Files(NamedTuple):
-    """The images in a mount: what `cp -r` is told to copy, and each by its path."""
+    """The images in a mount: the directory for `cp -r`, and the path of each image."""
 
     copied: list[Path]
     each: list[Path]

@@ -33,7 +33,7 @@ _OPENED = 200
 _COUNTS = (1_000, 10_000, 100_000)
 _MOST_START_S = 1.5
 _MOST_GROWTH_MB = 40
-#: as quick, as far as a machine that also does other things can tell
+#: equally fast, within the noise of a machine that also does other work
 _MOST_OPEN_RATIO = 1.25
 _LOAD_S = 60
 _LOOK_S = 0.01

@@ -7,7 +7,7 @@ import time
 
 
 class BenchError(Exception):
-    """Something does not work, so that nothing can be said of its speed."""
+    """A program does not work, so its speed cannot be measured."""
 
 
 def run(*command: object) -> str:

@@ -1,4 +1,4 @@
-"""The sample service in a process of its own, until its stdin ends.
+"""The sample service in a separate process, until its stdin ends.
 
 It shares no interpreter lock with what measures it. The first line on stdout is its
 address; each line on stdin is answered with what was counted since the last one.

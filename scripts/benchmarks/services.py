@@ -1,4 +1,4 @@
-"""The services, each in a process of its own, as those that measure see them."""
+"""The services, each in a separate process, as the benchmarks use them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _END_S = 10
 
 @dataclass(frozen=True)
 class Counters:
-    """What a sample service was asked."""
+    """The requests that a sample service received."""
 
     image_requests: int
     connections: int

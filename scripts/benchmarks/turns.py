@@ -1,4 +1,4 @@
-"""Candidates take turns, and the bench says whose it is."""
+"""Candidates take turns, and the progress is shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Measured = TypeVar("_Measured")
 
 @dataclass(frozen=True)
 class Candidate(Generic[_Measured]):
-    """One of several that do the same, and how often it does it."""
+    """One of several ways to do the same, and its number of runs."""
 
     name: str
     measure: Callable[[], _Measured]
@@ -24,7 +24,7 @@ class Candidate(Generic[_Measured]):
 def in_turns(
     what: str, candidates: Iterable[Candidate[_Measured]]
 ) -> dict[str, list[_Measured]]:
-    """Measure A, B, C, A, B, C: when the machine gets slower, it does so for all."""
+    """Measure A, B, C, A, B, C: a machine that slows down affects all of them."""
     queue = list(candidates)
     measured: dict[str, list[_Measured]] = {candidate.name: [] for candidate in queue}
     for turn in range(max(candidate.runs for candidate in queue)):
@@ -36,5 +36,5 @@ def in_turns(
 
 
 def tell(progress: str) -> None:
-    """Show what is being done, beside the results."""
+    """Show the progress on stderr."""
     sys.stderr.write(f"bench: {progress}\n")

@@ -44,7 +44,7 @@ def main() -> int:
         _say(f"probe-live: {error}")
         return _EXIT_USAGE
     try:
-        wanted.output.open("a").close()  # before anything is asked
+        wanted.output.open("a").close()  # before the first request
     except OSError as error:
         _say(f"probe-live: the report cannot be written: {error}")
         return _EXIT_FAILED

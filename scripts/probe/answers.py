@@ -42,7 +42,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Probe:
-    """A question, and how it is asked: `ask` may raise whatever it likes."""
+    """A question, and the function that asks it, which may raise any exception."""
 
     number: str
     title: str

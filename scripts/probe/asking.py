@@ -1,4 +1,4 @@
-"""Asks one request at a time, politely, and keeps what came of it."""
+"""Sends one request at a time, slowly, and records the exchanges."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SILENCES = 4  # requests in a row without any answer
 
 
 class StoppedError(Exception):
-    """Nothing more is asked, and why."""
+    """No more requests are sent, for this reason."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Hop:
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request with all that was answered.
+    """A request and its response.
 
     Attributes
     ----------
     trouble : str
-        Why there is no whole answer; empty where there is one.
+        Why there is no complete response; empty if there is one.
     body : bytes
         Decoded.
     wire_bytes : int
@@ -70,7 +70,7 @@ class Exchange:
 
     @property
     def status(self) -> int | None:
-        """The last one; None where nobody answered."""
+        """The last response; None if there was none."""
         return self.hops[-1].status if self.hops else None
 
     def header(self, name: str) -> str:
@@ -89,7 +89,7 @@ class Exchange:
 
 
 class Asker:
-    """Asks the service of `api_url`; keeps every exchange.
+    """Sends requests to the service at `api_url`; records every exchange.
 
     Raises from each request, once it has happened: StoppedError, after the first
     answer 429, several requests without any answer, or when the most is asked.

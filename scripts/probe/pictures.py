@@ -1,4 +1,4 @@
-"""What an image's bytes tell: its pixels, and the quality it was written with."""
+"""The size and the JPEG quality of an image, from its bytes."""
 
 from __future__ import annotations
 

@@ -257,7 +257,7 @@ def _products(asker: Asker) -> list[Answer]:
 
 
 def limits(asker: Asker) -> list[Answer]:
-    """Look through what was asked already: limits are never tried out."""
+    """Examine previous responses: limits are never provoked."""
     answered = [one for one in asker.exchanges if one.hops]
     said = {
         f"{name}: {one.header(name)}"

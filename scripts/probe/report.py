@@ -1,4 +1,4 @@
-"""The report: what was asked for, as Markdown."""
+"""The report of all questions and answers, as Markdown."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Report:
     about: Mapping[str, str]
     answers: list[Answer] = field(default_factory=list)
     page: list[Exchange] = field(default_factory=list)
-    #: title of a probe, what it asked
+    #: title of a probe, and its question
     details: list[tuple[str, Sequence[Exchange]]] = field(default_factory=list)
 
 

@@ -100,7 +100,7 @@ def _as_it_is(answer: Any) -> Any:
 
 
 class Bench:
-    """One process: its memory ends with it, its shelf is in the directory."""
+    """One process: its memory is lost at its end, its stored records remain."""
 
     def __init__(
         self,

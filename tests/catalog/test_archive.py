@@ -1,4 +1,4 @@
-"""Answers asked once, kept for their time, and older ones better than none."""
+"""Answers are requested once, cached until they expire, and used if a query fails."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_an_older_answer_is_better_than_a_failure(bench, error, caplog):
         assert len(warnings(caplog)) == 1
         assert error.cause in (one.repository.last_failure or "")
     assert bench.service.asked == {"Gene": 3}
-    # asked again after a while, and no sooner
+    # requested again after its time, and not earlier
     bench.now_s += 9
     assert bench.version("Gene") == 1
     assert bench.service.asked == {"Gene": 3}
@@ -409,7 +409,7 @@ def test_what_is_kept_in_memory_is_weighed_not_counted(bench):
     kept = bench.repository.cache._memory
     assert 0 < len([key for key in kept if key[1].startswith("Heavy")]) < 4
     assert kept.currsize <= 64 * 2**20
-    # what memory has not is on the shelf, and weighs as much when it comes from there
+    # evicted records are in the store, with the same weight
     bench.service.error = UnreachableError("no")
     for number in range(5):
         assert bench.get(f"Heavy{number}").record == heavy
@@ -451,7 +451,7 @@ def test_a_failed_query_keeps_none_of_its_pages(bench):
     try:
         with pytest.raises(WrongAnswerError):
             bench.repository.get(replace(thing("Gene"), ask=ask), NOT_INTERRUPTED)
-        for thread in {*threading.enumerate()} - others:  # the one that asked ends
+        for thread in {*threading.enumerate()} - others:  # that of the query ends
             thread.join(PATIENCE_S)
         assert seen[0]() is None
     finally:

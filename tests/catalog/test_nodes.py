@@ -23,7 +23,7 @@ from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
 from allenfs.text import path_name
 
-# One path of each kind of node that asks the service.
+# One path of each kind of node that queries the service.
 ASKING = [
     "section/69750516/info.json",
     "section/69750516/dataset",
@@ -256,12 +256,12 @@ def test_what_was_seen_is_still_there_without_a_service(tmp_path):
         if isinstance(entry, Document):
             assert again.facts == entry.facts
         else:
-            # the full size of an image is told where its record is at hand
+            # the full size of an image is known if its record is cached
             assert getattr(again, "request", again) == getattr(entry, "request", entry)
     assert {path: offline.names(path) for path in listed} == listed
     assert len(listed) >= 8
     with pytest.raises(ServiceError) as raised:
-        offline.names("dataset/72109410")  # a link led there, and nobody went
+        offline.names("dataset/72109410")  # named by a link that was not followed
     assert raised.value.errno == errno.EHOSTUNREACH
 
 

@@ -1,4 +1,4 @@
-"""Looking at records in passing: nobody waits for long, and crawlers ask little."""
+"""Optional records of a listing: waits are short, and crawlers cause few queries."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_listing_does_not_queue_for_optional_records(tmp_path):
 
 
 def test_a_listing_uses_an_older_answer_without_waiting(tmp_path):
-    """The service is busy: what is on the shelf is better than nothing."""
+    """The service is busy: stored records are used."""
     old = Bench(tmp_path)
     assert old.version("Gene") == 1
     old.now_s += 8 * DAY_S
@@ -71,7 +71,7 @@ def test_a_listing_waits_five_seconds_for_optional_records(bench):
         is None
     )
     assert 5 <= max(looks) - 1000 <= 9  # each look takes a second, and there are more
-    # a service that is so slow is not asked by the next one
+    # the next listing does not query a service that is so slow
     assert bench.optional("Atlas") is None
     assert bench.service.asked == {"Gene": 1}
     bench.service.gate.set()
@@ -94,9 +94,9 @@ def test_listings_query_for_300_directories_an_hour(bench):
     found = [bench.optional(name) for name in names]
     assert found == [1] * 300 + [None] * 10
     assert sum(bench.service.asked.values()) == 300
-    assert bench.version(names[309]) == 1  # who needs it asks
+    assert bench.version(names[309]) == 1  # a lookup that needs the record queries it
     assert bench.optional(names[309]) == 1
-    # one directory asks for several things
+    # one directory needs several records
     again = [
         bench.repository.optional(thing(f"{name} 2"), hash(name), NOT_INTERRUPTED)
         for name in names

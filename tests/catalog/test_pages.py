@@ -36,7 +36,7 @@ every_rule = pytest.mark.parametrize(
 
 
 def big_database() -> Database:
-    """One data set of 2600 images, beside those of the sample."""
+    """A data set of 2600 images, in addition to those of the sample."""
     database = sample_database()
     genes = add_genes(database, ["Big1", "Big2"])
     # ids descend while section numbers ascend
@@ -176,7 +176,7 @@ def test_a_list_of_genes_is_complete_whatever_a_page_is(number, page_rows, reque
 
 
 def test_a_gene_of_two_data_sets_is_found_where_pages_cut_its_list():
-    """A row that a page's edge cuts comes again without what was seen before."""
+    """A row split by a page boundary is returned again, without its first part."""
     database = Database()
     product = database.add("Product", abbreviation="P")
     genes = add_genes(database, ["A", "B", "C"], product=product)

@@ -25,7 +25,7 @@ def script(path: Path, text: str) -> Path:
 
 @pytest.fixture
 def user(monkeypatch):
-    """The checks are run by a user who is not root."""
+    """The checks run as a user other than root."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
 
 

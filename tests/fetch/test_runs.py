@@ -39,7 +39,7 @@ def test_two_neighbours_are_enough_and_the_window_doubles(step):
     here = 20
     assert reading.open(here) == []
     assert reading.open(here + step) == [here + 2 * step, here + 3 * step]
-    # 2, then 4, then 8 ahead of who reads
+    # 2, then 4, then 8 ahead of the reader
     assert reading.open(here + 2 * step) == [here + n * step for n in (4, 5, 6)]
     ahead = [here + n * step for n in range(7, 12)]
     assert reading.open(here + 3 * step) == ahead

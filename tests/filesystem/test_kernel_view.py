@@ -1,4 +1,4 @@
-"""What an open is answered, by what the kernel may have been told by then."""
+"""How an open is answered, depending on what the kernel may know by then."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_an_open_that_is_not_tried_again_is_never_sent_back():
     view.replied(PATH, EXACT, LOOKER)
     assert view.opening(PATH, OPENER, IMAGE, lambda: True) is Opening.SIZE_UNKNOWN
     assert not view.is_retry(PATH, OPENER)
-    # which tells nothing of the others
+    # which does not affect the others
     assert view.opening(PATH, LOOKER, IMAGE) is Opening.NEW_PAGES
 
 

@@ -122,7 +122,7 @@ def mount(
 
 
 class Attributes:
-    """The extended attributes of a filesystem, asked by nobody who is interrupted."""
+    """The extended attributes of a filesystem, for a caller that is not interrupted."""
 
     def __init__(self, filesystem: Filesystem) -> None:
         fetcher = filesystem._fetcher
@@ -139,12 +139,12 @@ class Attributes:
 
 @dataclass
 class Kernel:
-    """What the kernel holds of each path, and the rules it goes by.
+    """What the kernel caches for each path, and its rules.
 
     Attributes
     ----------
     sizes : dict
-        What the last `stat` of a path told.
+        The result of the last `stat` of a path.
     pages : dict
         The bytes of a path's page cache.
     """

@@ -101,7 +101,7 @@ class MountMachine(RuleBasedStateMachine):
         self.is_up = True
         self.faults: list[Fault] = []
         self.query_fault: Fault | None = None
-        # of the store; whoever removes a file by hand leaves its directory
+        # of the store; removing a file by hand leaves its directory
         self.stored: set[ImageRequest] = set()
         self.emptied: set[ImageRequest] = set()
         self.records: set[str] = set()
@@ -271,7 +271,7 @@ class MountMachine(RuleBasedStateMachine):
         assert len(names) == len(listed)
         if path in SERVICES:
             self.check_used(path, names)
-        elif path == "dataset":  # those whose record is at hand
+        elif path == "dataset":  # those whose record is cached
             assert ("69782969" in names) >= ("dataset/69782969" in self.records)
             assert names <= self.truth.names["dataset"]
         elif path in GLANCED and not is_calm:
@@ -356,7 +356,7 @@ class MountMachine(RuleBasedStateMachine):
         found = errno.errorcode.get(number), requests
         assert found == expected, (path, found, expected)
         if number and request in self.lingering:
-            self.may_be_told.add(path)  # by the look-up, when it was still at hand
+            self.may_be_told.add(path)  # by the lookup, when it was still stored
         self.lingering.discard(request)
         if number:
             self.failed_downloads += not is_remembered
@@ -441,7 +441,7 @@ class MountMachine(RuleBasedStateMachine):
             self.close_dead(file)
 
     def close_dead(self, file: Open) -> None:
-        with suppress(OSError):  # it is closed though it says that nobody is there
+        with suppress(OSError):  # it is closed although it reports no daemon
             self.world.close(file.handle)
 
     # What is known.
@@ -514,7 +514,7 @@ class MountMachine(RuleBasedStateMachine):
             if path in self.told:
                 return seen == Seen(exact.size_bytes, 0)
         bounds = {request.size_bound_bytes()}
-        if self.has_asked_catalog:  # the record may be at hand, and says the pixels
+        if self.has_asked_catalog:  # the record may be cached, with the pixels
             bounds.add(self.truth.bounds[path])
         return seen in {Seen(bound_bytes, 0) for bound_bytes in bounds}
 

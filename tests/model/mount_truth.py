@@ -62,7 +62,7 @@ DIRECTORIES = (
 )
 OUTSIDE = (".Trash", "section/007", "section/1/ds11", "section/1/ds6/image.png")
 FILES = (*IMAGES, UNKNOWN, *DOCUMENTS)
-# While the catalog is in trouble, all views are listed, but not what it would add.
+# While the catalog fails, all views are listed, but not the names that it adds.
 GLANCED = ("section/69750516", "section/69750516/ds6", "atlas/100883869")
 OF_THE_GRAMMAR = {"", *SERVICES, "dataset", "browse", *GLANCED}
 
@@ -118,7 +118,7 @@ def catalog_key(path: str) -> str | None:
 
 
 class Truth(NamedTuple):
-    """What a service in good health gives.
+    """The correct results, from a working service.
 
     Images come from the service itself. What the catalog makes of its records has
     tests of its own; here it is taken from a filesystem that met no trouble.
@@ -149,7 +149,7 @@ def truth() -> Truth:
         for path in (*IMAGES, UNKNOWN):
             world.names(
                 f"section/{request_behind(path).image_id}"
-            )  # asks for its record
+            )  # requests its record
         bounds = {path: world.stat(path).size_bytes for path in (*IMAGES, UNKNOWN)}
         names = {path: set(world.names(path)) for path in DIRECTORIES}
         targets = {path: world.target(path) for path in LINKS}

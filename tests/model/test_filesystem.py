@@ -101,7 +101,7 @@ def test_each_caller_gets_estale_at_most_once(world):
         assert raised.value.errno == errno.ESTALE
     for caller in (1, 2):
         opened = world.fs.open(PATH, caller=Caller(caller))
-        assert opened.direct_io  # never asked for the size: past the page cache
+        assert opened.direct_io  # never requested the size: bypasses the page cache
         assert not opened.keep_cache
         assert world.fs.read(opened.handle, 0, 2**20) == DATA
         assert world.fs.read(opened.handle, len(DATA), 2**20) == b""
@@ -146,7 +146,7 @@ def test_a_size_that_another_mount_changed_is_reported_again(world):
 
 
 def test_a_second_open_that_never_comes_is_not_waited_for(world):
-    """After 10 s the image is let go, and the next open begins anew."""
+    """After 10 s the image is dropped, and the next open starts over."""
     with pytest.raises(StaleSizeError):
         world.fs.open(PATH, caller=Caller(1))
     for path in (world.directory / "images").rglob("*.jpg"):

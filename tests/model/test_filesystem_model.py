@@ -163,7 +163,7 @@ class FilesystemModel(RuleBasedStateMachine):
         self.ever.add(opened.handle)
         exact_bytes = self.fs.stat(path, opened.handle).size_bytes
         if not opened.direct_io:
-            # what the kernel was told of the path is what it now reads
+            # the kernel has the size of what it now reads
             assert self.kernel.sizes[path] == exact_bytes
         assert not (looks_up and opened.direct_io)
         data = self.kernel.read_all(path, opened, chunk)
@@ -190,7 +190,7 @@ class FilesystemModel(RuleBasedStateMachine):
         held = self.handles[number]
         end_of_pages = -(-len(held.data) // PAGE) * PAGE
         if offset + size > end_of_pages and not held.direct_io:
-            # a kernel that knows the size asks for no page behind it
+            # a kernel that knows the size requests no page beyond it
             with pytest.raises(StaleSizeError):
                 self.fs.read(number, offset, size)
         else:

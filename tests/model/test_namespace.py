@@ -15,7 +15,7 @@ FILE = "/dataset/7/0001_{}.jpg"
 
 
 class CountingCatalog:
-    """Has what it was given, and counts who asks."""
+    """Contains what it was given, and counts the queries."""
 
     def __init__(self) -> None:
         self.asked = 0

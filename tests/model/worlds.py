@@ -33,14 +33,14 @@ from allenfs.store.record_files import RecordFiles
 
 CAPACITY_BYTES = 2**28
 MAX_IMAGE_BYTES = 4_000_000
-# The system gives none of these to whoever connects: one that is closed stays free.
+# Outside of the ephemeral ports, so that a closed one stays free.
 _PORTS = range(20_000, 30_000)
 _LOGGER = logging.getLogger("allenfs")
 _BAD = ("WARNING", "ERROR", "CRITICAL", "Traceback")
 
 
 class Seen(NamedTuple):
-    """What `stat` tells."""
+    """The result of `stat`."""
 
     size_bytes: int
     blocks: int
