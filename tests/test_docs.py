@@ -70,14 +70,14 @@ def test_settings_names_every_flag():
     assert flags - named == {"--verbose"}  # as -v
 
 
-# What a machine, and not allenfs, says; each was seen.
+# Messages of other programs; each was seen.
 _SAID_BY_OTHERS = {
     "unknown filesystem type 'allenfs'",  # mount(8)
     "option allow_other only allowed if 'user_allow_other' is set",  # fusermount
     "could not determine username",  # fusermount
     "Bus error",  # the shell
 }
-# Put together where they are said.
+# Composed where they are raised.
 _PUT_TOGETHER = {"neither libfuse 2 nor libfuse 3", "this machine has no /dev/fuse"}
 
 

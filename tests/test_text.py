@@ -21,7 +21,7 @@ from allenfs.text import (
 )
 
 many = settings(max_examples=500, deadline=None)
-# characters that mean something to somebody: to a path, a URL, or a terminal
+# characters with a meaning in a path, a URL, or a terminal
 _PIECES = st.sampled_from(
     [
         *"./%-+_'\"*,$[] ~@",

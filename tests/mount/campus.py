@@ -21,9 +21,9 @@ class Campus(HostileService):
     Attributes
     ----------
     tunnel : callable
-        What is said to a CONNECT.
+        The reply to a CONNECT.
     hello : callable
-        What is said to a TLS client before, or instead of, the handshake.
+        Sent to a TLS client before, or instead of, the handshake.
     certificate : str
         Which of the certificates of the tests the service has.
     connections, tunnels, handshakes : int

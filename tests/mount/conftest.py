@@ -106,7 +106,7 @@ def mounted_hostile(request, hostile, tmp_path_factory):
         max_image_bytes=32 * MB,
         stall_timeout_s=1,
         deadline_s=2,
-        catalog_ttl_s=0.001,  # each listing asks anew
+        catalog_ttl_s=0.001,  # each listing requests it again
         warnings=[""],
     ) as mounted:
         (mounted / "section/1000000/image.jpg").read_bytes()
@@ -134,7 +134,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def place():
-    """A folder that everybody can enter; pytest's own are closed to others."""
+    """A directory that all users can enter; those of pytest are private."""
     with tempfile.TemporaryDirectory(prefix="allenfs-place-") as name:
         Path(name).chmod(0o755)
         yield Path(name)

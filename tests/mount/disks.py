@@ -1,4 +1,4 @@
-"""Disks on which a store has trouble."""
+"""Disks on which a store fails."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def full(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """By a mount of its own: a process may have a file open for writing."""
+    """By another mount: a process may have a file open for writing."""
     run("mount", "--bind", folder, folder)
     run("mount", "-o", "remount,bind,ro", folder)
     yield

@@ -1,4 +1,4 @@
-"""Serves a file system that takes each look below its root, and never answers.
+"""Serves a file system that accepts each lookup below its root, and never answers.
 
 Says "asked" when it is. Argument: mountpoint.
 """

@@ -1,4 +1,4 @@
-"""A service that says exactly the bytes it is told, and what a daemon makes of them."""
+"""A service that sends exactly the given bytes, and how a daemon reacts to them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JPEG = (
     b"\xff\xd8\xff\xc0\x00\x0b\x08\xff\xff\xff\xff\x01\x01\x11\x00"
     b"\xff\xda\x00\x02picture\xff\xd9"
 )
-Says = Callable[[str], Iterable[bytes]]  # what is said to a target
+Says = Callable[[str], Iterable[bytes]]  # the response to a target
 _GREATEST_BYTES = 400 * MB
 _REQUEST_BYTES = 65_536
 
@@ -63,12 +63,12 @@ def once(*pieces: bytes) -> Says:
 
 
 class HostileService(Listener):
-    """Says `image` to what asks for an image, `query` to a query; one a connection.
+    """Sends `image` to image requests, `query` to queries; one per connection.
 
     Attributes
     ----------
     requests : list of str
-        The targets that were asked for.
+        The requested targets.
     """
 
     def __init__(self, listening: socket.socket | None = None) -> None:
@@ -117,7 +117,7 @@ def black_hole() -> Iterator[str]:
 
 
 class Elsewhere:
-    """A listener that nobody is to connect to."""
+    """A listener to which no connection must be made."""
 
     def __init__(self, host: str = "127.0.0.1") -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET

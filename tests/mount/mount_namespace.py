@@ -1,4 +1,4 @@
-"""mount(8) with helpers of its own: in a mount namespace that ends with the test."""
+"""mount(8) with its helpers, in a mount namespace that ends with the test."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _SOCKS5, _NO_PASSWORD, _CONNECT, _NAME, _IPV4 = 5, 0, 1, 3, 1
 class Authority:
     """Signs certificates, as a campus or an inspecting proxy does.
 
-    Its own certificate lacks the key usage that RFC 5280 asks for, as old ones do.
+    Its own certificate lacks the key usage that RFC 5280 requires, as old ones do.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -130,12 +130,12 @@ class TlsFront(_Relay):
 
 
 class LogIn(_Relay):
-    """Lets those in who say the right header.
+    """Accepts clients with the right header.
 
     Attributes
     ----------
     heads : list of str
-        What was asked.
+        The request headers.
     """
 
     header, refusal = "authorization", "401 Unauthorized"

@@ -28,14 +28,14 @@ mount --bind "$0/passwd" /etc/passwd
 class PlainUser:
     """A user in a mount namespace that ends with the test.
 
-    Of a number that nobody has, so that his processes can be counted.
+    With an unused user ID, so that the user's processes can be counted.
 
     Parameters
     ----------
     folder : Path
-        That everybody can enter; `home` is made in it.
+        One that all users can enter; `home` is created in it.
     is_known : bool
-        Whether he has an entry in passwd, which fusermount asks for.
+        Whether the user has an entry in passwd, which fusermount asks for.
     may_mount : bool
         Whether he has CAP_SYS_ADMIN, with which libfuse needs no fusermount.
     """

@@ -1,4 +1,4 @@
-"""Serves a mount whose filesystem raises what it is told to, where it is told to."""
+"""Serves a mount whose filesystem raises a given exception at a given place."""
 
 from __future__ import annotations
 

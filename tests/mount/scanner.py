@@ -1,4 +1,4 @@
-"""Reads and allows each file of a mount before somebody opens it, as scanners do.
+"""Reads and allows each file of a mount before it is opened, as scanners do.
 
 Arguments: the mountpoint, and --own-files for a listener in a table of open files that
 only one thread has. It says "ready" and goes on until its input ends. Then it says as

@@ -68,7 +68,7 @@ def test_what_the_store_does_not_keep_is_whole_and_has_its_attributes_while_open
         assert attributes(mounted / PATH)["sha256"] == sha256
     until(lambda: "sha256" not in attributes(mounted / PATH))
     assert mounted.stored == []
-    # the kernel was told the exact size, and is told it again
+    # the kernel received the exact size, and receives it again
     assert attributes(mounted / PATH)["size_known"] == "true"
     assert (mounted / PATH).stat().st_size == len(data)
 

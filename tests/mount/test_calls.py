@@ -1,4 +1,4 @@
-"""What the kernel asks of the daemon: no call more than is needed, warm or cold."""
+"""The calls from the kernel to the daemon: no more than needed, warm or cold."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _PIECE = 24 * 1024
 
 def _paths() -> Iterator[str]:
     # The bound of their unknown size is 4 MiB, as no width and height are named:
-    # a read of 1 MiB ends below it. (Beyond a size, the kernel asks it anew.)
+    # a read of 1 MiB ends below it. (Beyond a size, the kernel requests it again.)
     for n in range(FILES):
         yield f"section/69750516/ds3/q98/roi+{9000 + 8 * n}+4000/image.jpg"
 
@@ -50,7 +50,7 @@ def _pread_beyond_the_end(file: Path) -> bytes:
 
 
 def _open_again_through_proc(file: Path) -> bytes:
-    """Open without a look-up of the name: nothing tells the kernel the size."""
+    """Open without a lookup of the name: the kernel does not know the size."""
     handle = os.open(file, os.O_PATH)
     try:
         return _read_without_fstat(Path(f"/proc/self/fd/{handle}"))
@@ -82,7 +82,7 @@ def _count_wrong(
     ],
 )
 def test_300_cold_files_read_raw_are_never_wrong(tmp_path, service, read):
-    # A second mount with a store of its own reads what is expected with fstat.
+    # A second mount with another store reads the expected bytes with fstat.
     with (
         Mounted(tmp_path / "a", service.url) as mounted,
         Mounted(tmp_path / "b", service.url) as expected,

@@ -134,7 +134,7 @@ def test_one_failing_picture_is_the_errno_of_open_and_nothing_is_kept(
     assert opened(file.read_bytes()).size
     kept = {"user.allenfs.fetched", "user.allenfs.sha256"}
     assert set(os.listxattr(file)) == kept | {"user.allenfs.size_known"}
-    # what was here before the failure was not asked again
+    # images stored before the failure were not requested again
     good = [one for one in asked_ids(service) if one != GOOD_IMAGE]
     assert len(good) == len(set(good)) == 10
 

@@ -95,6 +95,6 @@ def _check_every_operation(root: Path, exception: str, log_raises: str) -> None:
                     reach(root / operation)
                 assert caught.value.errno == expected, operation
             assert _read_whole(root / "fine") == CONTENT
-        # nobody waits for release, so that it can only be seen to hurt nobody
+        # no program sees the result of release: it must only do no harm
         assert _read_whole(root / "release") == CONTENT
         assert _read_whole(root / "release") == CONTENT

@@ -149,7 +149,7 @@ def test_failed_downloads_leave_no_descriptor_and_no_thread(mounted, service):
         threads = len(os.listdir(of_daemon / "task"))
         return len(os.listdir(of_daemon / "fd")), threads
 
-    # long remembered: what a remembered failure holds is held
+    # remembered for long, with all objects that a failure keeps alive
     for fault in (Fault.STATUS_404, Fault.HTML_200):
         service.fail(fault)
         errno_of_open(mounted / PATH.replace("ds5", f"ds5/q{fault.value}"))

@@ -33,7 +33,7 @@ _ids = itertools.count(1)
 def fails_then_recovers(
     hostile: HostileService, suspect: Suspect, says: Says, number: int
 ) -> str:
-    """Return what the log said."""
+    """Return the log lines."""
     path = suspect.mounted / PATH.format(next(_ids))
     stored = suspect.mounted.stored
     hostile.image = says

@@ -41,7 +41,7 @@ def give_away(path: Path) -> None:
 
 @contextlib.contextmanager
 def mounted(place: Path, service: SampleService, *flags: str) -> Iterator[Path]:
-    """A mount on a store in this place, with a log beside it."""
+    """A mount on a store in this directory, with its log next to it."""
     own = ["--api-url", service.url, "--cache-dir", place / "store"]
     own += ["--log-file", place / "log"]
     done = allenfs("mount", *own, *flags, place / "mnt")
@@ -92,7 +92,7 @@ def test_other_users_see_neither_the_mount_nor_the_store(place, service):
             assert done.returncode != 0, command
             assert b"Permission denied" in done.stderr
             assert done.stdout == b""
-        # and where somebody has opened the store's own directory to all
+        # and if the owner has made the store's directory writable for all
         store.chmod(0o755)
         for path in store.rglob("*"):
             if path.is_file() and path.name != "CACHEDIR.TAG":
@@ -135,7 +135,7 @@ def test_a_store_of_others_is_refused_and_left_alone(place, service, why, is_emp
 
 
 def moved(path: Path, place: Path) -> None:
-    """Replace it by a link to somebody's files in `place`."""
+    """Replace it by a link to another user's files in `place`."""
     elsewhere = place / "elsewhere"
     path.rename(elsewhere)
     for file in (elsewhere, *elsewhere.rglob("*")):

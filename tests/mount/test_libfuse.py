@@ -1,4 +1,4 @@
-"""Which libfuse mounts, what it is told, and what it must not stand in the way of."""
+"""Which libfuse mounts, with which options, and what it must not block."""
 
 from __future__ import annotations
 

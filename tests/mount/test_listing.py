@@ -92,7 +92,7 @@ def test_du_counts_only_what_is_local(mounted):
     assert (path.stat().st_mode, path.stat().st_nlink) == (stat.S_IFREG | 0o444, 1)
     assert (path.stat().st_uid, path.stat().st_gid) == (os.getuid(), os.getgid())
     assert path.parent.stat().st_mode == stat.S_IFDIR | 0o555
-    # and `df` tells the figures of the store
+    # and `df` shows the figures of the store
     figures = os.statvfs(mounted.root)
     assert figures.f_namemax == 255
     # 1 MiB is the journal's, a sixteenth the records', and a block the tag's

@@ -84,7 +84,7 @@ def test_while_every_logging_call_raises_each_answer_is_right(
         assert errno_of(os.mkdir, mounted / "new") == errno.EROFS
         for _ in range(2):  # cold, then warm
             assert (mounted / PATH).read_bytes() == image_bytes(service.url, PATH)
-        os.kill(mounted.pid, signal.SIGUSR2)  # which logs in a thread of its own
+        os.kill(mounted.pid, signal.SIGUSR2)  # which logs in another thread
         for file in sorted((mounted / DATA_SET / "ds6").glob("*_*")):  # read ahead
             image = f"section/{file.stem.partition('_')[2]}/ds6/image.jpg"
             assert file.read_bytes() == image_bytes(service.url, image)

@@ -38,7 +38,7 @@ def many(count):
 
 
 class Without:
-    """The command without a mount: its service, and a store of its own."""
+    """The command without a mount: its service, and a separate store."""
 
     def __init__(self, service, folder):
         self.store = folder / "other-store"

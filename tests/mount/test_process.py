@@ -163,7 +163,7 @@ def _kill(root):
 
 @pytest.mark.both_libfuses
 def test_dead_mount_is_recovered_by_the_next_mount_and_by_umount(root, service):
-    """Also one that somebody uses."""
+    """Even one that is in use."""
     mount = ("mount", "--api-url", service.url, root)
     succeeds(*mount)
     with (root / PATH).open("rb") as file, busy(root):

@@ -1,6 +1,6 @@
 """Few processes allowed (`ulimit -u`), which count threads: an errno, and it recovers.
 
-Of a user who is not root: root's are not counted.
+As a user other than root, whose processes are not counted.
 """
 
 from __future__ import annotations

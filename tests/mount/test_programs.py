@@ -1,4 +1,4 @@
-"""Programs that people use on images, on a mount: in trouble, cold and warm."""
+"""Image programs on a mount: with failures, cold and warm."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ assert cv2.imwrite(sys.argv[2], picture)
 
 
 class ProgramError(Exception):
-    """A program ended with an error of its own."""
+    """A program ended with its own error."""
 
 
 def _run(*command):

@@ -1,4 +1,4 @@
-"""Proxies, and passwords of proxies and of mirrors: used, and shown to nobody."""
+"""Proxies, and passwords of proxies and of mirrors: used, and never shown."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_socks_proxy_works(root, campus, service, port, scheme):
 
 
 def test_empty_proxy_overrides_environment(root, port):
-    """And the sample needs none, and nobody one for another scheme."""
+    """The sample needs no proxy, and no request uses one of another scheme."""
     api_url = f"http://127.1:{port}"  # this machine, though it does not look like it
     environ = dict.fromkeys(("http_proxy", "ALLENFS_PROXY"), NOWHERE)
     with mounting(root, "--api-url", api_url, "--proxy", "", **environ):

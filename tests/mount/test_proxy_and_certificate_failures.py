@@ -1,6 +1,6 @@
-"""What bars the way to the service: it is said, and not tried in vain.
+"""What blocks the way to the service: it is reported, and not retried in vain.
 
-A proxy, a certificate, a log-in page; and a deadline that holds whatever they do.
+A proxy, a certificate, a login page; and a deadline that holds despite them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading a listing file by file through a mount: what the service is asked, when."""
+"""Reading a listing file by file through a mount: which requests are made, and when."""
 
 from __future__ import annotations
 

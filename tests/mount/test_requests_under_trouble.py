@@ -1,4 +1,4 @@
-"""A service in trouble: how often it is asked, when an error comes, when the image."""
+"""A failing service: number of requests, time to the error, time to the image."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_storm_of_opens_of_a_failing_image_is_one_download(
 
 @contextlib.contextmanager
 def unanswered():
-    """Listens; the kernel makes connections, and nobody answers."""
+    """Listens; the kernel accepts connections, and no one answers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
@@ -102,7 +102,7 @@ def test_time_to_an_error_is_four_attempts_and_three_pauses(
         found = re.search(r"\((\d+) attempts, ([0-9.]+) s, ", message)
         assert int(found[1]) == ATTEMPTS
         pauses_s = BACKOFFS * BACKOFF_S
-        # said to a tenth
+        # shown to a tenth
         assert float(found[2]) >= ATTEMPTS * attempt_s + 0.5 * pauses_s - 0.1
         assert float(found[2]) <= ATTEMPTS * attempt_s + 1.5 * pauses_s + LATER_S
 

@@ -74,7 +74,7 @@ def test_failed_download_is_eperm_under_a_scanner_and_then_the_image(mounted, se
         status = json.loads((mounted / ".allenfs/status.json").read_bytes())
         assert b"mounted" in (mounted / ".allenfs/log").read_bytes()
         service.fail(Fault.STATUS_404, times=1)
-        # the kernel tells no other errno of what a listener was not given
+        # the kernel reports no other errno if a listener cannot open a file
         assert errno_of_open(mounted / path) == errno.EPERM
         data = (mounted / path).read_bytes()
     assert status["mountpoint"] == str(mounted.root)

@@ -292,7 +292,7 @@ def test_the_log_is_in_the_mount_and_can_be_followed(mounted, service):
 
 
 def test_sigusr2_before_there_is_a_mount_ends_nothing(root, service):
-    """In the background: a process that a terminal starts is held a moment later."""
+    """In the background: a process started by a terminal is stopped a moment later."""
     command = [sys.executable, "-m", "allenfs", "mount", "--api-url", service.url, root]
     with subprocess.Popen(command) as mounting:
         children = Path(f"/proc/{mounting.pid}/task/{mounting.pid}/children")

@@ -1,4 +1,4 @@
-"""Promise 7 under trouble: damaged files, a full, locked or failing store."""
+"""A failing store: damaged files, a full, locked or broken disk."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_failing_disk_costs_one_warning_and_no_image(on_disk, service, disk, t
     assert len(on_disk.stored) == 5
     for time in (1, 2):
         with trouble(disk):
-            # a record is not kept either: it is the same trouble
+            # records cannot be stored either: it is the same failure
             assert (on_disk / RECORDS[time - 1]).read_bytes()
             check(on_disk, right, PATHS[:12])
         assert on_disk.log.count(TROUBLE) == 1

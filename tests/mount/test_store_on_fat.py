@@ -14,7 +14,7 @@ from allenfs.sample.inventing import add_data_set, add_genes
 
 pytestmark = pytest.mark.one_libfuse
 
-# changed in an odd second; of no time that the service tells
+# changed in an odd second, or without Last-Modified
 ODD, UNTIMED = "section/102146163/ds6/image.jpg", "section/69750516/ds6/image.jpg"
 
 

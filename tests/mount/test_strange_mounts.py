@@ -95,7 +95,7 @@ def test_umount_kills_only_the_serving_process(root, process_of):
 
 
 def test_a_mount_that_lives_is_not_cleared_away_whatever_it_answers(root):
-    """Nor a dead one that somebody else clears away."""
+    """Nor a dead one that another process clears."""
     with strange(root, "") as serving:
         message = fails(3, "mount", "--sample", root)
         assert "already mounted and does not answer" in message

@@ -77,7 +77,7 @@ def test_with_a_store_named_it_mounts_and_says_that_there_is_no_log(
         assert copy.read_bytes() == image_bytes(service.url, PATH)
         assert "\n  log          /dev/null\n" in user.allenfs("status").stdout
     finally:
-        # fusermount, which umount asks, knows no user without an entry either
+        # umount runs fusermount, which does not know users without an entry either
         pid = user.run("getfattr", "--only-values", "-n", PID_ATTRIBUTE, user.root)
         user.run("kill", pid.stdout)
         until(lambda: not user.is_mounted())

@@ -38,7 +38,7 @@ CUT = (Fault.CUT_CONTENT_LENGTH, Fault.CUT_CHUNKED)
 
 
 class Kind(NamedTuple):
-    """What a client asks for, and how the service is told to break it."""
+    """The request of a client, and the fault planned for it."""
 
     target: str
     content_type: str

@@ -47,7 +47,7 @@ class Clock:
 
 
 class Slot(contextlib.AbstractContextManager):
-    """Tells whether somebody is in it."""
+    """Shows whether it is entered."""
 
     is_held = False
 

@@ -28,7 +28,7 @@ def test_password_is_sent_only_to_its_host_and_never_downgraded(
         "# 127.0.0.1\nmachine Localhost login joe password s3cret\n"
         "default login anyone password anything\n"
     )
-    with LogIn(int(sample.url.rpartition(":")[2])) as listener:  # lets everybody in
+    with LogIn(int(sample.url.rpartition(":")[2])) as listener:  # accepts every client
         transport = Transport(ServiceSettings(service))
         with transport.get(f"{asked}:{listener.port}/", 30) as reply:
             assert reply.status == 404

@@ -58,7 +58,7 @@ def probe(folder, *arguments):
 
 @pytest.fixture(scope="module")
 def of_sample(tmp_path_factory):
-    """Return the report on the sample, and the service, with what it was asked."""
+    """Return the report on the sample, and the service with its requests."""
     with SampleService() as service:
         report = probe(tmp_path_factory.mktemp("probe"), "--api-url", service.url)
     return report, service

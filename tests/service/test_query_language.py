@@ -1,4 +1,4 @@
-"""What is asked arrives as it was meant, and what is answered is rows or an error."""
+"""Queries arrive as intended, and answers are rows or an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often the service is asked, and when: exact counts, on real sockets."""
+"""How often requests are sent, and when: exact counts, on real sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One thread works, all share what comes of it, and whoever leaves leaves alone.
+"""One thread works, all callers share the result, and each can leave alone.
 
 Sharing, failures and interrupts are in `tests/store/test_fetcher.py`.
 """
@@ -62,7 +62,7 @@ def test_each_key_has_separate_work(flights, pool):
 
 
 def test_an_answer_that_is_there_is_not_interrupted(flights):
-    """To throw it away would help nobody."""
+    """Discarding it would help no one."""
     work, others = Work(), set(threading.enumerate())
 
     def interrupted():
@@ -148,7 +148,7 @@ def test_a_failure_without_callers_is_not_raised(flights, error):
 
 
 def test_abandoned_work_cannot_be_joined_and_does_not_block_new_work(flights, pool):
-    """It ends while work is under way that was asked for meanwhile: joinable."""
+    """It ends while new work for the key is in progress, which can be joined."""
     asked, second, waiters, values = Work(), Work(may_end=True), Waiters(), []
 
     def ahead():

@@ -171,7 +171,7 @@ def test_a_reserved_slot_serves_one_attempt_and_the_next_ones_wait_as_images():
     for _ in range(2):  # the second attempt acquires another one
         with slot:
             assert slots.in_use == 1
-        slot.drop()  # it was used: nothing is held
+        slot.drop()  # it was used, so no slot is held
         assert slots.in_use == 0
     unused = slots.reserve()
     unused.drop()

@@ -1,4 +1,4 @@
-"""Callers that tell when they wait."""
+"""Callers that report when they wait."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 from allenfs.service.single_flight import Caller
 
-# A waiter that nobody wakes fails its test, and does not hang the run.
+# A waiter that is never woken fails its test, and does not hang the run.
 PATIENCE_S = 60
 INTERRUPTED = Caller(is_interrupted=lambda: True)
 

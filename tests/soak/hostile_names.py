@@ -1,4 +1,4 @@
-"""Names and texts that nobody would think of, by the hundred thousand, from dice."""
+"""Random unusual names and texts, by the hundred thousand."""
 
 from __future__ import annotations
 

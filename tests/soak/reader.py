@@ -1,4 +1,4 @@
-"""A process that reads a mount in every way until it is told to stop, and checks.
+"""A process that reads a mount in every way until SIGTERM, and checks the bytes.
 
 Arguments: mountpoint, folder of the right bytes, seed, progress file, its place in it.
 It says ``ready``, and on SIGTERM its counts as JSON. A wrong byte, an undeclared errno
@@ -59,7 +59,7 @@ class Reader:
             *(self._copy, self._stat, self._close_at_once),
             *(self._list_an_image, self._list_a_data_set, self._ask_for_the_url),
         ]
-        if not may_be_gone:  # pages that nobody gives any more are a SIGBUS
+        if not may_be_gone:  # pages that are no longer served are a SIGBUS
             self._ways.append(self._map)
 
     def end(self, *_: object) -> None:
@@ -75,7 +75,7 @@ class Reader:
             way(path)
         except OSError as error:
             if error.errno == errno.EINTR and self.is_ended:
-                return  # it was told to stop while it waited
+                return  # SIGTERM while it waited
             is_declared = error.errno in self._declared
             _require(is_declared, way.__name__, path, repr(error))
             self.counts["faults"] += 1

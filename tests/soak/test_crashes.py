@@ -72,7 +72,7 @@ class Crashing:
         assert process.returncode == -signal.SIGKILL
 
     def _litter(self):
-        """Downloads that nobody writes any more."""
+        """Abandoned temporary files."""
         left = set()
         for path in list(self._incoming.iterdir()):
             with (

@@ -201,7 +201,7 @@ class Calls:
 
 
 def throw_paths(folder, seed, duration_s, most):
-    """Throw paths at every operation, in a process of its own; return counts."""
+    """Try paths with every operation, in a separate process; return counts."""
     ends_s = time.monotonic() + duration_s
     folder.mkdir()
     warnings = logging.handlers.BufferingHandler(MAX_PATHS)

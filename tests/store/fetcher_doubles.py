@@ -147,7 +147,7 @@ class Bench:
 
 
 def until(condition, what):
-    """Return once something has happened that tells nobody of it."""
+    """Return once something has happened that sends no notification."""
     pause = threading.Event()
     for _ in range(PATIENCE_S * 1000):
         if condition():
@@ -215,6 +215,6 @@ class AheadBench(Bench):
 
     @property
     def fetched(self):
-        """How often each place was asked of the service, in the order of asking."""
+        """How often each place was requested, in the order of the requests."""
         counts = self.service.fetches
         return {number - FIRST_ID: count for number, count in counts.copy().items()}

@@ -96,7 +96,7 @@ def warnings_in(caplog):
 
 
 def verify_all(directory):
-    """Read every stored image with a store of its own: checked, damaged, removed."""
+    """Verify every stored image with another store: read, damaged, removed."""
     return store_at(directory).verify()
 
 
@@ -111,7 +111,7 @@ def as_root(*command):
 
 @contextlib.contextmanager
 def read_only(place):
-    """A mount over the same files that nobody can write through."""
+    """A read-only bind mount of the same files."""
     as_root("mount", "--bind", str(place), str(place))
     try:
         as_root("mount", "-o", "remount,bind,ro", str(place))

@@ -261,7 +261,7 @@ def test_what_is_no_entry_is_neither_counted_nor_removed(at, tmp_path):
     assert again.files() == sorted(foreign)
 
 
-# Trouble
+# Failures
 
 
 @pytest.mark.parametrize(("is_used", "left_pages"), [(True, 3), (False, 0)])

@@ -25,7 +25,7 @@ def bench(tmp_path):
 
 @pytest.fixture
 def other(bench):
-    """Another process on the same store, as far as locks can tell."""
+    """Another process on the same store, as seen by locks."""
     return Bench(bench.directory, service=bench.service)
 
 
@@ -62,7 +62,7 @@ def test_a_stored_image_waits_for_no_connection(tmp_path):
 def test_a_reader_that_comes_while_an_image_lands_makes_no_second_fetch(
     tmp_path, capacity_bytes
 ):
-    """It has looked into the store in vain, and then the image is there."""
+    """The image is stored just after the store was checked."""
     bench = Bench(tmp_path, capacity_bytes)
     has_looked, may_go_on = threading.Event(), threading.Event()
 

@@ -85,7 +85,7 @@ def test_unreferenced_images_and_stores_have_no_files_open(tmp_path):
 
 
 def test_an_image_that_is_being_closed_is_not_returned(tmp_path, monkeypatch):
-    """Who looks it up while its file is closed must open it anew."""
+    """A lookup while its file is being closed must open it again."""
     image = put(store_at(tmp_path), 1, DATA)
     gc.collect()
     live, given, close = weakref.WeakValueDictionary({1: image}), [], os.close

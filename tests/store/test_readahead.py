@@ -1,4 +1,4 @@
-"""What is fetched ahead, what is not, and that nobody waits for it."""
+"""What is read ahead, what is not, and that no open waits for it."""
 
 from __future__ import annotations
 
@@ -320,7 +320,7 @@ def test_a_query_that_failed_ends_it_too(bench):
     "error", [CutAnswerError("cut"), ImageNotFoundError("404"), WrongAnswerError("x")]
 )
 def test_a_failed_read_ahead_is_not_the_failure_of_an_open(bench, error, caplog):
-    """Who opens the image is answered by the service, whatever a guess was told."""
+    """An open makes its own request, whatever the result of the read-ahead."""
     caplog.set_level(logging.INFO)
     bench.service.failures[FIRST_ID + 3] = error
     assert bench.read(0, 1) == {2, 3}

@@ -151,7 +151,7 @@ def test_a_file_with_other_content_is_damaged(tmp_path, data, caplog):
 
 
 def test_a_directory_that_cannot_be_looked_into_has_no_answer(tmp_path):
-    """A name too long for the disk: `stat` says so, and so does every user's EACCES."""
+    """A name too long for the disk: `stat` fails, as it does without permission."""
     records = records_at(tmp_path, service="x" * 300)
     records.put(KEY, KEPT)
     assert records.get(KEY) is None

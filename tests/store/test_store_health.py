@@ -1,4 +1,4 @@
-"""How often trouble with a store is said."""
+"""How often failures of a store are logged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trouble with the directory is a warning; the reader gets the image all the same."""
+"""Failures of the directory are a warning; the reader gets the image anyway."""
 
 from __future__ import annotations
 

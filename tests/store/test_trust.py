@@ -1,4 +1,4 @@
-"""Which directories are a store of one's own, and what is said of the others."""
+"""Which directories are accepted as a private store, and why others are rejected."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def test_a_used_store_and_what_is_not_there_are_safe(store):
     require_own(store)
     require_own(store / "missing")
     (store / "lock").chmod(0o666)
-    require_own(store / "lock")  # no directory: trouble, when it is used
+    require_own(store / "lock")  # not a directory: fails when it is used
 
 
 @pytest.mark.parametrize("parent_mode", [0o777, 0o1777])
 def test_others_may_look_at_a_store_and_write_beside_it(store, parent_mode):
-    """What somebody puts in its place is his, and noticed at each use."""
+    """A replacement by another user is detected at each use."""
     store.chmod(0o755)
     store.parent.chmod(parent_mode)
     require_own(store)
 
 
 def test_a_store_of_any_other_user_is_refused_and_the_user_is_named(store, monkeypatch):
-    """Root's, too: nobody else can have made it, but somebody else can use it."""
+    """Including root: only root can have created it, but others can use it."""
     mine = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
     assert f"store belongs to {pwd.getpwuid(mine).pw_name}: chown it" in refused(store)
