@@ -38,7 +38,7 @@ class UnmountError(AllenFSError):
 
 
 class IntegrationError(AllenFSError):
-    """A file that cannot be installed, or belongs to somebody else."""
+    """A file that cannot be installed, or was not installed by allenfs."""
 
 
 class StatusError(AllenFSError):

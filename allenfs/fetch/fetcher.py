@@ -115,14 +115,14 @@ class Fetcher:
 
     @property
     def may_read_ahead(self) -> bool:
-        """Whether to download images that nobody has opened yet.
+        """Whether to download images that have not been opened yet.
 
         Not while the service has problems, nor while images cannot be stored.
         """
         return not self._breaker.is_open and self._is_last_one_stored
 
     def read_ahead(self, request: Request, slot: Slot) -> None:
-        """Download an image that nobody has opened yet, in this thread.
+        """Download an image that has not been opened yet, in this thread.
 
         An open in the meantime joins this download. Otherwise a failure ends it,
         without retries, and is not remembered.

@@ -221,7 +221,7 @@ class _Painter:
 
     def _lobes(self, lobes: Lobes) -> None:
         angle = np.linspace(0, 2 * math.pi, 1440)
-        # Leaves of unequal width; each has small folds of its own.
+        # Leaves of unequal width, each with small folds.
         phase = lobes.leaves / 2 * (angle + 0.22 * np.sin(2 * angle + 1.0))
         leaf = np.abs(np.cos(phase))
         fold = np.abs(np.cos(3.0 * phase))

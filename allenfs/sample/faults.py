@@ -54,7 +54,7 @@ class Fault(Enum):
     REDIRECT_FILE = auto()  # Location: file:///etc/passwd
     REDIRECT_NO_LOCATION = auto()
     ENDLESS_BODY = auto()  # half the JPEG, then bytes as fast as they are read
-    GZIP_ANYWAY = auto()  # a good JPEG, gzipped though nobody offered gzip
+    GZIP_ANYWAY = auto()  # a good JPEG, gzipped though the client did not accept gzip
     NOT_JSON = auto()  # other bytes under application/json
     SUCCESS_FALSE = auto()  # the envelope of a refused query, under status 200
     NO_ROWS = auto()  # an answer without rows: `msg: {}`

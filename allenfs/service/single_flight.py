@@ -70,8 +70,8 @@ class SingleFlight(Generic[_Key, _Value]):
     ) -> _Value:
         """Return what `work` returns, or raise what it raises.
 
-        One thread at a time works for a key. It goes on when nobody waits for it any
-        more; later callers join it.
+        One thread at a time works for a key. It goes on when no caller waits any more;
+        later callers join it.
 
         `patience_s` is the longest time to wait. Time while this process is stopped
         does not count: data that arrived meanwhile is still in socket buffers, and read

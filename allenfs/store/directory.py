@@ -12,7 +12,7 @@
 
 The checksum of a stored file detects damage, not malice; and a user who could put a
 link into the store could make allenfs read, write or remove any file of the mounting
-user. So `require_own` checks the root before use: nobody else can change what is below.
+user. So `require_own` checks the root before use: no one else can change its contents.
 If others can write to its parent, they may replace the root later. Therefore every
 directory is checked when something is stored (`require_private`), and every file when
 it is opened (`open_own` and `DiskCache`).

@@ -46,7 +46,7 @@ class StoreChecks:
         self._read_settings = read_settings
 
     def contents(self) -> Finding:
-        """Check that nobody else can access it, its size, and the free space."""
+        """Check that no other user can access it, its size, and the free space."""
         try:
             settings = self._read_settings()
         except (ConfigError, UnsafeStoreError) as error:
