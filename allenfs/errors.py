@@ -153,7 +153,8 @@ class ServiceError(AllenFSError):
 
     def __str__(self) -> str:
         times = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
-        return f"{self.cause} ({times}, {self.elapsed_s:.1f} s, {self.url})"
+        at = f", {self.url}" if self.url else ""  # none while it is in progress
+        return f"{self.cause} ({times}, {self.elapsed_s:.1f} s{at})"
 
 
 class UnreachableError(ServiceError, errno=errno.EHOSTUNREACH, transient=True):

@@ -101,7 +101,7 @@ class Filesystem:
             case nodes.PatternNode(name) if name.startswith(tree.OWN_DIRECTORY):
                 name = name.rpartition("/")[2]
                 if name not in self._own_files:  # nothing is mounted
-                    raise PathNotFoundError(path)
+                    raise PathNotFoundError("no images, but the status of a mount")
                 return Changing(self._own_files[name])
         entry = self._catalog.resolve(node, caller)
         if isinstance(node, nodes.CollectionFile) and isinstance(entry, Picture):

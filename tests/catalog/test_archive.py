@@ -278,7 +278,7 @@ def test_callers_wait_at_most_ten_seconds_and_the_answer_is_cached(bench):
         bench.now_s += 1
         return False
 
-    with pytest.raises(ServiceTimeoutError):
+    with pytest.raises(ServiceTimeoutError, match=r" \(1 attempt, 10\.0 s\)$"):
         bench.repository.get(thing("Gene"), Caller(is_interrupted=looked))
     began_s = bench.now_s
     with pytest.raises(ServiceTimeoutError):  # the next one does not wait
