@@ -31,7 +31,7 @@ from allenfs.store.directory import (
 )
 from allenfs.store.index import Journal, LruIndex, Use, disk_bytes
 from allenfs.store.stored_file import TempFile
-from allenfs.text import safe_logger
+from allenfs.text import printable, safe_logger
 
 if TYPE_CHECKING:
     from allenfs.config import StoreSettings
@@ -135,7 +135,7 @@ class DiskCache(ABC):
                     is_removed = self._remove(name, only_damaged=True)
                     damaged, removed = damaged + 1, removed + is_removed
                     done = "removed" if is_removed else "not removed"
-                    log.warning("%s: %s", damage, done)
+                    log.warning("%s: %s", printable(str(damage)), done)
         return checked, damaged, removed
 
     def clear(self) -> int:
@@ -173,7 +173,7 @@ class DiskCache(ABC):
             pass
         except DamagedStoreError as error:
             if remove:
-                log.warning("%s: downloading it again", str(error))
+                log.warning("%s: downloading it again", printable(str(error)))
                 self._remove(name, only_damaged=True, at_once=True)
         except OSError as error:
             self._directory.report(error)

@@ -27,7 +27,8 @@ IDLE_THREADS, IDLE_FDS = 10, CONNECTIONS
 # The kernel's names of all paths and directories come in the first minutes.
 GROWTH_BYTES = 16 * 2**20
 SETTINGS = {
-    "warnings": ["1 attempt, ", " attempts, "],  # each failure says how often
+    # each failure says how often; empty and cut lists are no failures
+    "warnings": ["1 attempt, ", " attempts, ", "stays in use", "requested again soon"],
     "stall_timeout_s": 0.5,
     "deadline_s": 4.0,
     "max_image_bytes": 4 * 2**20,
