@@ -28,7 +28,12 @@ IDLE_THREADS, IDLE_FDS = 10, CONNECTIONS
 GROWTH_BYTES = 16 * 2**20
 SETTINGS = {
     # each failure says how often; empty and cut lists are no failures
-    "warnings": ["1 attempt, ", " attempts, ", "stays in use", "requested again soon"],
+    "warnings": [
+        "1 attempt, ",
+        " attempts, ",
+        "stays in use",
+        "requesting it again soon",
+    ],
     "stall_timeout_s": 0.5,
     "deadline_s": 4.0,
     "max_image_bytes": 4 * 2**20,
