@@ -200,7 +200,7 @@ def test_errors_have_the_exit_codes_of_mount(machine):
         (USAGE, "sample", "colour=red", "not an option"),
         (USAGE, "sample", "foreground", "not an option"),
         (USAGE, "sample", "cache-size=much", "not a size"),
-        (USAGE, "sample", "remount", "while it is mounted"),
+        (USAGE, "sample", "remount", "while mounted"),
         (USAGE, "sample", "verbose=1", "ignored explicit argument"),
         (USAGE, "sample", "api-url=http://a", "not allowed with"),
         (USAGE, "sample", "setuid=nobody-of-all", "no such user"),

@@ -199,5 +199,5 @@ def test_mount_times_out_on_hanging_store(folder, root, own):
         mount = [*STRICT_PYTHON, "-c", soon, "mount", *own, root]
         done = subprocess.run(mount, stderr=subprocess.PIPE, text=True, check=False)
         assert done.returncode == 3
-        assert f"{root} does not answer after 1 s: the file system" in done.stderr
+        assert f"{root} did not answer in 1 s: the file system" in done.stderr
         assert not is_mounted(root)
