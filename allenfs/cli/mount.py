@@ -102,6 +102,7 @@ def _serve(parsed: argparse.Namespace, settings: MountSettings) -> None:
     os.chdir("/")  # a mount must not keep the current directory busy
     # without a log file, the log goes to stderr and already has the warning
     daemon.run(settings, output, warn=warn if parsed.log_file else None)
+    daemon.end_process()
 
 
 def _start(parsed: argparse.Namespace, settings: MountSettings) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import importlib
+import logging
 import os
 import resource
 import signal
@@ -16,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from allenfs.errors import AllenFSError, ConfigError, MountError, ProcessLimitError
 from allenfs.filesystem.recent_log import RecentLog
@@ -124,6 +126,20 @@ def run(
         if not has_started.is_set():
             # libfuse 3 ends without an error if it cannot start a thread
             raise MountError(f"libfuse stopped before it mounted {mountpoint}")
+
+
+def end_process() -> NoReturn:
+    """End the process of a mount that was unmounted, with exit code 0.
+
+    Downloads may still run, in daemon threads. While it finalized beside them, Python
+    3.11.2 crashed in 9 of 100 unmounts.
+    """
+    gc.collect()  # in development mode, reports what was left open
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(0)
 
 
 def start(mountpoint: Path, arguments: list[str]) -> list[str]:

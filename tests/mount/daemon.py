@@ -36,6 +36,7 @@ def main() -> None:
         ),
         log_output,
     )
+    daemon.end_process()
 
 
 if __name__ == "__main__":
