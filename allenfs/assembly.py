@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from allenfs.catalog.record_cache import RecordCache
 from allenfs.catalog.repository import Repository
 from allenfs.catalog.resolver import Catalog
 from allenfs.errors import AllenFSError
@@ -74,10 +75,11 @@ def assemble(
         activity=activity,
     )
     records = RecordFiles(store_settings, store_directory)
+    cache = RecordCache(records, service_settings)
     repository = Repository(
-        service, records, service_settings, slots, on_failure=activity.failed
+        service, cache, service_settings, slots, on_failure=activity.failed
     )
-    catalog = Catalog(repository)
+    catalog = Catalog(repository, cache)
     readahead = ReadAhead(
         fetcher,
         store,

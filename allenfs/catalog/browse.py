@@ -15,6 +15,7 @@ from allenfs.text import path_name, readable_name
 
 if TYPE_CHECKING:
     from allenfs.catalog.queries import Question
+    from allenfs.catalog.record_cache import RecordCache
     from allenfs.catalog.repository import Repository
     from allenfs.model.records import DataSetIds
     from allenfs.service.single_flight import Caller
@@ -28,8 +29,9 @@ _MAX_DATA_SET_IDS = 500_000
 class Browser:
     """Products, genes, planes and atlases. Safe to use from many threads."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, cache: RecordCache) -> None:
         self._repository = repository
+        self._cache = cache
         # found in a list: no query is needed to know that they exist
         self.data_set_ids: set[int] = set()
 
@@ -112,13 +114,13 @@ class Browser:
         return self._get(lists.products(), caller)
 
     def _has_genes(self, product: str, caller: Caller) -> bool:
-        if self._repository.cache.fresh(lists.genes(product)) is not None:
+        if self._cache.fresh(lists.genes(product)) is not None:
             return True  # also for an empty list, which is suspect: there may be genes
         return bool(self._get(lists.has_genes(product), caller))
 
     def _has_gene(self, product: str, acronym: str, caller: Caller) -> bool:
         # `ls -l` looks up every name of the list it has just read
-        listed = self._repository.cache.fresh(lists.genes(product))
+        listed = self._cache.fresh(lists.genes(product))
         if listed is not None:
             is_listed = acronym in listed.record
             if is_listed or not listed.is_suspect:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cachetools import TTLCache
 
-from allenfs.catalog.record_cache import CachedRecord, RecordCache, shown
+from allenfs.catalog.record_cache import CachedRecord, shown
 from allenfs.errors import (
     PathNotFoundError,
     ProcessLimitError,
@@ -27,12 +27,13 @@ from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
     from allenfs.catalog.queries import Question
+    from allenfs.catalog.record_cache import RecordCache
     from allenfs.config import ServiceSettings
     from allenfs.service.client import AllenService
     from allenfs.service.rma import Query, Rows
     from allenfs.service.single_flight import Caller
     from allenfs.service.slots import Slots
-    from allenfs.store.record_files import Key, RecordFiles
+    from allenfs.store.record_files import Key
 
 log = safe_logger(__name__)
 
@@ -57,20 +58,19 @@ class Repository:
     def __init__(
         self,
         service: AllenService,
-        files: RecordFiles,
+        cache: RecordCache,
         settings: ServiceSettings,
         slots: Slots,
         *,
         on_failure: Callable[[str, ServiceError], None] = lambda *_: None,
         clock: Callable[[], float] = time.monotonic,
-        clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self.cache = RecordCache(files, settings, clock=clock, clock_ns=clock_ns)
         self.last_failure: str | None = None
         self._settings = settings
         self._on_failure = on_failure
         self._clock = clock
         self._service = service
+        self._cache = cache
         self._slots = slots
         self._flights: SingleFlight[Key, CachedRecord[Any]] = SingleFlight(clock)
         self._failures: FailureMemory[Key] = FailureMemory(settings, clock=clock)
@@ -94,18 +94,18 @@ class Repository:
         short while ago, and no older answer is cached; after InterruptedWaitError the
         query goes on.
         """
-        cached = self.cache.any(question)
+        cached = self._cache.any(question)
         if cached is None:
             self._raise_remembered(question.key)
             return self._query(question, caller, patience_s)
-        if self.cache.is_fresh(cached):
+        if self._cache.is_fresh(cached):
             return cached
         if not self.is_out_of_reach():
             # if that fails, the stale answer is used
             with contextlib.suppress(ServiceError, ProcessLimitError):
                 return self._query(question, caller, _REFRESH_PATIENCE_S)
         # prefer an answer that arrived in the meantime
-        return self.cache.fresh(question) or self.cache.extend(
+        return self._cache.fresh(question) or self._cache.extend(
             question, cached, self._settings.failure_memory_s
         )
 
@@ -128,8 +128,8 @@ class Repository:
         thousands of listings. So the service is queried only if it is idle and was
         reachable, for 5 s at most, and for at most 300 directories an hour.
         """
-        cached = self.cache.any(question)
-        is_fresh = cached is not None and self.cache.is_fresh(cached)
+        cached = self._cache.any(question)
+        is_fresh = cached is not None and self._cache.is_fresh(cached)
         if not is_fresh and self._may_query_for(image_id):
             # without it, the listing omits names
             with contextlib.suppress(ServiceError, ProcessLimitError):
@@ -173,7 +173,7 @@ class Repository:
 
     def _answer(self, question: Question[_Record]) -> CachedRecord[_Record]:
         # It may have been answered, or have failed, since the caller's check.
-        cached = self.cache.fresh(question)
+        cached = self._cache.fresh(question)
         if cached is not None:
             return cached
         self._raise_remembered(question.key)
@@ -196,9 +196,9 @@ class Repository:
         else:
             self._breaker.answered()
             self.last_failure = None
-            return self.cache.add(question, answer, cut=pages.cut)
+            return self._cache.add(question, answer, cut=pages.cut)
         name = shown(question.key)
-        has_older = self.cache.any(question) is not None
+        has_older = self._cache.any(question) is not None
         instead = "; an older answer is used" if has_older else ""
         log.warning("%s: %s%s", name, failure, instead)
         if is_outage(failure):
@@ -213,7 +213,7 @@ class _Pages:
     """Requests the pages of one question, within one deadline.
 
     `cut` says which rows are missing; "" if none are known to be. With an include this
-    this is unknown: joined rows may count in `total_rows`.
+    is unknown: joined rows may count in `total_rows`.
     """
 
     def __init__(

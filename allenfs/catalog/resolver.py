@@ -24,6 +24,7 @@ from allenfs.text import path_name
 
 if TYPE_CHECKING:
     from allenfs.catalog.queries import Question
+    from allenfs.catalog.record_cache import RecordCache
     from allenfs.catalog.repository import Repository
     from allenfs.model.images import ImageRequest
     from allenfs.model.records import Collection, ImageRecord, SectionImage
@@ -33,9 +34,10 @@ if TYPE_CHECKING:
 class Catalog:
     """Resolves nodes using the service's records. Safe to use from many threads."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, cache: RecordCache) -> None:
         self._repository = repository
-        self._browser = Browser(repository)
+        self._cache = cache
+        self._browser = Browser(repository, cache)
 
     def resolve(self, node: nodes.Node, caller: Caller) -> Entry:
         """Return the entry of a node.
@@ -71,7 +73,7 @@ class Catalog:
             case nodes.ImageDirectory() | nodes.ParameterDirectory():
                 return self._image_names(node, caller)
             case nodes.PatternNode("dataset"):
-                known = filter(str.isdecimal, self._repository.cache.names("dataset"))
+                known = filter(str.isdecimal, self._cache.names("dataset"))
                 return sorted(known, key=int)
             case nodes.CollectionDirectory():
                 return self._collection_names(node, caller)
@@ -81,7 +83,7 @@ class Catalog:
 
     def series(self, directory: nodes.CollectionDirectory) -> tuple[ImageRequest, ...]:
         """Return the images that a directory lists, if its record is cached."""
-        cached = self._repository.cache.any(_question(directory))
+        cached = self._cache.any(_question(directory))
         if cached is None or cached.record is None:
             return ()
         requests = []
@@ -142,7 +144,7 @@ class Catalog:
 
     def _cached_px(self, request: ImageRequest) -> tuple[int, int] | None:
         """Return width and height of an image, if its record is cached."""
-        cached = self._repository.cache.fresh(_image_question(request))
+        cached = self._cache.fresh(_image_question(request))
         return _full_px(cached.record.image) if cached and cached.record else None
 
     def _completed(

@@ -10,6 +10,7 @@ import pytest
 
 from allenfs.catalog.documents import Document
 from allenfs.catalog.entries import Entry, Folder
+from allenfs.catalog.record_cache import RecordCache
 from allenfs.catalog.repository import Repository
 from allenfs.catalog.resolver import Catalog
 from allenfs.config import ServiceSettings, StoreSettings
@@ -28,13 +29,14 @@ class World:
 
     def __init__(self, url: str, directory: Path) -> None:
         settings = ServiceSettings(url, first_backoff_s=0, failure_memory_s=1e-9)
-        self.shelf = RecordFiles(StoreSettings(directory, 2**30, "test"))
+        self.files = RecordFiles(StoreSettings(directory, 2**30, "test"))
         self.use(AllenService(settings), settings)
 
     def use(self, service: Any, settings: ServiceSettings) -> None:
         slots = Slots(4)
-        self.repository = Repository(service, self.shelf, settings, slots)
-        self.catalog = Catalog(self.repository)
+        self.cache = RecordCache(self.files, settings)
+        self.repository = Repository(service, self.cache, settings, slots)
+        self.catalog = Catalog(self.repository, self.cache)
 
     def entry(self, path: str) -> Entry:
         return self.catalog.resolve(tree.parse(path), NOT_INTERRUPTED)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from archive_bench import DAY_S, FAILURES, PATIENCE_S, Bench, thing, warnings
 from no_threads import no_threads
+from repository_bench import DAY_S, FAILURES, PATIENCE_S, Bench, thing, warnings
 
 from allenfs.errors import (
     InterruptedWaitError,

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from archive_bench import DAY_S, warnings
+from repository_bench import DAY_S, warnings
 
 from allenfs.catalog import lists, queries
 from allenfs.catalog.queries import Question
+from allenfs.catalog.record_cache import RecordCache
 from allenfs.catalog.repository import Repository
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.model.records import row_count
@@ -50,13 +51,14 @@ class Process:
     def __init__(self, url: str, directory: Path, now_s: float = 1000.0) -> None:
         self.now_s = now_s
         settings = ServiceSettings(url, first_backoff_s=0)
-        self.repository = Repository(
-            AllenService(settings),
+        cache = RecordCache(
             RecordFiles(StoreSettings(directory, 2**26, "test")),
             settings,
-            Slots(4),
             clock=lambda: self.now_s,
             clock_ns=lambda: int(self.now_s * 1e9),
+        )
+        self.repository = Repository(
+            AllenService(settings), cache, settings, Slots(4), clock=lambda: self.now_s
         )
         self._where = url, directory
 

@@ -76,9 +76,9 @@ def test_every_view_is_listed_where_the_records_do_not_say(tmp_path):
     answer = {"record": {"id": 5}, "images": [{"id": 50, "section_number": 1}]}
     question = queries.data_set(5)
     world = World("http://127.0.0.1:9", tmp_path)
-    fetched_ns = world.repository.cache.add(question, answer).fetched_ns
+    fetched_ns = world.cache.add(question, answer).fetched_ns
     assert listed(world, "dataset/5") == set(VIEWS)
-    world.shelf.put(question.key, Kept(answer, fetched_ns))
+    world.files.put(question.key, Kept(answer, fetched_ns))
     again = World("http://127.0.0.1:9", tmp_path)
     assert listed(again, "dataset/5") == set(VIEWS)
     assert again.names("dataset/5/expression") == ["0001_50.jpg"]

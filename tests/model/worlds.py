@@ -19,6 +19,7 @@ from typing import NamedTuple
 from model_world import Kernel
 from mounted import Mounted
 
+from allenfs.catalog.record_cache import RecordCache
 from allenfs.catalog.repository import Repository
 from allenfs.catalog.resolver import Catalog
 from allenfs.config import ServiceSettings, StoreSettings, service_name
@@ -153,10 +154,11 @@ class DirectWorld:
         settings, of_store = self._settings
         store, slots = ImageFiles(of_store), Slots(settings.connections)
         service = AllenService(settings)
-        repository = Repository(service, RecordFiles(of_store), settings, slots)
+        cache = RecordCache(RecordFiles(of_store), settings)
+        repository = Repository(service, cache, settings, slots)
         filesystem = Filesystem(
             Fetcher(service, store, settings, slots=slots),
-            Catalog(repository),
+            Catalog(repository, cache),
             max_image_bytes=MAX_IMAGE_BYTES,
         )
         self._kernel = Kernel(filesystem)

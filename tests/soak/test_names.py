@@ -22,6 +22,7 @@ from mounted import Mounted, errno_of
 
 from allenfs import config
 from allenfs.adapters import fuse_operations
+from allenfs.catalog.record_cache import RecordCache
 from allenfs.catalog.repository import Repository
 from allenfs.catalog.resolver import Catalog
 from allenfs.cli import main
@@ -127,8 +128,9 @@ def an_adapter(folder):
     )
     settings, slots = ServiceSettings("http://h", not_found_memory_s=3600), Slots(4)
     files = RecordFiles(StoreSettings(folder / "store", 2**30, "test"))
-    repository = Repository(RecordsAtOnce(), files, settings, slots)
-    catalog = Catalog(repository)
+    cache = RecordCache(files, settings)
+    repository = Repository(RecordsAtOnce(), cache, settings, slots)
+    catalog = Catalog(repository, cache)
     images = ImagesAtOnce(folder)
     filesystem = Filesystem(images, catalog, max_image_bytes=2**30)
     return fuse_operations.Operations(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from allenfs.catalog.queries import Question
-from allenfs.catalog.record_cache import CachedRecord
+from allenfs.catalog.record_cache import CachedRecord, RecordCache
 from allenfs.catalog.repository import Repository
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import (
@@ -113,15 +113,17 @@ class Bench:
         self.directory = directory
         self.now_s = now_s
         self.service = service or ScriptedService()
-        self.shelf = RecordFiles(StoreSettings(directory, 2**26, "test"))
+        self.files = RecordFiles(StoreSettings(directory, 2**26, "test"))
         self.slots = Slots(slots)
-        self.repository = Repository(
-            self.service,
-            self.shelf,
-            ServiceSettings("http://h", connections=slots),
-            self.slots,
+        settings = ServiceSettings("http://h", connections=slots)
+        self.cache = RecordCache(
+            self.files,
+            settings,
             clock=lambda: self.now_s,
             clock_ns=lambda: int(self.now_s * 1e9),
+        )
+        self.repository = Repository(
+            self.service, self.cache, settings, self.slots, clock=lambda: self.now_s
         )
 
     def again(self, *, slots: int = 4) -> Bench:

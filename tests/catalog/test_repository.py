@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from archive_bench import DAY_S, FAILURES, PATIENCE_S, Bench, thing, warnings
 from no_threads import no_threads
+from repository_bench import DAY_S, FAILURES, PATIENCE_S, Bench, thing, warnings
 
 from allenfs.errors import (
     InterruptedWaitError,
@@ -162,7 +162,7 @@ def test_what_does_not_exist_is_asked_again_after_a_minute(bench):
     bench.now_s += 59
     assert bench.get("Gene").record is None
     assert bench.service.asked == {"Gene": 1}
-    assert bench.shelf.get(("thing", "Gene")) is None
+    assert bench.files.get(("thing", "Gene")) is None
     del bench.service.rows["Gene"]
     bench.now_s += 1
     assert bench.version("Gene") == 2
@@ -178,7 +178,7 @@ def test_what_was_and_is_no_more_is_forgotten(bench):
     assert bench.get("Gene").record == known  # one empty answer may be a mistake
     bench.now_s += 61
     assert bench.get("Gene").record is None
-    assert bench.shelf.get(("thing", "Gene")) is None
+    assert bench.files.get(("thing", "Gene")) is None
     bench.service.error = UnreachableError("no")
     with pytest.raises(UnreachableError):
         bench.again().get("Gene")
@@ -231,11 +231,11 @@ def test_what_is_known_is_what_was_answered_here_or_before(bench):
     bench.repository.get(thing("5", "section"), NOT_INTERRUPTED)
     bench.service.rows["8"] = []
     bench.repository.get(thing("8", "dataset"), NOT_INTERRUPTED)
-    assert bench.repository.cache.names("dataset") == ["10", "7"]
-    assert bench.again().repository.cache.names("dataset") == ["10", "7"]
-    bench.shelf.clear()
-    assert bench.repository.cache.names("dataset") == ["10", "7"]
-    assert bench.again().repository.cache.names("dataset") == []
+    assert bench.cache.names("dataset") == ["10", "7"]
+    assert bench.again().cache.names("dataset") == ["10", "7"]
+    bench.files.clear()
+    assert bench.cache.names("dataset") == ["10", "7"]
+    assert bench.again().cache.names("dataset") == []
 
 
 def test_a_store_that_keeps_nothing_costs_no_answer(tmp_path):
@@ -383,7 +383,7 @@ def test_that_there_was_nothing_is_no_answer_when_it_is_old(bench):
 
 
 def test_an_answer_that_cannot_be_read_any_more_is_asked_again(bench, caplog):
-    bench.shelf.put(("thing", "Gene"), Kept({"version": "other"}, 10**12))
+    bench.files.put(("thing", "Gene"), Kept({"version": "other"}, 10**12))
 
     def read(answer: Any) -> Any:
         return {"id": answer["id"], "version": answer["version"]}
@@ -406,7 +406,7 @@ def test_what_is_kept_in_memory_is_weighed_not_counted(bench):
     for number in range(40):
         bench.service.rows[f"Heavy{number}"] = [heavy]
         bench.get(f"Heavy{number}")
-    kept = bench.repository.cache._memory
+    kept = bench.cache._memory
     assert 0 < len([key for key in kept if key[1].startswith("Heavy")]) < 4
     assert kept.currsize <= 64 * 2**20
     # evicted records are in the store, with the same weight
@@ -432,7 +432,7 @@ def test_an_answer_heavier_than_all_that_is_remembered_is_given(bench):
     heaviest = {"id": 1, "all": [[]] * 400_000}
     bench.service.rows["Gene"] = [heaviest]
     assert bench.get("Gene").record == heaviest
-    assert bench.repository.cache._memory.currsize == 64 * 2**20
+    assert bench.cache._memory.currsize == 64 * 2**20
 
 
 def test_a_failed_query_keeps_none_of_its_pages(bench):
