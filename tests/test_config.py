@@ -267,7 +267,7 @@ def test_the_defaults_are_the_documented_ones():
 def test_settings_cannot_be_changed_under_a_running_mount():
     service = config.ServiceSettings(config.DEFAULT_API_URL)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        service.connections = 5  # type: ignore[misc]
+        service.connections = 5
 
 
 def test_an_invalid_setting_ends_a_command_with_2():

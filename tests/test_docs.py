@@ -60,7 +60,7 @@ def test_settings_names_every_flag():
     named = set(re.findall(r"--[a-z][a-z-]+", SETTINGS))
     mount = next(
         action for action in parser()._actions if action.dest == "command"
-    ).choices["mount"]  # type: ignore[index]
+    ).choices["mount"]
     flags = {
         flag
         for action in mount._actions

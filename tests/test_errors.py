@@ -102,11 +102,7 @@ def test_no_error_is_an_oserror():
 
 
 def test_only_temporary_failures_are_transient():
-    transient = {
-        error
-        for error in subclasses_of(ServiceError)
-        if error.transient  # type: ignore[attr-defined]
-    }
+    transient = {error for error in subclasses_of(ServiceError) if error.transient}
     assert transient == {
         errors.UnreachableError,
         errors.ServiceTimeoutError,

@@ -80,7 +80,6 @@ class Operations(fuse.Operations):
         Returns the bytes used in the store and its capacity, for `df`.
     started : callable
         Called once the kernel has accepted the mount; threads may start then.
-
     """
 
     use_ns = True  # times are int nanoseconds

@@ -113,9 +113,8 @@ def data_set(data_set_id: int) -> Question[Collection | None]:
             return None
         nested = rows_of(row.pop("section_images", None))
         rows = completed(page, images, nested, _IMAGE_FIELDS)
-        if (
-            len(rows) > len(nested) > 0
-        ):  # a page truncated the images, and maybe the genes
+        # a page truncated the images, and maybe the genes
+        if len(rows) > len(nested) > 0:
             row = one_row(page, alone, data_set_id) or row
         return {"record": bounded(row), "images": rows}
 

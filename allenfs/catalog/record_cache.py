@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from cachetools import LRUCache
 
 from allenfs.model.records import row_count
-from allenfs.store.record_files import Kept, Key
+from allenfs.store.record_files import Key, StoredRecord
 from allenfs.text import in_one_line, safe_logger
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class RecordCache:
             with self._lock:
                 self._warned.pop(question.key, None)
         if record:
-            stored = Kept(answer, cached.fetched_ns, cached.is_suspect)
+            stored = StoredRecord(answer, cached.fetched_ns, cached.is_suspect)
             self._files.put(question.key, stored)
         else:
             self._files.remove(question.key)

@@ -24,8 +24,7 @@ def absolute_path(text: str) -> Path:
     Raises ConfigError if the current directory no longer exists.
     """
     if not text:
-        msg = "an empty path"  # of an unset shell variable
-        raise ConfigError(msg)
+        raise ConfigError("an empty path")  # of an unset shell variable
     return config.absolute(text)
 
 

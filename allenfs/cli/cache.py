@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Run one action; return 1 if something was damaged."""
     # only this command needs them
-    from allenfs.store.image_files import ImageFiles  # noqa: PLC0415
-    from allenfs.store.record_files import RecordFiles  # noqa: PLC0415
+    from allenfs.store.image_files import ImageFiles
+    from allenfs.store.record_files import RecordFiles
 
     settings = store_settings(parsed, config.service_name(config.DEFAULT_API_URL))
     images, records = ImageFiles(settings), RecordFiles(settings)

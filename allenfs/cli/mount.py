@@ -85,7 +85,7 @@ def run(parsed: argparse.Namespace) -> None:
 
 
 def _serve(parsed: argparse.Namespace, settings: MountSettings) -> None:
-    from allenfs.mount import daemon  # noqa: PLC0415 - only this command needs it
+    from allenfs.mount import daemon
 
     def warn(text: str) -> None:
         print(f"{daemon.WARNING}{printable(text)}", file=sys.stderr)
@@ -106,7 +106,7 @@ def _serve(parsed: argparse.Namespace, settings: MountSettings) -> None:
 
 
 def _start(parsed: argparse.Namespace, settings: MountSettings) -> None:
-    from allenfs.mount import daemon  # noqa: PLC0415 - as above
+    from allenfs.mount import daemon
 
     log_file = parsed.log_file or _default_log_file()
     daemon_arguments = _daemon_arguments(parsed, settings, log_file)

@@ -14,6 +14,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> None:
     """Print the path."""
-    from allenfs.model.viewer_pages import path_of_url  # noqa: PLC0415 - only this command needs it
+    from allenfs.model.viewer_pages import path_of_url
 
     print(path_of_url(parsed.url))

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> None:
     """Serve until SIGINT or SIGTERM."""
-    from allenfs.assembly import sample_service  # noqa: PLC0415 - only this command needs it
+    from allenfs.assembly import sample_service
 
     service = sample_service(parsed.port)
     ends = {signal.SIGINT, signal.SIGTERM}

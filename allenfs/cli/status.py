@@ -103,7 +103,7 @@ def _collected(parsed: argparse.Namespace) -> tuple[str, list[StatusError]]:
 
     Raises StatusError if there is no mount, or the one that was named has no status.
     """
-    from allenfs.mount import mount_table  # noqa: PLC0415 - a light command line
+    from allenfs.mount import mount_table
 
     if parsed.mountpoint is not None:
         return _text(parsed.mountpoint, as_json=parsed.json), []
@@ -125,8 +125,8 @@ def _collected(parsed: argparse.Namespace) -> tuple[str, list[StatusError]]:
 
 def _text(place: Path, *, as_json: bool) -> str:
     """Return a page for people, or the unchanged JSON: other versions' keys differ."""
-    from allenfs.filesystem.status import MountStatus, json_object  # noqa: PLC0415
-    from allenfs.mount import probe  # noqa: PLC0415 - a light command line
+    from allenfs.filesystem.status import MountStatus, json_object
+    from allenfs.mount import probe
 
     data = probe.status_json(place)
     try:

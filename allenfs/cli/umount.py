@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> None:
     """Unmount."""
-    from allenfs.mount.mountpoint import unmount  # noqa: PLC0415 - only this command needs it
+    from allenfs.mount.mountpoint import unmount
 
     still_running = unmount(parsed.mountpoint)
     if still_running is not None:

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> None:
     """Print the URL."""
-    from allenfs.model import tree  # noqa: PLC0415 - only this command needs it
+    from allenfs.model import tree
 
     chosen = os.environ.get(config.API_URL_VARIABLE)
     api_url = config.parse_api_url(chosen or config.DEFAULT_API_URL)

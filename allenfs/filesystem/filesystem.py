@@ -101,7 +101,7 @@ class Filesystem:
             case nodes.PatternNode(name) if name.startswith(tree.OWN_DIRECTORY):
                 name = name.rpartition("/")[2]
                 if name not in self._own_files:  # nothing is mounted
-                    raise PathNotFoundError("no images, but the status of a mount")
+                    raise PathNotFoundError("only the status of a mount, no images")
                 return Changing(self._own_files[name])
         entry = self._catalog.resolve(node, caller)
         if isinstance(node, nodes.CollectionFile) and isinstance(entry, Picture):
@@ -122,7 +122,7 @@ class Filesystem:
                 return list(tree.ROOT_NAMES)
             case nodes.PatternNode("section" | "projection" | "atlas" as service):
                 used_ids = self._fetcher.used_ids(ImageService(service))
-                return [str(image_id) for image_id in sorted(used_ids)]
+                return [str(image_id) for image_id in used_ids]
             case nodes.PatternNode(tree.OWN_DIRECTORY):
                 return list(self._own_files)
         if not isinstance(entry, Folder):

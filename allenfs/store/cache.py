@@ -135,7 +135,7 @@ class DiskCache(ABC):
                     is_removed = self._remove(name, only_damaged=True)
                     damaged, removed = damaged + 1, removed + is_removed
                     done = "removed" if is_removed else "not removed"
-                    log.warning("%s: %s", printable(str(damage)), done)
+                    log.warning("%s: %s", printable(damage), done)
         return checked, damaged, removed
 
     def clear(self) -> int:
@@ -204,7 +204,7 @@ class DiskCache(ABC):
         """Move a complete file to its name; return whether that worked."""
         cost_bytes = disk_bytes(os.fstat(temp_file.file.fd).st_size)
         if cost_bytes > self.capacity_bytes:
-            log.info("larger than the whole store, not kept: %s", name)
+            log.info("larger than the whole store, not stored: %s", name)
             return False
         if temp_file.path is None:
             return False  # the bytes could not be written, which was reported

@@ -1,4 +1,4 @@
-"""The records of one service in a store: answers of the catalog, kept until evicted.
+"""The records of one service in a store: answers of the catalog, until evicted.
 
 Each file is one answer in JSON, gzipped (the CRC-32 detects damage), with the time when
 it was fetched. Part of the store is reserved for records, so that no number of images
@@ -35,7 +35,7 @@ _SUFFIX = ".json.gz"
 Key = tuple[str, str]
 
 
-class Kept(NamedTuple):
+class StoredRecord(NamedTuple):
     """An answer, and when it was fetched (nanoseconds since the epoch)."""
 
     answer: Any
@@ -55,19 +55,19 @@ class RecordFiles(DiskCache):
         super().__init__(settings, directory)
         self.capacity_bytes = settings.records_bytes
 
-    def get(self, key: Key) -> Kept | None:
+    def get(self, key: Key) -> StoredRecord | None:
         """Return an answer, however old."""
         name = self._name(key)
         with self._reading(name):
             file = self._open(name)
-            kept = self._check(name, file)
+            record = self._check(name, file)
             self._touch(name, file)
-            return kept
+            return record
         return None
 
-    def put(self, key: Key, kept: Kept) -> None:
+    def put(self, key: Key, record: StoredRecord) -> None:
         """Store an answer in place of an older one."""
-        content = {"allenfs": _FORMAT, "key": key} | kept._asdict()
+        content = {"allenfs": _FORMAT, "key": key} | record._asdict()
         text = json.dumps(content, separators=(",", ":"))
         with (
             # no more open files, or a broken disk: the answer is in memory only
@@ -98,7 +98,7 @@ class RecordFiles(DiskCache):
         kind, name = key
         return f"{self._service_name}/{kind}/{file_name(name)}{_SUFFIX}"
 
-    def _check(self, name: str, file: OpenFile) -> Kept:
+    def _check(self, name: str, file: OpenFile) -> StoredRecord:
         try:
             with open(file.fd, "rb", closefd=False) as packed:
                 data = json.loads(gzip.decompress(packed.read()))
@@ -108,7 +108,7 @@ class RecordFiles(DiskCache):
             if name.partition("/")[2] != f"{kind}/{file_name(text)}{_SUFFIX}":
                 raise ValueError("the record of another file")
             is_suspect = data["allenfs"] == _OLDER_FORMAT or bool(data["is_suspect"])
-            return Kept(data["answer"], int(data["fetched_ns"]), is_suspect)
+            return StoredRecord(data["answer"], int(data["fetched_ns"]), is_suspect)
         except _DAMAGE as error:
             raise DamagedStoreError(
                 f"stored record is damaged: {name}: {error}"

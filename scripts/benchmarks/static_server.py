@@ -29,7 +29,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def __init__(self, *args: object, latency_s: float, directory: str) -> None:
         self._latency_s = latency_s
-        super().__init__(*args, directory=directory)  # type: ignore[arg-type]
+        super().__init__(*args, directory=directory)
 
     def do_GET(self) -> None:
         """Answer with the file, or with the range of it that was asked for."""

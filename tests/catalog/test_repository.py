@@ -25,7 +25,7 @@ from allenfs.errors import (
 )
 from allenfs.service.rma import Query
 from allenfs.service.single_flight import NOT_INTERRUPTED, Caller
-from allenfs.store.record_files import Kept
+from allenfs.store.record_files import StoredRecord
 
 failures = pytest.mark.parametrize("error", FAILURES, ids=lambda e: type(e).__name__)
 
@@ -383,7 +383,7 @@ def test_that_there_was_nothing_is_no_answer_when_it_is_old(bench):
 
 
 def test_an_answer_that_cannot_be_read_any_more_is_asked_again(bench, caplog):
-    bench.files.put(("thing", "Gene"), Kept({"version": "other"}, 10**12))
+    bench.files.put(("thing", "Gene"), StoredRecord({"version": "other"}, 10**12))
 
     def read(answer: Any) -> Any:
         return {"id": answer["id"], "version": answer["version"]}

@@ -15,7 +15,7 @@ from allenfs.sample.faults import Fault
 from allenfs.sample.inventing import add_data_set
 from allenfs.sample.server import SampleService
 from allenfs.service.single_flight import NOT_INTERRUPTED
-from allenfs.store.record_files import Kept
+from allenfs.store.record_files import StoredRecord
 
 TUMOR_FEATURES = {"tumor_feature_annotation", "tumor_feature_boundary"}
 
@@ -78,7 +78,7 @@ def test_every_view_is_listed_where_the_records_do_not_say(tmp_path):
     world = World("http://127.0.0.1:9", tmp_path)
     fetched_ns = world.cache.add(question, answer).fetched_ns
     assert listed(world, "dataset/5") == set(VIEWS)
-    world.files.put(question.key, Kept(answer, fetched_ns))
+    world.files.put(question.key, StoredRecord(answer, fetched_ns))
     again = World("http://127.0.0.1:9", tmp_path)
     assert listed(again, "dataset/5") == set(VIEWS)
     assert again.names("dataset/5/expression") == ["0001_50.jpg"]

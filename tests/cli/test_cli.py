@@ -14,7 +14,7 @@ from store_helpers import held_still, put
 from allenfs.config import StoreSettings
 from allenfs.store.directory import own_directory
 from allenfs.store.image_files import ImageFiles
-from allenfs.store.record_files import Kept, RecordFiles
+from allenfs.store.record_files import RecordFiles, StoredRecord
 
 API = "https://api.brain-map.org"
 MIB = 2**20
@@ -170,7 +170,7 @@ def filled(tmp_path):
             put(store, image_id, bytes([image_id]) * 5000)
     records = RecordFiles(StoreSettings(directory, MIB, "sample"))
     for number in range(3):
-        records.put(("dataset", str(number)), Kept({"id": number}, 1))
+        records.put(("dataset", str(number)), StoredRecord({"id": number}, 1))
     return directory
 
 

@@ -211,7 +211,7 @@ class Counted(bytes):
     looks = 0
     seen_bytes = 0
 
-    def __getitem__(self, where: slice) -> bytes:  # type: ignore[override]
+    def __getitem__(self, where: slice) -> bytes:
         part = super().__getitem__(where)
         self.looks += 1
         self.seen_bytes += len(part)

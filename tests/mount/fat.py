@@ -63,7 +63,7 @@ class Fat(fuse.Operations):
     def link(self, path: str, source: str) -> None:
         raise fuse.FuseOSError(errno.EPERM)
 
-    symlink = chown = link  # type: ignore[assignment]
+    symlink = chown = link
 
     def rename(self, old: str, new: str) -> None:
         os.rename(old, self._real(new))

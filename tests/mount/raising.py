@@ -112,8 +112,8 @@ def main() -> None:
 
     fuse_operations.serve(
         fuse_operations.Operations(
-            Raising(exception),  # type: ignore[arg-type]
-            RaisingAttributes(exception),  # type: ignore[arg-type]
+            Raising(exception),
+            RaisingAttributes(exception),
             usage=usage,
             started=started,
         ),

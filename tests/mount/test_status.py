@@ -326,9 +326,7 @@ def test_sigusr2_toggles_verbose_logging_and_logs_it(
     for number in range(1, 4):
         is_debug = bool(flags) == (number % 2 == 0)
         os.kill(pid, signal.SIGUSR2)
-        until(
-            lambda number=number: log.read_text().count("level is now") == number  # type: ignore[misc]
-        )
+        until(lambda number=number: log.read_text().count("level is now") == number)
         before = log.read_text().count(opened)
         errno_of_open(root / f"section/{number}/image.jpg")
         assert (log.read_text().count(opened) > before) == is_debug

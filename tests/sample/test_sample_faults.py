@@ -40,21 +40,24 @@ CUT = (Fault.CUT_CONTENT_LENGTH, Fault.CUT_CHUNKED)
 class Kind(NamedTuple):
     """The request of a client, and the fault planned for it."""
 
+    service: SampleService
     target: str
     content_type: str
     fail: Callable[..., None]
-    requests: Callable[[], int]
+    counter: str
     good_status: int  # of the first response
+
+    def requests(self) -> int:
+        return getattr(self.service, self.counter)
 
 
 @pytest.fixture(params=["image", "query"])
 def kind(request, service):
     if request.param == "image":
-        requests = lambda: service.image_requests  # noqa: E731
-        return Kind(THUMB, "image/jpeg", service.fail, requests, 302)
-    requests = lambda: service.query_requests  # noqa: E731
+        return Kind(service, THUMB, "image/jpeg", service.fail, "image_requests", 302)
     content_type = "application/json;charset=utf-8"
-    return Kind(PRODUCTS, content_type, service.fail_queries, requests, 200)
+    fail, counter = service.fail_queries, "query_requests"
+    return Kind(service, PRODUCTS, content_type, fail, counter, 200)
 
 
 @pytest.fixture
@@ -359,7 +362,7 @@ def test_every_fault_counts_as_one_image_request(service):
         service.fail(fault, times=1)
         with closing(connected(service)) as connection:
             connection.request("GET", THUMB)
-            until(lambda: service.image_requests >= expected)  # noqa: B023
+            until(lambda expected=expected: service.image_requests >= expected)
             service.heal()
     assert service.image_requests == len(Fault)
 

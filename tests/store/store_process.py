@@ -12,7 +12,7 @@ from pathlib import Path
 from store_helpers import found, image_bytes, put, store_at
 
 from allenfs.config import StoreSettings
-from allenfs.store.record_files import Kept, RecordFiles
+from allenfs.store.record_files import RecordFiles, StoredRecord
 
 
 def main():
@@ -41,7 +41,7 @@ def image_of(number):
 def put_record(records, number):
     """Store an answer of one to three pages that names its key."""
     answer = [number % 8, image_of(number)[:10_000].hex()]
-    records.put(("dataset", str(number % 8)), Kept(answer, number))
+    records.put(("dataset", str(number % 8)), StoredRecord(answer, number))
 
 
 def check_record(records, number):

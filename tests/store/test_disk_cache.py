@@ -26,7 +26,7 @@ from store_helpers import (
 
 from allenfs.config import StoreSettings
 from allenfs.store.image_files import ImageFiles
-from allenfs.store.record_files import Kept, RecordFiles
+from allenfs.store.record_files import RecordFiles, StoredRecord
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Entries:
                 put(self.cache, number, data)
             else:
                 answer = base64.b64encode(data).decode()
-                self.cache.put(("list", str(number)), Kept(answer, number))
+                self.cache.put(("list", str(number)), StoredRecord(answer, number))
 
     def has(self, number, pages=1):
         """Whether an entry is there, which has to be the right one."""

@@ -174,7 +174,7 @@ def test_an_evicted_image_is_gone_and_counted_by_every_store(tmp_path):
     assert ours.evict(section(1)) == 5000
     assert found(ours, 1) is found(theirs, 1) is None
     assert ours.peek(section(1)) is theirs.peek(section(1)) is None
-    assert content(image) == image_bytes(1, 5000)  # who has it open reads on
+    assert content(image) == image_bytes(1, 5000)  # readers that have it open go on
     put(theirs, 3, image_bytes(3, 5000))
     assert theirs.used_bytes == 2 * 8192
     put(ours, 4, image_bytes(4, 5000))

@@ -166,7 +166,7 @@ def test_of_two_readers_the_later_one_is_served_first(tmp_path):
 
 
 def test_two_simultaneous_readers_of_a_listing_share_it(bench):
-    """Who comes back from reading it second takes what the first one has noted."""
+    """The one that has read the listing second uses what the first one has found."""
     read = bench.list
 
     def slow(directory):

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from store_helpers import downloads, warnings_in
 
 from allenfs.config import StoreSettings
-from allenfs.store.record_files import Kept, RecordFiles
+from allenfs.store.record_files import RecordFiles, StoredRecord
 
 KEY = ("dataset", "70813257")
-KEPT = Kept({"record": {"id": 70813257, "name": "µ"}, "images": [None]}, 1700 * 10**9)
+STORED = StoredRecord(
+    {"record": {"id": 70813257, "name": "µ"}, "images": [None]}, 1700 * 10**9
+)
 
 
 def records_at(directory, service="test"):
@@ -37,7 +39,7 @@ json_answers = st.recursive(
 )
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=120)
 keys = st.tuples(st.sampled_from(["dataset", "gene", "has-genes", "list"]), names)
-kept_answers = st.builds(Kept, json_answers, st.integers(0, 2**62))
+kept_answers = st.builds(StoredRecord, json_answers, st.integers(0, 2**62))
 ODD_NAMES = ["Mouse/a", "Mouse%2Fa", "Mouse", "Mouse/a/", "..", ".", "", "\0", "+"]
 LONG_NAMES = ["a" * n for n in (199, 200, 201, 250, 300, 3000)]
 LONG_NAMES += ["é" * n for n in (33, 34, 66, 100)]
@@ -45,8 +47,8 @@ LONG_NAMES += ["é" * n for n in (33, 34, 66, 100)]
 
 @settings(max_examples=100, deadline=None)
 @given(kept=st.dictionaries(keys, kept_answers, min_size=1, max_size=6))
-@example(kept={("gene", text): Kept(text, 1) for text in ODD_NAMES})
-@example(kept={("gene", text): Kept(text, 1) for text in LONG_NAMES})
+@example(kept={("gene", text): StoredRecord(text, 1) for text in ODD_NAMES})
+@example(kept={("gene", text): StoredRecord(text, 1) for text in LONG_NAMES})
 def test_what_was_put_is_got_by_any_process_under_its_own_key_only(kept):
     with tempfile.TemporaryDirectory() as name:
         records = records_at(name)
@@ -67,17 +69,17 @@ def test_names_are_those_that_were_put(texts):
         records = records_at(name)
         assert records.names("dataset") == []
         for text in texts:
-            records.put(("dataset", text), KEPT)
-        records.put(("gene", "another"), KEPT)
+            records.put(("dataset", text), STORED)
+        records.put(("gene", "another"), STORED)
         assert sorted(records.names("dataset")) == sorted(texts)
         assert sorted(records_at(name).names("dataset")) == sorted(texts)
 
 
 def test_an_answer_takes_the_place_of_the_one_there_was(tmp_path):
     records = records_at(tmp_path)
-    records.put(KEY, KEPT)
-    records.put(KEY, Kept([1], 5))
-    assert records.get(KEY) == Kept([1], 5)
+    records.put(KEY, STORED)
+    records.put(KEY, StoredRecord([1], 5))
+    assert records.get(KEY) == StoredRecord([1], 5)
     assert len(files(tmp_path)) == 1
     for _ in range(2):
         records.remove(KEY)
@@ -101,7 +103,7 @@ def damages(data):
 
 def test_a_damaged_file_is_the_right_answer_or_none(tmp_path):
     records = records_at(tmp_path)
-    records.put(KEY, KEPT)
+    records.put(KEY, STORED)
     (path,) = files(tmp_path)
     whole = path.read_bytes()
     dropped = 0
@@ -109,7 +111,7 @@ def test_a_damaged_file_is_the_right_answer_or_none(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(damaged)
         kept = records.get(KEY)
-        assert kept in (None, KEPT)
+        assert kept in (None, STORED)
         if kept is None:
             dropped += 1
             # it does not stand in the way a second time
@@ -117,8 +119,8 @@ def test_a_damaged_file_is_the_right_answer_or_none(tmp_path):
             assert records.get(KEY) is None
     # all but what gzip's head says of itself: its time and its system
     assert dropped > 8 * len(whole)
-    records.put(KEY, KEPT)
-    assert records.get(KEY) == KEPT
+    records.put(KEY, STORED)
+    assert records.get(KEY) == STORED
 
 
 FIELDS = {"allenfs": 1, "key": list(KEY), "answer": 1, "fetched_ns": 1}
@@ -141,7 +143,7 @@ CONTENTS = [
 )
 def test_a_file_with_other_content_is_damaged(tmp_path, data, caplog):
     records = records_at(tmp_path)
-    records.put(KEY, KEPT)
+    records.put(KEY, STORED)
     files(tmp_path)[0].write_bytes(data)
     assert records.get(KEY) is None
     assert files(tmp_path) == []
@@ -153,7 +155,7 @@ def test_a_file_with_other_content_is_damaged(tmp_path, data, caplog):
 def test_a_directory_that_cannot_be_looked_into_has_no_answer(tmp_path):
     """A name too long for the disk: `stat` fails, as it does without permission."""
     records = records_at(tmp_path, service="x" * 300)
-    records.put(KEY, KEPT)
+    records.put(KEY, STORED)
     assert records.get(KEY) is None
     assert records.names("dataset") == []
     records.remove(KEY)
@@ -161,7 +163,7 @@ def test_a_directory_that_cannot_be_looked_into_has_no_answer(tmp_path):
 
 def test_threads_read_whole_answers_while_they_are_replaced(tmp_path, caplog):
     records = records_at(tmp_path)
-    answers = [Kept(["a line"] * size, size) for size in (0, 50, 300)]
+    answers = [StoredRecord(["a line"] * size, size) for size in (0, 50, 300)]
     records.put(KEY, answers[0])
     ended = threading.Event()
 

@@ -11,7 +11,7 @@ from store_helpers import put, warnings_in
 from allenfs.config import StoreSettings
 from allenfs.store.directory import StoreDirectory
 from allenfs.store.image_files import ImageFiles
-from allenfs.store.record_files import Kept, RecordFiles
+from allenfs.store.record_files import RecordFiles, StoredRecord
 
 
 class World:
@@ -42,7 +42,9 @@ def test_one_failure_is_logged_once_until_something_was_stored(world, tmp_path, 
     if kept == "an image":
         put(ImageFiles(settings, world.directory), 1, b"bytes")
     else:
-        RecordFiles(settings, world.directory).put(("section", "1"), Kept([1], 1))
+        RecordFiles(settings, world.directory).put(
+            ("section", "1"), StoredRecord([1], 1)
+        )
     assert world.said(errno.EROFS) == 1
 
 

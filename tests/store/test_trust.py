@@ -12,7 +12,7 @@ from store_helpers import found, put, store_at, warnings_in
 from allenfs.config import StoreSettings
 from allenfs.errors import UnsafeStoreError
 from allenfs.store.directory import require_own
-from allenfs.store.record_files import Kept, RecordFiles
+from allenfs.store.record_files import RecordFiles, StoredRecord
 
 
 def keep(directory):
@@ -117,7 +117,7 @@ def test_all_of_a_store_is_its_owners_alone_whatever_the_umask(tmp_path):
     try:
         keep(tmp_path / "new")
         settings = StoreSettings(tmp_path / "new", 2**20, "test")
-        RecordFiles(settings).put(("section", "1"), Kept([1], 1))
+        RecordFiles(settings).put(("section", "1"), StoredRecord([1], 1))
     finally:
         os.umask(old_umask)
     below = list((tmp_path / "new").rglob("*"))

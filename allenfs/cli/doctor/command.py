@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Run the checks and print each result at once; 1 if one failed."""
     # only this command needs it
-    from allenfs.cli.doctor.findings import Verdict, finding_of  # noqa: PLC0415
+    from allenfs.cli.doctor.findings import Verdict, finding_of
 
     about = _about()
     found: dict[str, Finding] = {}
@@ -69,8 +69,8 @@ def _run_all(
     parsed: argparse.Namespace, passes: Callable[[str, Callable[[], Finding]], bool]
 ) -> None:
     """Run the checks in order, except those that need one that failed."""
-    from allenfs.cli.doctor import machine, service, storage  # noqa: PLC0415
-    from allenfs.cli.doctor.findings import fail, ok  # noqa: PLC0415
+    from allenfs.cli.doctor import machine, service, storage
+    from allenfs.cli.doctor.findings import fail, ok
 
     for name, check in machine.CHECKS.items():
         passes(name, check)
@@ -84,7 +84,7 @@ def _run_all(
         def find_service() -> Finding:
             try:
                 if parsed.sample:
-                    from allenfs.assembly import sample_service  # noqa: PLC0415 - an extra
+                    from allenfs.assembly import sample_service
 
                     url = stack.enter_context(sample_service()).url
                     settings = ServiceSettings(url, proxy="")  # a proxy cannot reach it

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> None:
     """Install or remove the files, and print their paths."""
-    from allenfs.cli.integrate import files  # noqa: PLC0415 - only this command needs it
+    from allenfs.cli.integrate import files
 
     if parsed.system or (os.geteuid() == 0 and not parsed.user):
         prefix = parsed.prefix or Path(_PREFIX)

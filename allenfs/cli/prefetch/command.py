@@ -81,9 +81,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Run the task; return 1 if something failed or is not local."""
     # imported here for a fast start of other commands
-    from allenfs.cli.prefetch.gathering import Gathering  # noqa: PLC0415
-    from allenfs.cli.prefetch.places import Places  # noqa: PLC0415
-    from allenfs.cli.prefetch.report import Report, store_warnings  # noqa: PLC0415
+    from allenfs.cli.prefetch.gathering import Gathering
+    from allenfs.cli.prefetch.places import Places
+    from allenfs.cli.prefetch.report import Report, store_warnings
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
