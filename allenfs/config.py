@@ -149,8 +149,10 @@ def parse_fuse_options(texts: list[str]) -> dict[str, str | bool]:
     for option in filter(None, ",".join(texts).split(",")):
         name, equals, value = option.partition("=")
         if name not in _FUSE_OPTIONS:
-            msg = f"-o {name!r}: not an option of a read-only mount (choose from "
-            raise ConfigError(msg + f"{', '.join(sorted(_FUSE_OPTIONS))})")
+            raise ConfigError(
+                f"-o {name!r}: not an option of a read-only mount (choose from "
+                f"{', '.join(sorted(_FUSE_OPTIONS))})"
+            )
         options[name] = value if equals else True
     return options
 

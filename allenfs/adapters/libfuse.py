@@ -95,8 +95,10 @@ def chosen(environ: Mapping[str, str]) -> Libfuse:
             return _loaded(name)
     either = " nor ".join(f"libfuse {major}" for major in majors)
     packages = " or ".join(_PACKAGES[major] for major in reversed(majors))
-    msg = f"this machine has {'no' if wanted else 'neither'} {either}: install the "
-    raise MountError(msg + f"package {packages}")
+    raise MountError(
+        f"this machine has {'no' if wanted else 'neither'} {either}: install the "
+        f"package {packages}"
+    )
 
 
 def _at_path(path: str, majors: list[int]) -> Libfuse:
