@@ -13,18 +13,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PIL import Image, ImageDraw
 
-from allenfs.sample.shapes import (
-    CORONAL,
-    REGIONS,
-    SAGITTAL,
-    Area,
-    Blob,
-    Lobes,
-    Points,
-    Ribbon,
-    Shape,
-    Stroke,
-)
+from allenfs.sample.frame import Frame, base_size, frame_of, image_from_drawing
+from allenfs.sample.outlines import outlines_of
+from allenfs.sample.shapes import CORONAL, REGIONS, SAGITTAL, Shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,23 +25,10 @@ if TYPE_CHECKING:
     Labels = NDArray[np.uint8]
     Field = NDArray[np.float32]
 
-#: maximum width of the small drawing: a few pixels for every cell layer
-BASE_WIDTH_PX: Final = 1024
-#: a smaller image is drawn at an eighth, in these steps: 4233 pixels become 512
-_BASE_STEP_PX: Final = 256
-
 #: region name to label
 LABELS: Final = {region.name: label for label, region in enumerate(REGIONS)}
 
-_STEPS: Final = 24  # points between two control points of a smoothed line
-_WIDTHS: Final = {"sagittal": 197.0, "coronal": 140.0}
-
-
-def base_size(record: ImageRecord) -> tuple[int, int]:
-    """Return width and height, in pixels, of the small drawing of an image."""
-    steps = max(1, record.width_px // 8 // _BASE_STEP_PX)
-    width = min(BASE_WIDTH_PX, steps * _BASE_STEP_PX)
-    return width, max(1, round(record.height_px * width / record.width_px))
+_ROUNDS: Final = 5  # each one divides the error by about three
 
 
 # The sections of a data set share their deformation: 4 fields of at most 4 MB.
@@ -84,46 +62,72 @@ def labels_of(record: ImageRecord) -> Labels:
     size = base_size(record)
     canvas = Image.new("L", size, 0)
     shapes = SAGITTAL if record.plane == "sagittal" else CORONAL
-    painter = _Painter(canvas, _WIDTHS[record.plane])
+    frame = frame_of(record)
+    painter = _Painter(canvas, frame)
     for shape in shapes:
         painter.paint(shape)
     if record.plane == "coronal":
         half = canvas.crop((0, 0, size[0] // 2, size[1]))
         mirrored = half.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         canvas.paste(mirrored, (size[0] - half.width, 0))
-    return _warped(np.asarray(canvas), record)
+    return _warped(np.asarray(canvas), frame, record.data_set_id)
 
 
-def _warped(labels: Labels, record: ImageRecord) -> Labels:
+def _warped(labels: Labels, frame: Frame, seed: int) -> Labels:
     """Deform the drawing like a real section, each one differently."""
     height, width = labels.shape
-    size = (width, height)
-    seed = record.data_set_id
-    random = np.random.default_rng(record.image_id)
-    turn = math.radians(random.uniform(-2.5, 2.5))
-    # Sections far from the middle of a series are smaller.
-    zoom = (
-        (1.02 if record.plane == "sagittal" else 1.11)
-        + 0.03 * math.cos(record.section_number / 9)
-        + random.uniform(0, 0.02)
-    )
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    dx, dy = (x - width / 2) * zoom, (y - height / 2) * zoom
-    wide = 0.010 * width
-    fine = 0.0022 * width
-
-    def bend(cells: float, seed: int, octaves: int) -> Field:
-        return _shared_noise(max(size), cells, seed, octaves)[:height, :width]
-
-    from_x = width / 2 + dx * math.cos(turn) - dy * math.sin(turn)
-    # a little above the middle: the caption is below
-    from_y = 0.53 * height + dx * math.sin(turn) + dy * math.cos(turn)
-    from_x += wide * bend(5, seed, 2) + fine * bend(44, seed + 2, 3)
-    from_y += wide * bend(5, seed + 1, 2) + fine * bend(44, seed + 3, 3)
+    dx, dy = (x - width / 2) * frame.zoom, (y - height / 2) * frame.zoom
+    cos, sin = math.cos(frame.turn_rad), math.sin(frame.turn_rad)
+    bend_x, bend_y = _bend(frame, seed)
+    from_x = frame.middle_x_px + dx * cos - dy * sin
+    from_y = frame.middle_y_px + dx * sin + dy * cos
+    from_x += bend_x
+    from_y += bend_y
     columns = np.clip(np.rint(from_x), 0, width - 1).astype(np.intp)
     rows = np.clip(np.rint(from_y), 0, height - 1).astype(np.intp)
     warped: Labels = labels[rows, columns]
     return warped
+
+
+# An image's outlines are placed one after the other: 2 fields of at most 4 MB.
+@functools.lru_cache(maxsize=1)
+def _bend(frame: Frame, seed: int) -> tuple[Field, Field]:
+    """Return how much further right and down each pixel looks, in pixels."""
+    width, height = frame.width_px, frame.height_px
+    wide = 0.010 * width
+    fine = 0.0022 * width
+
+    def noise_of(cells: float, seed: int, octaves: int) -> Field:
+        return _shared_noise(max(width, height), cells, seed, octaves)[:height, :width]
+
+    return (
+        wide * noise_of(5, seed, 2) + fine * noise_of(44, seed + 2, 3),
+        wide * noise_of(5, seed + 1, 2) + fine * noise_of(44, seed + 3, 3),
+    )
+
+
+def placed(record: ImageRecord, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return where an image shows points of the drawing, bend included.
+
+    `points` are rows of x and y in the drawing's unit; the result has full-resolution
+    pixels from the image's own corner.
+    """
+    frame = frame_of(record)
+    bend_x, bend_y = _bend(frame, record.data_set_id)
+    matrix = image_from_drawing(record)
+    per_pixel = frame.width_px / record.width_px
+    per_unit = frame.px_per_unit
+    moved = points
+    pixels = points
+    # The bend is known where a point ends up: a few rounds find that place.
+    for _ in range(_ROUNDS):
+        pixels = moved @ matrix[:2, :2].T + matrix[:2, 2]
+        columns = np.clip((pixels[:, 0] * per_pixel).astype(int), 0, frame.width_px - 1)
+        rows = np.clip((pixels[:, 1] * per_pixel).astype(int), 0, frame.height_px - 1)
+        bend = np.stack((bend_x[rows, columns], bend_y[rows, columns]), axis=1)
+        moved = points - bend / per_unit
+    return pixels
 
 
 def _tumor(record: ImageRecord) -> Labels:
@@ -149,103 +153,17 @@ def _tumor(record: ImageRecord) -> Labels:
     return labels
 
 
-def smoothed(points: Points, *, closed: bool) -> NDArray[np.float64]:
-    """Return a Catmull-Rom spline through `points`, as rows of x and y."""
-    knots = np.asarray(points, np.float64)
-    if closed:
-        around = np.concatenate((knots[-1:], knots, knots[:2]))
-    else:
-        around = np.concatenate((knots[:1], knots, knots[-1:]))
-    t = np.linspace(0, 1, _STEPS, endpoint=False)[:, None]
-    pieces = []
-    for p0, p1, p2, p3 in zip(around, around[1:], around[2:], around[3:], strict=False):
-        linear = (p2 - p0) * t
-        square = (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2
-        cube = (3 * p1 - p0 - 3 * p2 + p3) * t**3
-        pieces.append(0.5 * (2 * p1 + linear + square + cube))
-    if not closed:
-        pieces.append(knots[-1:])
-    return np.concatenate(pieces)
-
-
 class _Painter:
     """Paints labels; later shapes cover earlier ones."""
 
-    def __init__(self, canvas: Image.Image, width: float) -> None:
+    def __init__(self, canvas: Image.Image, frame: Frame) -> None:
         self._draw = ImageDraw.Draw(canvas)
-        self._scale = canvas.width / width
-        # hundredths of the height above and below, where the image is higher
-        self._top = (canvas.height / self._scale - 100) / 2
-        self._left = 2.0 if width > 150 else 0.0
+        self._scale = frame.px_per_unit
+        self._margin = np.asarray((frame.left, frame.top))
 
     def paint(self, shape: Shape) -> None:
         """Paint one shape."""
-        if isinstance(shape, Blob):
-            self._fill(shape.region, _ellipse(shape))
-        elif isinstance(shape, Area):
-            self._fill(shape.region, smoothed(shape.points, closed=True))
-        elif isinstance(shape, Stroke):
-            self._line(shape)
-        elif isinstance(shape, Ribbon):
-            self._ribbon(shape)
-        else:
-            self._lobes(shape)
-
-    def _pixels(self, points: NDArray[np.float64]) -> list[tuple[float, float]]:
-        shifted = (points + np.asarray((self._left, self._top))) * self._scale
-        return [(float(x), float(y)) for x, y in shifted]
-
-    def _fill(self, region: str, points: NDArray[np.float64]) -> None:
-        self._draw.polygon(self._pixels(points), fill=LABELS[region])
-
-    def _line(self, stroke: Stroke) -> None:
-        line = smoothed(stroke.points, closed=False)
-        along = np.gradient(line, axis=0)
-        length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)
-        across = np.stack((-along[:, 1], along[:, 0]), axis=1) / length[:, None]
-        # rounded ends: the half width shrinks to nothing over the last points
-        place = np.linspace(-1, 1, len(line))
-        half = 0.5 * stroke.width * np.sqrt(np.clip(1 - place**16, 0, 1))[:, None]
-        sides = np.concatenate((line + across * half, (line - across * half)[::-1]))
-        self._fill(stroke.region, sides)
-
-    def _ribbon(self, ribbon: Ribbon) -> None:
-        outer = smoothed(ribbon.outer, closed=False)
-        inner = smoothed(ribbon.inner, closed=False)
-        start = 0.0
-        for region, stop in ribbon.layers:
-            upper = outer + (inner - outer) * start
-            lower = outer + (inner - outer) * stop
-            self._fill(region, np.concatenate((upper, lower[::-1])))
-            start = stop
-
-    def _lobes(self, lobes: Lobes) -> None:
-        angle = np.linspace(0, 2 * math.pi, 1440)
-        # Leaves of unequal width, each with small folds.
-        phase = lobes.leaves / 2 * (angle + 0.22 * np.sin(2 * angle + 1.0))
-        leaf = np.abs(np.cos(phase))
-        fold = np.abs(np.cos(3.0 * phase))
-        reach = lobes.radius * (
-            1 + 0.06 * np.cos(angle - 2.4) - 0.04 * np.cos(3 * angle)
-        )
-        rim = np.stack((1.08 * reach * np.cos(angle), reach * np.sin(angle)), axis=1)
-        center = np.asarray((lobes.x, lobes.y))
-        # White matter branches from a root near the stem, not from the middle.
-        root = center + np.asarray((-0.10, 0.42)) * lobes.radius
-        for region, least, most, power, folds in (
-            ("molecular layer", 0.84, 1.0, 0.35, 0.035),
-            ("granular layer", 0.50, 0.89, 0.55, 0.045),
-            ("fibre tracts", 0.27, 0.80, 5.0, 0.0),
-        ):
-            part = least + (most - least) * leaf**power + folds * (fold**0.6 - 1)
-            outline = root + (center + rim - root) * part[:, None]
-            self._fill(region, outline)
-
-
-def _ellipse(blob: Blob) -> NDArray[np.float64]:
-    angle = np.linspace(0, 2 * math.pi, 90)
-    turn = math.radians(blob.turn_deg)
-    along, across = blob.radius_x * np.cos(angle), blob.radius_y * np.sin(angle)
-    x = blob.x + along * math.cos(turn) - across * math.sin(turn)
-    y = blob.y + along * math.sin(turn) + across * math.cos(turn)
-    return np.stack((x, y), axis=1)
+        for region, points in outlines_of(shape):
+            pixels = (points + self._margin) * self._scale
+            polygon = [(float(x), float(y)) for x, y in pixels]
+            self._draw.polygon(polygon, fill=LABELS[region])

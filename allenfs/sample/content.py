@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-import zlib
 from typing import TYPE_CHECKING, Final
 
 from allenfs.sample import experiments as known
 from allenfs.sample.database import Database
+from allenfs.sample.facets import facet
 from allenfs.sample.records import DATA_SETS, RECORDS
+from allenfs.sample.structure_rows import add_alignments, add_structures
 
 if TYPE_CHECKING:
     from allenfs.sample.data_sets import DataSet
@@ -45,6 +46,8 @@ def sample_database() -> Database:
             experiment = known.EXPERIMENTS[data_set.data_set_id]
             _add_sections(database, data_set, experiment)
     _link_neighbours(database)
+    add_structures(database)
+    add_alignments(database)
     database.add_null(
         "SectionDataSet", known.NULL_LIST_DATA_SET_ID, "section_images", 1
     )
@@ -67,11 +70,6 @@ def section_image(record: ImageRecord, *, failed: bool = False) -> dict[str, Val
         "lims1_id": record.image_id % 100_000,
         "path": f"{storage}.aff",
     }
-
-
-def facet(text: str) -> int:
-    """Return the number of a text in a facet, computed like every recorded one."""
-    return zlib.crc32(text.encode())
 
 
 def tier_count(width_px: int, height_px: int) -> int:

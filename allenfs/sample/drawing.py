@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from PIL import Image, ImageChops
 
-from allenfs.sample.anatomy import base_size
 from allenfs.sample.caption import caption
 from allenfs.sample.encode import STRIP_PX, encode, encode_strips
+from allenfs.sample.frame import base_size
 from allenfs.sample.picture import Picture, Region, region_of
 from allenfs.sample.records import RECORDS
 from allenfs.sample.stains import Layer, Stack, stack_of
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["DRAWING_VERSION", "Picture", "draw"]
 
 #: changes whenever the bytes of any picture change
-DRAWING_VERSION: Final = 2
+DRAWING_VERSION: Final = 3
 
 #: recorded: every image that came without `quality` was encoded with this one
 DEFAULT_QUALITY: Final = 85

@@ -4,7 +4,7 @@
 planes, reference spaces, orientations of probes, the three equalizations, atlases with
 their graphs and groups, and the fields of the section data sets 123, 479, 69289763 and
 100055044. The rest is invented: gene ids, specimens, probes, treatments 1 and
-21, the abbreviations of products 5, 12 and 17.
+21, reference space 7, the abbreviations of products 5, 12 and 17.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ PLANES: Final = (
     (10, "Dorsal to Ventral"), (11, "Coronal (Caudal to Rostral)"),
     (531107579, "Coronal (Rostral to Caudal)"), (1082279372, "Tangential"),
 )  # fmt: skip
+P14_SPACE = 7
 REFERENCE_SPACES: Final = (
+    (P14_SPACE, "P14"),
     (9, "P56 (coronal)"),
     (10, "P56 left/right flipped (sagittal)"),
 )
@@ -128,7 +130,7 @@ EXPERIMENTS: Final[dict[int, Experiment]] = {
     100076514: Experiment((DEV_MOUSE,), ISH, ADORA2A, age=P14),
 }
 
-#: recorded fields of two data sets, in place of invented ones
+#: recorded fields of two data sets, in place of invented ones, and the space of another
 RECORDED_FIELDS: Final[dict[int, dict[str, str | int]]] = {
     123: {
         "sphinx_id": 136385,
@@ -140,6 +142,7 @@ RECORDED_FIELDS: Final[dict[int, dict[str, str | int]]] = {
         "storage_directory": "/external/mouse/prod2/image_series_479/",
         "weight": 5470,
     },
+    100076514: {"reference_space_id": P14_SPACE},
 }
 
 #: upper bounds of red, green and blue, all recorded; every lower one is 0
@@ -147,6 +150,24 @@ EQUALIZATIONS: Final = {
     100141599: (923, 987, 4095),
     126862385: (932, 1279, 4095),
     297225422: (825, 943, 4095),
+}
+
+#: the section with the centre of the dentate gyrus, for each aligned data set
+DENTATE_SECTIONS: Final = {
+    69782969: 78,
+    71064081: 78,
+    123: 171,
+    100055044: 141,
+    71670687: 85,
+    69289763: 118,
+    100076514: 42,
+    71587929: 195,
+    71587930: 196,
+    479: 227,
+    72109410: 244,
+    126862385: 72,
+    100141599: 61,
+    297225422: 67,
 }
 
 #: an image that failed within a data set that did not

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Final, cast
 from allenfs.sample import faults
 from allenfs.sample.drawing import draw
 from allenfs.sample.envelope import CONTENT_TYPES, answer_body, error_body
+from allenfs.sample.plates import drawing_of
 from allenfs.sample.rma_query import QueryError
 from allenfs.sample.rma_targets import query_target, read_target
+from allenfs.sample.svg_targets import is_svg_request, parse_svg, svg_image_id
 from allenfs.sample.targets import (
     IMAGE_SERVICE_PATH,
     BadRequestError,
@@ -35,11 +37,13 @@ from allenfs.text import safe_logger
 if TYPE_CHECKING:
     from allenfs.sample.rma_targets import QueryTarget
     from allenfs.sample.stage import Stage
+    from allenfs.sample.wire import Fields
 
 logger = safe_logger(__name__)
 
 _YEAR: Final = timedelta(days=365)
 _SMALL_PX: Final = 1 << 21
+_SVG: Final = "image/svg+xml"
 
 
 @functools.lru_cache(maxsize=64)
@@ -53,6 +57,11 @@ def _drawn(download: Download) -> bytes:
     if (picture.width_px or 0) * (picture.height_px or 0) <= _SMALL_PX:
         return _draw_small(download)
     return draw(download.record, picture)
+
+
+def _drawn_svg(target: str) -> bytes:
+    request = parse_svg(target)
+    return drawing_of(request.record, request.groups, request.downsample)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -82,13 +91,14 @@ class Handler(BaseHTTPRequestHandler):
         traffic = self.backstage.traffic
         is_gone = functools.partial(is_given_up, self.connection)
         query = query_target(self.path)
-        if is_image_request(self.path):
+        is_svg = is_svg_request(self.path)
+        if is_svg or is_image_request(self.path):
             with traffic.under_way(Asked.IMAGE, is_gone) as done:
                 wire = self._wire(done)
                 traffic.count_request(
                     Asked.IMAGE, self.path, dict(self.headers.items())
                 )
-                self._guarded(self._first_leg, wire)
+                self._guarded(self._svg if is_svg else self._first_leg, wire)
         elif self.path.partition("?")[0] == IMAGE_SERVICE_PATH:
             with traffic.under_way(Asked.IMAGE, is_gone) as done:
                 wire = self._wire(done)
@@ -147,14 +157,8 @@ class Handler(BaseHTTPRequestHandler):
         started_s = time.monotonic()
         download = parse_location(self.path)
         body = b"" if wire.without_body else _drawn(download)
-        gzipped = _offers_gzip(cast("str", self.headers.get("Accept-Encoding", "")))
-        if gzipped:
-            body = gzip.compress(body, 1, mtime=0)
-        chunked = self.request_version != "HTTP/1.0"
-        if not chunked:
-            wire.end()
         modified_s = download.record.modified_s
-        fields = [
+        fields = (
             ("Last-Modified", formatdate(modified_s, usegmt=True)),
             (
                 "Expires",
@@ -163,13 +167,46 @@ class Handler(BaseHTTPRequestHandler):
             ("Access-Control-Allow-Origin", "*"),
             ("Content-Disposition", "attachment; filename=imagefile.jpg"),
             ("Content-Type", "image/jpeg"),
-        ]
+        )
+        self._send_image(wire, body, fields, started_s)
+
+    def _svg(self, wire: Wire) -> None:
+        """Answer with the drawing itself: no redirect leads to it."""
+        fault = self.backstage.take_fault(svg_image_id(self.path))
+        started_s = time.monotonic()
+        if fault is not None:
+            if faults.needs_answer(fault):
+                parse_svg(self.path)
+            self.backstage.hold()
+            faults.answer(fault, wire, lambda: _drawn_svg(self.path), _SVG)
+            return
+        request = parse_svg(self.path)
+        kind = "attachment" if request.is_download else "inline"
+        fields = (
+            ("Access-Control-Allow-Origin", "*"),
+            (
+                "Content-Disposition",
+                f"{kind}; filename={request.record.image_id}.svg",
+            ),
+            ("Content-Type", _SVG),
+        )
+        self._send_image(wire, _drawn_svg(self.path), fields, started_s)
+
+    def _send_image(
+        self, wire: Wire, body: bytes, fields: Fields, started_s: float
+    ) -> None:
+        """Send a body after the hold, gzipped if the client offers it, in chunks."""
+        gzipped = _offers_gzip(cast("str", self.headers.get("Accept-Encoding", "")))
         if gzipped:
-            fields += [("Vary", "Accept-Encoding"), ("Content-Encoding", "gzip")]
+            body = gzip.compress(body, 1, mtime=0)
+            fields += (("Vary", "Accept-Encoding"), ("Content-Encoding", "gzip"))
+        chunked = self.request_version != "HTTP/1.0"
         if chunked:
-            fields.append(("Transfer-Encoding", "chunked"))
+            fields += (("Transfer-Encoding", "chunked"),)
+        else:
+            wire.end()
         self.backstage.hold(time.monotonic() - started_s)
-        wire.head(200, tuple(fields))
+        wire.head(200, fields)
         if chunked:
             wire.chunks(body)
         else:

@@ -67,6 +67,19 @@ _ATLAS_DATA_SET_FIELDS: Final = (
     "sphinx_id", "storage_directory", "weight",
 )  # fmt: skip
 
+_STRUCTURE_FIELDS: Final = (
+    "acronym", "atlas_id", "color_hex_triplet", "depth", "failed", "failed_facet",
+    "graph_id", "graph_order", "hemisphere_id", "id", "name",
+    "neuro_name_structure_id", "neuro_name_structure_id_path", "ontology_id",
+    "parent_structure_id", "safe_name", "sphinx_id", "st_level",
+    "structure_id_path", "structure_name_facet", "weight",
+)  # fmt: skip
+
+
+def _numbered(count: int, *names: str) -> tuple[str, ...]:
+    return tuple(f"{name}_{place:02}" for name in names for place in range(count))
+
+
 MODELS: Final[dict[str, Model]] = {
     "SectionImage": Model(
         "sub_images",
@@ -77,6 +90,10 @@ MODELS: Final[dict[str, Model]] = {
             ("associates", _linked("SectionImage", "section_associates")),
             ("treatments", _linked("Treatment", "section_treatments")),
             ("structure", _one("Structure", "structure_id")),
+            (
+                "alignment2d",
+                _children("Alignment2d", "section_image_id", many=False),
+            ),
         ),
     ),
     "AtlasImage": Model(
@@ -108,6 +125,11 @@ MODELS: Final[dict[str, Model]] = {
             ("reference_space", _one("ReferenceSpace", "reference_space_id")),
             ("specimen", _one("Specimen", "specimen_id")),
             ("treatments", _linked("Treatment", "section_set_treatments")),
+            ("alignment3d", _children("Alignment3d", "aligned_id", many=False)),
+            (
+                "structure_unionizes",
+                _children("StructureUnionize", "section_data_set_id"),
+            ),
         ),
     ),
     "AtlasDataSet": Model(
@@ -209,7 +231,45 @@ MODELS: Final[dict[str, Model]] = {
     ),
     "ReferenceSpace": Model("reference_spaces", ("id", "name")),
     "Organism": Model("organisms", ("id", "name")),
-    "Structure": Model("structures", ("acronym", "id", "name")),
+    "Alignment2d": Model(
+        "alignment2ds",
+        ("id", "section_image_id", *_numbered(6, "tsv", "tvs")),
+        (("section_image", _one("SectionImage", "section_image_id")),),
+    ),
+    "Alignment3d": Model(
+        "alignment3ds",
+        ("aligned_id", "aligned_type", "id", *_numbered(12, "trv", "tvr")),
+    ),
+    "Structure": Model(
+        "structures",
+        _STRUCTURE_FIELDS,
+        (
+            ("parent", _one("Structure", "parent_structure_id")),
+            ("structure_centers", _children("StructureCenter", "structure_id")),
+            ("structure_graph", _one("StructureGraph", "graph_id")),
+        ),
+    ),
+    "StructureUnionize": Model(
+        "structure_unionizes",
+        (
+            "expression_density", "expression_energy", "id", "section_data_set_id",
+            "structure_id", "sum_expressing_pixel_intensity", "sum_expressing_pixels",
+            "sum_pixel_intensity", "sum_pixels", "voxel_energy_cv",
+            "voxel_energy_mean",
+        ),
+        (
+            ("section_data_set", _one("SectionDataSet", "section_data_set_id")),
+            ("structure", _one("Structure", "structure_id")),
+        ),
+    ),
+    "StructureCenter": Model(
+        "structure_centers",
+        ("id", "reference_space_id", "structure_id", "x", "y", "z"),
+        (
+            ("reference_space", _one("ReferenceSpace", "reference_space_id")),
+            ("structure", _one("Structure", "structure_id")),
+        ),
+    ),
     "StructureGraph": Model("structure_graphs", ("id", "name")),
     "Specimen": Model(
         "specimens",

@@ -138,8 +138,8 @@ class SampleService:
     ) -> None:
         """Answer the next `times` image requests with `fault`, or all until heal().
 
-        Only requests of `image_id` if it is given. Counted faults are used up in the
-        order of the calls, before an endless one.
+        Only requests of `image_id` if it is given; a drawing is one of its image.
+        Counted faults are used up in the order of the calls, before an endless one.
         """
         self._stage.fail(fault, image_id=image_id, times=times)
 
@@ -170,7 +170,7 @@ class SampleService:
 
     @property
     def image_requests(self) -> int:
-        """Image downloads requested so far, not counting a redirect's second leg."""
+        """Images and drawings requested so far, without a redirect's second leg."""
         return len(self.requested)
 
     @property

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from allenfs.sample.anatomy import LABELS, labels_of, noise
+from allenfs.sample.experiments import EXPERIMENTS, SENSE
 from allenfs.sample.parcels import outlines, region_colors
 from allenfs.sample.shapes import REGIONS
 
@@ -67,6 +68,9 @@ STAINS: Final = {
     ),
 }
 
+#: expression, 0 to 1: where nothing else is said, and everywhere with a sense probe
+_BACKGROUND: Final = 0.025
+_CONTROL: Final = 0.0005
 #: expression of a gene by region, 0 to 1, for each data set; low elsewhere
 EXPRESSION: Final[dict[int, dict[str, float]]] = {
     69782969: {  # Pdyn
@@ -96,6 +100,11 @@ EXPRESSION: Final[dict[int, dict[str, float]]] = {
         "habenula": 0.5,
         "hypothalamus": 0.3,
     },
+    69289763: {  # Prox1
+        "dentate gyrus": 1.0,
+        "hippocampus": 0.12,
+        "granular layer": 0.35,
+    },
 }
 #: further experiments with Adora2a, drawn like the first one
 _ALIKE: Final = dict.fromkeys((71670687, 70634395, 72109410, 100076514), 70813257)
@@ -115,6 +124,18 @@ _HEAT: Final = (  # of an expression mask, from weak to strong
     (255, 20, 0),
 )
 _TUMOR_VIEWS: Final = ("tumor_feature_annotation", "tumor_feature_boundary")
+
+
+def expression_level(data_set_id: int, region: str | None) -> float:
+    """Return how strongly a data set's gene is expressed in a region, 0 to 1.
+
+    None is tissue that the drawing does not tell apart.
+    """
+    experiment = EXPERIMENTS.get(data_set_id)
+    if experiment and experiment.orientation == SENSE:
+        return _CONTROL
+    alike = _ALIKE.get(data_set_id, data_set_id)
+    return EXPRESSION.get(alike, _OTHER_EXPRESSION).get(region or "", _BACKGROUND)
 
 
 @functools.lru_cache(maxsize=16)
@@ -213,9 +234,8 @@ def _expressed(record: ImageRecord) -> Field:
     labels = labels_of(record)
     if record.style in ("glioblastoma", "nissl"):
         return _unit(_density(record) - 0.25)
-    alike = _ALIKE.get(record.data_set_id, record.data_set_id)
-    levels = EXPRESSION.get(alike, _OTHER_EXPRESSION)
-    table = np.array([levels.get(r.name, 0.025) for r in REGIONS], np.float32)
+    levels = [expression_level(record.data_set_id, region.name) for region in REGIONS]
+    table = np.array(levels, np.float32)
     table[0] = 0
     size = (labels.shape[1], labels.shape[0])
     uneven = 1 + 0.18 * noise(size, 9, record.image_id + 5)

@@ -78,7 +78,7 @@ def parse_download(target: str) -> Download:
     record = RECORDS.get(image_id)
     if record is None or not _serves(service, record):
         raise UnknownImageError(target)
-    values = _values(parts.query)
+    values = read_values(parts.query)
     wrong = _misplaced(service) & values.keys()
     if wrong:
         raise BadRequestError(
@@ -115,7 +115,7 @@ def location_of(download: Download) -> str:
 
 def parse_location(target: str) -> Download:
     """Parse the second leg, `/cgi-bin/imageservice?...`; raises as the first does."""
-    values = _values(urlsplit(target).query)
+    values = read_values(urlsplit(target).query)
     match = _STORED_PATH.fullmatch(values.pop("path", ""))
     record = RECORDS.get(int(match[2])) if match else None
     if match is None or record is None:
@@ -139,7 +139,8 @@ def _misplaced(service: Service) -> frozenset[str]:
     return frozenset({"annotation", "atlas"})
 
 
-def _values(query: str) -> dict[str, str]:
+def read_values(query: str) -> dict[str, str]:
+    """Return the parameters by name; BadRequestError if one is given twice."""
     pairs = parse_qsl(query, keep_blank_values=True)
     values = dict(pairs)
     if len(values) != len(pairs):
@@ -158,18 +159,18 @@ def _picture(service: Service, values: dict[str, str]) -> Picture:
     """Read the parameters; unknown names are ignored, as by the original."""
     return Picture(
         view=_view(values),
-        downsample=_integer(values, "downsample", 0, MAX_DOWNSAMPLE) or 0,
-        quality=_integer(values, "quality", 0, 100),
-        left_px=_integer(values, "left"),
-        top_px=_integer(values, "top"),
-        width_px=_integer(values, "width", 1),
-        height_px=_integer(values, "height", 1),
+        downsample=read_integer(values, "downsample", 0, MAX_DOWNSAMPLE) or 0,
+        quality=read_integer(values, "quality", 0, 100),
+        left_px=read_integer(values, "left"),
+        top_px=read_integer(values, "top"),
+        width_px=read_integer(values, "width", 1),
+        height_px=read_integer(values, "height", 1),
         range=_integers(values, "range", 6),
         rgb=_numbers(values, "rgb", 3),
         contrast=_numbers(values, "contrast", 2),
         colormap=_colormap(values),
         annotation=_flag(values, "annotation"),
-        atlas_id=_integer(values, "atlas", 1),
+        atlas_id=read_integer(values, "atlas", 1),
         service=service,
     )
 
@@ -191,12 +192,13 @@ def _flag(values: dict[str, str], name: str) -> bool:
     return text == "true"
 
 
-def _integer(
+def read_integer(
     values: dict[str, str],
     name: str,
     lowest: int = -(10**9),
     highest: int = 10**9,
 ) -> int | None:
+    """Return a whole number in range, or None; BadRequestError for anything else."""
     text = values.get(name)
     if text is None:
         return None
