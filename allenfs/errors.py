@@ -65,6 +65,10 @@ class IsADirError(AllenFSError, errno=errno.EISDIR):
     """A file operation on a directory."""
 
 
+class UrlInRecordError(IsADirError):
+    """The download URL depends on a record, which the path alone does not have."""
+
+
 class NotALinkError(AllenFSError, errno=errno.EINVAL):
     """A link operation on something else."""
 
@@ -203,6 +207,12 @@ class BrokenImageError(WrongAnswerError, transient=True):
         times = "once" if self.attempts == 1 else f"{self.attempts} times"
         details = f"{self.cause}, {self.elapsed_s:.1f} s, {self.url}"
         return f"{self.WORDS}, tried {times} ({details})"
+
+
+class BrokenDrawingError(BrokenImageError, transient=True):
+    """A complete response with status 200 that is not an SVG drawing."""
+
+    WORDS = "the service answers with something that is not an SVG drawing"
 
 
 class PortalError(WrongAnswerError):

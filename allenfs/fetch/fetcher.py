@@ -18,7 +18,8 @@ from allenfs.errors import (
 )
 from allenfs.fetch.contact_sheet import SheetMaker
 from allenfs.fetch.metrics import Activity
-from allenfs.model.images import ImageRequest, ImageService
+from allenfs.model.images import ImageService
+from allenfs.model.sheets import SheetRequest
 from allenfs.service.health import CircuitBreaker, FailureMemory, is_outage
 from allenfs.service.single_flight import NOT_INTERRUPTED, Caller, SingleFlight
 from allenfs.service.slots import Priority, Slots, not_shared
@@ -195,7 +196,7 @@ class Fetcher:
             was_here = image is not None
             if image is None:
                 # `read_ahead` has the lock; for a sheet, its images are locked
-                is_locked = ahead is not None or not isinstance(request, ImageRequest)
+                is_locked = ahead is not None or isinstance(request, SheetRequest)
                 with contextlib.nullcontext() if is_locked else self._locked(request):
                     # another process may have stored it meanwhile
                     image = self._store.find(request, unread=True)
@@ -234,18 +235,18 @@ class Fetcher:
     ) -> Image:
         def downloaded(temp_file: TempFile) -> Image:
             with contextlib.closing(temp_file), contextlib.ExitStack() as stack:
-                if isinstance(request, ImageRequest):
+                if isinstance(request, SheetRequest):
+                    # the images on a sheet do not count as opened
+                    modified_ns = self._sheets.make(
+                        request, temp_file, lambda *args: self._get(*args).image
+                    )
+                else:
                     slot = ahead or self._slots.at(Priority.IMAGE)
                     followed = self._activity.downloading(
                         request, temp_file, slot, is_ahead=ahead is not None
                     )
                     modified_ns = self._service.fetch(
                         request, temp_file, stack.enter_context(followed), may_retry
-                    )
-                else:
-                    # the images on a sheet do not count as opened
-                    modified_ns = self._sheets.make(
-                        request, temp_file, lambda *args: self._get(*args).image
                     )
                 return self._store.add(request, temp_file, modified_ns)
 
@@ -260,7 +261,7 @@ class Fetcher:
     def _remember(self, request: Request, image: Image) -> Image:
         self._failures.forget(request)
         with self._lock:
-            if isinstance(request, ImageRequest):
+            if not isinstance(request, SheetRequest):
                 self._used[request.service].add(request.image_id)
             return self._live.setdefault(request, image)
 

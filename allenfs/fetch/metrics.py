@@ -22,8 +22,7 @@ from allenfs.errors import (
 from allenfs.text import utc_time
 
 if TYPE_CHECKING:
-    from allenfs.model.images import ImageRequest
-    from allenfs.model.sheets import Request
+    from allenfs.model.sheets import Download, Request
     from allenfs.service.slots import Slot
     from allenfs.store.stored_file import TempFile
 
@@ -97,7 +96,7 @@ class _Running(contextlib.AbstractContextManager[None]):
     """
 
     activity: Activity
-    request: ImageRequest
+    request: Download
     temp_file: TempFile
     slot: Slot
     is_ahead: bool
@@ -190,7 +189,7 @@ class Activity:
     @contextlib.contextmanager
     def downloading(
         self,
-        request: ImageRequest,
+        request: Download,
         temp_file: TempFile,
         slot: Slot,
         *,

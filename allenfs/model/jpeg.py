@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Protocol
+
+from allenfs.model.content import Content, CutContentError, Data, WrongContentError
 
 _SOI = b"\xff\xd8"
 _SOS, _EOI = 0xDA, 0xD9
@@ -30,19 +31,11 @@ _FIRST_LOOK_BYTES = 2**14
 _FILL_LOOK_BYTES = 2**16
 
 
-class Data(Protocol):
-    """Bytes, or an object that returns slices of them."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, where: slice, /) -> bytes: ...
-
-
-class NotAJpegError(Exception):
+class NotAJpegError(WrongContentError):
     """The bytes do not begin as a JPEG, or break its structure."""
 
 
-class CutJpegError(Exception):
+class CutJpegError(CutContentError):
     """The bytes begin as a JPEG, but are truncated."""
 
 
@@ -134,3 +127,6 @@ def _shape(segment: bytes) -> JpegShape:
             f"no pixels: the frame header says {width_px} x {height_px}"
         )
     return JpegShape(width_px, height_px)
+
+
+JPEG = Content("an image", "image/", inspect)

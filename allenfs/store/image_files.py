@@ -41,7 +41,9 @@ class ImageFiles(DiskCache):
     """
 
     FOLDER = "images"
-    NAME = re.compile(r"[^/]+/(section|projection|atlas|sheet)/[1-9][0-9]*/[^/]+\.jpg")
+    NAME = re.compile(
+        r"[^/]+/(section|projection|atlas|sheet)/[1-9][0-9]*/[^/]+\.(jpg|svg)"
+    )
 
     def __init__(
         self,

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from allenfs.config import StoreSettings
     from allenfs.store.directory import OpenFile, StoreDirectory
 
-# Answers in format 1 lack fields of images: used only while the service is unreachable.
-_FORMAT, _OLDER_FORMAT = 2, 1
+# Answers in older formats lack fields of images or their alignment: they are used only
+# while the service is unreachable.
+_FORMAT, _OLDER_FORMATS = 3, (1, 2)
 _DAMAGE = (
     *(OSError, EOFError, zlib.error, RecursionError),
     *(ValueError, KeyError, TypeError, OverflowError),
@@ -102,12 +103,12 @@ class RecordFiles(DiskCache):
         try:
             with open(file.fd, "rb", closefd=False) as packed:
                 data = json.loads(gzip.decompress(packed.read()))
-            if data["allenfs"] not in (_FORMAT, _OLDER_FORMAT):
+            if data["allenfs"] not in (_FORMAT, *_OLDER_FORMATS):
                 raise ValueError("another format version")
             kind, text = data["key"]
             if name.partition("/")[2] != f"{kind}/{file_name(text)}{_SUFFIX}":
                 raise ValueError("the record of another file")
-            is_suspect = data["allenfs"] == _OLDER_FORMAT or bool(data["is_suspect"])
+            is_suspect = data["allenfs"] != _FORMAT or bool(data["is_suspect"])
             return StoredRecord(data["answer"], int(data["fetched_ns"]), is_suspect)
         except _DAMAGE as error:
             raise DamagedStoreError(

@@ -43,7 +43,7 @@ class Place:
 
     def verify(self, path: str) -> None:
         """Verify a local file, and mark it as recently used."""
-        if path.endswith(".jpg"):
+        if path.endswith((".jpg", ".svg")):  # documents are not in this store
             self._first = self._first or path
         self.tree.fetch(path)
 
