@@ -8,6 +8,7 @@ import hashlib
 import logging
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -56,6 +57,11 @@ def path_name(text: str) -> str | None:
     except UnicodeEncodeError:
         return None
     return name if 0 < length <= _MAX_NAME_BYTES else None
+
+
+def path_names(texts: Iterable[str]) -> list[str]:
+    """Return the path names of texts, sorted; those without one are left out."""
+    return sorted(name for text in texts if (name := path_name(text)) is not None)
 
 
 def text_of(name: str) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import bisect
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from allenfs.catalog import lists
 from allenfs.catalog.entries import Entry, Folder, Link, deny
 from allenfs.model.nodes import PatternNode
 from allenfs.service.rma import is_askable
-from allenfs.text import path_name, readable_name
+from allenfs.text import path_names, readable_name
 
 if TYPE_CHECKING:
     from allenfs.catalog.queries import Question
@@ -34,6 +34,7 @@ class Browser:
         self._cache = cache
         # found in a list: no query is needed to know that they exist
         self.data_set_ids: set[int] = set()
+        self._products_with_genes: set[str] = set()
 
     def resolve(self, node: PatternNode, caller: Caller) -> Entry:
         """Return the entry of a node; raises as `Catalog.resolve` does."""
@@ -46,7 +47,7 @@ class Browser:
                 | "browse/product/ABBR/dataset"
                 | "browse/product/ABBR/plane"
             ):
-                exists = is_askable(name) and name in self._products(caller)
+                exists = self._has_product(name, caller)
             case PatternNode("browse/product/ABBR/gene", (product,)):
                 name, exists = "gene", self._has_genes(product, caller)
             case PatternNode("browse/product/ABBR/gene/ACRONYM", (product, acronym)):
@@ -74,17 +75,17 @@ class Browser:
             case PatternNode("browse"):
                 return ["product", "atlas"]
             case PatternNode("browse/product"):
-                return _path_names(filter(is_askable, self._products(caller)))
+                return path_names(filter(is_askable, self._products(caller)))
             case PatternNode("browse/product/ABBR", (product,)):
                 genes = ["gene"] if self._has_genes(product, caller) else []
                 return ["dataset", *genes, "plane"]
             case PatternNode("browse/product/ABBR/plane", (product,)):
-                return _path_names(self._product_data_sets(product, caller).by_plane)
+                return path_names(self._product_data_sets(product, caller).by_plane)
             case PatternNode("browse/product/ABBR/gene", (product,)):
                 acronyms = self._get(lists.genes(product), caller)
-                return _path_names(filter(is_askable, acronyms))
+                return path_names(filter(is_askable, acronyms))
             case PatternNode("browse/product/ABBR/gene/ACRONYM", (product, acronym)):
-                return _path_names(self._planes(product, acronym, caller))
+                return path_names(self._planes(product, acronym, caller))
             case PatternNode("browse/atlas"):
                 atlases = [str(one) for one in self.atlas_ids(caller)]
                 return atlases + list(self._atlas_names(caller))
@@ -96,6 +97,15 @@ class Browser:
         if len(self.data_set_ids) > _MAX_DATA_SET_IDS:
             self.data_set_ids.clear()  # if it is too long, each name is queried
         self.data_set_ids.update(data_set_ids)
+
+    def sections(
+        self, product: str, acronym: str, caller: Caller
+    ) -> dict[str, tuple[int, ...]]:
+        """Return the data sets of a gene by plane; their records are then cached."""
+        by_plane = self._get(lists.gene_sections(product, acronym), caller)
+        if by_plane:
+            self._products_with_genes.add(product)
+        return by_plane
 
     def atlas_ids(self, caller: Caller) -> list[int]:
         """Return the ids of all atlases."""
@@ -113,7 +123,14 @@ class Browser:
     def _products(self, caller: Caller) -> dict[str, int]:
         return self._get(lists.products(), caller)
 
+    def _has_product(self, name: str, caller: Caller) -> bool:
+        if name in self._products_with_genes:
+            return True
+        return is_askable(name) and name in self._products(caller)
+
     def _has_genes(self, product: str, caller: Caller) -> bool:
+        if product in self._products_with_genes:
+            return True
         if self._cache.fresh(lists.genes(product)) is not None:
             return True  # also for an empty list, which is suspect: there may be genes
         return bool(self._get(lists.has_genes(product), caller))
@@ -133,6 +150,9 @@ class Browser:
     def _planes(
         self, product: str, acronym: str, caller: Caller
     ) -> dict[str, tuple[int, ...]]:
+        with_sections = lists.gene_sections(product, acronym)
+        if self._cache.any(with_sections) is not None:
+            return self._get(with_sections, caller)
         return self._get(lists.gene_data_sets(product, acronym), caller)
 
     def _product_data_sets(self, product: str, caller: Caller) -> DataSetIds:
@@ -157,8 +177,3 @@ class Browser:
 
     def _get(self, question: Question[_Record], caller: Caller) -> _Record:
         return self._repository.get(question, caller).record
-
-
-def _path_names(texts: Iterable[str]) -> list[str]:
-    """Return the texts that can be names in a path, sorted."""
-    return sorted(name for text in texts if (name := path_name(text)) is not None)

@@ -40,7 +40,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image of the service, or a contact sheet.
+    """An image or a drawing of the service, or a contact sheet.
 
     `full_px` is width and height at full resolution, if the catalog knows them.
     `listed_as` is the file of an image in a directory of a data set or atlas.

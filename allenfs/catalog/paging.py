@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from allenfs.errors import WrongAnswerError
 from allenfs.model.records import record_id, slim
+from allenfs.service.rma import ALL_ROWS
 
 if TYPE_CHECKING:
     from allenfs.model.records import Row
-    from allenfs.service.rma import Query
+    from allenfs.service.rma import NumRows, Query, Rows
 
-    Page = Callable[[Query, int, int], list[Row | None]]
+    Page = Callable[[Query, int, NumRows], Rows]
 
 # The most that the institute's examples request at once.
 PAGE_ROWS = 2000
@@ -25,15 +26,20 @@ _MAX_RECORD_CHARS = 2**20
 
 
 class _Cut:
-    """Reduces the rows of a list to some fields; rejects lists that are too long."""
+    """Reduces the rows of a list; rejects lists that are too long."""
 
-    def __init__(self, query: Query, fields: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        query: Query,
+        fields: tuple[str, ...],
+        reduced: Callable[[Row], Row] | None = None,
+    ) -> None:
         self._query = query
-        self._fields = fields
+        self._reduced = reduced or (lambda row: slim(row, fields))
         self._chars = 0
 
     def __call__(self, rows: list[Row] | list[Row | None]) -> list[Row | None]:
-        cut = [row and slim(row, self._fields) for row in rows]
+        cut = [row and self._reduced(row) for row in rows]
         self._chars += len(json.dumps(cut))
         if self._chars > _MAX_LIST_CHARS:
             raise WrongAnswerError(
@@ -76,27 +82,45 @@ def first_rows(
     return [row for row in rows if row is not None]
 
 
-def all_rows(page: Page, query: Query, fields: tuple[str, ...]) -> list[Row]:
+def all_rows(
+    page: Page,
+    query: Query,
+    fields: tuple[str, ...] = (),
+    reduced: Callable[[Row], Row] | None = None,
+    *,
+    at_once: bool = False,
+) -> list[Row]:
     """Return every row once, whatever the service's page size.
+
+    `reduced` replaces `fields`, to keep more of a row. `at_once` requests all rows in
+    one answer, as clients do with lists of a few thousand rows; no other page follows
+    if it has as many rows as the service announces.
 
     total_rows was recorded to be wrong, so the end is an empty page, or the same page
     again (from a service that ignores start_row). With included associations the
     service may count joined rows: pages then overlap, and truncate the lists nested
     in their first and last row.
     """
-    cut = _Cut(query, ("id", *fields))
+    cut = _Cut(query, ("id", *fields), reduced)
     found: dict[int | None, Row] = {}
     again: set[int | None] = set()
     start_row = 0
     last: list[Row | None] = []
-    while rows := cut(page(query, start_row, PAGE_ROWS)):
-        if rows == last and any(rows):
+    is_complete = False
+    while not is_complete:
+        answer = page(query, start_row, ALL_ROWS if at_once else PAGE_ROWS)
+        rows = cut(answer)
+        if not rows or (rows == last and any(rows)):
             break
         start_row, last = start_row + len(rows), rows
+        is_complete = at_once and 0 < answer.total_rows <= start_row
         for row in filter(None, rows):
             row_id = record_id(row)
             if row_id not in found:
-                found[row_id] = slim(row, row)  # its lists may be extended
+                found[row_id] = {  # its lists may be extended
+                    name: [*nested] if isinstance(nested, list) else nested
+                    for name, nested in row.items()
+                }
             elif row_id is not None:
                 again.add(row_id)
                 _extend(found[row_id], row)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from allenfs.catalog.paging import bounded, completed, one_row
+from allenfs.errors import QueryError
 from allenfs.model import records
 from allenfs.model.records import (
     Collection,
@@ -19,6 +20,7 @@ from allenfs.model.records import (
     Neighbour,
     record_id,
     rows_of,
+    slim,
 )
 from allenfs.service.rma import Query
 
@@ -36,8 +38,14 @@ PATIENCE_S, PATIENCE_FOR_IMAGES_S = 10.0, 30.0
 _REMEMBERED = 1024
 _IMAGE_FIELDS = (
     *("section_number", "width", "height", "resolution", "failed"),
-    *("annotated", "treatments", "x", "y", "expression_path"),
+    *("annotated", "treatments", "x", "y", "expression_path", "alignment2d"),
 )
+# users of AllenSDK include probes(orientation): 2 is Antisense, 1 is Sense
+_DATA_SET = (
+    "alignment3d,genes,plane_of_section,probes(orientation),products,treatments,"
+    "equalization"
+)
+DATA_SET_WITH_IMAGES = f"{_DATA_SET},section_images(alignment2d)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,14 @@ class Question(Generic[_RecordT_co]):
     read: Callable[[Any], _RecordT_co]
     patience_s: float = PATIENCE_S
     expects_rows: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WithRecords:
+    """An answer that contains the answers to other questions, which are cached, too."""
+
+    answer: Any
+    records: list[tuple[Question[Any], Any]]
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)
@@ -97,21 +113,27 @@ def nissl(image_id: int) -> Question[Neighbour]:
 def data_set(data_set_id: int) -> Question[Collection | None]:
     """Request a SectionDataSet with all its images: two requests."""
     criteria = f"[id$eq{data_set_id}]"
-    # users of AllenSDK include probes(orientation): 2 is Antisense, 1 is Sense
-    include = (
-        "genes,plane_of_section,probes(orientation),products,treatments,equalization"
-    )
-    query = Query("SectionDataSet", criteria, f"{include},section_images")
-    alone = Query("SectionDataSet", criteria, include)
+    query = Query("SectionDataSet", criteria, DATA_SET_WITH_IMAGES, has_substitute=True)
+    not_aligned = Query("SectionDataSet", criteria, f"{_DATA_SET},section_images")
+    alone = Query("SectionDataSet", criteria, _DATA_SET)
     images = Query(
-        "SectionImage", f"[data_set_id$eq{data_set_id}]", order="sub_images.id"
+        "SectionImage",
+        f"[data_set_id$eq{data_set_id}]",
+        "alignment2d",
+        "sub_images.id",
+        includes_one=True,
     )
 
     def ask(page: Page) -> Any:
-        row = one_row(page, query, data_set_id)
+        try:
+            row = one_row(page, query, data_set_id)
+        except QueryError:  # no recorded query nests alignments in the images
+            row = one_row(page, not_aligned, data_set_id)
         if row is None:
             return None
         nested = rows_of(row.pop("section_images", None))
+        if not all("alignment2d" in image for image in nested):
+            nested = []  # the include did not return this level
         rows = completed(page, images, nested, _IMAGE_FIELDS)
         # a page truncated the images, and maybe the genes
         if len(rows) > len(nested) > 0:
@@ -120,6 +142,28 @@ def data_set(data_set_id: int) -> Question[Collection | None]:
 
     key = "dataset", str(data_set_id)
     return Question(key, ask, _read_data_set, PATIENCE_FOR_IMAGES_S)
+
+
+def data_set_part(row: Row) -> tuple[Question[Any], Any] | None:
+    """Return the question that a row of `DATA_SET_WITH_IMAGES` answers, and the answer.
+
+    None if the row has no id, or no images, or its images no alignment.
+    """
+    data_set_id, images = record_id(row), rows_of(row.get("section_images"))
+    has_all = images and all("alignment2d" in image for image in images)
+    if data_set_id is None or not has_all:
+        return None
+    record = {name: row[name] for name in row if name != "section_images"}
+    return data_set(data_set_id), {"record": bounded(record), "images": images}
+
+
+def reduced_data_set(row: Row) -> Row:
+    """Reduce the images in a row of `DATA_SET_WITH_IMAGES` to the fields in use."""
+    images = [
+        slim(image, ("id", *_IMAGE_FIELDS))
+        for image in rows_of(row.get("section_images"))
+    ]
+    return row | {"section_images": images}
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)

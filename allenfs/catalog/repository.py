@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cachetools import TTLCache
 
+from allenfs.catalog.queries import WithRecords
 from allenfs.catalog.record_cache import CachedRecord, shown
 from allenfs.errors import (
     PathNotFoundError,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from allenfs.catalog.record_cache import RecordCache
     from allenfs.config import ServiceSettings
     from allenfs.service.client import AllenService
-    from allenfs.service.rma import Query, Rows
+    from allenfs.service.rma import NumRows, Query, Rows
     from allenfs.service.single_flight import Caller
     from allenfs.service.slots import Slots
     from allenfs.store.record_files import Key
@@ -196,6 +197,10 @@ class Repository:
         else:
             self._breaker.answered()
             self.last_failure = None
+            if isinstance(answer, WithRecords):
+                for part, record in answer.records:
+                    self._cache.add_part(part, record)
+                answer = answer.answer
             return self._cache.add(question, answer, cut=pages.cut)
         name = shown(question.key)
         has_older = self._cache.any(question) is not None
@@ -212,8 +217,8 @@ class Repository:
 class _Pages:
     """Requests the pages of one question, within one deadline.
 
-    `cut` says which rows are missing; "" if none are known to be. With an include this
-    is unknown: joined rows may count in `total_rows`.
+    `cut` says which rows are missing; "" if none are known to be. With most includes
+    this is unknown: joined rows may count in `total_rows`.
     """
 
     def __init__(
@@ -229,13 +234,13 @@ class _Pages:
         self._ends_s = clock() + deadline_s
         self._total_rows: dict[Query, int] = {}
 
-    def __call__(self, query: Query, start_row: int, num_rows: int) -> Rows:
+    def __call__(self, query: Query, start_row: int, num_rows: NumRows) -> Rows:
         if self._clock() > self._ends_s:
             error = ServiceTimeoutError("the list was not complete before the deadline")
             error.elapsed_s = self._deadline_s
             raise error
         rows = self._page(query, start_row=start_row, num_rows=num_rows)
-        if not query.include:
+        if query.counts_rows:
             # the empty page at the end may have no total
             total_rows = max(rows.total_rows, self._total_rows.get(query, 0))
             self._total_rows[query] = total_rows

@@ -17,8 +17,10 @@ from allenfs.catalog import queries
 from allenfs.catalog.browse import Browser
 from allenfs.catalog.documents import DOCUMENTS
 from allenfs.catalog.entries import Entry, Folder, Link, Picture, deny
+from allenfs.catalog.regions import Regions
 from allenfs.errors import PathNotFoundError
 from allenfs.model import nodes, sheets, tree, views
+from allenfs.model.drawings import DRAWING_FILE, drawing_of
 from allenfs.model.images import ImageService
 from allenfs.text import path_name
 
@@ -38,6 +40,7 @@ class Catalog:
         self._repository = repository
         self._cache = cache
         self._browser = Browser(repository, cache)
+        self._regions = Regions(repository, cache, self._browser)
 
     def resolve(self, node: nodes.Node, caller: Caller) -> Entry:
         """Return the entry of a node.
@@ -49,6 +52,8 @@ class Catalog:
             case nodes.ImageFile():
                 request = self._completed(node, caller)
                 return Picture(request, self._cached_px(request))
+            case nodes.DrawingFile(image_id, downsample):
+                return self._drawing(image_id, downsample, caller)
             case nodes.ParameterDirectory():
                 self._completed(node, caller)
                 return Folder()
@@ -57,15 +62,23 @@ class Catalog:
             case nodes.CollectionFile() | nodes.SheetFile():
                 collection = self._collection(node.directory, caller)
                 return _file_of(collection, node)
+            case nodes.PatternNode():
+                return self._resolve_pattern(node, caller)
+        return Folder()  # one image
+
+    def _resolve_pattern(self, node: nodes.PatternNode, caller: Caller) -> Entry:
+        match node:
             case nodes.PatternNode("section/ID/dataset", (image_id,)):
                 return self._data_set_link(image_id, caller)
             case nodes.PatternNode("section/ID/nissl", (image_id,)):
                 return self._nissl_link(image_id, caller)
             case nodes.PatternNode(pattern, (subject_id,)) if pattern in DOCUMENTS:
                 return DOCUMENTS[pattern](self._repository, subject_id, caller)
-            case nodes.PatternNode() if node.pattern.startswith("browse"):
+            case nodes.PatternNode() if node.is_of_structures:
+                return self._regions.resolve(node, caller)
+            case nodes.PatternNode(pattern) if pattern.startswith("browse"):
                 return self._browser.resolve(node, caller)
-        return Folder()  # a service, one image, or `dataset`
+        return Folder()  # a service, or `dataset`
 
     def names(self, node: nodes.Node, caller: Caller) -> list[str]:
         """Return the names in a directory; raises as `resolve` does."""
@@ -77,6 +90,8 @@ class Catalog:
                 return sorted(known, key=int)
             case nodes.CollectionDirectory():
                 return self._collection_names(node, caller)
+            case nodes.PatternNode() if node.is_of_structures:
+                return self._regions.names(node, caller)
             case nodes.PatternNode():
                 return self._browser.names(node, caller)
         raise PathNotFoundError(str(node))
@@ -134,13 +149,26 @@ class Catalog:
         question = queries.plate(request.image_id)
         if isinstance(node, nodes.ImageDirectory):
             seen = self._repository.optional(question, request.image_id, caller)
-            return [] if seen is None else list(tree.DOCUMENTS["atlas"])
+            if seen is None:
+                return []
+            has_drawing = drawing_of(seen) is not None
+            return [*tree.DOCUMENTS["atlas"], *([DRAWING_FILE] if has_drawing else [])]
         if not request.annotated:
             return []
         plate = self._repository.get(question, caller).record
         if plate is None or not plate.image.annotated:
             return []
         return [f"atlas{atlas_id}.jpg" for atlas_id in plate.atlas_ids]
+
+    def _drawing(self, image_id: int, downsample: int, caller: Caller) -> Picture:
+        plate = self._repository.existing(queries.plate(image_id), caller).record
+        drawing = drawing_of(plate, downsample)
+        if drawing is None:
+            raise PathNotFoundError(
+                f"plate {image_id} has no drawing: it is not annotated, or its "
+                "atlases have no group of graphics"
+            )
+        return Picture(drawing)
 
     def _cached_px(self, request: ImageRequest) -> tuple[int, int] | None:
         """Return width and height of an image, if its record is cached."""
@@ -160,10 +188,13 @@ class Catalog:
         return _completed(node, corner_px, equalization)
 
     def _equalization(self, image_id: int, caller: Caller) -> tuple[int, ...] | None:
-        section = self._repository.existing(queries.section(image_id), caller).record
-        if section.data_set_id is None:
+        data_set_id = self._regions.data_set_ids.get(image_id)
+        if data_set_id is None:
+            section = self._repository.existing(queries.section(image_id), caller)
+            data_set_id = section.record.data_set_id
+        if data_set_id is None:
             return None
-        question = queries.data_set(section.data_set_id)
+        question = queries.data_set(data_set_id)
         data_set = self._repository.get(question, caller).record
         return None if data_set is None else data_set.equalization
 

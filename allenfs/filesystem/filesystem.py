@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from allenfs.catalog.documents import Document
 from allenfs.catalog.entries import Attributes, Changing, Entry, Folder, Link, Picture
 from allenfs.errors import (
+    AllenFSError,
     IsADirError,
     NotADirError,
     NotALinkError,
@@ -25,6 +26,7 @@ from allenfs.errors import (
     VanishedError,
 )
 from allenfs.fetch.metrics import Activity
+from allenfs.filesystem.absences import Absences
 from allenfs.filesystem.kernel_view import Handles, KernelView, Opened, Opening
 from allenfs.model import nodes, tree
 from allenfs.model.images import ImageService
@@ -67,6 +69,7 @@ class Filesystem:
         clock: Callable[[], float] = time.monotonic,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        self.absences = Absences()
         self._fetcher = fetcher
         self._catalog = catalog
         self._max_image_bytes = max_image_bytes
@@ -103,7 +106,15 @@ class Filesystem:
                 if name not in self._own_files:  # nothing is mounted
                     raise PathNotFoundError("only the status of a mount, no images")
                 return Changing(self._own_files[name])
-        entry = self._catalog.resolve(node, caller)
+        try:
+            entry = self._catalog.resolve(node, caller)
+        except PathNotFoundError as error:
+            self.absences.note(path, str(error))
+            raise
+        except AllenFSError:
+            self.absences.failed(path)
+            raise
+        self.absences.found(path)
         if isinstance(node, nodes.CollectionFile) and isinstance(entry, Picture):
             self._pictures[path] = entry, self._clock() + _PICTURE_MEMORY_S
             if len(self._pictures) > _REMEMBERED_PICTURES:

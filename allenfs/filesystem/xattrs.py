@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from allenfs.catalog.entries import Folder, Picture
 from allenfs.errors import NoAttributeError
-from allenfs.model.images import ImageRequest
+from allenfs.model.sheets import SheetRequest
 from allenfs.text import iso_time
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ class ExtendedAttributes:
     An image has its download URL, whether `stat` shows its exact size or an upper
     bound, and its last failure; if it is local, also its SHA-256 (64 hex digits) and
     the time of its download (ISO 8601, UTC). A directory has the reason why the last
-    query failed, because a name whose lookup failed has no attributes.
+    name does not exist, or why the last query failed, because a name whose lookup
+    failed has no attributes.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class ExtendedAttributes:
             case Picture(request):
                 facts = self._fetcher.facts(request)
                 is_known = self._filesystem.is_size_known(path, request)
-                if isinstance(request, ImageRequest):  # a sheet has no URL
+                if not isinstance(request, SheetRequest):  # it has no URL
                     values["url"] = request.url(self._api_url)
                 values["size_known"] = "true" if is_known else "false"
                 if facts is not None:
@@ -63,7 +64,8 @@ class ExtendedAttributes:
                     values["fetched"] = iso_time(facts.fetched_ns)
                 values["error"] = self._fetcher.last_failure(request)
             case Folder():
-                values["error"] = self._repository.last_failure
+                reason = self._filesystem.absences.reason(path)
+                values["error"] = reason or self._repository.last_failure
         return {
             f"user.allenfs.{name}": value
             for name, value in values.items()

@@ -11,11 +11,16 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from allenfs.errors import PathNotFoundError, UrlError
+from allenfs.model.jpeg import JPEG
 from allenfs.model.parameters import PARAMETERS, Parameter, Roi
 from allenfs.text import in_one_line, without_user
+
+if TYPE_CHECKING:
+    from allenfs.model.content import Content
 
 _PLAIN_FILE = "image"
 VIEWS = (
@@ -93,6 +98,11 @@ class ImageRequest:
     annotated: bool = False
     atlas_id: int | None = None
     view: str | None = None
+
+    @property
+    def content(self) -> Content:
+        """What the service's answer must be."""
+        return JPEG
 
     @property
     def path(self) -> str:
@@ -185,10 +195,18 @@ class ImageRequest:
                 yield parameter, value
 
 
-def request_of_url(url: str) -> ImageRequest:
-    """Return the request of a download URL, whatever its host.
+class UrlParts(NamedTuple):
+    """A download URL: the name of the endpoint, an id, and the query."""
 
-    UrlError if it is not a download URL of the services, or no path corresponds to it.
+    endpoint: str
+    image_id: int
+    query: dict[str, str]
+
+
+def parts_of_url(url: str) -> UrlParts | None:
+    """Read a URL below ``/api/v2/``, whatever its host; None if it is no such URL.
+
+    UrlError if it is not a URL at all, or a parameter appears twice.
     """
     try:
         parts = urlsplit(url)
@@ -199,23 +217,35 @@ def request_of_url(url: str) -> ImageRequest:
         # the message quotes the URL, maybe with Unicode line breaks: escape them
         why = in_one_line(without_user(str(error)), 200)
         raise UrlError(f"not a URL: {without_user(url)!r}: {why}") from error
-    service = _ENDPOINTS.get(found[1]) if found else None
-    if parts.scheme not in ("http", "https") or found is None or service is None:
+    if parts.scheme not in ("http", "https") or found is None:
+        return None
+    parameters = dict(pairs)
+    if len(parameters) < len(pairs):
+        raise no_path(url, "a parameter appears twice")
+    return UrlParts(found[1], int(found[2]), parameters)
+
+
+def no_path(url: str, why: object) -> UrlError:
+    """Return the error for a URL that corresponds to no path."""
+    return UrlError(f"no path corresponds to {without_user(url)!r}: {why}")
+
+
+def request_of_url(url: str) -> ImageRequest:
+    """Return the request of a download URL, whatever its host.
+
+    UrlError if it is not a download URL of the services, or no path corresponds to it.
+    """
+    parts = parts_of_url(url)
+    service = _ENDPOINTS.get(parts.endpoint) if parts else None
+    if parts is None or service is None:
         raise UrlError(f"not a download URL of an image service: {without_user(url)!r}")
     try:
-        return _request_of_query(ImageRequest(service, int(found[2])), pairs)
+        return _request_of_query(ImageRequest(service, parts.image_id), parts.query)
     except PathNotFoundError as error:
-        raise UrlError(
-            f"no path corresponds to {without_user(url)!r}: {error}"
-        ) from error
+        raise no_path(url, error) from error
 
 
-def _request_of_query(
-    request: ImageRequest, pairs: list[tuple[str, str]]
-) -> ImageRequest:
-    query = dict(pairs)
-    if len(query) < len(pairs):
-        raise PathNotFoundError("a parameter appears twice")
+def _request_of_query(request: ImageRequest, query: dict[str, str]) -> ImageRequest:
     for name in _parameter_names(query):
         _, request = request.with_parameter(name)
     # expression=false and the like have no effect
@@ -224,13 +254,16 @@ def _request_of_query(
         names.append(f"{_one_of(query.pop('view'), VIEWS)}.jpg")
     if "atlas" in query:
         names.append(f"atlas{query.pop('atlas')}.jpg")
-    if query:
-        raise PathNotFoundError(
-            f"parameter {next(iter(query))!r} cannot be part of a path"
-        )
+    refuse_other_parameters(query)
     if len(names) > 1:
         raise PathNotFoundError(f"more than one view: {names}")
     return request.with_file(names[0]) if names else request
+
+
+def refuse_other_parameters(query: dict[str, str]) -> None:
+    """Raise PathNotFoundError for the first parameter that is left in a query."""
+    for name in query:
+        raise PathNotFoundError(f"parameter {name!r} cannot be part of a path")
 
 
 def _parameter_names(query: dict[str, str]) -> Iterator[str]:

@@ -26,6 +26,12 @@ class PatternNode:
     pattern: str
     arguments: tuple[Any, ...] = ()
 
+    @property
+    def is_of_structures(self) -> bool:
+        """Whether it is a directory, link or file of structures."""
+        names = self.pattern.split("/")
+        return "structure" in names or "structures.csv" in names
+
 
 @dataclass(frozen=True, slots=True)
 class ImageDirectory:
@@ -79,6 +85,14 @@ class ImageFile(View):
     """An image."""
 
 
+@dataclass(frozen=True, slots=True)
+class DrawingFile:
+    """``drawing.svg`` of a plate, halved `downsample` times."""
+
+    image_id: int
+    downsample: int
+
+
 class Subject(enum.Enum):
     """The kinds of image collections; the value is the path above the id."""
 
@@ -117,6 +131,7 @@ Node = (
     | ImageDirectory
     | ParameterDirectory
     | ImageFile
+    | DrawingFile
     | CollectionDirectory
     | CollectionFile
     | SheetFile

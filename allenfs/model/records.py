@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,8 +28,15 @@ _NUMBER_TEXT = re.compile(r"[0-9]{1,18}")
 NISSL = "NISSL"
 # A longer text cannot be a name in a path, however it is encoded.
 _MAX_TEXT_CHARS = 255
+# Coefficients of affine maps, as in ``tvs_00``: see ``geometry.py``.
+_COEFFICIENTS_2D, _COEFFICIENTS_3D = 6, 12
 # The fields kept of a row that is nested in another.
-_NESTED_FIELDS = ("name", "acronym")
+_NESTED_FIELDS = (
+    *("name", "acronym", "graph_id"),
+    *(f"{name}_{n:02d}" for name in ("tsv", "tvs") for n in range(_COEFFICIENTS_2D)),
+)
+# Recorded ids; the first is preferred.
+ORIENTATIONS = {2: "Antisense", 1: "Sense"}
 # Recorded by BlueBrain's atldld from /data/PlaneOfSection/query.json.
 PLANES = {
     1: "coronal",
@@ -71,6 +78,8 @@ class SectionImage(NamedTuple):
         Left and top of the image on its slide, in full-resolution pixels.
     has_expression : bool or None
         Whether it has an expression mask.
+    tvs, tsv : tuple of six float or None
+        The affine map from the volume to pixels, and its inverse (``geometry.py``).
     """
 
     image_id: int
@@ -84,6 +93,8 @@ class SectionImage(NamedTuple):
     x_px: int | None = None
     y_px: int | None = None
     has_expression: bool | None = None
+    tvs: tuple[float, ...] | None = None
+    tsv: tuple[float, ...] | None = None
 
     @property
     def file_name(self) -> str:
@@ -151,9 +162,11 @@ class DataSetIds:
 
 def row_count(record: object) -> int:
     """Return the number of rows in a list, or of images in a collection."""
-    if isinstance(record, DataSetIds | dict):
+    if isinstance(record, Collection):
+        return len(record.images)
+    if isinstance(record, Sized) and not isinstance(record, tuple):
         return len(record)
-    return len(record.images) if isinstance(record, Collection) else int(bool(record))
+    return int(bool(record))
 
 
 def slim(row: Row, fields: Iterable[str]) -> Row:
@@ -208,26 +221,63 @@ def texts(rows: Any, key: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in found if isinstance(text, str)))
 
 
+def orientation_of(row: Row) -> str | None:
+    """Return ``Antisense`` or ``Sense`` of a data set's probes; None if unknown.
+
+    ``Antisense`` if any probe is: a sense probe binds nothing, and is a control.
+    """
+    found: set[str | None] = set()
+    for probe in rows_of(row.get("probes")):
+        found.update(texts(probe.get("orientation"), "name"))
+        found.add(ORIENTATIONS.get(record_id(probe, "orientation_id") or 0))
+    return next((one for one in ORIENTATIONS.values() if one in found), None)
+
+
 def image_of(row: Row) -> SectionImage | None:
     """Read a SectionImage or AtlasImage; None if it has no id."""
     image_id = record_id(row)
     if image_id is None:
         return None
-    resolution_um: Any = row.get("resolution")
-    is_number = type(resolution_um) in (int, float)
+    resolution_um = number(row.get("resolution"))
     return SectionImage(
         image_id,
         _section_number(row),
         _whole(row.get("width"), 1, _MAX_SIDE_PX) or 0,
         _whole(row.get("height"), 1, _MAX_SIDE_PX) or 0,
-        resolution_um if is_number and 0 < resolution_um < _MAX_ID else None,
+        resolution_um if resolution_um and resolution_um > 0 else None,
         row.get("failed") is True,
         row.get("annotated") is True,
         texts(row.get("treatments"), "name"),
         _whole(row.get("x"), 0, _MAX_SIDE_PX),
         _whole(row.get("y"), 0, _MAX_SIDE_PX),
         bool(row["expression_path"]) if "expression_path" in row else None,
+        coefficients_2d(row, "tvs"),
+        coefficients_2d(row, "tsv"),
     )
+
+
+def coefficients_2d(image: Row, name: str) -> tuple[float, ...] | None:
+    """Return ``tvs`` or ``tsv`` of an image; None if any coefficient is missing."""
+    return _coefficients(image.get("alignment2d"), name, _COEFFICIENTS_2D)
+
+
+def coefficients_3d(data_set: Row, name: str) -> tuple[float, ...] | None:
+    """Return ``trv`` or ``tvr`` of a data set; None if any coefficient is missing."""
+    return _coefficients(data_set.get("alignment3d"), name, _COEFFICIENTS_3D)
+
+
+def _coefficients(rows: Any, name: str, count: int) -> tuple[float, ...] | None:
+    row = first_row(rows)
+    found = tuple(number(row.get(f"{name}_{n:02d}")) for n in range(count))
+    known = tuple(one for one in found if one is not None)
+    return known if len(known) == count else None
+
+
+def number(value: Any) -> float | None:
+    """Return a number of a record; None for anything else or beyond any real one."""
+    if type(value) not in (int, float) or not abs(value) < _MAX_ID:
+        return None
+    return float(value)
 
 
 def in_section_order(rows: Iterable[Row]) -> dict[int, SectionImage]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from allenfs.model import records, views
+from allenfs.model.drawings import DrawingRequest
 from allenfs.model.images import ImageRequest
 from allenfs.model.nodes import Subject
 
@@ -118,8 +119,9 @@ class SheetRequest:
         return width_px * height_px * 3 + 64 * _KIB
 
 
-# Everything that can be downloaded and stored.
-Request = ImageRequest | SheetRequest
+# What the service sends, and everything that is stored.
+Download = ImageRequest | DrawingRequest
+Request = Download | SheetRequest
 
 
 def is_possible(number: int) -> bool:

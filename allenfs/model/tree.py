@@ -11,8 +11,9 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TypeVar
 
-from allenfs.errors import IsADirError, PathNotFoundError
+from allenfs.errors import IsADirError, PathNotFoundError, UrlInRecordError
 from allenfs.model import nodes
+from allenfs.model.drawings import DRAWING_FILE
 from allenfs.model.images import ID_PATTERN, VIEWS, ImageRequest, ImageService
 from allenfs.model.nodes import Node, Subject, View
 from allenfs.model.parameters import region_from_corner
@@ -34,17 +35,38 @@ DOCUMENTS = {
 EQUALIZED = "equalized"
 ANNOTATED = "annotated"
 DATA_SET_LINK, NISSL_LINK = "dataset", "nissl"
+# Structures are listed in `structure` only. Elsewhere they can be named but are not
+# listed, so that crawlers and `cp -r` do not walk through them.
+STRUCTURE_INDEX_FILE, STRUCTURES_FILE = "index.csv", "structures.csv"
+WHERE_FILE, CLOSEST = "where.json", "closest"
+HEMISPHERES = ("left", "right")
+GENE_STRUCTURES = "browse/product/ABBR/gene/ACRONYM/structure"
+GENE_STRUCTURE = f"{GENE_STRUCTURES}/ACR"
 # Not listed in the root, so that crawlers and `cp -r` do not find changing files.
 OWN_DIRECTORY = ".allenfs"
 STATUS_FILE, LOG_FILE = "status.json", "log"
 
 _V = TypeVar("_V", bound=View)
+_REGION_SIZE = re.compile(r"([1-9]|1[0-9]|20)mm")
+_PLANE_AND_ID = re.compile(rf".+-{ID_PATTERN.pattern}", re.DOTALL)
 _COLLECTION_FILE = re.compile(rf"[0-9]{{4,10}}_({ID_PATTERN.pattern})\.jpg")
 
 
-ROOT_NAMES = (*(service.value for service in ImageService), "dataset", "browse")
+ROOT_NAMES = (
+    *(service.value for service in ImageService),
+    *("dataset", "browse", "structure"),
+)
+_DATA_SET_STRUCTURES = [
+    f"dataset/ID/structure/ACR{side}"
+    for side in ("", *(f"/{one}" for one in HEMISPHERES))
+]
 LINKS = frozenset(
     {
+        "structure/ACR/gene/GENE",
+        f"{GENE_STRUCTURE}/best",
+        f"{GENE_STRUCTURE}/PLANE-ID",
+        *(f"{above}/{CLOSEST}" for above in _DATA_SET_STRUCTURES),
+        *(f"{above}/NMM" for above in _DATA_SET_STRUCTURES),
         f"section/ID/{DATA_SET_LINK}",
         f"section/ID/{NISSL_LINK}",
         "browse/product/ABBR/dataset/ID",
@@ -57,6 +79,17 @@ LINKS = frozenset(
 # in capitals is an argument: an id, or one of the service's names.
 PATTERNS = (
     *("", *ROOT_NAMES),
+    f"structure/{STRUCTURE_INDEX_FILE}",
+    "structure/ACR",
+    f"structure/ACR/{INFO_FILE}",
+    "structure/ACR/gene",
+    "dataset/ID/structure",
+    f"dataset/ID/{STRUCTURES_FILE}",
+    *_DATA_SET_STRUCTURES,
+    *(f"{above}/{WHERE_FILE}" for above in _DATA_SET_STRUCTURES),
+    # before those of a plane and its data sets, which begin in the same way
+    GENE_STRUCTURES,
+    GENE_STRUCTURE,
     "browse/product",
     "browse/product/ABBR",
     "browse/product/ABBR/dataset",
@@ -71,7 +104,8 @@ PATTERNS = (
     OWN_DIRECTORY,
     *(f"{OWN_DIRECTORY}/{name}" for name in (STATUS_FILE, LOG_FILE)),
 )
-# Patterns by the first name and the number of names.
+# Patterns by the first name and the number of names; among them, a word without
+# capitals matches first.
 _PATTERNS_BY_START: dict[tuple[str, int], list[list[str]]] = defaultdict(list)
 for _pattern in PATTERNS:
     _words = _pattern.split("/")
@@ -116,8 +150,13 @@ def _parse_pattern(names: list[str]) -> nodes.PatternNode | None:
 
 
 def _matches(word: str, name: str) -> bool:
-    if word == "TITLE":  # the id of an atlas is in the same position
-        return name == readable_name(name)
+    match word:
+        case "TITLE":  # the id of an atlas is in the same position
+            return name == readable_name(name)
+        case "NMM":
+            return _REGION_SIZE.fullmatch(name) is not None
+        case "PLANE-ID":
+            return _PLANE_AND_ID.fullmatch(name) is not None
     return word == name or word.isupper()
 
 
@@ -133,7 +172,8 @@ def is_link(path: str) -> bool:
 def request_of(node: Node) -> ImageRequest:
     """Return the request of an image's node, from the path alone.
 
-    IsADirError if it is not an image, or its `range` or `roi` is in the catalog.
+    IsADirError if it is not an image; UrlInRecordError if a part of the request
+    is in the catalog: `range`, `roi`, or the groups of a drawing.
     """
     match node:
         case nodes.ImageFile(request, equalized=False, from_corner=False):
@@ -144,8 +184,10 @@ def request_of(node: Node) -> ImageRequest:
             )
         ):
             return view.of(node.image_id)
-        case nodes.ImageFile() | nodes.CollectionFile():
-            msg = "the URL is in the image's record: see user.allenfs.url in a mount"
+        case nodes.ImageFile() | nodes.CollectionFile() | nodes.DrawingFile():
+            raise UrlInRecordError(
+                "the URL depends on the image's record: give its path in a mount"
+            )
         case nodes.SheetFile():
             msg = "a contact sheet is drawn locally, from many images: it has no URL"
         case _:
@@ -172,10 +214,21 @@ def listing(
 def _parse_image(request: ImageRequest, names: list[str]) -> Node:
     if not names:
         return nodes.ImageDirectory(request)
+    if names[-1] == DRAWING_FILE:
+        return _parse_drawing(request, names[:-1])
     if not names[-1].endswith(".jpg"):
         return _with_parameters(nodes.ParameterDirectory(request), names)
     file = _with_parameters(nodes.ImageFile(request), names[:-1])
     return replace(file, request=file.request.with_file(names[-1]))
+
+
+def _parse_drawing(request: ImageRequest, names: list[str]) -> Node:
+    view = _with_parameters(View(request), names)
+    downsample = view.request.downsample
+    is_plain = view == View(replace(request, downsample=downsample))
+    if request.service is not ImageService.ATLAS or not is_plain:
+        raise _no_such(DRAWING_FILE)
+    return nodes.DrawingFile(request.image_id, downsample)
 
 
 def _parse_collection(subject: Subject, subject_id: int, names: list[str]) -> Node:

@@ -12,11 +12,20 @@ Browsers show these addresses, and papers and programs cite them:
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from allenfs.errors import UrlError
-from allenfs.model.images import ID_PATTERN, ImageRequest, ImageService, request_of_url
-from allenfs.text import without_user
+from allenfs.model.drawings import drawing_of_url
+from allenfs.model.images import (
+    ID_PATTERN,
+    ImageRequest,
+    ImageService,
+    no_path,
+    request_of_url,
+)
+
+if TYPE_CHECKING:
+    from allenfs.errors import UrlError
 
 _EXPERIMENT_HOSTS = re.compile(
     r"(mouse|human|developingmouse|connectivity)\.brain-map\.org"
@@ -27,9 +36,6 @@ _EXPERIMENT = re.compile(
     r"(?:/[a-z]+)?/experiment(?:/(?:show|siv))?(?:/(?P<id>[^/]+))?/?"
 )
 _ATLAS = re.compile(r"/atlas/?")
-_DRAWING = re.compile(
-    rf"(?:/.*)?/api/v2/svg(?:_download)?/({ID_PATTERN.pattern})(?:[/&].*)?"
-)
 _ACCEPTED = (
     "allenfs accepts download URLs of the image services, and viewer pages of an "
     "experiment (experiment/show/ID), a section (experiment/siv?id=ID&imageId=IMAGE) "
@@ -40,8 +46,8 @@ _ACCEPTED = (
 def path_of_url(url: str) -> str:
     """Return the path of a download URL or a viewer page; UrlError if it has none.
 
-    An image becomes a file, an experiment its directory ``dataset/ID``, and an atlas
-    ``browse/atlas/ID``.
+    An image or a drawing becomes a file, an experiment its directory ``dataset/ID``,
+    and an atlas ``browse/atlas/ID``.
     """
     url = url.replace("&amp;", "&")  # copied from the source of a page
     try:
@@ -54,13 +60,8 @@ def path_of_url(url: str) -> str:
     parameters = dict(parse_qsl(parts.query) + parse_qsl(parts.fragment))
     if not parts.scheme and ".brain-map.org/" in url:
         raise _no_path(url, "it does not begin with https://")
-    if drawing := _DRAWING.fullmatch(page):
-        raise UrlError(
-            f"allenfs does not offer drawings as SVG: {without_user(url)!r}; the plate "
-            f"with its drawings is atlas/{drawing[1]}/annotated/image.jpg"
-        )
     if parts.scheme not in ("http", "https") or "/api/v2/" in page:
-        return request_of_url(url).path
+        return (drawing_of_url(url) or request_of_url(url)).path
     experiment = _EXPERIMENT.fullmatch(page)
     if experiment and _EXPERIMENT_HOSTS.fullmatch(host):
         return _experiment_path(url, experiment["id"], parameters)
@@ -100,4 +101,4 @@ def _id(url: str, name: str, text: str) -> int:
 
 
 def _no_path(url: str, why: str) -> UrlError:
-    return UrlError(f"no path corresponds to {without_user(url)!r}: {why}; {_ACCEPTED}")
+    return no_path(url, f"{why}; {_ACCEPTED}")

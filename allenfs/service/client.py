@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, TypeVar
 
 from allenfs.errors import (
-    BrokenImageError,
     CutAnswerError,
     ForbiddenError,
     ImageNotFoundError,
@@ -26,7 +25,7 @@ from allenfs.errors import (
     WebPageError,
     WrongAnswerError,
 )
-from allenfs.model import jpeg
+from allenfs.model.content import CutContentError, WrongContentError
 from allenfs.service import responses, rma
 from allenfs.service.responses import Sink, translated
 from allenfs.service.transport import Reply, Transport, Watchdog
@@ -34,8 +33,9 @@ from allenfs.text import in_one_line, safe_logger
 
 if TYPE_CHECKING:
     from allenfs.config import ServiceSettings
-    from allenfs.model.images import ImageRequest
-    from allenfs.service.rma import Query, Rows
+    from allenfs.model.content import Content
+    from allenfs.model.sheets import Download
+    from allenfs.service.rma import NumRows, Query, Rows
 
 log = safe_logger(__name__)
 
@@ -97,16 +97,16 @@ class AllenService:
 
     def fetch(
         self,
-        request: ImageRequest,
+        request: Download,
         sink: Sink,
         slot: AbstractContextManager[object] = _NO_SLOT,
         may_retry: Callable[[ServiceError], bool] = lambda _: True,
     ) -> int | None:
-        """Download one image into `sink` and check it; return its modification time.
+        """Download one image or drawing into `sink`, and check it.
 
-        The time is in nanoseconds since the epoch; None if the service sent none.
-        Raises ServiceError with url, attempts and elapsed_s; the contents of `sink` are
-        then undefined.
+        Returns its modification time in nanoseconds since the epoch; None if the
+        service sent none. Raises ServiceError with url, attempts and elapsed_s; the
+        contents of `sink` are then undefined.
 
         Parameters
         ----------
@@ -120,9 +120,9 @@ class AllenService:
         def attempt(url: str, remaining_s: float) -> int | None:
             sink.restart()
             with self._answer(url, remaining_s) as reply:
-                self._read_image(reply, sink)
+                self._read_content(reply, request.content, sink)
                 modified_ns = responses.modified_ns(reply.header("Last-Modified"))
-            _check(sink)
+            _check(request.content, sink)
             return modified_ns
 
         url = request.url(self._settings.api_url)
@@ -133,15 +133,20 @@ class AllenService:
         query: Query,
         *,
         start_row: int,
-        num_rows: int,
+        num_rows: NumRows,
         slot: AbstractContextManager[object] = _NO_SLOT,
         once: bool = False,
     ) -> Rows:
         """Return one page of the rows of a query; without retries if `once`.
 
+        A rejected query that has a substitute is not retried either.
         Raises ServiceError with EIO, ETIMEDOUT or EHOSTUNREACH, whatever the service
         answered: never an errno that means that something does not exist.
         """
+
+        def may_retry(error: ServiceError) -> bool:
+            is_replaced = query.has_substitute and isinstance(error, QueryError)
+            return not (once or is_replaced)
 
         def attempt(url: str, remaining_s: float) -> Rows:
             with self._answer(url, remaining_s, _raise_refusal) as reply:
@@ -159,7 +164,7 @@ class AllenService:
 
         url = query.url(self._settings.api_url, start_row=start_row, num_rows=num_rows)
         try:
-            return self._retried(url, attempt, slot, lambda _: not once)
+            return self._retried(url, attempt, slot, may_retry)
         except (ForbiddenError, ImageNotFoundError, RejectedError) as error:
             refused = QueryError(error.cause)
             vars(refused).update(vars(error))  # url, attempts and elapsed_s
@@ -269,18 +274,21 @@ class AllenService:
             self._is_upgraded = False
             raise
 
-    def _read_image(self, reply: Reply, sink: Sink) -> None:
+    def _read_content(self, reply: Reply, content: Content, sink: Sink) -> None:
         content_type = reply.header("Content-Type")
-        if not content_type.lower().startswith("image/"):
+        is_web_page = responses.is_web_page(content_type)
+        if is_web_page or not content_type.lower().startswith(content.type_prefix):
             _drain(reply)
-            if responses.is_web_page(content_type):
-                raise WebPageError(responses.WEB_PAGE.format("an image"))
-            raise BrokenImageError(
+            if is_web_page:
+                raise WebPageError(responses.WEB_PAGE.format(content.name))
+            raise content.broken(
                 f"no image: Content-Type {in_one_line(content_type, 80)!r}"
             )
         is_plain = not reply.header("Content-Encoding")
         sink.expect(reply.promised_bytes if is_plain else None)
         limit_bytes = self._settings.max_image_bytes
+        if content.max_bytes is not None:
+            limit_bytes = min(limit_bytes, content.max_bytes)
         for chunk in _chunks(reply, limit_bytes, ImageTooLargeError, "image"):
             sink.write(chunk)
 
@@ -320,10 +328,10 @@ def _raise_refusal(status: int, body: bytes) -> None:
         rma.read_page(body)
 
 
-def _check(sink: Sink) -> None:
+def _check(content: Content, sink: Sink) -> None:
     try:
-        jpeg.inspect(sink.view())
-    except jpeg.CutJpegError as error:
+        content.inspect(sink.view())
+    except CutContentError as error:
         raise CutAnswerError(str(error)) from error
-    except jpeg.NotAJpegError as error:
-        raise BrokenImageError(str(error)) from error
+    except WrongContentError as error:
+        raise content.broken(str(error)) from error

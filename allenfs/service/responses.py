@@ -40,7 +40,7 @@ from allenfs.errors import (
 from allenfs.text import in_one_line, safe_logger
 
 if TYPE_CHECKING:
-    from allenfs.model import jpeg
+    from allenfs.model.content import Data
 
 log = safe_logger(__name__)
 
@@ -99,7 +99,7 @@ class Sink(Protocol):
     def write(self, chunk: bytes) -> None:
         """Add `chunk` at the end."""
 
-    def view(self) -> jpeg.Data:
+    def view(self) -> Data:
         """Everything that was written."""
 
 

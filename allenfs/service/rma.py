@@ -11,7 +11,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from allenfs.errors import (
@@ -34,6 +34,11 @@ _MAX_DEPTH = 20
 _TOO_DEEP = f"rows nested more than {_MAX_DEPTH} levels deep"
 
 
+# In place of a number of rows.
+NumRows = int | Literal["all"]
+ALL_ROWS: Final = "all"
+
+
 class Rows(list[Row | None]):
     """The rows of one page."""
 
@@ -50,8 +55,15 @@ class Query:
     criteria: str = ""
     include: str = ""  # associations of the rows
     order: str = ""  # a unique field, ``table.field``; without it, pages may overlap
+    includes_one: bool = False  # at most one row of what is included, for each row
+    has_substitute: bool = False  # another query follows if this one is rejected
 
-    def url(self, base_url: str, *, start_row: int, num_rows: int) -> str:
+    @property
+    def counts_rows(self) -> bool:
+        """Whether `total_rows` counts the rows, not those joined to them."""
+        return not self.include or self.includes_one
+
+    def url(self, base_url: str, *, start_row: int, num_rows: NumRows) -> str:
         """Return the URL of one page, below `base_url` (``https://host``)."""
         order = f"[order$eq'{self.order}']" if self.order else ""
         parts = (
