@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import image_probes
+import own_probes
 import page
 import query_probes
+import region_probes
 import report
+import structure_probes
+import svg_probes
 from answers import Answer, Probe
 from asking import Asker, StoppedError
 
@@ -27,6 +31,15 @@ if TYPE_CHECKING:
     from asking import Exchange
 
 _PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+_PROBES = (
+    *image_probes.PROBES,
+    *query_probes.PROBES,
+    *structure_probes.PROBES,
+    *region_probes.PROBES,
+    *svg_probes.PROBES,
+    *own_probes.PROBES,
+    query_probes.LIMITS,
+)
 _INTERRUPTED = "interrupted by the user"
 _EXIT_FAILED, _EXIT_USAGE, _EXIT_INTERRUPTED = 1, 2, 130
 
@@ -81,7 +94,7 @@ def _ask_everything(asker: Asker, written: report.Report, *, small: bool) -> Non
         for title, target in page.urls(with_whole_images=not small):
             asker.get(title, target)
     written.page += asker.exchanges
-    for probe in (*image_probes.PROBES, *query_probes.PROBES):
+    for probe in _PROBES:
         before = len(asker.exchanges)
         written.answers += _answers(probe, asker)
         asked: list[Exchange] = asker.exchanges[before:]

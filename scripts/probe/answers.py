@@ -88,4 +88,28 @@ def envelope(exchange: Exchange) -> dict[str, Any]:
 def rows(exchange: Exchange) -> list[dict[str, Any]]:
     """Return the rows of an answer to a query."""
     found = envelope(exchange).get("msg")
-    return [row for row in found if row] if isinstance(found, list) else []
+    rows = found if isinstance(found, list) else []
+    return [row for row in rows if row and isinstance(row, dict)]
+
+
+def counts(exchange: Exchange) -> str:
+    """Say how many rows came, and how many the answer to a query says there are."""
+    found = envelope(exchange)
+    if not isinstance(found.get("msg"), list):
+        return outcome(exchange)
+    said = ", ".join(f"{name} {found.get(name)}" for name in ("num_rows", "total_rows"))
+    return f"{len(found['msg'])} rows ({said}), {exchange.status}"
+
+
+def missing(number: str, question: str, exchange: Exchange, assumed: str) -> Answer:
+    """Return the row where a response has nothing of what was asked for.
+
+    A response that says so differs from what is assumed; no response does not.
+    """
+    agrees = False if exchange.hops else None
+    reason = envelope(exchange).get("msg")
+    is_refused = isinstance(reason, str)
+    seen = (
+        f"{exchange.status}, refused: {reason!r}" if is_refused else outcome(exchange)
+    )
+    return Answer(number, question, seen, assumed, agrees)

@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from answers import Answer, Probe, envelope, outcome, rows
+from answers import Answer, Probe, counts, envelope, outcome, rows
 from page import API, query
 
 from allenfs.model import records
@@ -14,7 +14,7 @@ from allenfs.model import records
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asking import Asker, Exchange
+    from asking import Asker
 
 _MANY = "model::Gene,rma::options[only$eq'id']"
 _LIMITS = ("Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining", "RateLimit")
@@ -125,14 +125,6 @@ MODELS = (
 )
 
 
-def _count(exchange: Exchange) -> str:
-    found = envelope(exchange)
-    if not isinstance(found.get("msg"), list):
-        return outcome(exchange)
-    said = ", ".join(f"{name} {found.get(name)}" for name in ("num_rows", "total_rows"))
-    return f"{len(found['msg'])} rows ({said}), {exchange.status}"
-
-
 def _pages(asker: Asker) -> list[Answer]:
     plain = asker.get("genes, no num_rows", query(_MANY))
     total = envelope(plain).get("total_rows")
@@ -141,7 +133,7 @@ def _pages(asker: Asker) -> list[Answer]:
         Answer(
             "7",
             "Rows where no number is asked",
-            _count(plain),
+            counts(plain),
             f"{_DEFAULT_ROWS}, or all if fewer",
             count == min(_DEFAULT_ROWS, total) if isinstance(total, int) else None,
         )
@@ -155,7 +147,7 @@ def _pages(asker: Asker) -> list[Answer]:
         if wanted == "2000" and isinstance(total, int):
             agrees = count == min(_PAGE_ROWS, total)
         assumed = "2000, or all if fewer" if wanted == "2000" else "not used"
-        found.append(Answer("7", f"num_rows$eq{wanted}", _count(many), assumed, agrees))
+        found.append(Answer("7", f"num_rows$eq{wanted}", counts(many), assumed, agrees))
     return found
 
 
@@ -172,7 +164,7 @@ def _joined(asker: Asker) -> list[Answer]:
         Answer(
             "7",
             "Whether an include counts in total_rows",
-            f"{_count(one)}; {images} images in it",
+            f"{counts(one)}; {images} images in it",
             "it may: pages are read until they are empty",
             None,
         )
@@ -256,7 +248,7 @@ def _products(asker: Asker) -> list[Answer]:
     ]
 
 
-def limits(asker: Asker) -> list[Answer]:
+def _limits(asker: Asker) -> list[Answer]:
     """Examine previous responses: limits are never provoked."""
     answered = [one for one in asker.exchanges if one.hops]
     said = {
@@ -292,5 +284,6 @@ PROBES = (
     Probe("7", "Refused queries", _refused),
     Probe("8", "Records", _records),
     Probe("9", "Products", _products),
-    Probe("10", "Rate limits", limits),
 )
+#: it looks at all responses, so it is the last
+LIMITS = Probe("10", "Rate limits", _limits)

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from answers import excerpt, rows
 from pictures import pixels, quality
 from query_probes import MODELS
+from structure_probes import CENTRES, UNIONIZES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -70,7 +71,7 @@ def _summary(answers: Iterable[Answer]) -> str:
     head = ("#", "unknown", "seen", "allenfs assumes", "")
     lines = [
         (one.number, one.question, one.seen, one.assumed, _VERDICTS[one.agrees])
-        for one in answers
+        for one in sorted(answers, key=lambda one: int(one.number))
     ]
     return _table(head, lines)
 
@@ -98,7 +99,7 @@ def _page_row(one: Exchange) -> tuple[str, ...]:
 
 def _records(exchanges: Iterable[Exchange]) -> Iterable[str]:
     """Yield keys and types of one row of each model, and the row; the products."""
-    titles = {model.title for model in MODELS} | {"all products"}
+    titles = {model.title for model in MODELS} | {"all products", CENTRES, UNIONIZES}
     for one in exchanges:
         if one.title not in titles:
             continue

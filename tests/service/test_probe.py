@@ -7,53 +7,15 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from mounted import STRICT_PYTHON
+from probed import PROBE, probe
 
 from allenfs import __version__
 from allenfs.sample.server import Fault, SampleService
 
-PROBE = Path(__file__).parents[2] / "scripts/probe"
-NUMBERS = [str(number) for number in range(1, 11)]
 WHOLE = ("71592412", "70679088", "100883771")  # images that --small leaves out
 PAGE_URLS = 19 - len(WHOLE)
-
-
-class Report:
-    """What one run wrote."""
-
-    def __init__(self, done, output):
-        self.code, self.out, self.said = done.returncode, done.stdout, done.stderr
-        assert "Traceback" not in self.said
-        self.text = output.read_text() if output.exists() else ""
-        summary = self.text.partition("## Summary")[2].partition("\n## ")[0]
-        rows = [
-            [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-            for line in summary.splitlines()
-            if re.match(r"\| \d", line)
-        ]
-        self.seen = {row[1]: row[2] for row in rows}
-        self.verdict = {row[1]: row[4] for row in rows}
-        page = self.text.partition('"Downloading an Image"')[2].partition("\n## ")[0]
-        self.page = [line for line in page.splitlines() if "`/api/v2/" in line]
-        if rows:
-            assert sorted({row[0] for row in rows}, key=int) == NUMBERS
-            assert "the probe broke" not in self.text
-
-
-def probe(folder, *arguments):
-    output = folder / "report.md"
-    command = [*STRICT_PYTHON, str(PROBE), "--pause", "0", "--small"]
-    done = subprocess.run(
-        [*command, "--output", str(output), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-    )
-    return Report(done, output)
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +64,46 @@ def test_the_report_on_the_sample_is_complete(report):
         ("SectionImage", "26 fields; read as: 14065 x 7297"),
         ("Glioblastoma", "17 (Glioblastoma)"),
         ("Signs of a rate limit", "0 of "),
+        ("StructureUnionize of a data set", "87 rows (num_rows 87, total_rows 87)"),
+        ("data set 100141599: alignment2d nested in it", "3 of 3 images; the same"),
+        ("Drawing of 100960224, groups 28", "660 x 472, 70 paths, groups 28,"),
+        (
+            "allenfs' own query of the structures",
+            "95 rows (num_rows 95, total_rows 183), 200; requests: 2; 95 read",
+        ),
+        (
+            "allenfs' own query of the data sets of Prox1",
+            "1 rows (num_rows 1, total_rows 36), 200; requests: 2; 1 read",
+        ),
+        (
+            "allenfs' own query of data set 69289763",
+            "1 rows (num_rows 1, total_rows 36), 200; requests: 2; 18 read",
+        ),
+        (
+            "allenfs' own query of expression in 69289763",
+            "87 rows (num_rows 87, total_rows 87), 200; requests: 1; 87 read",
+        ),
     ],
 )
 def test_the_report_says_what_is_known_of_the_sample(question, seen, report):
     assert report.seen[question].startswith(seen)
     assert report.verdict[question] in ("agree", "-")
+
+
+@pytest.mark.parametrize(
+    ("question", "seen"),
+    [
+        ("All structures of graph 1", "95 rows"),  # a part of the ontology
+        ("data set 69289763: alignment3d", "translation ["),  # of the drawings
+        ("structure_to_image of DG-sg in 69289763", "404, text/html"),
+        ("reference_to_image of 100141599 and the records", "404, text/html"),
+    ],
+)
+def test_what_the_sample_does_otherwise_is_reported_as_a_difference(
+    question, seen, report
+):
+    assert report.seen[question].startswith(seen)
+    assert report.verdict[question] == "**DIFFERS**"
 
 
 def test_every_url_of_the_page_has_its_row_with_what_came(report):
@@ -149,6 +146,7 @@ def test_a_service_that_fails_everything_is_reported_and_asked_everything(
     assert len(report.page) == PAGE_URLS
     assert all("| 500 |" in line for line in report.page)
     assert "500" in report.seen["SectionImage"]
+    assert "500" in report.seen["All structures of graph 1"]
     assert report.verdict["SectionImage"] == "**DIFFERS**"
     expected = of_sample[1].image_requests
     assert sample.image_requests == pytest.approx(expected, abs=3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import replace
 
 import pytest
 from hostile_service import head, whole
@@ -108,6 +109,17 @@ def test_a_refused_query_is_sent_three_times_or_only_once_if_requested(sample):
     with pytest.raises(QueryError, match=r"of the sample \(1 attempt, "):
         service.page(QUERY, start_row=0, num_rows=2000, once=True)
     assert sample.query_requests == 4
+
+
+@pytest.mark.parametrize(
+    ("fault", "attempts"), [(Fault.SUCCESS_FALSE, 1), (Fault.STATUS_503, 4)]
+)
+def test_a_rejected_query_that_has_a_substitute_is_sent_once(sample, fault, attempts):
+    sample.fail_queries(fault)
+    query = replace(QUERY, has_substitute=True)
+    with pytest.raises(ServiceError):
+        service_at(sample.url).page(query, start_row=0, num_rows=2000)
+    assert sample.query_requests == attempts
 
 
 @pytest.mark.parametrize("fault", [Fault.SILENT, Fault.DRIP_BODY])
