@@ -34,6 +34,7 @@ TABLE = {
     errors.CutAnswerError: errno.EIO,
     errors.WrongAnswerError: errno.EIO,
     errors.BrokenImageError: errno.EIO,
+    errors.BrokenDrawingError: errno.EIO,
     errors.PortalError: errno.EIO,
     errors.WebPageError: errno.EIO,
     errors.QueryError: errno.EIO,
@@ -47,6 +48,7 @@ TABLE = {
     errors.NotADirError: errno.ENOTDIR,
     errors.NotALinkError: errno.EINVAL,
     errors.IsADirError: errno.EISDIR,
+    errors.UrlInRecordError: errno.EISDIR,
     errors.BadHandleError: errno.EBADF,
     errors.NoAttributeError: errno.ENODATA,
     errors.DamagedStoreError: errno.EIO,
@@ -110,6 +112,7 @@ def test_only_temporary_failures_are_transient():
         errors.CutAnswerError,
         errors.QueryError,
         errors.BrokenImageError,
+        errors.BrokenDrawingError,
     }
 
 

@@ -19,7 +19,7 @@ from allenfs.sample.database import Database
 from allenfs.sample.inventing import add_data_set, add_genes
 from allenfs.sample.server import SampleService
 from allenfs.service.client import AllenService
-from allenfs.service.rma import Query
+from allenfs.service.rma import Query, Rows
 
 BIG = 555_000_001
 IMAGES = 2600
@@ -315,6 +315,26 @@ def test_pages_are_asked_until_one_is_empty(most):
     pages = Pages(rows, most)
     assert all_rows(pages, QUERY, FIELDS) == rows
     assert pages.starts == [*range(0, 23, most), 23]
+
+
+@pytest.mark.parametrize(
+    ("total_rows", "starts"), [(7, [0, 4]), (0, [0, 4, 7]), (9, [0, 4, 7])]
+)
+def test_a_capped_list_at_once_is_continued_to_its_total_or_an_empty_page(
+    total_rows, starts
+):
+    rows: list[Row | None] = [{"id": one} for one in range(1, 8)]
+    seen = []
+
+    def page(query: Query, start_row: int, num_rows: object) -> Rows:
+        assert num_rows == "all"
+        seen.append(start_row)
+        found = Rows(rows[start_row : start_row + 4])
+        found.total_rows = total_rows
+        return found
+
+    assert all_rows(page, QUERY, FIELDS, at_once=True) == rows
+    assert seen == starts
 
 
 def test_null_entries_count_in_a_page_and_are_left_out():

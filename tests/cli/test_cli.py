@@ -48,6 +48,18 @@ def test_url_prints_the_download_url_of_a_path(path, api_url, url):
     assert succeeds("url", path, ALLENFS_API_URL=api_url) == [expected]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "structure/DG/gene/Prox1/best/2mm/image.jpg",
+        "/dataset/69289763/structure/DG/left/2mm/ds4/expression.jpg",
+        "section/71592261/nissl/ds3/image.jpg",
+    ],
+)
+def test_url_of_a_path_through_a_link_needs_a_mount(path):
+    assert "follows a link of the catalog: give it in a mount" in fails(1, "url", path)
+
+
 def test_path_prints_the_path_of_a_download_url():
     url = f"{API}/api/v2/section_image_download/1?expression=true&downsample=2"
     assert succeeds("path", url) == ["section/1/ds2/expression.jpg"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
+from allenfs.model.drawings import DrawingRequest
 from allenfs.model.images import ImageRequest, ImageService, Roi
 
 VIEWS = (
@@ -62,6 +63,26 @@ def image_requests(draw: st.DrawFn) -> ImageRequest:
         fields["colormap"] = draw(st.none() | colormaps)
         fields["view"] = draw(st.none() | st.sampled_from(VIEWS))
     return ImageRequest(service, draw(_IDS), **fields)
+
+
+drawing_requests = st.builds(
+    DrawingRequest,
+    _IDS,
+    st.sets(_IDS, min_size=1, max_size=10).map(sorted).map(tuple),
+    st.integers(0, 10),
+)
+
+
+@st.composite
+def drawing_urls(draw: st.DrawFn, request: DrawingRequest) -> str:
+    """Any URL of a drawing."""
+    groups = draw(st.permutations([*map(str, request.groups)]))
+    pairs = [("groups", draw(st.sampled_from([",", "%2C"])).join(groups))]
+    if request.downsample or draw(st.booleans()):
+        pairs.append(("downsample", str(request.downsample)))
+    query = "&".join("=".join(pair) for pair in draw(st.permutations(pairs)))
+    endpoint = draw(st.sampled_from(["svg", "svg_download"]))
+    return f"http://api.brain-map.org/api/v2/{endpoint}/{request.image_id}?{query}"
 
 
 @dataclass(frozen=True)

@@ -201,7 +201,7 @@ def names_in(path: str) -> list[str]:
 
 
 def test_the_root_lists_the_services_and_the_catalog():
-    expected = ["atlas", "browse", "dataset", "projection", "section"]
+    expected = ["atlas", "browse", "dataset", "projection", "section", "structure"]
     assert sorted(tree.ROOT_NAMES) == expected
 
 

@@ -140,10 +140,43 @@ def test_other_pages_are_refused_and_the_message_lists_what_is_accepted(url, why
 
 
 @pytest.mark.parametrize("service", ["svg", "svg_download"])
-@pytest.mark.parametrize("query", ["", "/", "?groups=28&downsample=4", "&groups=28"])
-def test_a_drawing_is_refused_and_the_message_names_its_plate(service, query):
-    with pytest.raises(UrlError, match=r"drawings as SVG.*atlas/100960224/annotated/"):
-        path_of_url(f"{API}{service}/100960224{query}")
+@pytest.mark.parametrize(
+    ("query", "directory"),
+    [
+        ("", ""),
+        ("/", ""),
+        ("&groups=28", ""),
+        ("?groups=1,2", ""),
+        ("?groups=", ""),
+        ("?groups=28&downsample=4", "ds4/"),
+        ("?downsample=4&amp;groups=28%2C32", "ds4/"),
+        ("/&downsample=10?groups=28", "ds10/"),
+        ("?downsample=0", ""),
+    ],
+)
+def test_the_url_of_a_drawing_becomes_its_path(service, query, directory):
+    path = path_of_url(f"{API}{service}/100960224{query}")
+    assert path == f"atlas/100960224/{directory}drawing.svg"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "svg/0",
+        "svg/5.svg",
+        "svg_download/5?quality=50",
+        "svg/5?groups=a",
+        "svg/5?groups=1,,2",
+        "svg/5?groups=1&groups=2",
+        "svg/5?groups=0",
+        "svg/5?downsample=11",
+        "svg/5?downsample=",
+        "svg/5?groups=1&left=1&top=2",
+    ],
+)
+def test_other_urls_of_drawings_have_no_path(url):
+    with pytest.raises(UrlError):
+        path_of_url(API + url)
 
 
 _words = str.split
@@ -151,7 +184,7 @@ _PIECES = st.sampled_from(
     [
         *_words("http:// https:// ftp:// mouse atlas .brain-map.org [ @ ? # & \udcff"),
         *_words("/experiment /show /siv /atlas /7 id= plate= imageId= atlas= 7 x"),
-        *_words("%0a %ff /api/v2/ image_download/7 svg/7"),
+        *_words("%0a %ff /api/v2/ image_download/7 svg/7 groups=1,2"),
         *("\n", "\0"),
     ]
 )

@@ -47,7 +47,10 @@ def test_crawlers_of_the_whole_mount_end_and_download_nothing(
 
 @pytest.mark.both_libfuses
 def test_listings_are_what_the_grammar_says(mounted):
-    images, catalog = {"section", "projection", "atlas"}, {"dataset", "browse"}
+    images, catalog = (
+        {"section", "projection", "atlas"},
+        {"dataset", "browse", "structure"},
+    )
     assert set(os.listdir(mounted.root)) == images | catalog
     for used in ("section", "projection", "atlas"):
         assert os.listdir(mounted / used) == []

@@ -42,7 +42,7 @@ def test_mount_returns_when_the_mountpoint_answers_and_umount_when_it_is_gone(
 ):
     succeeds("mount", "--api-url", service.url, root)
     images = ["section", "projection", "atlas"]
-    assert os.listdir(root) == [*images, "dataset", "browse"]
+    assert os.listdir(root) == [*images, "dataset", "browse", "structure"]
     pid = serving_pid(root)
     assert (root / PATH).stat().st_size > 0
     succeeds("umount", root)

@@ -61,6 +61,14 @@ def test_find_an_image_as_the_documents_do(tmp_path):
     assert len(images_below(tmp_path / "out")) == 1 + 3 + 1 + (5 + 12) + 5 + 4
 
 
+@pytest.mark.usefixtures("mounted")
+def test_find_a_region_as_the_documents_do(tmp_path, monkeypatch, mounted):
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(mounted.root)
+    assert pasted("docs/paths.md", "Find a region") == (6, 5, "")
+    assert len(images_below(tmp_path / "out")) == 2
+
+
 def test_the_readme_s_commands_work_as_they_stand(mounted, tmp_path, monkeypatch):
     work = tmp_path / "work"
     work.mkdir()
@@ -69,11 +77,13 @@ def test_the_readme_s_commands_work_as_they_stand(mounted, tmp_path, monkeypatch
     *counts, progress = pasted("README.md", "What people do with it")
     prefetched = [*(mounted / "dataset/69782969/ds3").iterdir()]
     assert all(path.stat().st_blocks for path in prefetched)
-    assert counts == [7, 2]
+    assert counts == [9, 2]
     assert "5 files" in progress  # the mount's read-ahead may have fetched some of them
     copies = images_below(work)
     assert {"image.jpg", "expression.jpg", "contact_sheet.jpg"} <= {*copies}
-    assert len(copies) == 3 + 5 + 5  # a data set, and the Nissl plates of an atlas
+    assert (
+        len(copies) == 2 + 3 + 5 + 5
+    )  # a region, a data set, and the Nissl plates of an atlas
     assert (work / "sections.csv").read_text().count("\n") == 1 + 5
 
 

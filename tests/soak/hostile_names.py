@@ -15,6 +15,7 @@ _WORDS = [
     *_words("desktop.ini"),
     *_words("section projection atlas dataset browse product gene NISSL sagittal"),
     *_words("info.json sections.csv nissl equalized annotated image.jpg atlas2.jpg"),
+    "drawing.svg",
     *_words("expression.jpg expression ds0 ds4 ds11 ds q50 q101 roi1x1 roi roi+0+0"),
     *_words("roi1x1+0+0 range0,1,2,3,4,5 range0,1 rgb1,1,1 contrast0.5,1 colormap1"),
     *_words("%2e%2e %2E %00 %0a %2F %zz %e9 %c3%a9 %25 0001_69750516.jpg"),
