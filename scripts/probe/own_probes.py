@@ -34,9 +34,10 @@ class _Own(NamedTuple):
 
 
 _ALL = (
-    # The second page is empty. Of structures, there is none if total_rows is right.
+    # The second page is empty. Of structures, there is none if total_rows is right; of
+    # a gene's data sets, the third request counts the images.
     _Own("the structures", lists.structures(), 2),
-    _Own(f"the data sets of {_GENE}", lists.gene_sections("Mouse", _GENE), 2),
+    _Own(f"the data sets of {_GENE}", lists.gene_sections("Mouse", _GENE), 3),
     # the second request is for images that a page has truncated
     _Own(f"data set {_DATA_SET}", queries.data_set(_DATA_SET), 2),
     _Own(f"expression in {_DATA_SET}", lists.unionizes(_DATA_SET), 1),

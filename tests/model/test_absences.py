@@ -15,18 +15,18 @@ def absences():
 
 
 def test_the_last_name_of_a_directory_gives_the_reason(absences):
-    assert absences.reason("dataset/5/structure") == "no structure 'dg'"
+    assert absences.reason("dataset/5/structure") == "dg: no structure 'dg'"
     absences.note("dataset/5/structure/Nope", "no structure 'Nope'")
-    assert absences.reason("dataset/5/structure") == "no structure 'Nope'"
+    assert absences.reason("dataset/5/structure") == "Nope: no structure 'Nope'"
     assert absences.reason("dataset/5") is None
     absences.note("dataset", "of the root")
-    assert absences.reason("") == "of the root"
+    assert absences.reason("") == "dataset: of the root"
 
 
 def test_the_reason_is_forgotten_if_the_name_is_found(absences):
     absences.found("dataset/5/structure/DG")
     absences.found("dataset/6/structure/dg")
-    assert absences.reason("dataset/5/structure") == "no structure 'dg'"
+    assert absences.reason("dataset/5/structure") == "dg: no structure 'dg'"
     absences.found("dataset/5/structure/dg")
     assert absences.reason("dataset/5/structure") is None
 

@@ -73,7 +73,7 @@ def test_the_report_on_the_sample_is_complete(report):
         ),
         (
             "allenfs' own query of the data sets of Prox1",
-            "1 rows (num_rows 1, total_rows 36), 200; requests: 2; 1 read",
+            "1 rows (num_rows 1, total_rows 36), 200; requests: 3; 1 read",
         ),
         (
             "allenfs' own query of data set 69289763",
