@@ -215,6 +215,12 @@ class BrokenDrawingError(BrokenImageError, transient=True):
     WORDS = "the service answers with something that is not an SVG drawing"
 
 
+class BrokenTileError(BrokenImageError):
+    """A tile that is not the part of the image that it was requested as."""
+
+    WORDS = "the service answers with something that is not the tile"
+
+
 class PortalError(WrongAnswerError):
     """Something else answered, such as the login page of a guest network."""
 
@@ -244,6 +250,13 @@ class ForbiddenError(ServiceError, errno=errno.EACCES):
 
 class ImageNotFoundError(ServiceError, errno=errno.ENOENT):
     """404: the image does not exist."""
+
+
+class LostTileError(ServiceError):
+    """404 for a tile that its image's record promises.
+
+    Not ENOENT: readers of Zarr take a missing chunk for an empty one.
+    """
 
 
 class ImageTooLargeError(ServiceError, errno=errno.EFBIG):

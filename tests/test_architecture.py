@@ -52,10 +52,10 @@ IMPORTERS = {
         "filesystem.kernel_view",
     },
     "socks": {"service.transport"},
-    "PIL": {"fetch.sheet_page"},
+    "PIL": {"fetch.sheet_page", "fetch.stack_page", "fetch.tiles"},
     "numpy": set(),
 }
-# declared in the extra `sample`, and used there alone but for contact sheets
+# declared in the extra `sample`, and used there alone but for contact sheets and chunks
 SAMPLE_LIBRARIES = {"PIL", "numpy"}
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))

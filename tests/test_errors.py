@@ -35,6 +35,8 @@ TABLE = {
     errors.WrongAnswerError: errno.EIO,
     errors.BrokenImageError: errno.EIO,
     errors.BrokenDrawingError: errno.EIO,
+    errors.BrokenTileError: errno.EIO,
+    errors.LostTileError: errno.EIO,
     errors.PortalError: errno.EIO,
     errors.WebPageError: errno.EIO,
     errors.QueryError: errno.EIO,

@@ -59,8 +59,8 @@ _PREFERRED_READ_BYTES = 128 * 1024
 _BLOCK_BYTES = 4096
 _NAME_MAX = 255
 _ROOT_INODE, _OTHER_INODES = 1, 1 << 62
-# Images in a listing: section number and ID.
-_NUMBERED = re.compile("([0-9]{4})_")
+# Images in a listing: section number and ID. Chunks and directories of a pyramid.
+_NUMBERED = re.compile(r"/([0-9]{4})_[^/]*$|\.zarr(?:/[0-9]+)*/([0-9]{1,4})$")
 # libfuse ends idle threads above ten, and their kept states leak: some 20 kB each, at
 # most 4 MB. Threads of a burst end after a call or two, so a state is kept only later.
 _MAX_STATES, _MIN_CALLS = 200, 8
@@ -311,17 +311,18 @@ def _inode(path: str, name: str = ".") -> int:
     backup programs read a file again if its number has changed.
 
     `cp -r` and file managers open the files of a directory in inode order, and
-    read-ahead needs files opened in listing order. So the images of a listing have
-    ascending numbers, below those of all other names.
+    read-ahead needs files opened in listing order. So the images of a listing, and the
+    chunks of a row, have ascending numbers, below those of all other names.
     """
     directory, last = os.path.split(os.path.normpath(os.path.join(path, name)))
     if not last:
         return _ROOT_INODE
-    numbered = _NUMBERED.match(last)
+    whole = os.path.join(directory, last)
+    numbered = _NUMBERED.search(whole)
     if numbered is None:
-        return _OTHER_INODES | _digest(os.path.join(directory, last), bits=62)
+        return _OTHER_INODES | _digest(whole, bits=62)
     # also 62 bits; up to 63 are positive in programs that use a signed number
-    number = int(numbered[1]) << 17 | _digest(last, bits=17)
+    number = int(numbered[1] or numbered[2]) << 17 | _digest(last, bits=17)
     return max(_ROOT_INODE + 1, _digest(directory, bits=31) << 31 | number)
 
 

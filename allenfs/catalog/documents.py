@@ -19,12 +19,15 @@ from allenfs.store.stored_file import Facts
 
 if TYPE_CHECKING:
     from allenfs.catalog.repository import Repository
-    from allenfs.model.records import Row
+    from allenfs.model.records import Row, SectionImage
     from allenfs.service.single_flight import Caller
 
+_COEFFICIENTS = 6
 _COLUMNS = (
     *("section_number", "image_id", "width_px", "height_px"),
     *("resolution_um_per_px", "failed", "file_name", "x_px", "y_px"),
+    *("position_um", "tier_count"),
+    *(f"{name}_{n:02d}" for name in ("tsv", "tvs") for n in range(_COEFFICIENTS)),
 )
 
 
@@ -100,9 +103,13 @@ def sections(repository: Repository, data_set_id: int, caller: Caller) -> Docume
     """Return one line for each image of a data set, in section order.
 
     A cell is empty if the record has no value. ``x_px`` and ``y_px`` are the
-    image's corner on its slide, in full-resolution pixels.
+    image's corner on its slide, in full-resolution pixels. ``position_um`` is the
+    section number times the thickness of a section; ``tsv`` maps pixels to um of the
+    data set's volume, and ``tvs`` back (``geometry.py``).
     """
     data_set = repository.existing(queries.data_set(data_set_id), caller)
+    record = data_set.record.record
+    thickness_um = records.positive(record.get("section_thickness"))
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(_COLUMNS)
@@ -111,12 +118,25 @@ def sections(repository: Repository, data_set_id: int, caller: Caller) -> Docume
             (
                 *(image.section_number, image.image_id),
                 *(image.width_px or "", image.height_px or ""),
-                "" if image.resolution_um is None else f"{image.resolution_um:.12g}",
+                _cell(image.resolution_um),
                 "true" if image.failed else "false",
                 *(image.file_name, image.x_px, image.y_px),
+                *(_cell(_position_um(image, thickness_um)), image.tier_count),
+                *map(_cell, image.tsv or (None,) * _COEFFICIENTS),
+                *map(_cell, image.tvs or (None,) * _COEFFICIENTS),
             )
         )
     return Document(table.getvalue().encode(), data_set.fetched_ns)
+
+
+def _position_um(image: SectionImage, thickness_um: float | None) -> float | None:
+    if image.section_number is None or thickness_um is None:
+        return None
+    return image.section_number * thickness_um
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.12g}"
 
 
 DOCUMENTS: dict[str, Callable[[Repository, int, Caller], Document]] = {

@@ -10,7 +10,8 @@ from allenfs.catalog.documents import Document
 from allenfs.errors import PathNotFoundError
 
 if TYPE_CHECKING:
-    from allenfs.model.nodes import CollectionFile
+    from allenfs.model.nodes import Listing
+    from allenfs.model.pyramids import Chunk
     from allenfs.model.sheets import Request
     from allenfs.store.stored_file import Facts
 
@@ -40,15 +41,18 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image or a drawing of the service, or a contact sheet.
+    """An image or drawing of the service, a contact sheet, a page, or a chunk.
 
     `full_px` is width and height at full resolution, if the catalog knows them.
-    `listed_as` is the file of an image in a directory of a data set or atlas.
+    `listed_in` is the directory of images that are often read in order: of a data set
+    or an atlas (for a page of a stack, that of the images on the pages), or chunks in a
+    pyramid. With a `chunk`, the file is not the image as it is stored, but its pixels.
     """
 
     request: Request
     full_px: tuple[int, int] | None = None
-    listed_as: CollectionFile | None = None
+    listed_in: Listing | None = None
+    chunk: Chunk | None = None
 
 
 @dataclass(frozen=True, slots=True)

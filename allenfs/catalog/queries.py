@@ -39,6 +39,7 @@ _REMEMBERED = 1024
 _IMAGE_FIELDS = (
     *("section_number", "width", "height", "resolution", "failed"),
     *("annotated", "treatments", "x", "y", "expression_path", "alignment2d"),
+    "tier_count",
 )
 # users of AllenSDK include probes(orientation): 2 is Antisense, 1 is Sense
 _DATA_SET = (

@@ -13,23 +13,31 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from allenfs.catalog import queries
+from allenfs.catalog import layouts, queries
 from allenfs.catalog.browse import Browser
+from allenfs.catalog.completion import (
+    collection_question,
+    completed,
+    image_question,
+    seen,
+)
 from allenfs.catalog.documents import DOCUMENTS
 from allenfs.catalog.entries import Entry, Folder, Link, Picture, deny
+from allenfs.catalog.pyramids import Pyramids
 from allenfs.catalog.regions import Regions
 from allenfs.errors import PathNotFoundError
 from allenfs.model import nodes, sheets, tree, views
 from allenfs.model.drawings import DRAWING_FILE, drawing_of
 from allenfs.model.images import ImageService
+from allenfs.model.quint import SERIES_FILE
+from allenfs.model.view_paths import EQUALIZED
 from allenfs.text import path_name
 
 if TYPE_CHECKING:
-    from allenfs.catalog.queries import Question
     from allenfs.catalog.record_cache import RecordCache
     from allenfs.catalog.repository import Repository
     from allenfs.model.images import ImageRequest
-    from allenfs.model.records import Collection, ImageRecord, SectionImage
+    from allenfs.model.records import Collection, SectionImage
     from allenfs.service.single_flight import Caller
 
 
@@ -41,6 +49,7 @@ class Catalog:
         self._cache = cache
         self._browser = Browser(repository, cache)
         self._regions = Regions(repository, cache, self._browser)
+        self._pyramids = Pyramids(repository)
 
     def resolve(self, node: nodes.Node, caller: Caller) -> Entry:
         """Return the entry of a node.
@@ -59,9 +68,18 @@ class Catalog:
                 return Folder()
             case nodes.CollectionDirectory():
                 return self._folder(node, caller)
+            case nodes.LayoutDirectory(directory):
+                return self._folder(replace(directory, layout=None), caller)
+            case nodes.SeriesFile(directory):
+                self._folder(directory, caller)
+                question = collection_question(directory)
+                found = self._repository.existing(question, caller)
+                return layouts.series(directory, found)
             case nodes.CollectionFile() | nodes.SheetFile():
                 collection = self._collection(node.directory, caller)
                 return _file_of(collection, node)
+            case nodes.ZarrNode():
+                return self._pyramids.resolve(node, caller)
             case nodes.PatternNode():
                 return self._resolve_pattern(node, caller)
         return Folder()  # one image
@@ -90,21 +108,28 @@ class Catalog:
                 return sorted(known, key=int)
             case nodes.CollectionDirectory():
                 return self._collection_names(node, caller)
+            case nodes.LayoutDirectory(directory):
+                collection = self._collection(directory, caller)
+                return list(layouts.tier_names(directory, collection))
+            case nodes.ZarrNode():
+                return self._pyramids.names(node, caller)
             case nodes.PatternNode() if node.is_of_structures:
                 return self._regions.names(node, caller)
             case nodes.PatternNode():
                 return self._browser.names(node, caller)
         raise PathNotFoundError(str(node))
 
-    def series(self, directory: nodes.CollectionDirectory) -> tuple[ImageRequest, ...]:
+    def series(self, directory: nodes.Listing) -> tuple[ImageRequest, ...]:
         """Return the images that a directory lists, if its record is cached."""
-        cached = self._cache.any(_question(directory))
+        if isinstance(directory, nodes.ZarrNode):
+            return self._pyramids.series(directory)
+        cached = self._cache.any(collection_question(directory))
         if cached is None or cached.record is None:
             return ()
         requests = []
         for image in views.listed(directory, cached.record):
             with contextlib.suppress(PathNotFoundError):
-                requests.append(_seen(directory, cached.record, image))
+                requests.append(seen(directory, cached.record, image))
         return tuple(requests)
 
     def _image_names(
@@ -135,7 +160,7 @@ class Catalog:
         if section.data_set_id is not None:
             names.append(tree.DATA_SET_LINK)
         if data_set is not None and data_set.equalization is not None:
-            names.append(tree.EQUALIZED)
+            names.append(EQUALIZED)
         nissl = lookup(queries.nissl(image_id))
         if nissl is not None and nissl.image_id is not None:
             names.append(tree.NISSL_LINK)
@@ -172,7 +197,7 @@ class Catalog:
 
     def _cached_px(self, request: ImageRequest) -> tuple[int, int] | None:
         """Return width and height of an image, if its record is cached."""
-        cached = self._cache.fresh(_image_question(request))
+        cached = self._cache.fresh(image_question(request))
         return _full_px(cached.record.image) if cached and cached.record else None
 
     def _completed(
@@ -181,11 +206,11 @@ class Catalog:
         """Return a request with `range` and `roi` filled in from the records."""
         corner_px = equalization = None
         if node.from_corner:
-            existing = self._repository.existing(_image_question(node.request), caller)
+            existing = self._repository.existing(image_question(node.request), caller)
             corner_px = existing.record.image.corner_px
         if node.equalized:
             equalization = self._equalization(node.request.image_id, caller)
-        return _completed(node, corner_px, equalization)
+        return completed(node, corner_px, equalization)
 
     def _equalization(self, image_id: int, caller: Caller) -> tuple[int, ...] | None:
         data_set_id = self._regions.data_set_ids.get(image_id)
@@ -201,16 +226,17 @@ class Catalog:
     def _collection(
         self, directory: nodes.CollectionDirectory, caller: Caller
     ) -> Collection:
-        return self._repository.existing(_question(directory), caller).record
+        return self._repository.existing(collection_question(directory), caller).record
 
     def _folder(self, directory: nodes.CollectionDirectory, caller: Caller) -> Folder:
         view, subject_id = directory.view, directory.subject_id
-        if view.equalized or view.treatment is not None:
+        if view.equalized or view.treatment is not None or directory.layout:
             collection = self._collection(directory, caller)
             if view.equalized and collection.equalization is None:
                 return deny(f"equalization of data set {subject_id}")
             if view.treatment not in (None, *collection.treatments):
                 return deny(f"treatment {view.treatment!r}")
+            layouts.require(directory, collection)
         elif directory.subject is nodes.Subject.ATLAS:
             if subject_id not in self._browser.atlas_ids(caller):
                 return deny(f"atlas {subject_id}")
@@ -222,7 +248,10 @@ class Catalog:
         self, directory: nodes.CollectionDirectory, caller: Caller
     ) -> list[str]:
         collection = self._collection(directory, caller)
-        names = [image.file_name for image in views.listed(directory, collection)]
+        images = views.listed(directory, collection)
+        names = [views.name_of(directory, image) for image in images]
+        if directory.layout is nodes.Layout.QUINT:
+            names.append(SERIES_FILE)
         if directory.is_view:
             return names
         if sheets.is_possible(len(names)):
@@ -231,7 +260,7 @@ class Catalog:
         if directory.subject is nodes.Subject.ATLAS:
             return [*names, tree.ANNOTATED, *_treatment_names(directory, collection)]
         if collection.equalization is not None:
-            names.append(tree.EQUALIZED)
+            names.append(EQUALIZED)
         shown = views.applicable(collection.images.values(), collection)
         return [*names, *shown]
 
@@ -250,16 +279,6 @@ class Catalog:
         return Link(f"../{nissl.image_id}")
 
 
-def _question(directory: nodes.CollectionDirectory) -> Question[Collection | None]:
-    is_atlas = directory.subject is nodes.Subject.ATLAS
-    return (queries.atlas if is_atlas else queries.data_set)(directory.subject_id)
-
-
-def _image_question(request: ImageRequest) -> Question[ImageRecord | None]:
-    is_atlas = request.service is ImageService.ATLAS
-    return (queries.plate if is_atlas else queries.section)(request.image_id)
-
-
 def _full_px(image: SectionImage) -> tuple[int, int] | None:
     full_px = image.width_px, image.height_px
     return full_px if all(full_px) else None
@@ -270,42 +289,18 @@ def _file_of(
 ) -> Entry:
     directory = file.directory
     if isinstance(file, nodes.SheetFile):
-        view = _completed(directory.view, None, collection.equalization)
+        view = completed(directory.view, None, collection.equalization)
         sheet = sheets.sheet(directory, collection, view)
         return deny("sheet of these images") if sheet is None else Picture(sheet)
     image = collection.images.get(file.image_id)
-    if image is None or image.file_name != file.name:
+    if image is None or views.name_of(directory, image) != file.name:
         return deny(file.name)
     if not directory.view.shows(image):
         return deny(f"{file.name} in this view")
-    request = _seen(directory, collection, image)
-    return Picture(request, _full_px(image), file)
-
-
-def _seen(
-    directory: nodes.CollectionDirectory, collection: Collection, image: SectionImage
-) -> ImageRequest:
-    """Return the request of an image in a directory's view."""
-    view = replace(directory.view, request=directory.view.of(image.image_id))
-    return _completed(view, image.corner_px, collection.equalization)
-
-
-def _completed(
-    view: nodes.View,
-    corner_px: tuple[int, int] | None,
-    equalization: tuple[int, ...] | None,
-) -> ImageRequest:
-    """Return a view's request with `range` and `roi` filled in from the records."""
-    request = view.request
-    if view.from_corner:
-        if corner_px is None:
-            return deny(f"x and y of image {request.image_id}")
-        request = request.with_corner(corner_px)
-    if view.equalized:
-        if equalization is None:
-            return deny("equalization of this experiment")
-        request = replace(request, range=equalization)
-    return request
+    request = seen(directory, collection, image)
+    if directory.layout is nodes.Layout.STACK:
+        return layouts.page(file, collection, request)
+    return Picture(request, _full_px(image), directory)
 
 
 def _treatment_names(

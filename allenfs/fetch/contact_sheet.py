@@ -1,10 +1,14 @@
-"""Contact sheets: fetch the pictures, a few at a time, and draw them on a page."""
+"""What is drawn here: contact sheets, and the pages of stacks.
+
+The pictures are fetched a few at a time, then drawn.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from allenfs.errors import (
@@ -17,13 +21,15 @@ from allenfs.errors import (
     WrongAnswerError,
 )
 from allenfs.model import jpeg
-from allenfs.service.single_flight import Caller, start_thread
+from allenfs.model.sheets import SheetRequest
+from allenfs.service.single_flight import NOT_INTERRUPTED, Caller, start_thread
 
 if TYPE_CHECKING:
     from allenfs.config import ServiceSettings
     from allenfs.fetch.sheet_page import Page
     from allenfs.model.images import ImageRequest
-    from allenfs.model.sheets import SheetRequest
+    from allenfs.model.sheets import Drawn
+    from allenfs.model.stack import PageRequest
     from allenfs.service.responses import Sink
     from allenfs.store.stored_file import Image
 
@@ -35,31 +41,31 @@ _SHEETS_AT_A_TIME = 4
 _MAX_THUMBNAIL_BYTES, _MAX_THUMBNAIL_PX = 2**24, 2**24
 
 
+# Of pages drawn at a time, 8 bytes each: a source and its page. One may have more.
+_PAGES_PX = 16_000_000
+# A service that rounds the sides of a tier up has one pixel more than the records.
+_SURPLUS_PX = 1
+
+
 class SheetMaker:
-    """Draws contact sheets of images that the caller fetches. Thread-safe."""
+    """Draws sheets and pages of images that the caller fetches. Thread-safe."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._max_workers = settings.connections
         self._max_bytes = settings.max_image_bytes
         self._tables = threading.Semaphore(_SHEETS_AT_A_TIME)
+        self._budget = _Budget(_PAGES_PX)
 
-    def make(self, request: SheetRequest, sink: Sink, get: Get) -> int | None:
-        """Draw a sheet into `sink` and check it; return the time of its newest picture.
-
-        Images that the institute marked as failed are not requested; their cells are
-        empty, and so are those of images that are missing or broken at the service.
+    def make(self, request: Drawn, sink: Sink, get: Get) -> int | None:
+        """Draw into `sink` and check it; return the time of the newest picture on it.
 
         Raises ServiceError if a picture could not be fetched, if there is none at all,
-        or if the sheet exceeds the size limit of an image.
+        or if the result exceeds the size limit of an image.
         """
-        # imported only when needed: 4 MB and 30 ms
-        from allenfs.fetch.sheet_page import Page  # noqa: PLC0415
-
-        with self._tables:
-            page = Page(request)
-            work = _Work(request, page, get)
-            work.run(self._max_workers)
-            data = page.jpeg()
+        if isinstance(request, SheetRequest):
+            data, modified_ns = self._sheet(request, get)
+        else:
+            data, modified_ns = self._page(request, get)
         if len(data) > self._max_bytes:
             raise ImageTooLargeError(
                 f"more than {self._max_bytes} bytes, the limit for one image",
@@ -71,7 +77,69 @@ class SheetMaker:
             jpeg.inspect(sink.view())
         except (jpeg.CutJpegError, jpeg.NotAJpegError) as error:
             raise DamagedStoreError(f"is not what was written: {error}") from error
-        return work.modified_ns
+        return modified_ns
+
+    def _sheet(self, request: SheetRequest, get: Get) -> tuple[bytes, int | None]:
+        """Return a contact sheet, and the time of its newest picture.
+
+        Images that the institute marked as failed are not requested; their cells are
+        empty, and so are those of images that are missing or broken at the service.
+        """
+        # imported only when needed: 4 MB and 30 ms
+        from allenfs.fetch.sheet_page import Page  # noqa: PLC0415
+
+        with self._tables:
+            page = Page(request)
+            work = _Work(request, page, get)
+            work.run(self._max_workers)
+            return page.jpeg(), work.modified_ns
+
+    def _page(self, request: PageRequest, get: Get) -> tuple[bytes, int]:
+        """Return a page of a stack, and the time of the image on it.
+
+        WrongAnswerError if the image is larger than the page.
+        """
+        from allenfs.fetch import stack_page  # noqa: PLC0415 - as above
+
+        image = get(request.source, NOT_INTERRUPTED)
+        size_bytes, name = image.facts.size_bytes, request.source.path
+        if size_bytes > request.size_bound_bytes():
+            raise WrongAnswerError("too large for a page", url=name)
+        with self._budget.taken(request.size_px[0] * request.size_px[1]):
+            data = image.read(0, size_bytes)
+            shape = jpeg.inspect(data)
+            most_px = tuple(side_px + _SURPLUS_PX for side_px in request.size_px)
+            if shape.width_px > most_px[0] or shape.height_px > most_px[1]:
+                raise WrongAnswerError(
+                    f"has {shape.width_px} x {shape.height_px} pixels, more than the "
+                    "largest image of the data set in its record: "
+                    f"{request.size_px[0]} x {request.size_px[1]}",
+                    url=name,
+                )
+            page = stack_page.drawn(data, request.size_px, name)
+        return page, image.facts.modified_ns
+
+
+class _Budget:
+    """Pixels that may be drawn at a time; a caller waits for its own."""
+
+    def __init__(self, pixels: int) -> None:
+        self._all = self._free = pixels
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        """Take pixels of the budget for the block: all of it for a larger page."""
+        pixels = min(pixels, self._all)
+        with self._changed:
+            self._changed.wait_for(lambda: pixels <= self._free)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += pixels
+                self._changed.notify_all()
 
 
 class _Work:

@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from allenfs.errors import (
     AllenFSError,
+    BrokenTileError,
     DamagedStoreError,
     ExhaustedError,
+    ImageNotFoundError,
+    LostTileError,
     ServiceError,
 )
+from allenfs.fetch.chunks import ChunkMaker
 from allenfs.fetch.contact_sheet import SheetMaker
 from allenfs.fetch.metrics import Activity
 from allenfs.model.images import ImageService
-from allenfs.model.sheets import SheetRequest
+from allenfs.model.sheets import Drawn
 from allenfs.service.health import CircuitBreaker, FailureMemory, is_outage
 from allenfs.service.single_flight import NOT_INTERRUPTED, Caller, SingleFlight
 from allenfs.service.slots import Priority, Slots, not_shared
@@ -28,6 +32,8 @@ from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
     from allenfs.config import ServiceSettings
+    from allenfs.fetch.chunks import ChunkFile
+    from allenfs.model.pyramids import Chunk
     from allenfs.model.sheets import Request
     from allenfs.service.client import AllenService
     from allenfs.service.slots import Slot, TryLock
@@ -73,11 +79,15 @@ class Fetcher:
     ) -> None:
         self._service = service
         self._sheets = SheetMaker(settings)
+        self._chunks = ChunkMaker(store)
         self._store = store
         self._slots = slots or Slots(settings.connections)
         self._try_lock = try_lock
         self._deadline_s = settings.deadline_s
-        self._failures: FailureMemory[Request] = FailureMemory(settings, clock=clock)
+        # of a chunk: its tile came, but is not the right one
+        self._failures: FailureMemory[Request | Chunk] = FailureMemory(
+            settings, clock=clock
+        )
         self._breaker = CircuitBreaker(settings.failure_memory_s, clock=clock)
         self._lock = threading.Lock()
         self._activity = activity or Activity()
@@ -103,6 +113,34 @@ class Fetcher:
             raise
         self._activity.opened(request, was_here=was_here)
         return image
+
+    def get_chunk(self, chunk: Chunk, caller: Caller = NOT_INTERRUPTED) -> ChunkFile:
+        """Return the pixels of a chunk; wait for the download of its tile.
+
+        Raises as `get` does, but LostTileError in place of ImageNotFoundError, and
+        BrokenTileError if the tile has another size. Such a tile is removed from the
+        store: it is requested again when the failure is forgotten.
+        """
+        if (remembered := self._failures.remembered(chunk)) is not None:
+            raise remembered
+        try:
+            tile = self.get(chunk.request, caller)
+        except ImageNotFoundError as error:
+            lost = LostTileError(error.cause)
+            vars(lost).update(vars(error))  # url, attempts and elapsed_s
+            raise lost from error
+        try:
+            made = self._chunks.make(chunk, tile)
+        except BrokenTileError as error:
+            path = chunk.request.path
+            log.warning("%s: %s", path, error)
+            self._activity.failed(path, error)
+            self._failures.remember(chunk, error)
+            with contextlib.suppress(OSError):  # the store has logged why
+                self._store.evict(chunk.request)
+            raise
+        self._failures.forget(chunk)
+        return made
 
     def _get(self, request: Request, caller: Caller) -> _Result:
         image = self._open_image(request)
@@ -158,8 +196,11 @@ class Fetcher:
         with self._lock:
             return sorted(self._used[service].union(stored))
 
-    def last_failure(self, request: Request) -> str | None:
-        """Why the last download of this image failed, in words; None if it did not."""
+    def last_failure(self, request: Request | Chunk) -> str | None:
+        """Why the last download of this image failed, in words; None if it did not.
+
+        Of a chunk: why its tile could not be used.
+        """
         return self._failures.reason(request)
 
     def _open_image(self, request: Request) -> Image | None:
@@ -195,8 +236,8 @@ class Fetcher:
             image = self._store.find(request, unread=True)
             was_here = image is not None
             if image is None:
-                # `read_ahead` has the lock; for a sheet, its images are locked
-                is_locked = ahead is not None or isinstance(request, SheetRequest)
+                # `read_ahead` has the lock; of what is drawn, the images are locked
+                is_locked = ahead is not None or isinstance(request, Drawn)
                 with contextlib.nullcontext() if is_locked else self._locked(request):
                     # another process may have stored it meanwhile
                     image = self._store.find(request, unread=True)
@@ -235,8 +276,8 @@ class Fetcher:
     ) -> Image:
         def downloaded(temp_file: TempFile) -> Image:
             with contextlib.closing(temp_file), contextlib.ExitStack() as stack:
-                if isinstance(request, SheetRequest):
-                    # the images on a sheet do not count as opened
+                if isinstance(request, Drawn):
+                    # the images on it do not count as opened
                     modified_ns = self._sheets.make(
                         request, temp_file, lambda *args: self._get(*args).image
                     )
@@ -261,7 +302,7 @@ class Fetcher:
     def _remember(self, request: Request, image: Image) -> Image:
         self._failures.forget(request)
         with self._lock:
-            if not isinstance(request, SheetRequest):
+            if not isinstance(request, Drawn):
                 self._used[request.service].add(request.image_id)
             return self._live.setdefault(request, image)
 

@@ -1,4 +1,7 @@
-"""Read-ahead for programs that open a listing file by file, such as `cp -r`."""
+"""Read-ahead for programs that open a listing file by file, such as `cp -r`.
+
+A listing is a directory of images, or chunks of a pyramid: a row, or planes.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
     from allenfs.fetch.fetcher import Fetcher
-    from allenfs.model.images import ImageRequest
-    from allenfs.model.nodes import CollectionDirectory, CollectionFile
+    from allenfs.model.nodes import Listing
+    from allenfs.model.sheets import Request
     from allenfs.service.slots import Slots
     from allenfs.store.image_files import ImageFiles
 
@@ -119,9 +122,9 @@ class Run:
 class _Listing:
     """A listing that is being read: its images, and the run through them."""
 
-    def __init__(self, requests: tuple[ImageRequest, ...], max_window: int) -> None:
+    def __init__(self, requests: tuple[Request, ...], max_window: int) -> None:
         self.requests = requests
-        self.places = {request.image_id: i for i, request in enumerate(requests)}
+        self.places = {request: i for i, request in enumerate(requests)}
         self.run = Run(len(requests), max_window)
         self.largest_bytes = 0  # on disk, of its stored images
 
@@ -149,7 +152,7 @@ class ReadAhead:
         self,
         fetcher: Fetcher,
         store: ImageFiles,
-        series: Callable[[CollectionDirectory], tuple[ImageRequest, ...]],
+        series: Callable[[Listing], tuple[Request, ...]],
         slots: Slots,
         *,
         max_window: int,
@@ -166,20 +169,19 @@ class ReadAhead:
         self._budget_bytes = store.capacity_bytes // _STORE_SHARE
         self._lock = threading.Lock()
         # the latest read last
-        self._listings: dict[CollectionDirectory, _Listing] = {}
+        self._listings: dict[Listing, _Listing] = {}
         self._workers = 0
 
-    def opened(self, file: CollectionFile) -> None:
+    def opened(self, directory: Listing, request: Request) -> None:
         """Record that an image is being opened, and read ahead of it in its listing."""
         if not self._max_window:
             return
-        directory = file.directory
         listing = self._listings.get(directory)
         if listing is None:
             listing = _Listing(self._series(directory), self._max_window)
-        place = listing.places.get(file.image_id)
+        place = listing.places.get(request)
         if place is None:
-            self.failed(file)  # its record has changed since
+            self.failed(directory)  # its record has changed since
             return
         with self._lock:
             listing = self._latest(directory, listing)
@@ -198,12 +200,12 @@ class ReadAhead:
         for _ in range(missing):
             self._start()
 
-    def failed(self, file: CollectionFile) -> None:
+    def failed(self, directory: Listing) -> None:
         """Record that an image failed: the next ones are unlikely to succeed."""
         with self._lock:
-            self._listings.pop(file.directory, None)
+            self._listings.pop(directory, None)
 
-    def _latest(self, directory: CollectionDirectory, listing: _Listing) -> _Listing:
+    def _latest(self, directory: Listing, listing: _Listing) -> _Listing:
         """Make a listing the latest, unless another thread has already added it."""
         listing = self._listings.pop(directory, listing)
         self._listings[directory] = listing

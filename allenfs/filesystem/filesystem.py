@@ -25,11 +25,14 @@ from allenfs.errors import (
     StaleSizeError,
     VanishedError,
 )
+from allenfs.fetch.chunks import ChunkFile
 from allenfs.fetch.metrics import Activity
 from allenfs.filesystem.absences import Absences
 from allenfs.filesystem.kernel_view import Handles, KernelView, Opened, Opening
 from allenfs.model import nodes, tree
 from allenfs.model.images import ImageService
+from allenfs.model.pyramids import CHUNK_BYTES
+from allenfs.model.stack import PageRequest
 from allenfs.service.single_flight import NOT_INTERRUPTED, Caller
 from allenfs.store.stored_file import Image, Known
 
@@ -175,6 +178,8 @@ class Filesystem:
             case Picture(request, full_px):
                 bound_bytes = request.size_bound_bytes(full_px)
         known = self._fetcher.peek(request)
+        if entry.chunk is not None:
+            return self._stat_chunk(path, known, caller)
         if known is not None:
             return self._exact(path, known, caller)
         known = self._kernel.last_known(path)
@@ -222,7 +227,10 @@ class Filesystem:
                 return self._handles.add(path, latest, keep_cache=False, direct_io=True)
             case _:
                 raise IsADirError(path)
-        opening = self._kernel.opening(path, caller.thread_id, file, is_final)
+        if isinstance(entry, Picture) and entry.chunk is not None:
+            opening = self._kernel.opening_at_known_size(path, file)
+        else:
+            opening = self._kernel.opening(path, caller.thread_id, file, is_final)
         if opening is Opening.AGAIN:
             raise StaleSizeError(path)
         return self._handles.add(
@@ -239,7 +247,7 @@ class Filesystem:
         """
         opened = self._handles.get(handle)
         data = opened.read(offset, size)
-        if isinstance(opened.file, Image):
+        if isinstance(opened.file, (Image, ChunkFile)):
             self._activity.add("read_bytes", len(data))
         return data
 
@@ -253,25 +261,40 @@ class Filesystem:
         known = self._fetcher.peek(request) or self._kernel.last_known(path)
         return known is not None
 
-    def _image(self, path: str, entry: Picture, caller: Caller) -> Image:
+    def _image(self, path: str, entry: Picture, caller: Caller) -> Image | ChunkFile:
         # reopened after ESTALE: for read-ahead this is not another open
         is_retry = self._kernel.is_retry(path, caller.thread_id)
-        listed_as = entry.listed_as
-        if self._readahead and listed_as and not is_retry:
-            self._readahead.opened(listed_as)
+        request, listed_in = entry.request, entry.listed_in
+        ahead: Request = request
+        if isinstance(request, PageRequest):
+            ahead = request.source
+            if self._fetcher.peek(request) is not None:
+                listed_in = None  # it is not drawn again: the images are not needed
+        if self._readahead and listed_in and not is_retry:
+            self._readahead.opened(listed_in, ahead)
+        image: Image | ChunkFile
         try:
-            image = self._fetcher.get(entry.request, caller)
+            if entry.chunk is not None:
+                image = self._fetcher.get_chunk(entry.chunk, caller)
+            else:
+                image = self._fetcher.get(request, caller)
         except ServiceError:
-            if self._readahead and listed_as:
-                self._readahead.failed(listed_as)
+            if self._readahead and listed_in:
+                self._readahead.failed(listed_in)
             raise
         if is_retry:
             self._activity.add("hits", -1)  # the kernel repeats one open
         return image
 
+    def _stat_chunk(self, path: str, tile: Known | None, caller: Caller) -> Attributes:
+        """Return attributes with the exact size, which does not depend on the tile."""
+        modified_ns = self._started_ns if tile is None else tile.modified_ns
+        attributes = self._exact(path, Known(CHUNK_BYTES, modified_ns), caller)
+        return attributes._replace(blocks=0) if tile is None else attributes
+
     def _stat_file(self, path: str, file: Readable, caller: Caller) -> Attributes:
         known = Known(file.facts.size_bytes, file.facts.modified_ns)
-        if isinstance(file, (Image, Document)):
+        if isinstance(file, (Image, ChunkFile, Document)):
             return self._exact(path, known, caller)
         return _attributes(known)
 

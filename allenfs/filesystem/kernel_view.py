@@ -113,6 +113,14 @@ class KernelView:
             self._retried[path, thread_id] = image
         return opening
 
+    def opening_at_known_size(self, path: str, image: Readable) -> Opening:
+        """Decide the same for a path that never has another size.
+
+        Whatever the kernel was told of it, and when, was right.
+        """
+        with self._lock:
+            return self._pages(self._path(path), image)
+
     def _opening(self, path: str, thread_id: int, image: Readable) -> Opening:
         is_retry = self._retried.pop((path, thread_id), None) is not None
         noted = self._path(path)
@@ -122,6 +130,10 @@ class KernelView:
         if not is_retry and is_new and noted.thread_id != thread_id:
             return Opening.AGAIN
         noted.replied_s = -math.inf  # the reply has arrived
+        return self._pages(noted, image)
+
+    def _pages(self, noted: _Path, image: Readable) -> Opening:
+        """Note whose pages the kernel has from now on."""
         is_same = noted.pages_sha256 == image.facts.sha256
         noted.pages_sha256 = image.facts.sha256
         return Opening.SAME_PAGES if is_same else Opening.NEW_PAGES

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from allenfs.catalog.entries import Folder, Picture
 from allenfs.errors import NoAttributeError
-from allenfs.model.sheets import SheetRequest
+from allenfs.model.sheets import Drawn
 from allenfs.text import iso_time
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ class ExtendedAttributes:
 
     An image has its download URL, whether `stat` shows its exact size or an upper
     bound, and its last failure; if it is local, also its SHA-256 (64 hex digits) and
-    the time of its download (ISO 8601, UTC). A directory has the reason why the last
+    the time of its download (ISO 8601, UTC). A chunk has those of its tile, but no
+    SHA-256, as its bytes are others. A directory has the reason why the last
     name does not exist, or why the last query failed, because a name whose lookup
     failed has no attributes.
     """
@@ -53,16 +54,22 @@ class ExtendedAttributes:
     def _values(self, path: str, caller: Caller) -> dict[str, str]:
         values: dict[str, str | None] = {}
         match self._filesystem.entry(path, caller):
-            case Picture(request):
+            case Picture(request, chunk=chunk):
                 facts = self._fetcher.facts(request)
-                is_known = self._filesystem.is_size_known(path, request)
-                if not isinstance(request, SheetRequest):  # it has no URL
+                is_known = chunk is not None or self._filesystem.is_size_known(
+                    path, request
+                )
+                if not isinstance(request, Drawn):  # it has no URL
                     values["url"] = request.url(self._api_url)
                 values["size_known"] = "true" if is_known else "false"
                 if facts is not None:
-                    values["sha256"] = facts.sha256
+                    if chunk is None:  # the bytes are not those of the tile
+                        values["sha256"] = facts.sha256
                     values["fetched"] = iso_time(facts.fetched_ns)
                 values["error"] = self._fetcher.last_failure(request)
+                if chunk is not None:
+                    failure = self._fetcher.last_failure(chunk)
+                    values["error"] = failure or values["error"]
             case Folder():
                 reason = self._filesystem.absences.reason(path)
                 values["error"] = reason or self._repository.last_failure

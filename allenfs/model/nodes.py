@@ -93,6 +93,13 @@ class DrawingFile:
     downsample: int
 
 
+class Layout(enum.Enum):
+    """The folders of a data set that tools open as they are; the value is the name."""
+
+    QUINT = "quint"
+    STACK = "stack"
+
+
 class Subject(enum.Enum):
     """The kinds of image collections; the value is the path above the id."""
 
@@ -102,17 +109,31 @@ class Subject(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class CollectionDirectory:
-    """``dataset/ID``, ``browse/atlas/ID``, and the views below them."""
+    """``dataset/ID``, ``browse/atlas/ID``, and the views below them.
+
+    With a `layout`, it is ``quint/dsN`` or ``stack/dsN`` of a data set.
+    """
 
     subject: Subject
     subject_id: int
     view: View
     is_view: bool
+    layout: Layout | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutDirectory:
+    """``quint`` or ``stack``, which has a directory for each tier.
+
+    `directory` is that of the full resolution.
+    """
+
+    directory: CollectionDirectory
 
 
 @dataclass(frozen=True, slots=True)
 class CollectionFile:
-    """``NNNN_IMAGEID.jpg`` in one of those."""
+    """``NNNN_IMAGEID.jpg`` in one of those; in `quint` with ``_sNNN``."""
 
     directory: CollectionDirectory
     image_id: int
@@ -126,6 +147,42 @@ class SheetFile:
     directory: CollectionDirectory
 
 
+@dataclass(frozen=True, slots=True)
+class SeriesFile:
+    """``series.json`` in ``quint/dsN``."""
+
+    directory: CollectionDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class ZarrNode:
+    """``NAME.zarr``, the pyramid of an image or of a data set, and what is in it.
+
+    Attributes
+    ----------
+    source : ImageFile or CollectionDirectory
+        Whose pixels it has; neither with a tier nor with a region.
+    numbers : tuple of int
+        The level, then indices of chunks: channel, z (of a data set), row, column.
+    file : str
+        Of those that describe it; empty for directories and chunks.
+    """
+
+    source: ImageFile | CollectionDirectory
+    numbers: tuple[int, ...] = ()
+    file: str = ""
+
+    @property
+    def depth(self) -> int:
+        """How many numbers a chunk has."""
+        return 5 if isinstance(self.source, CollectionDirectory) else 4
+
+    @property
+    def is_chunk(self) -> bool:
+        """Whether it is a chunk, and not a directory."""
+        return len(self.numbers) == self.depth
+
+
 Node = (
     PatternNode
     | ImageDirectory
@@ -133,6 +190,13 @@ Node = (
     | ImageFile
     | DrawingFile
     | CollectionDirectory
+    | LayoutDirectory
     | CollectionFile
     | SheetFile
+    | SeriesFile
+    | ZarrNode
 )
+
+# What read-ahead knows as a listing: images that are often opened in order. Of a
+# pyramid, it is a row of chunks, or the planes of a volume.
+Listing = CollectionDirectory | ZarrNode

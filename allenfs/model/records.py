@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-# 18 digits, as in a path
-_MAX_ID = 10**18 - 1
+_MAX_ID = 10**18 - 1  # 18 digits, as in a path
 _MAX_SIDE_PX = 10**7
 _MAX_CHANNEL_VALUE = 65_535
 _MAX_SECTION_NUMBER = 10**9
@@ -80,6 +79,8 @@ class SectionImage(NamedTuple):
         Whether it has an expression mask.
     tvs, tsv : tuple of six float or None
         The affine map from the volume to pixels, and its inverse (``geometry.py``).
+    tier_count : int or None
+        Levels of its pyramid, 1 to 20.
     """
 
     image_id: int
@@ -95,6 +96,7 @@ class SectionImage(NamedTuple):
     has_expression: bool | None = None
     tvs: tuple[float, ...] | None = None
     tsv: tuple[float, ...] | None = None
+    tier_count: int | None = None
 
     @property
     def file_name(self) -> str:
@@ -174,7 +176,8 @@ def slim(row: Row, fields: Iterable[str]) -> Row:
     return {
         name: _slim(row[name])
         for name in fields
-        if name in row and not _is_long(row[name])
+        if name in row
+        and not (isinstance(row[name], str) and len(row[name]) > _MAX_TEXT_CHARS)
     }
 
 
@@ -182,10 +185,6 @@ def _slim(value: Any) -> Any:
     if isinstance(value, list | dict):
         return [slim(row, _NESTED_FIELDS) for row in rows_of(value)]
     return value
-
-
-def _is_long(value: Any) -> bool:
-    return isinstance(value, str) and len(value) > _MAX_TEXT_CHARS
 
 
 def record_id(row: Row | None, key: str = "id") -> int | None:
@@ -238,13 +237,12 @@ def image_of(row: Row) -> SectionImage | None:
     image_id = record_id(row)
     if image_id is None:
         return None
-    resolution_um = number(row.get("resolution"))
     return SectionImage(
         image_id,
         _section_number(row),
         _whole(row.get("width"), 1, _MAX_SIDE_PX) or 0,
         _whole(row.get("height"), 1, _MAX_SIDE_PX) or 0,
-        resolution_um if resolution_um and resolution_um > 0 else None,
+        positive(row.get("resolution")),
         row.get("failed") is True,
         row.get("annotated") is True,
         texts(row.get("treatments"), "name"),
@@ -253,6 +251,7 @@ def image_of(row: Row) -> SectionImage | None:
         bool(row["expression_path"]) if "expression_path" in row else None,
         coefficients_2d(row, "tvs"),
         coefficients_2d(row, "tsv"),
+        _whole(row.get("tier_count"), 1, 20),
     )
 
 
@@ -278,6 +277,11 @@ def number(value: Any) -> float | None:
     if type(value) not in (int, float) or not abs(value) < _MAX_ID:
         return None
     return float(value)
+
+
+def positive(value: Any) -> float | None:
+    """Return a number of a record that is above zero; None if it is none."""
+    return max(number(value) or 0.0, 0.0) or None
 
 
 def in_section_order(rows: Iterable[Row]) -> dict[int, SectionImage]:

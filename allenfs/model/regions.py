@@ -138,9 +138,9 @@ class AlignedSections:
     def __init__(self, data_set_id: int, collection: Collection) -> None:
         record = collection.record
         trv = records.coefficients_3d(record, "trv")
-        thickness_um = records.number(record.get("section_thickness"))
+        thickness_um = records.positive(record.get("section_thickness"))
         space_id = records.record_id(record, "reference_space_id")
-        if trv is None or space_id is None or not thickness_um or thickness_um < 0:
+        if trv is None or space_id is None or thickness_um is None:
             raise PathNotFoundError(
                 f"data set {data_set_id} has no alignment to a reference space"
             )

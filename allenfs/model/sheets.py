@@ -17,6 +17,7 @@ from allenfs.model import records, views
 from allenfs.model.drawings import DrawingRequest
 from allenfs.model.images import ImageRequest
 from allenfs.model.nodes import Subject
+from allenfs.model.stack import PageRequest
 
 if TYPE_CHECKING:
     from allenfs.model.nodes import CollectionDirectory
@@ -119,9 +120,10 @@ class SheetRequest:
         return width_px * height_px * 3 + 64 * _KIB
 
 
-# What the service sends, and everything that is stored.
+# What the service sends, what is drawn here, and everything that is stored.
 Download = ImageRequest | DrawingRequest
-Request = Download | SheetRequest
+Drawn = SheetRequest | PageRequest
+Request = Download | Drawn
 
 
 def is_possible(number: int) -> bool:

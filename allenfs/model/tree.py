@@ -9,15 +9,14 @@ import re
 from collections import defaultdict
 from dataclasses import replace
 from functools import lru_cache
-from typing import TypeVar
 
 from allenfs.errors import IsADirError, PathNotFoundError, UrlInRecordError
-from allenfs.model import nodes
+from allenfs.model import layout_paths, nodes, zarr_paths
 from allenfs.model.drawings import DRAWING_FILE
 from allenfs.model.images import ID_PATTERN, VIEWS, ImageRequest, ImageService
-from allenfs.model.nodes import Node, Subject, View
-from allenfs.model.parameters import region_from_corner
+from allenfs.model.nodes import Layout, Node, Subject, View
 from allenfs.model.sheets import SHEET_FILE
+from allenfs.model.view_paths import COLLECTION_FILE, no_such, with_parameters
 from allenfs.text import readable_name, text_of
 
 # ds9 and ds10 exist but are not listed: for the largest recorded sections, ds6 is
@@ -32,7 +31,6 @@ DOCUMENTS = {
     "dataset": (INFO_FILE, SECTIONS_FILE),
     "browse/atlas": (INFO_FILE,),
 }
-EQUALIZED = "equalized"
 ANNOTATED = "annotated"
 DATA_SET_LINK, NISSL_LINK = "dataset", "nissl"
 # Structures are listed in `structure` only. Elsewhere they can be named but are not
@@ -46,10 +44,8 @@ GENE_STRUCTURE = f"{GENE_STRUCTURES}/ACR"
 OWN_DIRECTORY = ".allenfs"
 STATUS_FILE, LOG_FILE = "status.json", "log"
 
-_V = TypeVar("_V", bound=View)
 _REGION_SIZE = re.compile(r"([1-9]|1[0-9]|20)mm")
 _PLANE_AND_ID = re.compile(rf".+-{ID_PATTERN.pattern}", re.DOTALL)
-_COLLECTION_FILE = re.compile(rf"[0-9]{{4,10}}_({ID_PATTERN.pattern})\.jpg")
 
 
 ROOT_NAMES = (
@@ -133,7 +129,7 @@ def parse(path: str) -> Node:
         case ["browse", "atlas", atlas_id, *rest]:
             # names below a link are resolved by the kernel, which follows it
             return _parse_collection(Subject.ATLAS, _id(atlas_id), rest)
-    raise _no_such(names[-1])
+    raise no_such(names[-1])
 
 
 def _parse_pattern(names: list[str]) -> nodes.PatternNode | None:
@@ -178,13 +174,20 @@ def request_of(node: Node) -> ImageRequest:
     match node:
         case nodes.ImageFile(request, equalized=False, from_corner=False):
             return request
+        case nodes.CollectionFile(nodes.CollectionDirectory(layout=Layout.STACK)):
+            msg = "a page of a stack is drawn locally, from one image: it has no URL"
         case nodes.CollectionFile(
             nodes.CollectionDirectory(
                 view=View(equalized=False, from_corner=False) as view
             )
         ):
             return view.of(node.image_id)
-        case nodes.ImageFile() | nodes.CollectionFile() | nodes.DrawingFile():
+        case (
+            nodes.ImageFile()
+            | nodes.CollectionFile()
+            | nodes.DrawingFile()
+            | nodes.ZarrNode(is_chunk=True)
+        ):
             raise UrlInRecordError(
                 "the URL depends on the image's record: give its path in a mount"
             )
@@ -214,30 +217,43 @@ def listing(
 def _parse_image(request: ImageRequest, names: list[str]) -> Node:
     if not names:
         return nodes.ImageDirectory(request)
+    if (place := zarr_paths.pyramid_in(names)) is not None:
+        image = zarr_paths.image_beside(names[place])
+        source = _parse_image(request, [*names[:place], image])
+        return zarr_paths.parse(source, names[place:])
     if names[-1] == DRAWING_FILE:
         return _parse_drawing(request, names[:-1])
     if not names[-1].endswith(".jpg"):
-        return _with_parameters(nodes.ParameterDirectory(request), names)
-    file = _with_parameters(nodes.ImageFile(request), names[:-1])
+        return with_parameters(nodes.ParameterDirectory(request), names)
+    file = with_parameters(nodes.ImageFile(request), names[:-1])
     return replace(file, request=file.request.with_file(names[-1]))
 
 
 def _parse_drawing(request: ImageRequest, names: list[str]) -> Node:
-    view = _with_parameters(View(request), names)
+    view = with_parameters(View(request), names)
     downsample = view.request.downsample
     is_plain = view == View(replace(request, downsample=downsample))
     if request.service is not ImageService.ATLAS or not is_plain:
-        raise _no_such(DRAWING_FILE)
+        raise no_such(DRAWING_FILE)
     return nodes.DrawingFile(request.image_id, downsample)
 
 
 def _parse_collection(subject: Subject, subject_id: int, names: list[str]) -> Node:
-    found = _COLLECTION_FILE.fullmatch(names[-1]) if names else None
+    if subject is Subject.DATA_SET:
+        for layout in Layout:
+            if layout.value in names:
+                return layout_paths.parse(layout, subject_id, names)
+        if (place := zarr_paths.pyramid_in(names)) is not None:
+            if names[place] != zarr_paths.VOLUME:
+                raise no_such(names[place])
+            data_set = _parse_collection(subject, subject_id, names[:place])
+            return zarr_paths.parse(data_set, names[place:])
+    found = COLLECTION_FILE.fullmatch(names[-1]) if names else None
     is_sheet = names[-1:] == [SHEET_FILE]
     directories = names[:-1] if found or is_sheet else names
     is_atlas = subject is Subject.ATLAS
     service = ImageService.ATLAS if is_atlas else ImageService.SECTION
-    view = _with_parameters(View(ImageRequest(service, 0)), directories, subject)
+    view = with_parameters(View(ImageRequest(service, 0)), directories, subject)
     if is_atlas and view.request.annotated:
         view = replace(view, request=replace(view.request, atlas_id=subject_id))
     directory = nodes.CollectionDirectory(subject, subject_id, view, bool(directories))
@@ -246,43 +262,11 @@ def _parse_collection(subject: Subject, subject_id: int, names: list[str]) -> No
     if not is_sheet:
         return directory
     if view.request.downsample or view.request.roi is not None:
-        raise _no_such(SHEET_FILE)  # its thumbnails have a fixed size
+        raise no_such(SHEET_FILE)  # its thumbnails have a fixed size
     return nodes.SheetFile(directory)
-
-
-def _with_parameters(view: _V, names: list[str], subject: Subject | None = None) -> _V:
-    seen: set[str] = set()
-    for name in names:
-        field, view = _with_parameter(view, name, subject)
-        if field in seen:
-            raise PathNotFoundError(f"{field} appears twice")
-        seen.add(field)
-    return view
-
-
-def _with_parameter(view: _V, name: str, subject: Subject | None) -> tuple[str, _V]:
-    """Return the field that a directory sets, and the view in it."""
-    request = view.request
-    if name == EQUALIZED and request.service is not ImageService.ATLAS:
-        return "range", replace(view, equalized=True)
-    if subject is Subject.DATA_SET and name in VIEWS:
-        return "view", replace(view, request=request.with_file(f"{name}.jpg"))
-    if (roi := region_from_corner(name)) is not None:
-        return "roi", replace(view, request=replace(request, roi=roi), from_corner=True)
-    try:
-        field, request = request.with_parameter(name)
-    except PathNotFoundError:
-        if subject is not Subject.ATLAS:
-            raise
-        return "treatment", replace(view, treatment=text_of(name))
-    return field, replace(view, request=request)
 
 
 def _id(name: str) -> int:
     if not ID_PATTERN.fullmatch(name):
         raise PathNotFoundError(f"not an id: {name!r}")
     return int(name)
-
-
-def _no_such(name: str) -> PathNotFoundError:
-    return PathNotFoundError(f"no such name: {name!r}")

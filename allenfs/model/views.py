@@ -20,7 +20,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from allenfs.model import quint
 from allenfs.model.images import VIEWS
+from allenfs.model.nodes import Layout
 from allenfs.model.records import record_id, rows_of
 
 if TYPE_CHECKING:
@@ -59,10 +61,20 @@ def listed(
 ) -> tuple[SectionImage, ...]:
     """Return the images that a directory lists, in section order.
 
-    Below `expression`, images without a mask are omitted if others have one.
+    Below `expression`, images without a mask are omitted if others have one; in
+    `quint`, images without a section number.
     """
     images = tuple(filter(directory.view.shows, collection.images.values()))
+    if directory.layout is Layout.QUINT:
+        images = tuple(one for one in images if one.section_number is not None)
     if directory.view.request.view != _EXPRESSION:
         return images
     masked = tuple(image for image in images if image.has_expression is not False)
     return masked or images
+
+
+def name_of(directory: CollectionDirectory, image: SectionImage) -> str:
+    """Return the name of an image in a directory."""
+    if directory.layout is Layout.QUINT:
+        return quint.file_name(image)
+    return image.file_name

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Answers in older formats lack fields of images or their alignment: they are used only
 # while the service is unreachable.
-_FORMAT, _OLDER_FORMATS = 3, (1, 2)
+_FORMAT, _OLDER_FORMATS = 4, (1, 2, 3)
 _DAMAGE = (
     *(OSError, EOFError, zlib.error, RecursionError),
     *(ValueError, KeyError, TypeError, OverflowError),

@@ -99,3 +99,14 @@ def test_files_closed_at_once_drop_late_retries_one_after_the_other():
         for _ in range(8):
             pool.submit(view.drop_late_retries)
     assert together == []
+
+
+def test_a_file_of_known_size_opens_at_once_and_keeps_only_its_own_pages():
+    """Whoever looked it up, and also if nobody did."""
+    view = KernelView(Clock())
+    other = Document(b"another one, as it", 0)
+    assert view.opening_at_known_size(PATH, IMAGE) is Opening.NEW_PAGES
+    view.replied(PATH, EXACT, LOOKER)
+    assert view.opening_at_known_size(PATH, IMAGE) is Opening.SAME_PAGES
+    assert view.opening_at_known_size(PATH, other) is Opening.NEW_PAGES
+    assert view.opening_at_known_size(PATH, IMAGE) is Opening.NEW_PAGES

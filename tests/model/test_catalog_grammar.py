@@ -259,7 +259,7 @@ def test_a_section_number_may_have_ten_digits():
 _NAMES = st.text(max_size=12) | st.sampled_from(
     [
         *words("product atlas gene dataset info.json sections.csv equalized nissl"),
-        "drawing.svg",
+        *words("drawing.svg quint stack series.json 0001_2_s001.jpg"),
         *words("annotated NISSL Mouse . .. 1 0001_2.jpg image.jpg ds4 ds11 ds5"),
         *words("expression q5 007 %2F % range0,1,2,3,4,5 roi1x1 atlas2.jpg"),
         *("", "9" * 400, "\u0661"),

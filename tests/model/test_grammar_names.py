@@ -30,6 +30,7 @@ _PIECES = [
     *words("q0 q100 q101 q .. . roi roi1x1 roi1x roi+0+0 roi1x1+0+0 roi1x1+0"),
     *words("range range0,1,2,3,4,5 range0,1,2,3,4 rgb1,1,1 contrast0.5,1"),
     *words("colormap1 colormap annotated image.jpg expression.jpg atlas2.jpg"),
+    *words("image.zarr atlas2.zarr .zarr .zgroup .zattrs .zarray zarr.json"),
     *words("atlas.jpg .jpg \u0663 ds\u0663 %2C \udcff"),
     *["", "\n", "\0", "image.jpg\n", " ", "9" * 40],
 ]

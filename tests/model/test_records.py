@@ -57,7 +57,7 @@ def is_id(value: object) -> bool:
 
 def test_a_recorded_section_image_is_read():
     image = records.image_of(RECORDED)
-    assert image == SectionImage(101945191, 171, 8992, 4936, 1.63)
+    assert image == SectionImage(101945191, 171, 8992, 4936, 1.63, tier_count=7)
     assert image.file_name == "0171_101945191.jpg"
 
 

@@ -69,6 +69,13 @@ def test_find_a_region_as_the_documents_do(tmp_path, monkeypatch, mounted):
     assert len(images_below(tmp_path / "out")) == 2
 
 
+def test_read_a_pyramid_as_the_documents_do(mounted, service, monkeypatch):
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.chdir(mounted.root)
+    assert pasted("docs/paths.md", "Pyramids") == (2, 1, "")
+    assert service.image_requests == 12
+
+
 def test_the_readme_s_commands_work_as_they_stand(mounted, tmp_path, monkeypatch):
     work = tmp_path / "work"
     work.mkdir()

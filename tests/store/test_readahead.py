@@ -157,9 +157,9 @@ def test_of_two_readers_the_later_one_is_served_first(tmp_path):
     bench = AheadBench(tmp_path, capacity_bytes=2**33, connections=2)
     bench.slots.acquire(Priority.IMAGE)  # nothing can begin
     for place in (0, 1):
-        bench.ahead.opened(bench.file(place, "/dataset/1"))
+        bench.note(place, "/dataset/1")
     for place in (29, 28):
-        bench.ahead.opened(bench.file(place, "/dataset/2"))
+        bench.note(place, "/dataset/2")
     bench.slots.release()
     bench.settle()
     assert list(bench.fetched) == [27, 26, 2, 3]
@@ -171,11 +171,11 @@ def test_two_simultaneous_readers_of_a_listing_share_it(bench):
 
     def slow(directory):
         bench.list = read
-        bench.ahead.opened(bench.file(0))  # another thread, meanwhile
+        bench.note(0)  # another thread, meanwhile
         return read(directory)
 
     bench.list = slow
-    bench.ahead.opened(bench.file(1))
+    bench.note(1)
     bench.settle()
     assert {2, 3} <= set(bench.fetched)
 
@@ -183,7 +183,7 @@ def test_two_simultaneous_readers_of_a_listing_share_it(bench):
 def test_a_listing_is_read_once_until_it_has_a_new_image(bench):
     bench.read(0, 1)
     assert len(bench.listed) == 1
-    bench.ahead.opened(bench.file(99_999))
+    bench.note(99_999)
     bench.read(2)
     assert len(bench.listed) == 2
 
@@ -258,7 +258,7 @@ def test_with_every_slot_in_use_nothing_is_read_ahead(bench):
         far = [pool.submit(bench.open, place) for place in (20, 25, 30, 35)]
         until(lambda: bench.service.under_way == 4, "four are under way")
         bench.open(0)
-        bench.ahead.opened(bench.file(1))
+        bench.note(1)
         assert set(bench.fetched) == {0, 20, 25, 30, 35}
         bench.service.gate.set()
         for future in far:

@@ -129,7 +129,7 @@ CONTENTS = [
     {name: FIELDS[name] for name in ("allenfs", "key", "answer")},
     *(FIELDS | {"fetched_ns": wrong} for wrong in (None, "x")),
     FIELDS | {"key": ["dataset", "5"]},
-    *(FIELDS | {"allenfs": number} for number in (4, 5)),
+    *(FIELDS | {"allenfs": number} for number in (5, 6)),
 ]
 
 

@@ -74,6 +74,9 @@ class Tree:
         file = self._file(path)
         if isinstance(file, Document):
             return file.facts.size_bytes
+        if file.chunk is not None:  # its tile must have the right size
+            self._assembly.fetcher.get_chunk(file.chunk, self._caller)
+            return self.local_bytes(path) or 0
         return self._assembly.fetcher.get(file.request, self._caller).facts.size_bytes
 
     def evict(self, path: str) -> int | None:
