@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PIL import Image, ImageDraw
 
-from allenfs.sample.frame import Frame, base_size, frame_of, image_from_drawing
+from allenfs.sample.frame import (
+    Frame,
+    base_halvings,
+    base_size,
+    frame_of,
+    image_from_drawing,
+)
 from allenfs.sample.outlines import outlines_of
 from allenfs.sample.shapes import CORONAL, REGIONS, SAGITTAL, Shape
 
@@ -116,7 +122,7 @@ def placed(record: ImageRecord, points: NDArray[np.float64]) -> NDArray[np.float
     frame = frame_of(record)
     bend_x, bend_y = _bend(frame, record.data_set_id)
     matrix = image_from_drawing(record)
-    per_pixel = frame.width_px / record.width_px
+    per_pixel = 1 / (1 << base_halvings(record))
     per_unit = frame.px_per_unit
     moved = points
     pixels = points

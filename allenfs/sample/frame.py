@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float64]
 
 #: maximum width of the small drawing: a few pixels for every cell layer
-BASE_WIDTH_PX: Final = 1024
-#: a smaller image is drawn at an eighth, in these steps: 4233 pixels become 512
-_BASE_STEP_PX: Final = 256
+_BASE_WIDTH_PX: Final = 1056
+#: an image whose eighth is smaller is drawn at an eighth: 4233 pixels become 530
+_FEWEST_HALVINGS: Final = 3
 #: width of a drawing in its own unit
 _WIDTHS: Final[dict[Plane, float]] = {"sagittal": 197.0, "coronal": 140.0}
 _LEFT_MARGINS: Final[dict[Plane, float]] = {"sagittal": 2.0, "coronal": 0.0}
@@ -32,11 +32,26 @@ _LEFT_MARGINS: Final[dict[Plane, float]] = {"sagittal": 2.0, "coronal": 0.0}
 _MIDDLE: Final = 0.53
 
 
+def base_halvings(record: ImageRecord) -> int:
+    """Return how often the small drawing of an image is halved.
+
+    A power of two, so that the place of every pixel in the small drawing is exact in
+    the single precision that Pillow resizes with: a tile and the whole image are
+    enlarged to the same pixels.
+    """
+    halvings = _FEWEST_HALVINGS
+    while record.width_px >> halvings > _BASE_WIDTH_PX:
+        halvings += 1
+    return halvings
+
+
 def base_size(record: ImageRecord) -> tuple[int, int]:
-    """Return width and height, in pixels, of the small drawing of an image."""
-    steps = max(1, record.width_px // 8 // _BASE_STEP_PX)
-    width = min(BASE_WIDTH_PX, steps * _BASE_STEP_PX)
-    return width, max(1, round(record.height_px * width / record.width_px))
+    """Return width and height, in pixels, of the small drawing of an image.
+
+    They are rounded up: the image ends within the last column and row.
+    """
+    halvings = base_halvings(record)
+    return -(-record.width_px >> halvings), -(-record.height_px >> halvings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +116,7 @@ def image_from_drawing(record: ImageRecord) -> Matrix:
     """
     frame = frame_of(record)
     cos, sin = math.cos(frame.turn_rad), math.sin(frame.turn_rad)
-    enlarged = record.width_px / frame.width_px
+    enlarged = 1 << base_halvings(record)
     scale = enlarged / frame.zoom
     # The inverse of the look-up of each pixel's middle, which draws the picture.
     from_middle = np.array(

@@ -10,7 +10,7 @@ from allenfs.sample.centers import CENTERS
 from allenfs.sample.content import sample_database
 from allenfs.sample.database import Database, Row
 from allenfs.sample.experiments import DENTATE_SECTIONS
-from allenfs.sample.frame import base_size
+from allenfs.sample.frame import base_halvings, base_size
 from allenfs.sample.records import DATA_SETS, RECORDS
 from allenfs.sample.structures import STRUCTURES
 
@@ -99,7 +99,7 @@ def missed_by(database: Database, image_id: int, acronym: str, region: str) -> f
     assert 0 < x_px < record.width_px
     assert 0 < y_px < record.height_px
     width, _ = base_size(record)
-    across = width / record.width_px
+    across = 1 / (1 << base_halvings(record))
     rows, columns = np.nonzero(labels_of(record) == LABELS[region])
     away = np.hypot(columns + 0.5 - x_px * across, rows + 0.5 - y_px * across)
     return float(away.min() / width)

@@ -13,7 +13,7 @@ from rma_client import ask
 from allenfs.sample.alignments import SPACE_FROM_DRAWING
 from allenfs.sample.anatomy import LABELS, labels_of
 from allenfs.sample.centers import CENTERS, CORONAL_SPACE, SAGITTAL_SPACE
-from allenfs.sample.frame import base_size, image_from_drawing
+from allenfs.sample.frame import base_halvings, base_size, image_from_drawing
 from allenfs.sample.plates import drawing_of
 from allenfs.sample.records import RECORDS
 from allenfs.sample.server import Fault
@@ -48,14 +48,11 @@ def points(path: ET.Element) -> list[tuple[float, float]]:
 def painted(image_id: int) -> np.ndarray:
     """Return the structure id at every pixel of the small drawing."""
     record = RECORDS[image_id]
-    width, height = base_size(record)
-    canvas = Image.new("I", (width, height), 0)
+    halved = 1 << base_halvings(record)
+    canvas = Image.new("I", base_size(record), 0)
     draw = ImageDraw.Draw(canvas)
     for path in paths(drawing(image_id)):
-        shrunk = [
-            (x * width / record.width_px - 0.5, y * width / record.width_px - 0.5)
-            for x, y in points(path)
-        ]
+        shrunk = [(x / halved - 0.5, y / halved - 0.5) for x, y in points(path)]
         draw.polygon(shrunk, fill=int(path.attrib["structure_id"]))
     return np.asarray(canvas)
 
@@ -152,8 +149,7 @@ def test_the_center_of_a_structure_lies_in_its_path(image_id, space, acronym):
     matrix = image_from_drawing(plate) @ np.linalg.inv(SPACE_FROM_DRAWING[plate.plane])
     x_px, y_px, _ = matrix @ (across_um, i_um, 1)
     names = {each.structure_id: each for each in STRUCTURES.values()}
-    width, _ = base_size(plate)
-    here = (int(n * width / plate.width_px) for n in (y_px, x_px))
+    here = (int(n / (1 << base_halvings(plate))) for n in (y_px, x_px))
     found = names.get(painted(image_id)[tuple(here)])
     assert found is not None
     # a layer is a part of its area, and the bend moves some points to the next layer
