@@ -76,9 +76,13 @@ class Setting:
         """Start a server of the files in a folder."""
         return self._stack.enter_context(StaticServer(folder, latency_s))
 
+    def sample(self, latency_s: float) -> Sample:
+        """Start a sample service that has drawn nothing yet."""
+        return self._stack.enter_context(Sample(latency_s))
+
     def _sample(self, latency_s: float) -> Sample:
         tell(f"sample service with {latency_s} s of latency draws its images once")
-        sample = self._stack.enter_context(Sample(latency_s))
+        sample = self.sample(latency_s)
         download(sample.url, sections_of(sample.url), self.folder / "drawn")
         sample.take_counters()
         return sample
