@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -10,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from command import run
-from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-_STACK = re.compile(
-    r"^## A stack of ISH sections\n.*?^```python\n(.*?)^```", re.MULTILINE | re.DOTALL
+READERS = Path(__file__).with_name("tool_readers.py")
+_DASK = re.compile(
+    r"^### dask and zarr\n.*?^```python\n(.*?)^```", re.MULTILINE | re.DOTALL
 )
 _BLOCK = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -94,17 +95,32 @@ def test_the_readme_s_commands_work_as_they_stand(mounted, tmp_path, monkeypatch
     assert (work / "sections.csv").read_text().count("\n") == 1 + 5
 
 
-def size_of(path):
-    with Image.open(path) as image:
-        return image.size
+def test_tools_of_the_field_open_the_folders_as_the_readme_says(
+    mounted, service, tmp_path, monkeypatch
+):
+    """With stand-ins for napari and ImageJ, which read as they do: `tool_readers`."""
+    for program in ("napari", "imagej"):
+        path = tmp_path / "bin" / program
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'#!/bin/sh\nexec {sys.executable} {READERS} {program} "$@"\n')
+        path.chmod(0o755)
+    folders = (tmp_path / "bin", Path(sys.executable).parent, os.environ["PATH"])
+    monkeypatch.setenv("PATH", ":".join(map(str, folders)))
+    monkeypatch.chdir(tmp_path)
+    *counts, read = pasted("README.md", "In the tools of the field")
+    assert counts == [4, 1]
+    assert "napari: 7 levels, (3, 114, 219)" in read
+    assert "imagej: 5 slices of (880, 464)" in read
+    assert len(images_below(tmp_path / "quint")) == 5
+    slices = json.loads((tmp_path / "quint/series.json").read_text())["slices"]
+    assert all((tmp_path / "quint" / each["filename"]).is_file() for each in slices)
+    # the coarsest level of the section, and the five sections of the stack once
+    assert service.image_requests == 1 + 5
 
 
-def test_the_stack_recipe_gives_all_sections_the_same_size(mounted, tmp_path):
-    (recipe,) = _STACK.findall((ROOT / "docs/recipes.md").read_text())
-    run(sys.executable, "-c", recipe)
-    sections = [*(mounted / "dataset/69782969/ds4").iterdir()]
-    sizes = {path.name: size_of(path) for path in sections}
-    assert len(set(sizes.values())) == len(sizes) == 5  # otherwise this tests nothing
-    largest = tuple(map(max, zip(*sizes.values(), strict=True)))
-    pages = {path.name: size_of(path) for path in (tmp_path / "stack").iterdir()}
-    assert pages == dict.fromkeys(sizes, largest)
+def test_the_recipe_for_dask_reads_one_tile_and_each_section(mounted, service):
+    (recipe,) = _DASK.findall((ROOT / "docs/recipes.md").read_text())
+    values, darkest = run(sys.executable, "-c", recipe).decode().splitlines()
+    assert len(values.strip("[]").split()) == 3
+    assert len(darkest.strip("[]").split()) == 5
+    assert service.image_requests == 1 + 5
