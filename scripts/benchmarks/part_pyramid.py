@@ -36,7 +36,10 @@ _MOST_FIRST_S = 0.5
 #: tiles of one row at full resolution
 _PANNED = 12
 _AT_ONCE = 4
-_MOST_PANNED_S = 1.15 * _PANNED * _LATENCY_S / _AT_ONCE + _LATENCY_S
+_IDEAL_S = _PANNED * _LATENCY_S / _AT_ONCE
+_MOST_AT_ONCE_S = 1.15 * _IDEAL_S + _LATENCY_S
+#: as for copying: read-ahead leaves a slot free, and begins after two tiles
+_MOST_ONE_BY_ONE_S = 1.35 * _IDEAL_S + 1
 _MOST_REQUESTS = _PANNED + 2
 _READERS = 8
 _MOST_MB = 150
@@ -46,9 +49,10 @@ Image.MAX_IMAGE_PIXELS = None  # the section has more than Pillow trusts
 
 
 class _Look(NamedTuple):
-    """What one way took: seconds, and requests of the service."""
+    """What one way took: seconds, downloaded megabytes, requests of the service."""
 
     took_s: float
+    downloaded_mb: float
     requests: int = 0
     at_once: int = 0
 
@@ -80,17 +84,23 @@ def measure(setting: Setting) -> Part:
         name: Row(name, Series([look.took_s for look in of_way], "s"))
         for name, of_way in looks.items()
     }
+    megabytes = Row("downloaded, the whole section", _megabytes(looks[whole]))
     return Part(
         f"pyramid: {_SIZE_PX[0]} x {_SIZE_PX[1]} pixels, {_LATENCY_S} s an image",
         [
             Row(alone, rows[alone].figure, rows[whole], most=_MOST_FIRST_S),
             _row_of_requests(looks[alone], 1),
             rows[whole],
+            Row("downloaded, its tile", _megabytes(looks[alone]), megabytes),
+            megabytes,
             *(
                 row
-                for name in (at_once, panned)
+                for name, most_s in (
+                    (at_once, _MOST_AT_ONCE_S),
+                    (panned, _MOST_ONE_BY_ONE_S),
+                )
                 for row in (
-                    Row(name, rows[name].figure, rows[unaided], most=_MOST_PANNED_S),
+                    Row(name, rows[name].figure, rows[unaided], most=most_s),
                     _row_of_requests(looks[name], _MOST_REQUESTS),
                     _row_of(
                         "requests at a time",
@@ -117,6 +127,10 @@ def measure(setting: Setting) -> Part:
     )
 
 
+def _megabytes(looks: Sequence[_Look]) -> Series:
+    return Series([look.downloaded_mb for look in looks], "MB")
+
+
 def _row_of_requests(looks: Sequence[_Look], most: int) -> Row:
     return _row_of("its requests for images", [look.requests for look in looks], most)
 
@@ -134,8 +148,17 @@ def _counted(
         started_s = time.perf_counter()
         way(mount.root / _SECTION / "image.zarr")
         took_s = time.perf_counter() - started_s
-        counters = service.take_counters()
-    return _Look(took_s, counters.image_requests, counters.peak_all_requests)
+        downloaded_mb = _downloaded_mb(mount.root)
+    counters = service.take_counters()
+    return _Look(
+        took_s, downloaded_mb, counters.image_requests, counters.peak_all_requests
+    )
+
+
+def _downloaded_mb(root: Path) -> float:
+    status = json.loads((root / ".allenfs/status.json").read_text())
+    size_bytes: int = status["images"]["downloaded_bytes"]
+    return size_bytes / _MB
 
 
 def _value_of_tile(pyramid: Path) -> None:
@@ -183,7 +206,8 @@ def _value_of_section(setting: Setting, api_url: str) -> _Look:
             image.getpixel((_X_PX, _Y_PX))
             if image.size != _SIZE_PX:
                 raise BenchError(f"the section has {image.size} pixels")
-        return _Look(time.perf_counter() - started_s)
+        took_s = time.perf_counter() - started_s
+        return _Look(took_s, _downloaded_mb(mount.root))
 
 
 def _peak_mb(setting: Setting) -> float:
