@@ -290,7 +290,7 @@ def test_a_page_that_would_be_too_large_is_not_there_and_says_what_is(mounted, s
     assert not os.path.lexists(stack / "ds0")
     reason = os.getxattr(stack, ERROR).decode()
     assert reason == (
-        "pages of 14081 x 7425 pixels are too large: use ds1 or stack.zarr"
+        "ds0: pages of 14081 x 7425 pixels are too large: use ds1 or stack.zarr"
     )
     assert not os.path.lexists(stack / "ds0/0078_69750516.jpg")
     assert os.path.lexists(stack / "ds1/0078_69750516.jpg")

@@ -154,7 +154,7 @@ def test_without_a_size_or_a_corner_there_is_no_pyramid(
     service.query = one_page(json.dumps([RECORD | {missing: None}]))
     assert errno_of(os.stat, mounted / ZARR) == errno.ENOENT
     words = os.getxattr(mounted / "section/7", "user.allenfs.error").decode()
-    assert words == f"the catalog has no {what} of image 7"
+    assert words == f"image.zarr: the catalog has no {what} of image 7"
     assert tiles(service) == []
 
 
