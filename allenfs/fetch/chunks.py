@@ -6,7 +6,7 @@ import contextlib
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from allenfs.errors import BrokenTileError, DamagedStoreError
 from allenfs.model import jpeg
@@ -22,6 +22,9 @@ _DECODED_AT_A_TIME = 4
 _MAX_TILE_BYTES = 2**24
 # Chunks that were decoded once, 1 kB each. Forgetting one costs 15 ms at its next open.
 _REMEMBERED = 4096
+
+# A chunk, and the checksum and time of its tile, which is the time of the chunk.
+_Key: TypeAlias = "tuple[Chunk, str, int]"
 
 
 class ChunkFile:
@@ -58,10 +61,10 @@ class ChunkMaker:
     def __init__(self, store: ImageFiles) -> None:
         self._store = store
         self._decoding = threading.Semaphore(_DECODED_AT_A_TIME)
-        # By the checksum of the tile; the facts of those that were decoded before. A
-        # dictionary without a lock: each step is atomic.
-        self._facts: dict[tuple[Chunk, str], Facts] = {}
-        self._live: weakref.WeakValueDictionary[tuple[Chunk, str], ChunkFile] = (
+        # The facts of those that were decoded before. A dictionary without a lock: each
+        # step is atomic.
+        self._facts: dict[_Key, Facts] = {}
+        self._live: weakref.WeakValueDictionary[_Key, ChunkFile] = (
             weakref.WeakValueDictionary()
         )
 
@@ -71,7 +74,7 @@ class ChunkMaker:
         Its times are those of the tile. Raises BrokenTileError if the tile has another
         size than it must have, or cannot be decoded.
         """
-        key = chunk, tile.facts.sha256
+        key = chunk, tile.facts.sha256, tile.facts.modified_ns
         if (live := self._live.get(key)) is not None:
             return live
         facts = self._facts.get(key)

@@ -288,7 +288,8 @@ class Filesystem:
 
     def _stat_chunk(self, path: str, tile: Known | None, caller: Caller) -> Attributes:
         """Return attributes with the exact size, which does not depend on the tile."""
-        modified_ns = self._started_ns if tile is None else tile.modified_ns
+        known = tile or self._kernel.last_known(path)
+        modified_ns = self._started_ns if known is None else known.modified_ns
         attributes = self._exact(path, Known(CHUNK_BYTES, modified_ns), caller)
         return attributes._replace(blocks=0) if tile is None else attributes
 

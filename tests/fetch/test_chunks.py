@@ -110,6 +110,14 @@ def test_a_chunk_that_is_opened_again_is_decoded_only_if_it_is_read(bench):
     assert bench.decoded == 3
 
 
+def test_a_tile_that_was_fetched_again_has_its_own_times(bench):
+    chunk, data = chunk_of(20, 20), jpeg(20, 20)
+    for modified_ns in (10**9, 2 * 10**9):
+        tile = put(bench.store, chunk.request, data, modified_ns)
+        made = bench.maker.make(chunk, tile)
+        assert made.facts.modified_ns == tile.facts.modified_ns == modified_ns
+
+
 def test_a_tile_of_another_size_is_not_decoded(bench):
     for size_px in ((19, 20), (20, 21)):
         with pytest.raises(

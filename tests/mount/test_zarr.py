@@ -278,10 +278,12 @@ def test_a_tile_that_is_evicted_comes_again(mounted, service):
     chunk = mounted / f"{ZARR}/5/0/0/0"
     before = pixels(chunk)
     assert chunk.stat().st_blocks == CHUNK_BYTES // 512
+    modified_ns = chunk.stat().st_mtime_ns
     with chunk.open("rb") as file:
         assert allenfs("prefetch", "--evict", chunk).returncode == 0
         assert len(file.read()) == CHUNK_BYTES  # what is open stays readable
     until(lambda: chunk.stat().st_blocks == 0)
+    assert chunk.stat().st_mtime_ns == modified_ns
     assert (pixels(chunk) == before).all()
     assert service.image_requests == 2
 
