@@ -153,12 +153,9 @@ def _volume(directory: nodes.CollectionDirectory, data_set: Collection) -> Pyram
         Section(image, seen(directory, data_set, image))
         for image in views.listed(directory, data_set)
     ]
-    thickness_um = records.number(data_set.record.get("section_thickness"))
-    is_thick = thickness_um is not None and thickness_um > 0
-    found = volume(sections, thickness_um if is_thick else None, _background(data_set))
-    return (
-        deny("section with a number, a size and a corner") if found is None else found
-    )
+    thickness_um = records.positive(data_set.record.get("section_thickness"))
+    found = volume(sections, thickness_um, _background(data_set))
+    return found or deny("section with a number, a size and a corner")
 
 
 def _background(data_set: Collection | None) -> int:
