@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import io
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from PIL import Image
@@ -131,6 +133,30 @@ def test_a_tile_of_too_many_bytes_is_not_read(bench, monkeypatch):
     monkeypatch.setattr(chunks, "_MAX_TILE_BYTES", 100)
     with pytest.raises(BrokenTileError, match="bytes"):
         bench.make(chunk_of(20, 20), jpeg(20, 20))
+
+
+def test_chunks_are_decoded_a_few_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(chunks, "_DECODED_AT_A_TIME", 2)
+    bench = Bench(tmp_path, monkeypatch)
+    together, under_way = threading.Barrier(2, timeout=60), set()
+    numbers = []
+
+    def watched(data, chunk, plain=tiles.planes):
+        under_way.add(chunk)
+        numbers.append(len(under_way))
+        together.wait()
+        yield from plain(data, chunk)
+        under_way.remove(chunk)
+
+    monkeypatch.setattr(tiles, "planes", watched)
+    stored = [
+        (chunk, put(bench.store, chunk.request, jpeg(*chunk.size_px)))
+        for chunk in (chunk_of(n, n) for n in range(1, 9))
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(bench.maker.make, *zip(*stored, strict=True)))
+    assert len(made) == len(numbers) == 8
+    assert max(numbers) == 2
 
 
 def test_closed_chunks_leave_no_file_and_no_descriptor(bench, tmp_path):
