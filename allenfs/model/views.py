@@ -74,7 +74,10 @@ def listed(
 
 
 def name_of(directory: CollectionDirectory, image: SectionImage) -> str:
-    """Return the name of an image in a directory."""
-    if directory.layout is Layout.QUINT:
+    """Return the name of an image in a directory.
+
+    An image without a section number keeps its plain name, which is none of `quint`.
+    """
+    if directory.layout is Layout.QUINT and image.section_number is not None:
         return quint.file_name(image)
     return image.file_name

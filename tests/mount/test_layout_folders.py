@@ -144,6 +144,7 @@ def test_a_section_without_a_number_is_not_in_quint_but_in_the_stack(database, m
     slices = json.loads((folder / "series.json").read_bytes())["slices"]
     assert [one["filename"] for one in slices] == [one.name for one in pictures(folder)]
     assert not os.path.lexists(folder / "0078_69750516_s078.jpg")
+    assert not os.path.lexists(folder / "0000_69750516_s000.jpg")
     assert "0000_69750516.jpg" in sections(mounted / ISH / "stack/ds6")
 
 
