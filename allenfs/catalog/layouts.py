@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def require(directory: CollectionDirectory, collection: Collection) -> None:
-    """Raise PathNotFoundError, with the reason, if a folder cannot be.
+    """Raise PathNotFoundError, with the reason, if a folder cannot exist.
 
     Only a stack may be impossible: its pages have a largest size.
     """
@@ -32,7 +32,7 @@ def require(directory: CollectionDirectory, collection: Collection) -> None:
 
 
 def tier_names(directory: CollectionDirectory, collection: Collection) -> Iterator[str]:
-    """Yield the tiers of ``quint`` or ``stack``: those of a data set that can be."""
+    """Yield the tiers of ``quint`` or ``stack``: those that can exist."""
     for tier, name in enumerate(LISTED_DOWNSAMPLES, start=1):
         request = replace(directory.view.request, downsample=tier)
         view = replace(directory.view, request=request)

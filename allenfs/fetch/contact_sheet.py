@@ -41,7 +41,8 @@ _SHEETS_AT_A_TIME = 4
 _MAX_THUMBNAIL_BYTES, _MAX_THUMBNAIL_PX = 2**24, 2**24
 
 
-# Of pages drawn at a time, 8 bytes each: a source and its page. One may have more.
+# Of all pages drawn at a time; a larger page is drawn alone. A pixel takes 8 bytes, for
+# the image and for the page.
 _PAGES_PX = 16_000_000
 # A service that rounds the sides of a tier up has one pixel more than the records.
 _SURPLUS_PX = 1

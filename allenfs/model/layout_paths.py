@@ -23,7 +23,7 @@ def parse(layout: Layout, data_set_id: int, names: list[str]) -> Node:
     full = View(ImageRequest(ImageService.SECTION, 0))
     if full.request.with_parameter(tier)[0] != "downsample":
         raise no_such(tier)
-    # with the tier: there is none above
+    # together, so that a second tier above is rejected
     view = with_parameters(full, [*above, tier], Subject.DATA_SET)
     if view.request.roi is not None:
         raise no_such(layout.value)

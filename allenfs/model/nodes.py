@@ -165,7 +165,7 @@ class ZarrNode:
     numbers : tuple of int
         The level, then indices of chunks: channel, z (of a data set), row, column.
     file : str
-        Of those that describe it; empty for directories and chunks.
+        The name of a file that describes it; empty for directories and chunks.
     """
 
     source: ImageFile | CollectionDirectory

@@ -280,7 +280,7 @@ def number(value: Any) -> float | None:
 
 
 def positive(value: Any) -> float | None:
-    """Return a number of a record that is above zero; None if it is none."""
+    """Return a number of a record that is above zero; None if there is none."""
     return max(number(value) or 0.0, 0.0) or None
 
 

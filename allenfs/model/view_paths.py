@@ -19,7 +19,7 @@ _V = TypeVar("_V", bound=View)
 
 
 def with_parameters(view: _V, names: list[str], subject: Subject | None = None) -> _V:
-    """Return a view in directories, in any order; `subject` is of what, if of many.
+    """Return a view in directories, in any order; `subject` is the kind of collection.
 
     PathNotFoundError if one is outside the grammar, or a parameter appears twice.
     """
