@@ -287,10 +287,16 @@ class Filesystem:
         return image
 
     def _stat_chunk(self, path: str, tile: Known | None, caller: Caller) -> Attributes:
-        """Return attributes with the exact size, which does not depend on the tile."""
+        """Return attributes with the exact size, which does not depend on the tile.
+
+        Only chunks whose tile was local are remembered, for its time: `find` in a
+        volume must not displace the sizes of images.
+        """
         known = tile or self._kernel.last_known(path)
-        modified_ns = self._started_ns if known is None else known.modified_ns
-        attributes = self._exact(path, Known(CHUNK_BYTES, modified_ns), caller)
+        if known is None:
+            return Attributes(CHUNK_BYTES, 0, self._started_ns)
+        exact = Known(CHUNK_BYTES, known.modified_ns)
+        attributes = self._exact(path, exact, caller)
         return attributes._replace(blocks=0) if tile is None else attributes
 
     def _stat_file(self, path: str, file: Readable, caller: Caller) -> Attributes:
