@@ -120,6 +120,8 @@ def test_tiles_at_the_edges_have_what_is_left(mounted, service, row, column):
     ]
     url = os.getxattr(chunk, "user.allenfs.url").decode()
     assert url.endswith(service.requested[0])
+    # the bytes are not those of the tile
+    assert errno_of(os.getxattr, chunk, "user.allenfs.sha256") == errno.ENODATA
 
 
 @pytest.mark.parametrize(
