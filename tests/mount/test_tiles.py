@@ -10,8 +10,9 @@ import os
 import numpy as np
 import pytest
 import zarr
+from command import allenfs
 from hostile_service import JPEG, HostileService, head, one_page, whole
-from mounted import Mounted, errno_of, errno_of_open
+from mounted import Mounted, errno_of, errno_of_open, until
 from PIL import Image
 from pyramid import padded, pixels, regions
 
@@ -108,6 +109,14 @@ def test_a_wrong_tile_is_remembered_and_asked_for_once(mounted, service):
     assert len(tiles(service)) == 1
 
 
+def test_prefetch_of_a_wrong_tile_fails_and_keeps_nothing(mounted, service):
+    service.image = lambda _: [whole(jpeg((5, 5)))]
+    done = allenfs("prefetch", mounted / CHUNK)
+    assert done.returncode == 1
+    assert "it has 5 x 5 pixels, not 476 x 176" in done.stderr
+    assert mounted.stored == []
+
+
 @pytest.mark.mounted(warnings=["that is not the tile"])
 def test_a_region_may_have_another_size_than_its_name(mounted, service):
     """The service cuts regions at the edges; only a pyramid knows better."""
@@ -156,6 +165,18 @@ def test_without_a_size_or_a_corner_there_is_no_pyramid(
     words = os.getxattr(mounted / "section/7", "user.allenfs.error").decode()
     assert words == f"image.zarr: the catalog has no {what} of image 7"
     assert tiles(service) == []
+
+
+@pytest.mark.mounted(catalog_ttl_s=0.001)
+def test_a_changed_record_is_another_pyramid(mounted, service):
+    def shape():
+        return json.loads((mounted / ZARR / "0/.zarray").read_bytes())["shape"]
+
+    assert shape() == [3, 1200, 1500]
+    service.query = one_page(json.dumps([RECORD | {"width": 900}]))
+    until(lambda: shape() == [3, 1200, 900])
+    assert errno_of_open(mounted / CHUNK) == errno.ENOENT
+    assert os.listdir(mounted / ZARR / "0/0/1") == ["0"]
 
 
 def test_new_pixels_are_not_mixed_with_the_kernels_old_ones(mounted, service):

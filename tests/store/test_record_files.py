@@ -152,6 +152,18 @@ def test_a_file_with_other_content_is_damaged(tmp_path, data, caplog):
     assert "\n" not in line
 
 
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_an_answer_in_an_older_format_is_suspect(tmp_path, number):
+    """Format 4 added the tiers of an image."""
+    records = records_at(tmp_path)
+    records.put(KEY, STORED)
+    assert records.get(KEY) == STORED
+    (path,) = files(tmp_path)
+    content = json.loads(gzip.decompress(path.read_bytes()))
+    path.write_bytes(gzip.compress(json.dumps(content | {"allenfs": number}).encode()))
+    assert records.get(KEY) == STORED._replace(is_suspect=True)
+
+
 def test_a_directory_that_cannot_be_looked_into_has_no_answer(tmp_path):
     """A name too long for the disk: `stat` fails, as it does without permission."""
     records = records_at(tmp_path, service="x" * 300)
