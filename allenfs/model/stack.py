@@ -7,6 +7,7 @@ and key of a page follow from the records, before anything is downloaded.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
@@ -74,14 +75,9 @@ def page_px(collection: Collection, downsample: int) -> tuple[int, int]:
     not count. PathNotFoundError, with the reason, if none has a size, or if the pages
     are too large.
     """
-    sizes_px = [
-        (image.width_px, image.height_px)
-        for image in collection.images.values()
-        if image.width_px and image.height_px
-    ]
-    if not sizes_px:
+    full_px = _largest_px(_Same(collection))
+    if full_px is None:
         raise PathNotFoundError("no image of the data set has a size in its record")
-    full_px = tuple(max(sides_px) for sides_px in zip(*sizes_px, strict=True))
     tiers = {
         tier: (max(full_px[0] >> tier, 1), max(full_px[1] >> tier, 1))
         for tier in range(downsample, MAX_DOWNSAMPLE + 1)
@@ -95,6 +91,33 @@ def page_px(collection: Collection, downsample: int) -> tuple[int, int]:
             f"use {tier}stack.zarr"
         )
     return width_px, height_px
+
+
+class _Same:
+    """A data set as a key, which is equal to no other, even with the same images."""
+
+    def __init__(self, collection: Collection) -> None:
+        self.collection = collection
+
+    def __hash__(self) -> int:
+        return id(self.collection)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.collection is self.collection
+
+
+@functools.lru_cache(maxsize=4)
+def _largest_px(of: _Same) -> tuple[int, int] | None:
+    """Compute it once: a listing needs it for each of thousands of pages."""
+    sizes_px = [
+        (image.width_px, image.height_px)
+        for image in of.collection.images.values()
+        if image.width_px and image.height_px
+    ]
+    if not sizes_px:
+        return None
+    widths_px, heights_px = zip(*sizes_px, strict=True)
+    return max(widths_px), max(heights_px)
 
 
 def _is_possible(width_px: int, height_px: int) -> bool:
