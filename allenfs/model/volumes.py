@@ -69,7 +69,7 @@ def volume(
                 shift_px(height_px - image.height_px),
             ),
         )
-    resolutions_um = {image.resolution_um for image in images}
+    resolutions_um = {image.resolution_um for image in images} - {None}
     return Pyramid(
         (width_px, height_px),
         levels,

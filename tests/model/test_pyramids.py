@@ -269,6 +269,10 @@ def test_a_volume_has_what_all_its_sections_have():
     assert found.resolution_um == 1.049
     found = volume([section(1, 1), section(2, 2, resolution_um=1.63)], 1, 255)
     assert found.resolution_um is None
+    # a record without a resolution does not contradict the others
+    found = volume([section(1, 1), section(2, 2, resolution_um=None)], 1, 255)
+    assert found.resolution_um == 1.049
+    assert volume([section(1, 1, resolution_um=None)], 1, 255).resolution_um is None
 
 
 def test_sections_without_a_place_are_omitted_and_named():
