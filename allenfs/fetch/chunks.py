@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 import weakref
 from collections.abc import Callable
@@ -112,6 +113,9 @@ def _checked(chunk: Chunk, tile: Image) -> bytes:
     if size_bytes > _MAX_TILE_BYTES:
         raise BrokenTileError(f"it has {size_bytes} bytes", url=path)
     data = tile.read(0, size_bytes)
+    # it was checked when it was opened, which may be long ago
+    if hashlib.sha256(data).hexdigest() != tile.facts.sha256:
+        raise DamagedStoreError("is not what was stored")
     try:
         shape = jpeg.inspect(data)
     except (jpeg.CutJpegError, jpeg.NotAJpegError) as error:

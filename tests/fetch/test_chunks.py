@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from store_helpers import put, store_at
 
-from allenfs.errors import BrokenTileError
+from allenfs.errors import BrokenTileError, DamagedStoreError
 from allenfs.fetch import chunks, tiles
 from allenfs.fetch.chunks import ChunkMaker
 from allenfs.model.images import ImageRequest, ImageService
@@ -118,6 +118,25 @@ def test_a_tile_that_was_fetched_again_has_its_own_times(bench):
         tile = put(bench.store, chunk.request, data, modified_ns)
         made = bench.maker.make(chunk, tile)
         assert made.facts.modified_ns == tile.facts.modified_ns == modified_ns
+
+
+def test_a_tile_that_was_damaged_while_open_is_an_error_and_not_other_pixels(
+    bench, tmp_path
+):
+    """Other pixels would stay with the kernel, which takes them for the right ones."""
+    chunk = chunk_of(20, 20)
+    data, other = jpeg(20, 20), jpeg(20, 20, 200)
+    assert len(data) == len(other)
+    bench.make(chunk, data)
+    tile = put(bench.store, chunk.request, data, 10**9)
+    opened = bench.maker.make(chunk, tile)
+    (stored,) = (tmp_path / "images").glob("*/*/*/*")
+    with stored.open("r+b") as file:
+        file.write(other)
+    with pytest.raises(DamagedStoreError):
+        opened.read(0, 1)
+    with pytest.raises(DamagedStoreError):
+        bench.maker.make(chunk_of(20, 20, fill_value=0), tile)
 
 
 def test_a_tile_of_another_size_is_not_decoded(bench):
