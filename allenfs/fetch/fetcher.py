@@ -132,10 +132,13 @@ class Fetcher:
         try:
             made = self._chunks.make(chunk, tile)
         except BrokenTileError as error:
-            path = chunk.request.path
-            log.warning("%s: %s", path, error)
-            self._activity.failed(path, error)
-            self._failures.remember(chunk, error)
+            with self._lock:  # one line of the log, not one for each reader
+                is_known = self._failures.remembered(chunk) is not None
+                self._failures.remember(chunk, error)
+            if not is_known:
+                path = chunk.request.path
+                log.warning("%s: %s", path, error)
+                self._activity.failed(path, error)
             with contextlib.suppress(OSError):  # the store has logged why
                 self._store.evict(chunk.request)
             raise
