@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -115,6 +116,16 @@ def test_prefetch_of_a_wrong_tile_fails_and_keeps_nothing(mounted, service):
     assert done.returncode == 1
     assert "it has 5 x 5 pixels, not 476 x 176" in done.stderr
     assert mounted.stored == []
+
+
+@pytest.mark.mounted(failure_memory_s=60, warnings=["that is not the tile"])
+def test_a_wrong_tile_for_many_readers_is_one_line_of_the_log(mounted, service):
+    service.image = lambda _: [whole(jpeg((5, 5)))]
+    with ThreadPoolExecutor(16) as readers:
+        failed = list(readers.map(errno_of_open, [mounted / CHUNK] * 16))
+    assert failed == [errno.EIO] * 16
+    assert len(tiles(service)) == 1
+    assert mounted.log.count("that is not the tile") == 1
 
 
 @pytest.mark.mounted(warnings=["that is not the tile"])
