@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 _REMEMBERED = 64
 
 
+_Source = nodes.ImageFile | nodes.CollectionFile | nodes.CollectionDirectory
+
+
 class _Built(NamedTuple):
     """A pyramid, the records it was made from, and when these were fetched."""
 
@@ -51,7 +54,7 @@ class Pyramids:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
         # a dictionary without a lock: each step is atomic
-        self._built: dict[nodes.ImageFile | nodes.CollectionDirectory, _Built] = {}
+        self._built: dict[_Source, _Built] = {}
 
     def resolve(self, node: nodes.ZarrNode, caller: Caller) -> Entry:
         """Return the entry of a node; raises as `Catalog.resolve` does."""
@@ -71,7 +74,11 @@ class Pyramids:
 
     def series(self, listing: nodes.ZarrNode) -> tuple[ImageRequest, ...]:
         """Return the tiles of chunks in order, if their pyramid was resolved before."""
-        built = self._built.get(listing.source)
+        source = listing.source
+        if isinstance(source, nodes.CollectionFile):
+            view = source.directory.view
+            source = nodes.ImageFile(view.of(source.image_id), equalized=view.equalized)
+        built = self._built.get(source)
         if built is None or not built.pyramid.has(listing.numbers):
             return ()
         return built.pyramid.tiles(listing.numbers)
@@ -81,11 +88,24 @@ class Pyramids:
         match node.source:
             case nodes.ImageFile() as image:
                 built = self._of_image(image, caller)
+            case nodes.CollectionFile() as file:
+                built = self._of_image(self._image_of(file, caller), caller)
             case nodes.CollectionDirectory() as directory:
                 built = self._of_data_set(directory, caller)
         if not built.pyramid.has(node.numbers):
             return deny(f"level or chunk {'/'.join(map(str, node.numbers))}")
         return built
+
+    def _image_of(self, file: nodes.CollectionFile, caller: Caller) -> nodes.ImageFile:
+        """Return an image of a data set or an atlas as it is below its own id."""
+        directory, view = file.directory, file.directory.view
+        question = collection_question(directory)
+        collection = self._repository.existing(question, caller).record
+        image = collection.images.get(file.image_id)
+        is_listed = image is not None and image.file_name == file.name
+        if image is None or not (is_listed and view.shows(image)):
+            return deny(file.name)
+        return nodes.ImageFile(view.of(file.image_id), equalized=view.equalized)
 
     def _of_image(self, image: nodes.ImageFile, caller: Caller) -> _Built:
         question = image_question(image.request)
@@ -106,7 +126,7 @@ class Pyramids:
 
     def _build(
         self,
-        source: nodes.ImageFile | nodes.CollectionDirectory,
+        source: _Source,
         found: list[CachedRecord[Any]],
         build: Callable[[], Pyramid],
     ) -> _Built:

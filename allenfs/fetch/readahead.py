@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from allenfs.errors import ProcessLimitError
+from allenfs.model.nodes import ZarrNode
 from allenfs.service.single_flight import start_thread
 from allenfs.store.index import disk_bytes
 from allenfs.store.stored_file import FOOTER_BYTES
@@ -31,6 +32,9 @@ _LISTINGS = 32
 _STORE_SHARE = 4
 # A reader that stops after two images has cost four.
 _FIRST_WINDOW = 2
+# A viewer shows a few tiles of each row: with the window of data sets, 3 x 4 tiles
+# that were read one by one cost 33 requests.
+_ROW_WINDOW = 4
 _NOWHERE = -2  # not next to any place
 
 
@@ -178,7 +182,7 @@ class ReadAhead:
             return
         listing = self._listings.get(directory)
         if listing is None:
-            listing = _Listing(self._series(directory), self._max_window)
+            listing = _Listing(self._series(directory), self._window_of(directory))
         place = listing.places.get(request)
         if place is None:
             self.failed(directory)  # its record has changed since
@@ -204,6 +208,10 @@ class ReadAhead:
         """Record that an image failed: the next ones are unlikely to succeed."""
         with self._lock:
             self._listings.pop(directory, None)
+
+    def _window_of(self, directory: Listing) -> int:
+        is_row = isinstance(directory, ZarrNode) and len(directory.numbers) > 2
+        return min(self._max_window, _ROW_WINDOW) if is_row else self._max_window
 
     def _latest(self, directory: Listing, listing: _Listing) -> _Listing:
         """Make a listing the latest, unless another thread has already added it."""

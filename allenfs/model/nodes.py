@@ -160,7 +160,7 @@ class ZarrNode:
 
     Attributes
     ----------
-    source : ImageFile or CollectionDirectory
+    source : ImageFile, CollectionFile or CollectionDirectory
         Whose pixels it has; neither with a tier nor with a region.
     numbers : tuple of int
         The level, then indices of chunks: channel, z (of a data set), row, column.
@@ -168,7 +168,7 @@ class ZarrNode:
         The name of a file that describes it; empty for directories and chunks.
     """
 
-    source: ImageFile | CollectionDirectory
+    source: ImageFile | CollectionFile | CollectionDirectory
     numbers: tuple[int, ...] = ()
     file: str = ""
 

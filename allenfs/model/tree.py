@@ -243,11 +243,15 @@ def _parse_collection(subject: Subject, subject_id: int, names: list[str]) -> No
         for layout in Layout:
             if layout.value in names:
                 return layout_paths.parse(layout, subject_id, names)
-        if (place := zarr_paths.pyramid_in(names)) is not None:
-            if names[place] != zarr_paths.VOLUME:
-                raise no_such(names[place])
-            data_set = _parse_collection(subject, subject_id, names[:place])
-            return zarr_paths.parse(data_set, names[place:])
+    if (place := zarr_paths.pyramid_in(names)) is not None:
+        name = names[place]
+        is_volume = subject is Subject.DATA_SET and name == zarr_paths.VOLUME
+        above = [] if is_volume else [zarr_paths.image_beside(name)]
+        source = _parse_collection(subject, subject_id, [*names[:place], *above])
+        kind = nodes.CollectionDirectory if is_volume else nodes.CollectionFile
+        if not isinstance(source, kind):
+            raise no_such(name)
+        return zarr_paths.parse(source, names[place:])
     found = COLLECTION_FILE.fullmatch(names[-1]) if names else None
     is_sheet = names[-1:] == [SHEET_FILE]
     directories = names[:-1] if found or is_sheet else names

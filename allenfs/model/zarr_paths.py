@@ -39,6 +39,8 @@ def parse(source: Node, names: list[str]) -> nodes.ZarrNode:
     match source:
         case nodes.ImageFile() as view:
             pass
+        case nodes.CollectionFile(nodes.CollectionDirectory(view=view)):
+            pass
         case nodes.CollectionDirectory(view=view):
             pass
         case _:

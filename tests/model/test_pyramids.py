@@ -354,7 +354,9 @@ def test_pyramids_stand_where_images_and_data_sets_have_no_tier(directory):
         # no such image
         *words("section/1/atlas2.zarr atlas/1/atlas2.zarr atlas/1/expression.zarr"),
         *words("section/1/stack.zarr dataset/1/image.zarr section/1/drawing.zarr"),
-        *words("section/1/.zarr section/1/image.zarr.jpg dataset/1/0001_2.zarr"),
+        *words("section/1/.zarr section/1/image.zarr.jpg"),
+        *words("dataset/1/ds4/0001_2.zarr dataset/1/contact_sheet.zarr"),
+        *words("browse/atlas/1/foo.zarr browse/atlas/1/stack.zarr"),
         *words("dataset/1/0001_2.jpg/stack.zarr section/1/image.jpg/image.zarr"),
         # what readers look for
         *words("section/1/image.zarr/zarr.json section/1/image.zarr/.zmetadata"),

@@ -46,6 +46,40 @@ def roi(level: int, row: int, column: int, size_px: tuple[int, int], corner=(0, 
 # What is there
 
 
+@pytest.mark.parametrize(
+    ("listed", "canonical"),
+    [
+        ("dataset/69782969/0078_69750516.zarr", ZARR),
+        (
+            "dataset/100141599/equalized/0061_102146167.zarr",
+            "section/102146167/equalized/image.zarr",
+        ),
+        (
+            "browse/atlas/2/annotated/0020_100883869.zarr",
+            "atlas/100883869/annotated/atlas2.zarr",
+        ),
+    ],
+)
+def test_pyramid_of_a_listed_image_is_that_of_the_image(
+    mounted, service, listed, canonical
+):
+    for file in (".zattrs", "5/.zarray", "5/0/0/0"):
+        expected = (mounted / canonical / file).read_bytes()
+        assert (mounted / listed / file).read_bytes() == expected
+    assert service.image_requests == len(mounted.stored) == 1
+    assert not (mounted / listed.replace("_", "0_")).exists()
+
+
+def test_a_view_of_a_few_tiles_costs_few_more(mounted, service):
+    for row in range(3):
+        for column in range(4, 8):
+            assert (mounted / f"{ZARR}/0/0/{row}/{column}").stat()
+            with (mounted / f"{ZARR}/0/0/{row}/{column}").open("rb") as chunk:
+                chunk.read(1)
+    # two for each row that read-ahead could not know of
+    assert 12 <= service.image_requests <= 24
+
+
 @pytest.mark.both_libfuses
 def test_names_and_sizes_are_known_before_any_image(mounted, service):
     root = mounted / ZARR
