@@ -51,13 +51,13 @@ def test_coefficients_are_inverse_maps(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "empty"),
     [
-        ({"SectionDataSet_69782969": {"section_thickness": None}}, {"position_um"}),
-        ({"SectionDataSet_69782969": {"section_thickness": -1.0}}, {"position_um"}),
-        ({"SectionImage_69750516": {"tier_count": None}}, {"tier_count"}),
-        ({"SectionImage_69750516": {"tier_count": 21}}, {"tier_count"}),
+        ({"SectionDataSet_69782969": {"section_thickness": None}}, ["position_um"]),
+        ({"SectionDataSet_69782969": {"section_thickness": -1.0}}, ["position_um"]),
+        ({"SectionImage_69750516": {"tier_count": None}}, ["tier_count"]),
+        ({"SectionImage_69750516": {"tier_count": 21}}, ["tier_count"]),
         (
             {"SectionImage_69750516": {"section_number": None}},
-            {"section_number", "position_um"},
+            ["section_number", "position_um"],
         ),
     ],
     ids=str,
@@ -65,7 +65,7 @@ def test_coefficients_are_inverse_maps(tmp_path):
 def test_a_cell_without_a_value_is_empty(tmp_path, changes, empty):
     rows = rows_of(tmp_path, ISH, **changes)
     (row,) = (row for row in rows if row["image_id"] == "69750516")
-    assert {name for name, value in row.items() if not value} == empty
+    assert [name for name, value in row.items() if not value] == empty
 
 
 def test_section_zero_has_a_position(tmp_path):
