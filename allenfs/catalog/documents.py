@@ -14,20 +14,21 @@ from typing import TYPE_CHECKING
 
 from allenfs.catalog import queries
 from allenfs.model import records
+from allenfs.model.rows import COEFFICIENTS_2D, first_row, positive
 from allenfs.model.tree import INFO_FILE, SECTIONS_FILE
 from allenfs.store.stored_file import Facts
 
 if TYPE_CHECKING:
     from allenfs.catalog.repository import Repository
-    from allenfs.model.records import Row, SectionImage
+    from allenfs.model.records import SectionImage
+    from allenfs.model.rows import Row
     from allenfs.service.single_flight import Caller
 
-_COEFFICIENTS = 6
 _COLUMNS = (
     *("section_number", "image_id", "width_px", "height_px"),
     *("resolution_um_per_px", "failed", "file_name", "x_px", "y_px"),
     *("position_um", "tier_count"),
-    *(f"{name}_{n:02d}" for name in ("tsv", "tvs") for n in range(_COEFFICIENTS)),
+    *(f"{name}_{n:02d}" for name in ("tsv", "tvs") for n in range(COEFFICIENTS_2D)),
 )
 
 
@@ -67,13 +68,13 @@ def _data_set_info(
 def _plate_info(repository: Repository, image_id: int, caller: Caller) -> Document:
     plate = repository.existing(queries.plate(image_id), caller)
     row = plate.record.record
-    return _info(row, records.first_row(row.get("atlas_data_set")), plate.fetched_ns)
+    return _info(row, first_row(row.get("atlas_data_set")), plate.fetched_ns)
 
 
 def _atlas_info(repository: Repository, atlas_id: int, caller: Caller) -> Document:
     atlas = repository.existing(queries.atlas(atlas_id), caller)
     row = atlas.record.record
-    experiment = records.first_row(row.get("atlas_data_sets"))
+    experiment = first_row(row.get("atlas_data_sets"))
     experiment = experiment | {"treatments": list(atlas.record.treatments)}
     return _info(row, experiment, atlas.fetched_ns)
 
@@ -109,7 +110,7 @@ def sections(repository: Repository, data_set_id: int, caller: Caller) -> Docume
     """
     data_set = repository.existing(queries.data_set(data_set_id), caller)
     record = data_set.record.record
-    thickness_um = records.positive(record.get("section_thickness"))
+    thickness_um = positive(record.get("section_thickness"))
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(_COLUMNS)
@@ -122,8 +123,8 @@ def sections(repository: Repository, data_set_id: int, caller: Caller) -> Docume
                 "true" if image.failed else "false",
                 *(image.file_name, image.x_px, image.y_px),
                 *(_cell(_position_um(image, thickness_um)), image.tier_count),
-                *map(_cell, image.tsv or (None,) * _COEFFICIENTS),
-                *map(_cell, image.tvs or (None,) * _COEFFICIENTS),
+                *map(_cell, image.tsv or (None,) * COEFFICIENTS_2D),
+                *map(_cell, image.tvs or (None,) * COEFFICIENTS_2D),
             )
         )
     return Document(table.getvalue().encode(), data_set.fetched_ns)

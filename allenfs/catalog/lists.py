@@ -22,13 +22,14 @@ from allenfs.catalog.queries import (
 )
 from allenfs.errors import QueryError, WrongAnswerError
 from allenfs.model import records
-from allenfs.model.records import DataSetIds, record_id, rows_of, slim
+from allenfs.model.records import DataSetIds
+from allenfs.model.rows import record_id, rows_of, slim, texts
 from allenfs.model.structures import CENTRE_FIELDS, STRUCTURE_FIELDS, read_structures
 from allenfs.service.rma import Query, quoted
 
 if TYPE_CHECKING:
     from allenfs.catalog.paging import Page
-    from allenfs.model.records import Row
+    from allenfs.model.rows import Row
     from allenfs.model.structures import Structures
     from allenfs.store.record_files import Key
 
@@ -190,7 +191,7 @@ def _of_gene(rows: Iterable[Row], acronym: str) -> Iterator[Row]:
     It is not known whether the service compares acronyms case-sensitively.
     """
     for row in rows:
-        if acronym in (records.texts(row.get("genes"), "acronym") or (acronym,)):
+        if acronym in (texts(row.get("genes"), "acronym") or (acronym,)):
             yield row
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from allenfs.errors import WrongAnswerError
-from allenfs.model.records import record_id, slim
+from allenfs.model.rows import record_id, slim
 from allenfs.service.rma import ALL_ROWS
 
 if TYPE_CHECKING:
-    from allenfs.model.records import Row
+    from allenfs.model.rows import Row
     from allenfs.service.rma import NumRows, Query, Rows
 
     Page = Callable[[Query, int, NumRows], Rows]

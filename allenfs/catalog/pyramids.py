@@ -9,17 +9,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allenfs.catalog import queries
-from allenfs.catalog.completion import (
+from allenfs.catalog.documents import Document
+from allenfs.catalog.entries import Entry, Folder, Picture, deny
+from allenfs.catalog.view_requests import (
     collection_question,
     completed,
     image_question,
     seen,
 )
-from allenfs.catalog.documents import Document
-from allenfs.catalog.entries import Entry, Folder, Picture, deny
-from allenfs.model import nodes, records, views
+from allenfs.model import nodes, views
 from allenfs.model.images import ImageService
 from allenfs.model.pyramids import BLACK, WHITE, Plane, Pyramid, level_count
+from allenfs.model.rows import positive
 from allenfs.model.volumes import Section, volume
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def _volume(directory: nodes.CollectionDirectory, data_set: Collection) -> Pyram
         Section(image, seen(directory, data_set, image))
         for image in views.listed(directory, data_set)
     ]
-    thickness_um = records.positive(data_set.record.get("section_thickness"))
+    thickness_um = positive(data_set.record.get("section_thickness"))
     found = volume(sections, thickness_um, _background(data_set))
     return found or deny("section with a number, a size and a corner")
 

@@ -14,19 +14,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from allenfs.catalog.paging import bounded, completed, one_row
 from allenfs.errors import QueryError
 from allenfs.model import records
-from allenfs.model.records import (
-    Collection,
-    ImageRecord,
-    Neighbour,
-    record_id,
-    rows_of,
-    slim,
-)
+from allenfs.model.records import Collection, ImageRecord, Neighbour
+from allenfs.model.rows import first_row, record_id, rows_of, slim
 from allenfs.service.rma import Query
 
 if TYPE_CHECKING:
     from allenfs.catalog.paging import Page
-    from allenfs.model.records import Row
+    from allenfs.model.rows import Row
     from allenfs.store.record_files import Key
 
 _RecordT_co = TypeVar("_RecordT_co", covariant=True)
@@ -238,7 +232,7 @@ def _read_data_set(answer: Any) -> Collection | None:
     return Collection(
         record,
         records.in_section_order(answer["images"]),
-        equalization=records.channels(records.first_row(record.get("equalization"))),
+        equalization=records.channels(first_row(record.get("equalization"))),
     )
 
 

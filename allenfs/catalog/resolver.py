@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 
 from allenfs.catalog import layouts, queries
 from allenfs.catalog.browse import Browser
-from allenfs.catalog.completion import (
+from allenfs.catalog.documents import DOCUMENTS
+from allenfs.catalog.entries import Entry, Folder, Link, Picture, deny
+from allenfs.catalog.pyramids import Pyramids
+from allenfs.catalog.regions import Regions
+from allenfs.catalog.view_requests import (
     collection_question,
     completed,
     image_question,
     seen,
 )
-from allenfs.catalog.documents import DOCUMENTS
-from allenfs.catalog.entries import Entry, Folder, Link, Picture, deny
-from allenfs.catalog.pyramids import Pyramids
-from allenfs.catalog.regions import Regions
 from allenfs.errors import PathNotFoundError
 from allenfs.model import nodes, sheets, tree, views
 from allenfs.model.drawings import DRAWING_FILE, drawing_of

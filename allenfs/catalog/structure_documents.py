@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from allenfs.catalog.documents import Document
 from allenfs.catalog.lists import UNIONIZE_FIELDS
-from allenfs.model import records, regions
+from allenfs.model import regions
+from allenfs.model.rows import first_row, number
 from allenfs.text import path_name
 
 if TYPE_CHECKING:
     from allenfs.catalog.record_cache import CachedRecord
-    from allenfs.model.records import Row
     from allenfs.model.regions import Place
+    from allenfs.model.rows import Row
     from allenfs.model.structures import Structure, Structures
 
 # The reference spaces that have columns: P56, and the same mirrored.
@@ -90,13 +91,13 @@ def unionizes(found: CachedRecord[dict[int, Row]]) -> Document:
     """
 
     def energy(row: Row) -> float:
-        return records.number(row.get("expression_energy")) or 0.0
+        return number(row.get("expression_energy")) or 0.0
 
     def lines() -> Iterable[Iterable[Any]]:
         for row in sorted(found.record.values(), key=energy, reverse=True):
-            structure = records.first_row(row.get("structure"))
+            structure = first_row(row.get("structure"))
             names = (structure.get(key) for key in ("graph_id", "acronym", "name"))
-            numbers = (records.number(row.get(field)) for field in UNIONIZE_FIELDS)
+            numbers = (number(row.get(field)) for field in UNIONIZE_FIELDS)
             yield (
                 row.get("structure_id"),
                 *names,

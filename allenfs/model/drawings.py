@@ -20,7 +20,7 @@ from allenfs.model.images import (
     parts_of_url,
     refuse_other_parameters,
 )
-from allenfs.model.records import record_id, rows_of
+from allenfs.model.rows import record_id, rows_of
 from allenfs.model.svg import MAX_BYTES, SVG
 
 if TYPE_CHECKING:

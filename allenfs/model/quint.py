@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from allenfs.model import records
 from allenfs.model.geometry import reference_point
+from allenfs.model.rows import coefficients_3d, positive, record_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,10 +78,10 @@ def anchoring(collection: Collection, image: SectionImage) -> list[float] | None
     The edges are those of the full resolution, and so the same in every tier.
     """
     record = collection.record
-    tvr, tsv = records.coefficients_3d(record, "tvr"), image.tsv
-    thickness_um = records.positive(record.get("section_thickness"))
+    tvr, tsv = coefficients_3d(record, "tvr"), image.tsv
+    thickness_um = positive(record.get("section_thickness"))
     number, width_px, height_px = image.section_number, image.width_px, image.height_px
-    if records.record_id(record, "reference_space_id") not in _SPACES:
+    if record_id(record, "reference_space_id") not in _SPACES:
         return None
     if tvr is None or tsv is None or thickness_um is None or number is None:
         return None

@@ -1,39 +1,31 @@
-"""Rows of the service as records: checked, typed, with units in their names.
-
-Rows are untrusted JSON. A value that differs from the institute's documentation is
-ignored: a name or number that cannot be in a path is never guessed.
-"""
+"""Rows of the service as records: checked, typed, with units in their names."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from allenfs.errors import PathNotFoundError
+from allenfs.model.rows import (
+    MAX_ID,
+    Row,
+    coefficients_2d,
+    positive,
+    record_id,
+    rows_of,
+    texts,
+    whole,
+)
 
 if TYPE_CHECKING:
     from allenfs.model.parameters import Roi
 
-Row = dict[str, Any]
-
-_MAX_ID = 10**18 - 1  # 18 digits, as in a path
 _MAX_SIDE_PX = 10**7
 _MAX_CHANNEL_VALUE = 65_535
 _MAX_SECTION_NUMBER = 10**9
-_NUMBER_TEXT = re.compile(r"[0-9]{1,18}")
 NISSL = "NISSL"
-# A longer text cannot be a name in a path, however it is encoded.
-_MAX_TEXT_CHARS = 255
-# Coefficients of affine maps, as in ``tvs_00``: see ``geometry.py``.
-_COEFFICIENTS_2D, _COEFFICIENTS_3D = 6, 12
-# The fields kept of a row that is nested in another.
-_NESTED_FIELDS = (
-    *("name", "acronym", "graph_id"),
-    *(f"{name}_{n:02d}" for name in ("tsv", "tvs") for n in range(_COEFFICIENTS_2D)),
-)
 # Recorded ids; the first is preferred.
 ORIENTATIONS = {2: "Antisense", 1: "Sense"}
 # Recorded by BlueBrain's atldld from /data/PlaneOfSection/query.json.
@@ -171,53 +163,13 @@ def row_count(record: object) -> int:
     return int(bool(record))
 
 
-def slim(row: Row, fields: Iterable[str]) -> Row:
-    """Return the given fields of a row: numbers, short texts, names of nested rows."""
-    return {
-        name: _slim(row[name])
-        for name in fields
-        if name in row
-        and not (isinstance(row[name], str) and len(row[name]) > _MAX_TEXT_CHARS)
-    }
-
-
-def _slim(value: Any) -> Any:
-    if isinstance(value, list | dict):
-        return [slim(row, _NESTED_FIELDS) for row in rows_of(value)]
-    return value
-
-
-def record_id(row: Row | None, key: str = "id") -> int | None:
-    """Return the id, of 1 to 18 digits; None if there is none."""
-    return _whole(row.get(key), 1, _MAX_ID) if row is not None else None
-
-
-def rows_of(value: Any) -> list[Row]:
-    """Return the rows of a nested list, or a nested row; null entries are skipped."""
-    if isinstance(value, dict):
-        return [value]
-    rows = value if isinstance(value, list) else []
-    return [row for row in rows if isinstance(row, dict)]
-
-
-def first_row(value: Any) -> Row:
-    """Return the first nested row, or an empty one."""
-    return next(iter(rows_of(value)), {})
-
-
 def plane_of(row: Row) -> str | None:
     """Return the name of a data set's plane of section."""
     names = texts(row.get("plane_of_section"), "name")
     if names:
         return names[0]
-    plane_id = _whole(row.get("plane_of_section_id"), 1, _MAX_ID)
+    plane_id = whole(row.get("plane_of_section_id"), 1, MAX_ID)
     return None if plane_id is None else PLANES.get(plane_id)
-
-
-def texts(rows: Any, key: str) -> tuple[str, ...]:
-    """Return a text field of nested rows, without duplicates."""
-    found = (row.get(key) for row in rows_of(rows))
-    return tuple(dict.fromkeys(text for text in found if isinstance(text, str)))
 
 
 def orientation_of(row: Row) -> str | None:
@@ -240,48 +192,19 @@ def image_of(row: Row) -> SectionImage | None:
     return SectionImage(
         image_id,
         _section_number(row),
-        _whole(row.get("width"), 1, _MAX_SIDE_PX) or 0,
-        _whole(row.get("height"), 1, _MAX_SIDE_PX) or 0,
+        whole(row.get("width"), 1, _MAX_SIDE_PX) or 0,
+        whole(row.get("height"), 1, _MAX_SIDE_PX) or 0,
         positive(row.get("resolution")),
         row.get("failed") is True,
         row.get("annotated") is True,
         texts(row.get("treatments"), "name"),
-        _whole(row.get("x"), 0, _MAX_SIDE_PX),
-        _whole(row.get("y"), 0, _MAX_SIDE_PX),
+        whole(row.get("x"), 0, _MAX_SIDE_PX),
+        whole(row.get("y"), 0, _MAX_SIDE_PX),
         bool(row["expression_path"]) if "expression_path" in row else None,
         coefficients_2d(row, "tvs"),
         coefficients_2d(row, "tsv"),
-        _whole(row.get("tier_count"), 1, 20),
+        whole(row.get("tier_count"), 1, 20),
     )
-
-
-def coefficients_2d(image: Row, name: str) -> tuple[float, ...] | None:
-    """Return ``tvs`` or ``tsv`` of an image; None if any coefficient is missing."""
-    return _coefficients(image.get("alignment2d"), name, _COEFFICIENTS_2D)
-
-
-def coefficients_3d(data_set: Row, name: str) -> tuple[float, ...] | None:
-    """Return ``trv`` or ``tvr`` of a data set; None if any coefficient is missing."""
-    return _coefficients(data_set.get("alignment3d"), name, _COEFFICIENTS_3D)
-
-
-def _coefficients(rows: Any, name: str, count: int) -> tuple[float, ...] | None:
-    row = first_row(rows)
-    found = tuple(number(row.get(f"{name}_{n:02d}")) for n in range(count))
-    known = tuple(one for one in found if one is not None)
-    return known if len(known) == count else None
-
-
-def number(value: Any) -> float | None:
-    """Return a number of a record; None for anything else or beyond any real one."""
-    if type(value) not in (int, float) or not abs(value) < _MAX_ID:
-        return None
-    return float(value)
-
-
-def positive(value: Any) -> float | None:
-    """Return a number of a record that is above zero; None if there is none."""
-    return max(number(value) or 0.0, 0.0) or None
 
 
 def in_section_order(rows: Iterable[Row]) -> dict[int, SectionImage]:
@@ -297,7 +220,7 @@ def channels(equalization: Any) -> tuple[int, ...] | None:
     """Return an Equalization as a ``range``; None if a bound is missing."""
     row = equalization if isinstance(equalization, dict) else {}
     bounds = (
-        _whole(row.get(f"{colour}_{bound}"), 0, _MAX_CHANNEL_VALUE)
+        whole(row.get(f"{colour}_{bound}"), 0, _MAX_CHANNEL_VALUE)
         for colour in ("red", "green", "blue")
         for bound in ("lower", "upper")
     )
@@ -337,14 +260,4 @@ def _is_nissl(row: Row) -> bool | None:
 
 
 def _section_number(row: Row) -> int | None:
-    return _whole(row.get("section_number"), 0, _MAX_SECTION_NUMBER)
-
-
-def _whole(value: Any, minimum: int, maximum: int) -> int | None:
-    # image_to_image_2d is known to give ids as strings
-    if isinstance(value, str) and _NUMBER_TEXT.fullmatch(value):
-        value = int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    return value if is_whole and minimum <= value <= maximum else None
+    return whole(row.get("section_number"), 0, _MAX_SECTION_NUMBER)

@@ -22,6 +22,8 @@ from allenfs.model.geometry import (
 )
 from allenfs.model.images import ImageRequest, ImageService
 from allenfs.model.parameters import MAX_DOWNSAMPLE, Roi
+from allenfs.model.rows import coefficients_3d, positive, record_id
+from allenfs.model.view_paths import EQUALIZED
 
 if TYPE_CHECKING:
     from allenfs.model.geometry import Point
@@ -125,7 +127,7 @@ class Place:
             ImageService.SECTION, image.image_id, region.downsample, roi=roi
         )
         directory, _, region_name = request.path.rpartition("/")[0].rpartition("/")
-        equalized = "/equalized" if self.is_equalized else ""
+        equalized = f"/{EQUALIZED}" if self.is_equalized else ""
         return f"{directory}{equalized}/{region_name}"
 
 
@@ -137,9 +139,9 @@ class AlignedSections:
 
     def __init__(self, data_set_id: int, collection: Collection) -> None:
         record = collection.record
-        trv = records.coefficients_3d(record, "trv")
-        thickness_um = records.positive(record.get("section_thickness"))
-        space_id = records.record_id(record, "reference_space_id")
+        trv = coefficients_3d(record, "trv")
+        thickness_um = positive(record.get("section_thickness"))
+        space_id = record_id(record, "reference_space_id")
         if trv is None or space_id is None or thickness_um is None:
             raise PathNotFoundError(
                 f"data set {data_set_id} has no alignment to a reference space"

@@ -17,11 +17,13 @@ from allenfs.model import records, views
 from allenfs.model.drawings import DrawingRequest
 from allenfs.model.images import ImageRequest
 from allenfs.model.nodes import Subject
+from allenfs.model.rows import texts
 from allenfs.model.stack import PageRequest
 
 if TYPE_CHECKING:
     from allenfs.model.nodes import CollectionDirectory
-    from allenfs.model.records import Collection, Row, SectionImage
+    from allenfs.model.records import Collection, SectionImage
+    from allenfs.model.rows import Row
 
 SHEET_FILE = "contact_sheet.jpg"
 # Changes with the layout: sheets in the store with another value are not reused.
@@ -164,17 +166,17 @@ def sheet(
 def _title(directory: CollectionDirectory, record: Row) -> tuple[str, list[str]]:
     """Return the heading of a data set or atlas, and the facts of its record."""
     if directory.subject is Subject.ATLAS:
-        names = records.texts(record, "name")
+        names = texts(record, "name")
         return _joined([f"Atlas {directory.subject_id}", *names]), []
     genes = record.get("genes")
     facts = [
-        *records.texts(genes, "name"),
-        *records.texts(record.get("products"), "name"),
+        *texts(genes, "name"),
+        *texts(record.get("products"), "name"),
         records.plane_of(record) or "",
-        *records.texts(record.get("treatments"), "name"),
+        *texts(record.get("treatments"), "name"),
         "failed" if record.get("failed") is True else "",
     ]
-    acronyms = records.texts(genes, "acronym")
+    acronyms = texts(genes, "acronym")
     heading = _joined([f"Data set {directory.subject_id}", *acronyms])
     return heading, [*filter(None, facts)]
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from allenfs.errors import PathNotFoundError
 from allenfs.model.geometry import Point
-from allenfs.model.records import Row, number, record_id, rows_of
+from allenfs.model.rows import Row, number, record_id, rows_of
 
 # One of several structures that share an acronym.
 _WITH_ID = re.compile(r"(.+)~([1-9][0-9]{0,17})", re.DOTALL)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from allenfs.model import quint
 from allenfs.model.images import VIEWS
 from allenfs.model.nodes import Layout
-from allenfs.model.records import record_id, rows_of
+from allenfs.model.rows import record_id, rows_of
 
 if TYPE_CHECKING:
     from allenfs.model.nodes import CollectionDirectory

@@ -6,8 +6,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from allenfs.sample import experiments as known
-from allenfs.sample.database import Database
-from allenfs.sample.facets import facet
+from allenfs.sample.database import Database, facet
 from allenfs.sample.records import DATA_SETS, RECORDS
 from allenfs.sample.structure_rows import add_alignments, add_structures
 

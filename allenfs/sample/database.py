@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -154,3 +155,8 @@ class Database:
 
 def _copied(links: dict[int, list[int]]) -> dict[int, list[int]]:
     return defaultdict(list, {row_id: list(ids) for row_id, ids in links.items()})
+
+
+def facet(text: str) -> int:
+    """Return the number of a text in a facet, computed like every recorded one."""
+    return zlib.crc32(text.encode())

@@ -18,8 +18,8 @@ from allenfs.sample.centers import (
     SAGITTAL_SPACE,
     SPACE_WIDTH_UM,
 )
+from allenfs.sample.database import facet
 from allenfs.sample.experiments import DENTATE_SECTIONS, FAILED_IMAGE_IDS
-from allenfs.sample.facets import facet
 from allenfs.sample.records import RECORDS
 from allenfs.sample.structures import STRUCTURES
 from allenfs.sample.unionizes import add_unionizes

@@ -20,7 +20,7 @@ from allenfs.errors import (
     QueryError,
     WrongAnswerError,
 )
-from allenfs.model.records import Row
+from allenfs.model.rows import Row
 from allenfs.text import in_one_line
 
 # Not escaped in a URL, as in the institute's examples; requests leaves them unchanged.

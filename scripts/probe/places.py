@@ -8,13 +8,14 @@ from answers import envelope, rows
 
 from allenfs.model import geometry, records
 from allenfs.model.geometry import Point
+from allenfs.model.rows import coefficients_3d, first_row, number, record_id, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from asking import Asker, Exchange
 
-    from allenfs.model.records import Row
+    from allenfs.model.rows import Row
 
 
 class Place(NamedTuple):
@@ -54,8 +55,8 @@ def earlier(asker: Asker, title: str) -> list[Row]:
 def centres_of(structure: Row) -> dict[int, list[Point]]:
     """Return the centres of a structure, by reference space."""
     found: dict[int, list[Point]] = {}
-    for row in records.rows_of(structure.get("structure_centers")):
-        space_id = records.record_id(row, "reference_space_id")
+    for row in rows_of(structure.get("structure_centers")):
+        space_id = record_id(row, "reference_space_id")
         point = _numbers(row, ("x", "y", "z"))
         if space_id is not None and point is not None:
             found.setdefault(space_id, []).append(Point(*point))
@@ -64,8 +65,8 @@ def centres_of(structure: Row) -> dict[int, list[Point]]:
 
 def computed(point: Point, data_set: Row, images: Iterable[Row]) -> Place | None:
     """Return the place of `point` in the nearest section; None without alignments."""
-    trv = records.coefficients_3d(data_set, "trv")
-    thickness_um = records.number(data_set.get("section_thickness"))
+    trv = coefficients_3d(data_set, "trv")
+    thickness_um = number(data_set.get("section_thickness"))
     aligned = {
         image.section_number: image
         for image in map(records.image_of, images)
@@ -81,8 +82,8 @@ def computed(point: Point, data_set: Row, images: Iterable[Row]) -> Place | None
 
 def given(exchange: Exchange) -> Place | None:
     """Return the first place that a service gave, as `image_sync` or without it."""
-    for row in records.rows_of(envelope(exchange).get("msg")):
-        sync = records.first_row(row.get("image_sync")) or row
+    for row in rows_of(envelope(exchange).get("msg")):
+        sync = first_row(row.get("image_sync")) or row
         image = records.image_of({**sync, "id": sync.get("section_image_id")})
         point = _numbers(sync, ("x", "y"))
         if image and image.section_number is not None and point:
@@ -92,6 +93,6 @@ def given(exchange: Exchange) -> Place | None:
 
 def _numbers(row: Row, keys: Iterable[str]) -> list[float] | None:
     """Return the numbers under `keys`; None if one is missing."""
-    found = [records.number(row.get(key)) for key in keys]
+    found = [number(row.get(key)) for key in keys]
     known = [one for one in found if one is not None]
     return known if len(known) == len(found) else None

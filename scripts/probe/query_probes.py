@@ -10,6 +10,7 @@ from answers import Answer, Probe, counts, envelope, outcome, rows
 from page import API, query
 
 from allenfs.model import records
+from allenfs.model.rows import first_row, record_id, rows_of, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,15 +29,13 @@ def _size(row: dict[str, Any]) -> str:
 
 
 def _range(row: dict[str, Any]) -> str:
-    return f"range {records.channels(records.first_row(row.get('equalization')))}"
+    return f"range {records.channels(first_row(row.get('equalization')))}"
 
 
 def _atlases(row: dict[str, Any]) -> str:
-    found = records.rows_of(row.get("atlas_data_set"))
-    ids = [
-        one.get("id") for part in found for one in records.rows_of(part.get("atlases"))
-    ]
-    treatments = ", ".join(records.texts(row.get("treatments"), "name"))
+    found = rows_of(row.get("atlas_data_set"))
+    ids = [one.get("id") for part in found for one in rows_of(part.get("atlases"))]
+    treatments = ", ".join(texts(row.get("treatments"), "name"))
     return f"{treatments}; of atlas 2: {2 in ids}"
 
 
@@ -99,15 +98,13 @@ MODELS = (
     Model(
         "Atlas",
         "model::Atlas,rma::criteria,[id$eq2],rma::include,atlas_data_sets",
-        lambda row: (
-            "data sets" if records.first_row(row["atlas_data_sets"]) else "none"
-        ),
+        lambda row: "data sets" if first_row(row["atlas_data_sets"]) else "none",
         "data sets",
     ),
     Model(
         "AtlasDataSet",
         "model::AtlasDataSet,rma::options[num_rows$eq1]",
-        lambda row: "an id" if records.record_id(row) else "no id",
+        lambda row: "an id" if record_id(row) else "no id",
         "an id",
     ),
     Model(

@@ -10,12 +10,18 @@ from page import API, query
 from places import Place, Point
 from structure_probes import CENTRES
 
-from allenfs.model import records
+from allenfs.model.rows import (
+    coefficients_2d,
+    coefficients_3d,
+    first_row,
+    record_id,
+    rows_of,
+)
 
 if TYPE_CHECKING:
     from asking import Asker, Exchange
 
-    from allenfs.model.records import Row
+    from allenfs.model.rows import Row
 
 _ISH, _CONNECTIVITY = 69289763, 100141599
 _DG_SG = 632
@@ -55,7 +61,7 @@ def _ask(asker: Asker, data_set_id: int) -> tuple[Exchange, Exchange, Exchange]:
 
 def _data_set(asker: Asker, data_set_id: int) -> Row:
     found = places.earlier(asker, _title(data_set_id, "alignment3d"))
-    return records.first_row(found)
+    return first_row(found)
 
 
 def _computed(asker: Asker, data_set_id: int, point: Point) -> Place | None:
@@ -87,8 +93,8 @@ def _nested(number: str, data_set_id: int, nested: Exchange, alone: Exchange) ->
     question = _title(data_set_id, "alignment2d nested in it")
     assumed = "all images, as asked for themselves"
     wanted = _planes(rows(alone))
-    one = records.first_row(rows(nested))
-    images = _planes(records.rows_of(one.get("section_images")))
+    one = first_row(rows(nested))
+    images = _planes(rows_of(one.get("section_images")))
     if not images:
         return missing(number, question, nested, assumed)
     have = sum(tvs is not None for tvs in images.values())
@@ -103,10 +109,7 @@ def _nested(number: str, data_set_id: int, nested: Exchange, alone: Exchange) ->
 
 
 def _planes(images: list[Row]) -> dict[int, tuple[float, ...] | None]:
-    ids = (
-        (records.record_id(image), records.coefficients_2d(image, "tvs"))
-        for image in images
-    )
+    ids = ((record_id(image), coefficients_2d(image, "tvs")) for image in images)
     return {image_id: tvs for image_id, tvs in ids if image_id is not None}
 
 
@@ -114,7 +117,7 @@ def _ish(asker: Asker) -> list[Answer]:
     first, alone, nested = _ask(asker, _ISH)
     question = _title(_ISH, "alignment3d")
     assumed = f"translation {_ISH_TRANSLATION}, as recorded"
-    trv = records.coefficients_3d(_data_set(asker, _ISH), "trv")
+    trv = coefficients_3d(_data_set(asker, _ISH), "trv")
     is_same = trv is not None and all(
         abs(mine - its) <= _SAME_UM
         for mine, its in zip(trv[9:], _ISH_TRANSLATION, strict=True)
@@ -143,7 +146,7 @@ def _structure_to_image(asker: Asker) -> list[Answer]:
         if given
         else missing("14", question, exchange, assumed)
     ]
-    space_id = records.record_id(_data_set(asker, _ISH), "reference_space_id")
+    space_id = record_id(_data_set(asker, _ISH), "reference_space_id")
     point = _centre(asker, space_id)
     if space_id is None or point is None:
         seen = f"not computed: reference space {space_id}, centre {point}"
@@ -158,7 +161,7 @@ def _structure_to_image(asker: Asker) -> list[Answer]:
 
 def _centre(asker: Asker, space_id: int | None) -> Point | None:
     for row in places.earlier(asker, CENTRES):
-        if records.record_id(row) == _DG_SG and space_id is not None:
+        if record_id(row) == _DG_SG and space_id is not None:
             return next(iter(places.centres_of(row).get(space_id, [])), None)
     return None
 

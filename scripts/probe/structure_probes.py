@@ -9,12 +9,12 @@ from answers import Answer, Probe, counts, envelope, missing, rows
 from page import query
 from places import Point, centres_of, earlier
 
-from allenfs.model import records
+from allenfs.model.rows import first_row, record_id
 
 if TYPE_CHECKING:
     from asking import Asker, Exchange
 
-    from allenfs.model.records import Row
+    from allenfs.model.rows import Row
 
 CENTRES, UNIONIZES = "Structure with its centres", "StructureUnionize"
 _ALL = "rma::options[num_rows$eqall]"
@@ -94,7 +94,7 @@ def _spaces(
         for record_id, row in _by_id(found).items()
         if not centres[record_id]
     ]
-    above = {records.record_id(row, "parent_structure_id") for row in found}
+    above = {record_id(row, "parent_structure_id") for row in found}
     parents = [record_id for record_id in centres if record_id in above]
     have = sum(bool(centres[parent]) for parent in parents)
     right_um = [one[_RIGHT][0][2] for one in centres.values() if _RIGHT in one]
@@ -201,7 +201,7 @@ def _unionizes(asker: Asker) -> list[Answer]:
 
 def _graph(asker: Asker, found: list[Row]) -> Answer:
     adult = set(_by_id(earlier(asker, CENTRES)))
-    ids = Counter(records.record_id(row, "structure_id") for row in found)
+    ids = Counter(record_id(row, "structure_id") for row in found)
     known = [record_id for record_id in ids if record_id in adult]
     twice = sum(ids[record_id] > 1 for record_id in known)
     return Answer(
@@ -214,7 +214,7 @@ def _graph(asker: Asker, found: list[Row]) -> Answer:
 
 
 def _ontologies(joined: Exchange) -> Answer:
-    found = [records.first_row(row.get("structure")) for row in rows(joined)]
+    found = [first_row(row.get("structure")) for row in rows(joined)]
     question, assumed = "Ontologies of its structures", "1, and 12: the first row's"
     if not any(found):
         return missing("12", question, joined, assumed)
@@ -232,7 +232,7 @@ def _ontologies(joined: Exchange) -> Answer:
 
 
 def _by_id(found: list[Row]) -> dict[int, Row]:
-    ids = ((records.record_id(row), row) for row in found)
+    ids = ((record_id(row), row) for row in found)
     return {record_id: row for record_id, row in ids if record_id is not None}
 
 

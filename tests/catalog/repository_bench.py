@@ -23,7 +23,7 @@ from allenfs.errors import (
     UnreachableError,
     WrongAnswerError,
 )
-from allenfs.model.records import Row
+from allenfs.model.rows import Row
 from allenfs.service.rma import Query, Rows
 from allenfs.service.single_flight import NOT_INTERRUPTED
 from allenfs.service.slots import Slots

@@ -13,7 +13,8 @@ from allenfs.catalog.paging import all_rows, completed, one_row
 from allenfs.catalog.queries import Question
 from allenfs.config import ServiceSettings
 from allenfs.errors import WrongAnswerError
-from allenfs.model.records import DataSetIds, Neighbour, Row
+from allenfs.model.records import DataSetIds, Neighbour
+from allenfs.model.rows import Row
 from allenfs.sample.content import sample_database
 from allenfs.sample.database import Database
 from allenfs.sample.inventing import add_data_set, add_genes

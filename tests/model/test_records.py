@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from allenfs.model import records
 from allenfs.model.records import SectionImage
+from allenfs.model.rows import first_row, record_id, rows_of, texts
 
 # recorded: BlueBrain's tests, SectionImage.json (shortened)
 RECORDED = {
@@ -98,10 +99,10 @@ def test_any_value_is_read_or_ignored(value, row):
     assert nissl is None or is_id(nissl)
     plane = records.plane_of(row)
     assert plane is None or type(plane) is str
-    assert all(type(text) is str for text in records.texts(value, "name"))
-    assert all(type(one) is dict for one in records.rows_of(value))
-    assert type(records.first_row(value)) is dict
-    one = records.record_id(row)
+    assert all(type(text) is str for text in texts(value, "name"))
+    assert all(type(one) is dict for one in rows_of(value))
+    assert type(first_row(value)) is dict
+    one = record_id(row)
     assert one is None or is_id(one)
 
 
@@ -125,13 +126,13 @@ NO_IDS += ["0000000001234567890123"]
 
 @pytest.mark.parametrize("value", NO_IDS)
 def test_a_number_that_cannot_be_in_a_path_is_no_id(value):
-    assert records.record_id({"id": value}) is None
+    assert record_id({"id": value}) is None
     assert records.image_of({**RECORDED, "id": value}) is None
 
 
 @pytest.mark.parametrize("value", [1, 1.0, "1", 10**18 - 1, "9" * 18])
 def test_an_id_may_be_text(value):
-    assert records.record_id({"id": value}) == int(value)
+    assert record_id({"id": value}) == int(value)
 
 
 @pytest.mark.parametrize("value", [None, True, -1, 1.5, "3rd", 10**9 + 1, math.nan, []])
@@ -263,6 +264,6 @@ def test_planes_are_known_by_name_or_by_their_recorded_ids():
 
 def test_texts_are_in_order_without_duplicates():
     nested = [{"name": "b"}, None, {"name": 5}, {}, {"name": "a"}, {"name": "b"}, "c"]
-    assert records.texts(nested, "name") == ("b", "a")
-    assert records.texts({"name": "alone"}, "name") == ("alone",)
-    assert records.texts("name", "name") == ()
+    assert texts(nested, "name") == ("b", "a")
+    assert texts({"name": "alone"}, "name") == ("alone",)
+    assert texts("name", "name") == ()
