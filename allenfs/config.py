@@ -131,6 +131,14 @@ def parse_size(text: str) -> int:
     raise ConfigError(f"not a size: {text!r} (examples: 500MB, 10GiB)")
 
 
+def parse_number(text: str, minimum: int, maximum: int) -> int:
+    """Read an integer from `minimum` to `maximum`, at most 999999."""
+    # int() would raise another error for thousands of digits
+    if text.isascii() and text.isdecimal() and minimum <= int(text[:6]) <= maximum:
+        return int(text[:6])
+    raise ConfigError(f"not a number from {minimum} to {maximum}: {text!r}")
+
+
 def parse_duration(text: str) -> float:
     """Read a time: ``90`` (seconds), ``30m``, ``12h``, ``7d``; at most a year."""
     number, unit_s = text, 1

@@ -39,6 +39,7 @@ SAMPLE_USERS = {"assembly"}
 IMPORTERS = {
     "fuse": {"adapters.fuse_operations"},
     "mfusepy": {"adapters.fuse_operations"},
+    "fsspec": {"adapters.fsspec", "adapters.traversal"},
     "requests": {"service.transport", "service.responses", "service.certificates"},
     "urllib3": {"service.transport", "service.responses", "service.certificates"},
     "shtab": {"cli.integrate.files"},
@@ -169,7 +170,7 @@ def test_the_walk_sees_the_imports_that_there_are():
     for library, importers in IMPORTERS.items():
         for module in importers:
             assert library in foreign_imports_of(source_of(module))
-    assert foreign_below("cli.main") >= {*IMPORTERS} - {"PIL", "numpy"}
+    assert foreign_below("cli.main") >= {*IMPORTERS} - {"PIL", "numpy", "fsspec"}
 
 
 def test_the_sample_service_stands_beside_the_house():

@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from allenfs.errors import AllenFSError, ProcessLimitError
 from allenfs.text import safe_logger
@@ -30,6 +30,20 @@ class Translator:
         with contextlib.suppress(BaseException):
             self._log(error, operation, path)
         return error.errno if isinstance(error, AllenFSError) else AllenFSError.errno
+
+    @contextlib.contextmanager
+    def os_errors(self, operation: str, path: str) -> Iterator[None]:
+        """Raise any exception of the block as an OSError, whose text is the reason.
+
+        Except those that end a program, such as KeyboardInterrupt.
+        """
+        try:
+            yield
+        except Exception as error:
+            is_bug = not isinstance(error, AllenFSError)
+            reason = f"a bug in allenfs: {error!r}" if is_bug else str(error)
+            number = self.errno_of(error, operation, path)
+            raise OSError(number, reason, path) from error
 
     def _log(self, error: BaseException, operation: str, path: object) -> None:
         is_limit = isinstance(error, ProcessLimitError)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from allenfs import config
+from allenfs.adapters import settings
 from allenfs.config import ServiceSettings, StoreSettings
 from allenfs.errors import ConfigError
 from allenfs.service import network
-from allenfs.store.directory import own_directory, require_own
 
 _Value = TypeVar("_Value")
 
@@ -42,16 +42,7 @@ def checked(parse: Callable[[str], _Value]) -> Callable[[str], _Value]:
 
 def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
     """Return a parser of integers from `minimum` to `maximum`, at most 999999."""
-
-    def parse_argument(text: str) -> int:
-        # int() would raise another error for thousands of digits
-        if text.isascii() and text.isdecimal() and minimum <= int(text[:6]) <= maximum:
-            return int(text[:6])
-        raise argparse.ArgumentTypeError(
-            f"not a number from {minimum} to {maximum}: {text!r}"
-        )
-
-    return parse_argument
+    return checked(lambda text: config.parse_number(text, minimum, maximum))
 
 
 def add_mountpoint(parser: argparse.ArgumentParser) -> None:
@@ -154,20 +145,11 @@ def service_address(parsed: argparse.Namespace) -> ServiceSettings:
 
     Raises UrlError, NetworkSettingError or ConfigError.
     """
-    api_url = parsed.api_url
-    if parsed.sample:
-        api_url = config.DEFAULT_API_URL
-    elif api_url is None:
-        api_url = os.environ.get(config.API_URL_VARIABLE) or config.DEFAULT_API_URL
-    proxy, source = parsed.proxy, "--proxy"
-    if proxy is None:
-        source = network.PROXY_VARIABLE
-        proxy = os.environ.get(source) or None
-    ca_bundle = parsed.ca_bundle
-    return ServiceSettings(
-        config.parse_api_url(api_url),
-        proxy=network.checked_proxy(proxy, source) if proxy else proxy,
-        ca_bundle=config.absolute(os.path.expanduser(ca_bundle)) if ca_bundle else None,
+    return settings.service_address(
+        parsed.api_url,
+        sample=parsed.sample,
+        proxy=parsed.proxy,
+        ca_bundle=parsed.ca_bundle,
     )
 
 
@@ -184,29 +166,14 @@ def service_settings(parsed: argparse.Namespace) -> ServiceSettings:
     )
 
 
-def store_settings(parsed: argparse.Namespace, service_name: str) -> StoreSettings:
-    """Return the `chosen_store` as a `checked_store`; raises as both do."""
-    return checked_store(chosen_store(parsed, service_name))
-
-
 def chosen_store(parsed: argparse.Namespace, service_name: str) -> StoreSettings:
     """Read the arguments of `add_store`, and the environment; do not touch the disk.
 
     Raises ConfigError.
     """
-    capacity_bytes = parsed.cache_size or config.parse_size(
-        os.environ.get(config.CACHE_SIZE_VARIABLE) or config.DEFAULT_CACHE_SIZE
-    )
-    directory = config.cache_dir(parsed.cache_dir, os.environ)
-    return StoreSettings(directory, capacity_bytes, service_name)
+    return settings.chosen_store(parsed.cache_dir, parsed.cache_size, service_name)
 
 
-def checked_store(chosen: StoreSettings) -> StoreSettings:
-    """Resolve and check the directory; may block on a file system that hangs.
-
-    Raises UnsafeStoreError.
-    """
-    # resolved once: a link that is replaced later has no effect
-    directory = own_directory(Path(os.path.realpath(chosen.directory)))
-    require_own(directory)
-    return replace(chosen, directory=directory)
+def store_settings(parsed: argparse.Namespace, service_name: str) -> StoreSettings:
+    """Return the `chosen_store` as a `settings.checked_store`; raises as both do."""
+    return settings.checked_store(chosen_store(parsed, service_name))

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from allenfs import config
+from allenfs.adapters.settings import checked_store
 from allenfs.cli import arguments
 from allenfs.config import MountSettings
 from allenfs.errors import (
@@ -90,7 +91,7 @@ def _serve(parsed: argparse.Namespace, settings: MountSettings) -> None:
     def warn(text: str) -> None:
         print(f"{daemon.WARNING}{printable(text)}", file=sys.stderr)
 
-    settings = replace(settings, store=arguments.checked_store(settings.store))
+    settings = replace(settings, store=checked_store(settings.store))
     output = LogOutput(parsed.log_file)
     try:
         output.prepare()

@@ -8,6 +8,7 @@ an open may be answered with ESTALE once.
 from __future__ import annotations
 
 import contextlib
+import posixpath
 import time
 import weakref
 from collections.abc import Callable, Mapping
@@ -34,7 +35,7 @@ from allenfs.model.images import ImageService
 from allenfs.model.pyramids import CHUNK_BYTES
 from allenfs.model.stack import PageRequest
 from allenfs.service.single_flight import NOT_INTERRUPTED, Caller
-from allenfs.store.stored_file import Image, Known
+from allenfs.store.stored_file import Facts, Image, Known
 
 if TYPE_CHECKING:
     from allenfs.catalog.entries import Readable
@@ -79,7 +80,7 @@ class Filesystem:
         self._readahead = readahead
         self._activity = activity or Activity()
         self._own_files = own_files or {}
-        self._started_ns = clock_ns()
+        self.started_ns = clock_ns()
         self._handles = Handles() if handles is None else handles
         self._kernel = KernelView(clock)
         self._clock = clock
@@ -140,18 +141,42 @@ class Filesystem:
             case nodes.PatternNode(tree.OWN_DIRECTORY):
                 return list(self._own_files)
         if not isinstance(entry, Folder):
-            raise NotADirError(path)
+            raise NotADirError("not a directory")
         try:
             return self._catalog.names(node, caller)
         except PathNotFoundError as error:
-            raise VanishedError(path) from error
+            raise VanishedError(f"the directory no longer exists: {error}") from error
 
     def target(self, path: str, caller: Caller = NOT_INTERRUPTED) -> str:
         """Return the target of a link; raises NotALinkError, and as `entry` does."""
         entry = self.entry(path, caller)
         if not isinstance(entry, Link):
-            raise NotALinkError(path)
+            raise NotALinkError("not a symbolic link")
         return entry.target
+
+    def resolved(self, path: str, caller: Caller = NOT_INTERRUPTED) -> str:
+        """Resolve the symbolic links in a path, as the kernel does in a mount.
+
+        Always ends: the target of a link has no links in it, so that each name of the
+        path is followed once at most. Raises as `target` does.
+        """
+        resolved = ""
+        for name in path.split("/"):
+            resolved = posixpath.join(resolved, name)
+            if tree.is_link(resolved):
+                target = self.target(resolved, caller)
+                directory = posixpath.dirname(resolved)
+                resolved = posixpath.normpath(posixpath.join(directory, target))
+        return resolved
+
+    def facts(self, entry: Entry) -> Facts | None:
+        """Return the facts about a local file (a chunk: about its tile), else None."""
+        match entry:
+            case Document():
+                return entry.facts
+            case Picture(request):
+                return self._fetcher.facts(request)
+        return None
 
     def stat(
         self, path: str, handle: int | None = None, caller: Caller = NOT_INTERRUPTED
@@ -166,10 +191,10 @@ class Filesystem:
         entry = self.entry(path, caller)
         match entry:
             case Folder():
-                return Attributes(0, 0, self._started_ns, is_dir=True)
+                return Attributes(0, 0, self.started_ns, is_dir=True)
             case Link(target):
                 size_bytes = len(target.encode())
-                return Attributes(size_bytes, 0, self._started_ns, is_link=True)
+                return Attributes(size_bytes, 0, self.started_ns, is_link=True)
             case Document():
                 return self._stat_file(path, self._live.get(path, entry), caller)
             case Changing(snapshot):
@@ -186,7 +211,14 @@ class Filesystem:
         if known is not None:
             return self._exact(path, known, caller)._replace(blocks=0)
         bound_bytes = min(bound_bytes, self._max_image_bytes)
-        return Attributes(bound_bytes, 0, self._started_ns)
+        return Attributes(bound_bytes, 0, self.started_ns)
+
+    def content(self, path: str, caller: Caller = NOT_INTERRUPTED) -> Readable:
+        """Make the whole file local, and return its content.
+
+        Raises as `open` does, but StaleSizeError, which is for the kernel.
+        """
+        return self._content(path, self.entry(path, caller), caller)
 
     def open(
         self,
@@ -196,7 +228,7 @@ class Filesystem:
         is_final: Callable[[], bool] = lambda: False,
         past_cache: bool = False,
     ) -> Opened:
-        """Make the whole file local, and open it.
+        """Make the whole file local, and open it for the kernel.
 
         Parameters
         ----------
@@ -214,19 +246,11 @@ class Filesystem:
             The image is not available.
         """
         entry = self.entry(path, caller)
-        file: Readable
-        match entry:
-            case Picture():
-                file = self._image(path, entry, caller)
-            case Document():
-                file = self._live.setdefault(path, entry)
-            case Changing(snapshot):
-                # bypasses the page cache and the kernel's cached size, because
-                # each open has its own bytes
-                latest = self._live[path] = snapshot()
-                return self._handles.add(path, latest, keep_cache=False, direct_io=True)
-            case _:
-                raise IsADirError(path)
+        file = self._content(path, entry, caller)
+        if isinstance(entry, Changing):
+            # bypasses the page cache and the kernel's cached size, because each open
+            # has its own bytes
+            return self._handles.add(path, file, keep_cache=False, direct_io=True)
         if isinstance(entry, Picture) and entry.chunk is not None:
             opening = self._kernel.opening_at_known_size(path, file)
         else:
@@ -261,6 +285,17 @@ class Filesystem:
         known = self._fetcher.peek(request) or self._kernel.last_known(path)
         return known is not None
 
+    def _content(self, path: str, entry: Entry, caller: Caller) -> Readable:
+        match entry:
+            case Picture():
+                return self._image(path, entry, caller)
+            case Document():
+                return self._live.setdefault(path, entry)
+            case Changing(snapshot):
+                latest = self._live[path] = snapshot()
+                return latest
+        raise IsADirError("a directory")
+
     def _image(self, path: str, entry: Picture, caller: Caller) -> Image | ChunkFile:
         # reopened after ESTALE: for read-ahead this is not another open
         is_retry = self._kernel.is_retry(path, caller.thread_id)
@@ -294,7 +329,7 @@ class Filesystem:
         """
         known = tile or self._kernel.last_known(path)
         if known is None:
-            return Attributes(CHUNK_BYTES, 0, self._started_ns)
+            return Attributes(CHUNK_BYTES, 0, self.started_ns)
         exact = Known(CHUNK_BYTES, known.modified_ns)
         attributes = self._exact(path, exact, caller)
         return attributes._replace(blocks=0) if tile is None else attributes

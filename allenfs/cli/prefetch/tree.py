@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from allenfs.catalog.documents import Document
 from allenfs.catalog.entries import Changing, Entry, Folder, Link
 from allenfs.errors import AllenFSError, IsADirError
-from allenfs.model import tree
 from allenfs.service.single_flight import Caller
 
 if TYPE_CHECKING:
@@ -106,12 +105,4 @@ class Tree:
         return self._assembly.filesystem.entry(path, self._caller)
 
     def _resolved(self, path: str) -> str:
-        """Resolve the symbolic links in a path, as the kernel does in a mount."""
-        resolved = ""
-        for name in path.split("/"):
-            resolved = posixpath.join(resolved, name)
-            if tree.is_link(resolved):
-                target = self._assembly.filesystem.target(resolved, self._caller)
-                directory = posixpath.dirname(resolved)
-                resolved = posixpath.normpath(posixpath.join(directory, target))
-        return resolved
+        return self._assembly.filesystem.resolved(path, self._caller)

@@ -1,0 +1,94 @@
+"""The object graphs of this process: one for all who have equal settings.
+
+A forked child has copies of its parent's locks and downloads, but not the threads that
+would release and end them. So it begins without any.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import os
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from allenfs.adapters.settings import checked_store
+from allenfs.assembly import assemble, on_sample
+
+if TYPE_CHECKING:
+    from allenfs.assembly import Assembly
+    from allenfs.config import ServiceSettings, StoreSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an assembly is built from; with `sample`, on the embedded sample service."""
+
+    service: ServiceSettings
+    store: StoreSettings
+    sample: bool
+    readahead_images: int
+
+
+class _Assemblies:
+    """Assemblies by their settings. Safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: dict[Settings, Assembly] = {}
+        self._stack = contextlib.ExitStack()
+
+    def get(self, settings: Settings) -> Assembly:
+        with self._lock:
+            if settings not in self._running:
+                _register()
+                self._running[settings] = self._started(settings)
+            return self._running[settings]
+
+    def close(self) -> None:
+        with self._lock:
+            self._running.clear()
+            self._stack.close()
+
+    def _started(self, settings: Settings) -> Assembly:
+        service, store = settings.service, checked_store(settings.store)
+        with contextlib.ExitStack() as stack:
+            if settings.sample:
+                service, store = stack.enter_context(on_sample(service, store))
+            assembly = assemble(
+                service, store, readahead_images=settings.readahead_images
+            )
+            self._stack.push(stack.pop_all())
+        return assembly
+
+
+_assemblies = _Assemblies()
+# Kept, because an object that is destroyed closes or deletes what is the parent's.
+_inherited: list[_Assemblies] = []
+
+
+def assembly_of(settings: Settings) -> Assembly:
+    """Return the assembly of this process with these settings; start it if needed.
+
+    Raises UnsafeStoreError, NetworkSettingError, or AllenFSError if the sample service
+    cannot be started.
+    """
+    return _assemblies.get(settings)
+
+
+@functools.cache
+def _register() -> None:
+    os.register_at_fork(after_in_child=_begin_anew)
+    atexit.register(_close)
+
+
+def _close() -> None:
+    _assemblies.close()
+
+
+def _begin_anew() -> None:
+    global _assemblies  # noqa: PLW0603 - the state of this process
+    _inherited.append(_assemblies)
+    _assemblies = _Assemblies()
