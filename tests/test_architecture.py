@@ -39,7 +39,7 @@ SAMPLE_USERS = {"assembly"}
 IMPORTERS = {
     "fuse": {"adapters.fuse_operations"},
     "mfusepy": {"adapters.fuse_operations"},
-    "fsspec": {"adapters.fsspec", "adapters.traversal"},
+    "fsspec": {"adapters.traversal"},
     "requests": {"service.transport", "service.responses", "service.certificates"},
     "urllib3": {"service.transport", "service.responses", "service.certificates"},
     "shtab": {"cli.integrate.files"},

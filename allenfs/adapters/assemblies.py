@@ -78,14 +78,15 @@ def assembly_of(settings: Settings) -> Assembly:
     return _assemblies.get(settings)
 
 
+def close() -> None:
+    """Close all assemblies of this process, as it does at its end."""
+    _assemblies.close()
+
+
 @functools.cache
 def _register() -> None:
     os.register_at_fork(after_in_child=_begin_anew)
-    atexit.register(_close)
-
-
-def _close() -> None:
-    _assemblies.close()
+    atexit.register(close)
 
 
 def _begin_anew() -> None:

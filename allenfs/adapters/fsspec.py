@@ -10,6 +10,7 @@ import contextlib
 import datetime as dt
 import errno
 import posixpath
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _Details = dict[str, Any]
 
 _NS = 1e-9
+_DIRECTORY_MODE, _FILE_MODE = stat.S_IFDIR | 0o555, stat.S_IFREG | 0o444
 _MAX_CONNECTIONS = 999
 _DEFAULTS = config.ServiceSettings(config.DEFAULT_API_URL)
 # What fsspec itself and those who use it may pass to any file system.
@@ -39,6 +41,7 @@ _FSSPEC_OPTIONS = frozenset(
         *("skip_instance_cache", "use_listings_cache"),
     }
 )
+_NO_SUCH_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _translator = Translator()
 
 
@@ -201,6 +204,24 @@ class AllenFileSystem(Traversal):
             first, last, _step = slice(start, end).indices(size_bytes)
             return content.read(first, max(0, last - first))
 
+    def cat(
+        self, path: Any, recursive: bool = False, on_error: str = "raise", **_: Any
+    ) -> Any:
+        """Return the bytes of one file, or of several by their paths.
+
+        `on_error` is only for what does not exist; any other failure raises, because
+        zarr 2 takes each error that is returned for an empty chunk.
+        """
+        handled = on_error if on_error == "raise" else "return"
+        found = super().cat(path, recursive=recursive, on_error=handled)
+        if isinstance(found, bytes):
+            return found
+        for one in found.values():
+            if isinstance(one, Exception) and not isinstance(one, _NO_SUCH_FILE):
+                raise one
+        is_kept = bytes if on_error == "omit" else object
+        return {one: data for one, data in found.items() if isinstance(data, is_kept)}
+
     def _open(self, path: str, mode: str = "rb", **_: Any) -> LocalFile:
         if set(mode) & set("wax+"):
             _refused(self, path)
@@ -211,11 +232,7 @@ class AllenFileSystem(Traversal):
         return LocalFile(self, path, content)
 
     mkdir = makedirs = rmdir = rm = rm_file = _rm = touch = _refused
-    cp_file = copy = mv = pipe_file = _refused
-
-    def put_file(self, lpath: Any, rpath: Any, **_: Any) -> NoReturn:
-        """Raise OSError: the archive is read-only."""
-        _refused(self, rpath)
+    cp_file = copy = mv = put = put_file = pipe_file = _refused
 
     def _type(self, path: Any) -> str:
         try:
@@ -235,7 +252,7 @@ def _details(filesystem: Filesystem, place: str, path: str) -> _Details:
     """Return the details of a place without links, which `path` leads to."""
     entry, started_s = filesystem.entry(place), filesystem.started_ns * _NS
     details = {"name": path, "size": 0, "type": "directory", "islink": False}
-    details |= {"mtime": started_s, "created": started_s}
+    details |= {"mtime": started_s, "created": started_s, "mode": _DIRECTORY_MODE}
     match entry:
         case Folder():
             return details
@@ -244,6 +261,7 @@ def _details(filesystem: Filesystem, place: str, path: str) -> _Details:
             return details | {"islink": True, "destination": posixpath.normpath(target)}
     facts = filesystem.facts(entry)
     details |= {"size": None, "type": "file", "local": facts is not None}
+    details["mode"] = _FILE_MODE
     if facts is not None:
         details |= {"size": facts.size_bytes, "mtime": facts.modified_ns * _NS}
         details["created"] = facts.fetched_ns * _NS

@@ -141,7 +141,7 @@ class Filesystem:
             case nodes.PatternNode(tree.OWN_DIRECTORY):
                 return list(self._own_files)
         if not isinstance(entry, Folder):
-            raise NotADirError("not a directory")
+            raise NotADirError("is not a directory")
         try:
             return self._catalog.names(node, caller)
         except PathNotFoundError as error:
@@ -151,7 +151,7 @@ class Filesystem:
         """Return the target of a link; raises NotALinkError, and as `entry` does."""
         entry = self.entry(path, caller)
         if not isinstance(entry, Link):
-            raise NotALinkError("not a symbolic link")
+            raise NotALinkError("is not a symbolic link")
         return entry.target
 
     def resolved(self, path: str, caller: Caller = NOT_INTERRUPTED) -> str:
@@ -294,7 +294,7 @@ class Filesystem:
             case Changing(snapshot):
                 latest = self._live[path] = snapshot()
                 return latest
-        raise IsADirError("a directory")
+        raise IsADirError("is a directory")
 
     def _image(self, path: str, entry: Picture, caller: Caller) -> Image | ChunkFile:
         # reopened after ESTALE: for read-ahead this is not another open
