@@ -1,0 +1,33 @@
+"""A sample service, and ``allen://`` on it, for one test."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+from allenfs.adapters import assemblies
+from allenfs.adapters.fsspec import AllenFileSystem
+from allenfs.sample.server import SampleService
+
+
+@pytest.fixture
+def service(request):
+    """With the settings of ``@pytest.mark.service(...)``."""
+    marked = request.node.get_closest_marker("service")
+    with SampleService(**(marked.kwargs if marked else {})) as running:
+        yield running
+
+
+@pytest.fixture
+def opened(service, tmp_path):
+    """Returns a file system on the service; more options, or others, on request."""
+    options = {"api_url": service.url, "cache_dir": str(tmp_path / "store")}
+    yield functools.partial(AllenFileSystem, **options)
+    assemblies.close()
+    AllenFileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def allen(opened):
+    return opened()
