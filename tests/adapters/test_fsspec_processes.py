@@ -1,0 +1,141 @@
+"""``allen://`` in real processes: forks, spawns, signals, and the end of a program."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import subprocess
+
+import pytest
+from mounted import STRICT_PYTHON, image_bytes, until
+
+IMAGE, OTHER = "section/69750516/ds6/image.jpg", "section/69750516/ds7/image.jpg"
+PRELUDE = """
+import hashlib, json, multiprocessing, os, sys, threading, warnings
+
+import fsspec
+
+warnings.simplefilter("ignore", DeprecationWarning)  # of forks with threads: the point
+options, (image, other) = json.loads(sys.argv[1])
+allen = fsspec.filesystem("allen", **options)
+
+def digest(path):
+    return hashlib.sha256(allen.cat(path)).hexdigest()
+
+def say(*words):
+    os.write(1, (" ".join(words) + "\\n").encode())  # in one piece
+"""
+# A download is under way when this process is forked; each of the two ends as a
+# program does, and reads what the other wants.
+FORKS = """
+thread = threading.Thread(target=digest, args=[image])
+thread.start()
+input()
+if child := os.fork():
+    say("parent", digest(image))
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
+else:
+    say("forked")
+    say("child", digest(image), digest(other))
+"""
+POOLS = """
+digest(image)
+for method in ("fork", "spawn"):
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        images = pool.map(allen.cat, [image, other])
+        say(*(hashlib.sha256(one).hexdigest() for one in images))
+"""
+WAITS = """
+try:
+    allen.cat(image)
+except KeyboardInterrupt:
+    say("interrupted")
+"""
+ENDS = """
+threading.Thread(target=allen.cat, args=[image], daemon=True).start()
+input()
+"""
+# Nothing of FUSE is loaded; the sample serves in this process, and is stopped.
+SAMPLE = """
+say(digest(image))
+assert not {"fuse", "mfusepy", "allenfs.adapters.fuse_operations"} & {*sys.modules}
+"""
+
+
+@pytest.fixture
+def program(opened):
+    """Starts a program that has `allen`; ends without a word to stderr."""
+    running = []
+
+    def started(code, **options):
+        given = json.dumps([options or opened.keywords, [IMAGE, OTHER]])
+        process = subprocess.Popen(
+            [*STRICT_PYTHON, "-c", PRELUDE + code, given],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        running.append(process)
+        return process
+
+    yield started
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def printed(process, said=None):
+    """Return the lines of a program, once it has ended as it should."""
+    stdout, stderr = process.communicate(said)
+    assert (process.returncode, stderr) == (0, "")
+    return stdout.splitlines()
+
+
+def digests(service, *paths):
+    return [hashlib.sha256(image_bytes(service.url, one)).hexdigest() for one in paths]
+
+
+def test_a_child_forked_during_a_download_begins_anew(program, service):
+    service.pause()
+    process = program(FORKS)
+    until(lambda: service.image_requests == 1)
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "forked\n"
+    service.resume()
+    lines = printed(process)
+    assert service.image_requests == 2  # the child waits for the parent's download
+    image, other = digests(service, IMAGE, OTHER)
+    assert sorted(lines) == [f"child {image} {other}", f"parent {image}"]
+
+
+def test_instances_work_in_forked_and_spawned_processes(program, service):
+    lines = printed(program(POOLS))
+    assert service.image_requests == 2
+    assert lines == [" ".join(digests(service, IMAGE, OTHER))] * 2
+
+
+def test_ctrl_c_ends_a_wait_and_the_program(program, service):
+    service.pause()
+    process = program(WAITS)
+    until(lambda: service.image_requests == 1)
+    process.send_signal(signal.SIGINT)
+    assert printed(process) == ["interrupted"]
+    service.resume()
+
+
+def test_a_program_ends_during_a_download_without_a_word(program, service):
+    service.pause()
+    process = program(ENDS)
+    until(lambda: service.image_requests == 1)
+    assert printed(process, "\n") == []
+    service.resume()
+
+
+def test_the_embedded_sample_needs_neither_fuse_nor_network(program, service, tmp_path):
+    process = program(SAMPLE, sample=True, cache_dir=str(tmp_path / "sample"))
+    assert printed(process) == digests(service, IMAGE)
+    assert service.image_requests == 1  # that of the test
