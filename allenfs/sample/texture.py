@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy import fft  # not at its first use: a process may be forked meanwhile
 from PIL import Image
 
 if TYPE_CHECKING:
@@ -38,11 +39,11 @@ def _full_tile(radius_px: int) -> Image.Image:
 
 
 def _blurred(field: Field, sigma_px: float) -> Field:
-    frequency = np.fft.fftfreq(TILE_PX)
+    frequency = fft.fftfreq(TILE_PX)
     gauss = np.exp(-2 * (np.pi * sigma_px * frequency) ** 2).astype(np.float32)
-    spectrum = np.fft.rfft2(field)
+    spectrum = fft.rfft2(field)
     spectrum *= gauss[:, None] * gauss[None, : TILE_PX // 2 + 1]
-    blurred: Field = np.fft.irfft2(spectrum).astype(np.float32)
+    blurred: Field = fft.irfft2(spectrum).astype(np.float32)
     return blurred
 
 
