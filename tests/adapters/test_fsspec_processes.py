@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 from mounted import STRICT_PYTHON, image_bytes, until
 
+README = Path(__file__).parents[2] / "README.md"
 IMAGE, OTHER = "section/69750516/ds6/image.jpg", "section/69750516/ds7/image.jpg"
 PRELUDE = """
 import hashlib, json, multiprocessing, os, sys, threading, warnings
@@ -90,7 +93,8 @@ def program(opened):
 def printed(process, said=None):
     """Return the lines of a program, once it has ended as it should."""
     stdout, stderr = process.communicate(said)
-    assert (process.returncode, stderr) == (0, "")
+    assert stderr == ""
+    assert process.returncode == 0
     return stdout.splitlines()
 
 
@@ -139,3 +143,11 @@ def test_the_embedded_sample_needs_neither_fuse_nor_network(program, service, tm
     process = program(SAMPLE, sample=True, cache_dir=str(tmp_path / "sample"))
     assert printed(process) == digests(service, IMAGE)
     assert service.image_requests == 1  # that of the test
+
+
+def test_the_readme_s_example_works_as_it_stands(program, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    (line,) = printed(program(example))
+    assert re.fullmatch("[1-9][0-9]* [0-9]{4,}", line)
+    assert Path("sections.csv").read_bytes().startswith(b"section_number,")
