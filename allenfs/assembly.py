@@ -132,6 +132,19 @@ def sample_service(port: int = 0) -> SampleService:
     return SampleService(port=port)
 
 
+def sample_settings(
+    sample: SampleService, service: ServiceSettings, store: StoreSettings
+) -> tuple[ServiceSettings, StoreSettings]:
+    """Return the settings to connect to a running sample service."""
+    from allenfs.sample.drawing import DRAWING_VERSION  # noqa: PLC0415 - an extra
+
+    return (
+        replace(service, api_url=sample.url, proxy=""),  # a proxy cannot reach it
+        # "@": no host has this name
+        replace(store, service_name=f"sample@{DRAWING_VERSION}"),
+    )
+
+
 @contextlib.contextmanager
 def on_sample(
     service: ServiceSettings, store: StoreSettings
@@ -141,10 +154,4 @@ def on_sample(
     AllenFSError if an optional dependency is missing.
     """
     with sample_service() as sample:
-        from allenfs.sample.drawing import DRAWING_VERSION  # noqa: PLC0415 - an extra
-
-        yield (
-            replace(service, api_url=sample.url, proxy=""),  # a proxy cannot reach it
-            # "@": no host has this name
-            replace(store, service_name=f"sample@{DRAWING_VERSION}"),
-        )
+        yield sample_settings(sample, service, store)

@@ -7,7 +7,6 @@ would release and end them. So it begins without any.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import functools
 import os
 import threading
@@ -15,11 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from allenfs.adapters.settings import checked_store
-from allenfs.assembly import assemble, on_sample
+from allenfs.assembly import assemble, sample_service, sample_settings
 
 if TYPE_CHECKING:
     from allenfs.assembly import Assembly
     from allenfs.config import ServiceSettings, StoreSettings
+    from allenfs.sample.server import SampleService
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class _Assemblies:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: dict[Settings, Assembly] = {}
-        self._stack = contextlib.ExitStack()
+        self._samples: list[SampleService] = []
 
     def get(self, settings: Settings) -> Assembly:
         with self._lock:
@@ -50,18 +50,19 @@ class _Assemblies:
     def close(self) -> None:
         with self._lock:
             self._running.clear()
-            self._stack.close()
+            while self._samples:
+                # Not `close`, which ends downloads: what waits for one at the end of
+                # the process would print its failure, after 3 s of retries.
+                self._samples.pop().stop_listening()
 
     def _started(self, settings: Settings) -> Assembly:
         service, store = settings.service, checked_store(settings.store)
-        with contextlib.ExitStack() as stack:
-            if settings.sample:
-                service, store = stack.enter_context(on_sample(service, store))
-            assembly = assemble(
-                service, store, readahead_images=settings.readahead_images
-            )
-            self._stack.push(stack.pop_all())
-        return assembly
+        if settings.sample:
+            sample = sample_service()
+            sample.start()
+            self._samples.append(sample)
+            service, store = sample_settings(sample, service, store)
+        return assemble(service, store, readahead_images=settings.readahead_images)
 
 
 _assemblies = _Assemblies()
@@ -79,7 +80,10 @@ def assembly_of(settings: Settings) -> Assembly:
 
 
 def close() -> None:
-    """Close all assemblies of this process, as it does at its end."""
+    """Forget the assemblies, with their idle connections, and stop sample services.
+
+    Downloads under way go on. At its end, a process does this itself.
+    """
     _assemblies.close()
 
 

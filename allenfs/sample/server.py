@@ -106,13 +106,19 @@ class SampleService:
 
     def close(self) -> None:
         """Stop listening, close every connection, and wait for their threads."""
-        server, self._server = self._server, None
+        server = self._server
         if server is None:
             return
         self._stage.close()
-        server.shutdown()
-        server.server_close()
+        self.stop_listening()
         server.cut_connections(_CLOSE_S)
+
+    def stop_listening(self) -> None:
+        """Accept no more connections; those that are open go on."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.shutdown()
+            server.server_close()
 
     def __enter__(self) -> Self:
         """Start the service."""
