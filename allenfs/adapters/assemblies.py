@@ -10,6 +10,7 @@ import atexit
 import functools
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,6 @@ from allenfs.assembly import assemble, sample_service, sample_settings
 if TYPE_CHECKING:
     from allenfs.assembly import Assembly
     from allenfs.config import ServiceSettings, StoreSettings
-    from allenfs.sample.server import SampleService
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class _Assemblies:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: dict[Settings, Assembly] = {}
-        self._samples: list[SampleService] = []
+        self._stop_samples: list[Callable[[], None]] = []
 
     def get(self, settings: Settings) -> Assembly:
         with self._lock:
@@ -50,17 +50,17 @@ class _Assemblies:
     def close(self) -> None:
         with self._lock:
             self._running.clear()
-            while self._samples:
-                # Not `close`, which ends downloads: what waits for one at the end of
-                # the process would print its failure, after 3 s of retries.
-                self._samples.pop().stop_listening()
+            while self._stop_samples:
+                # not `close`, which ends downloads: what waits for one at the end of
+                # the process would print its failure, after 3 s of retries
+                self._stop_samples.pop()()
 
     def _started(self, settings: Settings) -> Assembly:
         service, store = settings.service, checked_store(settings.store)
         if settings.sample:
             sample = sample_service()
             sample.start()
-            self._samples.append(sample)
+            self._stop_samples.append(sample.stop_listening)
             service, store = sample_settings(sample, service, store)
         return assemble(service, store, readahead_images=settings.readahead_images)
 
