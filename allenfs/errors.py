@@ -81,7 +81,10 @@ class BadHandleError(AllenFSError, errno=errno.EBADF):
     """A handle that is not open."""
 
 
-class NoAttributeError(AllenFSError, errno=errno.ENODATA):
+_NO_DATA = getattr(errno, "ENODATA", errno.ENOENT)  # FreeBSD has none
+
+
+class NoAttributeError(AllenFSError, errno=_NO_DATA):
     """The node has no extended attribute of that name."""
 
 

@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from allenfs.errors import DamagedStoreError
 from allenfs.store.directory import (
-    OpenFile,
     StoreDirectory,
     entries,
     make_private,
     require_private,
 )
 from allenfs.store.index import Journal, LruIndex, Use, disk_bytes
+from allenfs.store.open_files import NO_ATIME, NOT_A_FILE, OpenFile
 from allenfs.store.stored_file import TempFile
 from allenfs.text import printable, safe_logger
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 log = safe_logger(__name__)
 
 # Access times are set by `_touch`, not by reading.
-_READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME | os.O_NOFOLLOW | os.O_NONBLOCK
+_READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | NO_ATIME | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class DiskCache(ABC):
@@ -183,8 +183,12 @@ class DiskCache(ABC):
         try:
             file = OpenFile(os.open(self._prefix + name, _READ_FLAGS))
         except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+            if error.errno in NOT_A_FILE:
                 raise not_a_file from error
+            if error.errno == errno.EPERM:  # O_NOATIME is for the owner only
+                raise DamagedStoreError(
+                    f"stored file of another user: {name}"
+                ) from error
             raise
         found = os.fstat(file.fd)
         if not stat.S_ISREG(found.st_mode):
@@ -248,10 +252,8 @@ class DiskCache(ABC):
                     require_private(directory)
                 if only_damaged and not self._damage(name):
                     return True
-                try:
-                    path.unlink()
-                except IsADirectoryError:
-                    path.rmdir()
+                is_directory = stat.S_ISDIR(path.lstat().st_mode)
+                (path.rmdir if is_directory else path.unlink)()
                 self._removed(name)
         except FileNotFoundError:
             pass

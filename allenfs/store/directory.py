@@ -22,18 +22,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import pwd
 import re
 import stat
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from allenfs.errors import UnsafeStoreError
+from allenfs.store.open_files import open_lockable, open_own, try_file, try_lock, unlock
 from allenfs.text import in_one_line, safe_logger
 
 log = safe_logger(__name__)
@@ -53,23 +52,6 @@ _CACHE_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# The store of allenf
 _TAG_NAME = "CACHEDIR.TAG"
 _OWN_NAME = "allenfs-store"
 _TEMP_NAME = re.compile(r"[0-9a-f]{32}")
-_OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-
-
-class OpenFile:
-    """An open file, closed with its last reference.
-
-    It is not closed earlier at process exit: threads could then write to another file
-    that reuses the descriptor.
-    """
-
-    __slots__ = ("fd",)
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-    def __del__(self) -> None:
-        os.close(self.fd)
 
 
 class StoreDirectory:
@@ -135,10 +117,10 @@ class StoreDirectory:
         for entry in entries(self.incoming):
             is_ours = _TEMP_NAME.fullmatch(entry.name)
             if is_ours and entry.is_file(follow_symlinks=False):
-                with contextlib.suppress(OSError), open(entry.path, "rb") as file:
-                    # fails while the download is in progress
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    os.unlink(entry.path)
+                with contextlib.suppress(OSError):
+                    # locked while the download is in progress
+                    if try_lock(open_lockable(Path(entry.path), os.O_RDONLY)):
+                        os.unlink(entry.path)
 
     def check(self, *, at_once: bool = False) -> str | None:
         """Try to write; return why that fails, None if it works.
@@ -261,54 +243,6 @@ def make_private(directory: Path) -> None:
     with contextlib.suppress(FileExistsError):
         directory.mkdir(mode=0o700)
     require_private(directory)
-
-
-def open_own(path: Path, flags: int = 0) -> OpenFile:
-    """Open a journal or lock for reading and writing; create it if missing.
-
-    Raises OSError also if it is not a regular file, another user's, or a hard link:
-    writes would go to a file outside the store.
-    """
-    file = OpenFile(os.open(path, _OPEN_FLAGS | flags, 0o600))
-    found = os.fstat(file.fd)
-    is_file = stat.S_ISREG(found.st_mode) and found.st_nlink <= 1
-    if not is_file or found.st_uid != os.geteuid():
-        raise OSError(errno.EINVAL, "not a file of the store", str(path))
-    return file
-
-
-def is_at(file: OpenFile, path: Path) -> bool:
-    """Whether an open file still has its name, so that others open the same file."""
-    try:
-        return os.path.samestat(os.fstat(file.fd), path.lstat())
-    except FileNotFoundError:
-        return False
-
-
-def try_lock(file: OpenFile) -> bool:
-    """Lock a file if it is free; the kernel unlocks it when the process ends."""
-    try:
-        fcntl.flock(file.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def unlock(file: OpenFile) -> None:
-    """Unlock a file at once: a forked child may have it open, too."""
-    with contextlib.suppress(OSError):
-        fcntl.flock(file.fd, fcntl.LOCK_UN)
-
-
-def try_file(directory: Path, size_bytes: int) -> None:
-    """Write an unnamed file of this size, as if storing an image; raises OSError."""
-    with tempfile.TemporaryFile(dir=directory) as file:
-        file.write(bytes(size_bytes))
-        file.flush()
-        os.fsync(file.fileno())
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        again = os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY | os.O_NOATIME)
-        os.close(again)
 
 
 def entries(directory: Path | os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from allenfs.config import StoreSettings
     from allenfs.model.images import ImageService
     from allenfs.model.sheets import Request
-    from allenfs.store.directory import OpenFile, StoreDirectory
+    from allenfs.store.directory import StoreDirectory
+    from allenfs.store.open_files import OpenFile
     from allenfs.store.stored_file import TempFile
 
 # If one is forgotten, it is verified again: 1 ms for 300 kB.

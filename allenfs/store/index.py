@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from cachetools import LRUCache
 
-from allenfs.store.directory import is_at, open_own
+from allenfs.store.open_files import is_at, open_own
 
 if TYPE_CHECKING:
-    from allenfs.store.directory import OpenFile
+    from allenfs.store.open_files import OpenFile
 
 # File systems allocate whole blocks.
 BLOCK_BYTES = 4096

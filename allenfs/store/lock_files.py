@@ -13,11 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from allenfs.store.directory import is_at, make_private, open_own, try_lock, unlock
+from allenfs.store.directory import make_private
+from allenfs.store.open_files import is_at, open_own, try_lock, unlock
 
 if TYPE_CHECKING:
     from allenfs.config import StoreSettings
-    from allenfs.store.directory import OpenFile, StoreDirectory
+    from allenfs.store.directory import StoreDirectory
+    from allenfs.store.open_files import OpenFile
 
     Release = Callable[[], None]
 

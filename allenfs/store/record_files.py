@@ -22,7 +22,8 @@ from allenfs.text import HASHED, file_name
 
 if TYPE_CHECKING:
     from allenfs.config import StoreSettings
-    from allenfs.store.directory import OpenFile, StoreDirectory
+    from allenfs.store.directory import StoreDirectory
+    from allenfs.store.open_files import OpenFile
 
 # Answers in older formats lack fields of images or their alignment: they are used only
 # while the service is unreachable.

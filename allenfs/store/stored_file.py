@@ -20,13 +20,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from allenfs.errors import DamagedStoreError, ExhaustedError
-from allenfs.store.directory import OpenFile
+from allenfs.store.open_files import (
+    NO_ATIME,
+    OpenFile,
+    keep_in_children,
+    open_lockable,
+    unnamed,
+)
 
 FOOTER_BYTES = 320
 _FACTS_BYTES = FOOTER_BYTES - 64
 _FORMAT = 1
 _CHUNK_BYTES = 2**20
-_NEW_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOATIME
+_NEW_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_ATIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,11 +226,12 @@ class TempFile:
             with contextlib.suppress(OSError):
                 self.path.unlink()
             self.path = None
+        keep_in_children(self.file)
 
     def _open_memory(self) -> OpenFile:
         self.path = None
         with _last_resort():
-            return OpenFile(os.memfd_create("allenfs-image"))
+            return unnamed("allenfs-image")
 
     def _move_to_memory(self, error: OSError) -> None:
         self._report(error)
@@ -290,7 +297,7 @@ def _last_resort() -> Iterator[None]:
 def _open_locked(path: Path) -> OpenFile:
     """Create a file and lock it, before another process removes it as left behind."""
     while True:
-        file = OpenFile(os.open(path, _NEW_FLAGS, 0o600))
+        file = open_lockable(path, _NEW_FLAGS)
         try:
             fcntl.flock(file.fd, fcntl.LOCK_EX)
         except BaseException:

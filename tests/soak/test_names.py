@@ -40,7 +40,7 @@ from allenfs.sample.rma_targets import query_target, read_target
 from allenfs.sample.server import SampleService
 from allenfs.service import rma
 from allenfs.service.slots import Slots
-from allenfs.store.directory import OpenFile
+from allenfs.store.open_files import OpenFile
 from allenfs.store.record_files import RecordFiles
 from allenfs.store.stored_file import Facts, Image, Known
 

@@ -12,14 +12,9 @@ from allenfs.cli.doctor.findings import Finding, fail, ok, warn
 from allenfs.cli.doctor.machine import existing
 from allenfs.errors import ConfigError, UnsafeStoreError
 from allenfs.mount import mount_table
-from allenfs.store.directory import (
-    NO_ROOM,
-    TEST_BYTES,
-    reason_of,
-    require_private,
-    try_file,
-)
+from allenfs.store.directory import NO_ROOM, TEST_BYTES, reason_of, require_private
 from allenfs.store.image_files import ImageFiles
+from allenfs.store.open_files import try_file
 from allenfs.store.record_files import RecordFiles
 from allenfs.text import size
 
