@@ -46,8 +46,8 @@ def refuse(event, arguments):
         raise FileNotFoundError(errno.ENOENT, "not on this system", name)
     if event == "import" and arguments[0] in ("fuse", "mfusepy"):
         raise ImportError(arguments[0])
-    if event == "ctypes.dlopen":
-        raise OSError("no library")
+    if event == "ctypes.dlopen" and "fuse" in str(arguments[0]):
+        raise OSError("no libfuse")
 
 PATHS = {"open", "os.listdir", "os.scandir"}
 sys.addaudithook(refuse)
