@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from allenfs.errors import ConfigError, UrlError
 from allenfs.text import file_name, without_user
@@ -24,6 +24,7 @@ DEFAULT_MAX_IMAGE_SIZE = "1GiB"
 DEFAULT_READAHEAD_IMAGES = 8
 
 API_URL_VARIABLE = "ALLENFS_API_URL"
+SERVICE_NAME_VARIABLE = "ALLENFS_SERVICE_NAME"
 CACHE_DIR_VARIABLE = "ALLENFS_CACHE_DIR"
 CACHE_SIZE_VARIABLE = "ALLENFS_CACHE_SIZE"
 
@@ -199,6 +200,20 @@ def parse_api_url(text: str) -> str:
 def service_name(api_url: str) -> str:
     """Return a service's directory in the store; ``http`` and ``https`` share it."""
     return file_name(_address(api_url))
+
+
+def parse_service_name(text: str) -> str:
+    """Return a service's directory in the store: of its name, host or URL.
+
+    The sample service, whose images are stored as ``sample@VERSION``, is none.
+    """
+    address = text if "://" in text else f"https://{unquote(text)}"
+    with contextlib.suppress(UrlError):
+        return service_name(parse_api_url(address))
+    shown = text if text.startswith("sample@") else without_user(text)
+    raise ConfigError(
+        f"not the name of a service: {shown!r} (example: api.brain-map.org)"
+    )
 
 
 def _address(api_url: str) -> str:

@@ -57,8 +57,8 @@ def isolation(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
-    for name in ("ALLENFS_API_URL", "ALLENFS_CACHE_DIR", "ALLENFS_CACHE_SIZE"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("API_URL", "SERVICE_NAME", "CACHE_DIR", "CACHE_SIZE"):
+        monkeypatch.delenv(f"ALLENFS_{name}", raising=False)
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, _NOWHERE)
     # of every Python below: also of a daemon that the command starts

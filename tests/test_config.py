@@ -150,6 +150,14 @@ def test_one_service_has_one_name_in_the_store():
     assert names == {"api.brain-map.org"}
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["mirror%3A8006", "mirror:8006", "http://mirror:8006/", "https://MIRROR:8006"],
+)
+def test_a_service_is_named_as_in_the_store_or_by_its_address(text):
+    assert config.parse_service_name(text) == "mirror%3A8006"
+
+
 def test_different_services_have_different_names():
     addresses = words(
         """

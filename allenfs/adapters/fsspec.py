@@ -68,7 +68,7 @@ class AllenFileSystem(Traversal):
     sample : bool
         Run the embedded sample service in this process, and use it.
     service_name : str, optional
-        Name of the service in the store.
+        Name of the service in the store; for a mirror, that of the service itself.
     readahead : int
         Images to download ahead of those that are opened in order; 0 for none.
     proxy, ca_bundle : str, optional
@@ -128,7 +128,7 @@ class AllenFileSystem(Traversal):
             store = settings.chosen_store(
                 cache_dir,
                 None if cache_size is None else config.parse_size(str(cache_size)),
-                service_name or config.service_name(service.api_url),
+                settings.service_name(service_name, service, sample=sample),
             )
             readahead = config.parse_number(str(readahead), 0, 999_999)
         except AllenFSError as error:

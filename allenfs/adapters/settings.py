@@ -12,6 +12,7 @@ from pathlib import Path
 
 from allenfs import config
 from allenfs.config import ServiceSettings, StoreSettings
+from allenfs.errors import ConfigError
 from allenfs.service import network
 from allenfs.store.directory import own_directory, require_own
 
@@ -40,6 +41,22 @@ def service_address(
         proxy=network.checked_proxy(proxy, source) if proxy else proxy,
         ca_bundle=config.absolute(os.path.expanduser(ca_bundle)) if ca_bundle else None,
     )
+
+
+def service_name(
+    chosen: str | None, service: ServiceSettings, *, sample: bool = False
+) -> str:
+    """Return the service's name in the store; a mirror may have that of another one.
+
+    Raises ConfigError.
+    """
+    if sample and chosen:
+        raise ConfigError("a service name is for a mirror, not for the sample service")
+    if not sample:
+        chosen = chosen or os.environ.get(config.SERVICE_NAME_VARIABLE)
+    if chosen:
+        return config.parse_service_name(chosen)
+    return config.service_name(service.api_url)
 
 
 def chosen_store(

@@ -62,6 +62,13 @@ def add_service(parser: argparse.ArgumentParser) -> None:
         help=f"default: ${config.API_URL_VARIABLE}, or {config.DEFAULT_API_URL}",
     )
     parser.add_argument(
+        "--service-name",
+        metavar="NAME",
+        help="share the stored images of the service that --api-url mirrors, such as "
+        f"api.brain-map.org (default: ${config.SERVICE_NAME_VARIABLE}, or the host of "
+        "the address)",
+    )
+    parser.add_argument(
         "--proxy",
         metavar="URL",
         help="connect through this proxy, such as http://HOST:PORT or "
@@ -164,6 +171,11 @@ def service_settings(parsed: argparse.Namespace) -> ServiceSettings:
         deadline_s=parsed.deadline,
         catalog_ttl_s=parsed.catalog_ttl,
     )
+
+
+def service_name(parsed: argparse.Namespace, service: ServiceSettings) -> str:
+    """Return the service's name in the store; raises ConfigError."""
+    return settings.service_name(parsed.service_name, service, sample=parsed.sample)
 
 
 def chosen_store(parsed: argparse.Namespace, service_name: str) -> StoreSettings:

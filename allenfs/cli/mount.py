@@ -126,7 +126,7 @@ def settings_of(parsed: argparse.Namespace) -> MountSettings:
         service = arguments.service_settings(parsed)
     except (NetworkSettingError, UrlError) as error:
         raise MountError(str(error)) from error
-    store = arguments.chosen_store(parsed, config.service_name(service.api_url))
+    store = arguments.chosen_store(parsed, arguments.service_name(parsed, service))
     options = config.parse_fuse_options(parsed.fuse_options)
     if parsed.allow_other:
         options["allow_other"] = True
@@ -149,6 +149,7 @@ def _daemon_arguments(
         *("mount", "--foreground", "--log-file", str(log_file)),
         *(["--verbose"] if parsed.verbose else []),
         *(["--sample"] if parsed.sample else ["--api-url", service.api_url]),
+        *(["--service-name", parsed.service_name] if parsed.service_name else []),
         *(["--proxy="] if service.proxy == "" else []),
         *(["--ca-bundle", str(service.ca_bundle)] if service.ca_bundle else []),
         *("--cache-dir", str(store.directory)),

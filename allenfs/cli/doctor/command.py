@@ -90,12 +90,15 @@ def _run_all(
                     settings = ServiceSettings(url, proxy="")  # a proxy cannot reach it
                 else:
                     settings = arguments.service_address(parsed)
+                name = arguments.service_name(parsed, settings)
                 services.append(service.ServiceChecks(settings))
             except AllenFSError as error:
                 return fail(str(error), _advice(error))
             proxy = services[0].proxy
             through = f" through the proxy {proxy}" if proxy else ""
-            return ok(f"{settings.api_url}{through}")
+            is_other = name != config.service_name(settings.api_url)
+            stored = f", stored as {name}" if is_other else ""
+            return ok(f"{settings.api_url}{through}{stored}")
 
         # after a failure, another attempt may lock the account of a proxy
         if passes("service", find_service) and passes("image", services[0].image):

@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from allenfs import config
 from allenfs.assembly import assemble, on_sample
 from allenfs.cli import arguments
 from allenfs.cli.prefetch.place import Place
@@ -132,7 +131,7 @@ class Places:
             service = arguments.service_settings(self._parsed)
         except UrlError as error:
             raise ConfigError(str(error)) from error
-        name = config.service_name(service.api_url)
+        name = arguments.service_name(self._parsed, service)
         store = arguments.store_settings(self._parsed, name)
         if self._parsed.sample:
             return self._stack.enter_context(on_sample(service, store))
