@@ -36,7 +36,7 @@ class LocalFile(io.BufferedReader):
         details: dict[str, Any] = self.fs.info(self.path)
         return details
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce_ex__(self, _: Any) -> tuple[Any, ...]:
         return _reopened, (self.fs, self.path, self.tell())
 
 
