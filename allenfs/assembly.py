@@ -42,6 +42,15 @@ class Assembly:
     filesystem: Filesystem
     attributes: ExtendedAttributes
     store_directory: StoreDirectory
+    service: AllenService
+
+    def close(self) -> None:
+        """Close idle connections.
+
+        Downloads in progress go on until they or the process end: if they failed, the
+        threads that wait for them would print that at the end of a program.
+        """
+        self.service.close()
 
 
 def assemble(
@@ -115,7 +124,7 @@ def assemble(
     attributes = ExtendedAttributes(
         filesystem, fetcher, repository, api_url=service_settings.api_url
     )
-    return Assembly(store, fetcher, filesystem, attributes, store_directory)
+    return Assembly(store, fetcher, filesystem, attributes, store_directory, service)
 
 
 def sample_service(port: int = 0) -> SampleService:

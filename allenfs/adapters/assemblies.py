@@ -49,7 +49,8 @@ class _Assemblies:
 
     def close(self) -> None:
         with self._lock:
-            self._running.clear()
+            while self._running:
+                self._running.popitem()[1].close()
             while self._stop_samples:
                 # not `close`, which ends downloads: what waits for one at the end of
                 # the process would print its failure, after 3 s of retries

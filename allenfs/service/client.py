@@ -87,6 +87,7 @@ class AllenService:
         self._jitter = jitter
         self._transport = Transport(settings)
         self.proxy = self._transport.shown_proxy
+        self.close = self._transport.close
         # The service redirects http to https: later requests use https at once.
         self._is_upgraded = False
         # After a proxy has refused the login, one request in `failure_memory_s` tries

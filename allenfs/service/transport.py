@@ -120,6 +120,10 @@ class Transport:
         proxy = requests.utils.select_proxy(url, self._proxies)
         return network.checked_proxy(proxy, _variable_of(url, proxy)) if proxy else None
 
+    def close(self) -> None:
+        """Close idle connections; the others are closed after their request."""
+        self._adapter.close()
+
     @contextlib.contextmanager
     def get(self, url: str, remaining_s: float) -> Iterator[Reply]:
         """Send a GET and wait for the response headers; follow no redirect."""

@@ -54,17 +54,13 @@ sys.addaudithook(refuse)
 """
 READ = """
 import hashlib
-from pathlib import Path
 
-from allenfs.assembly import assemble
-from allenfs.config import ServiceSettings, StoreSettings
+import fsspec
 
 api_url, directory, *paths = sys.argv[1:]
-store = StoreSettings(Path(directory), 2**30, "test")
-filesystem = assemble(ServiceSettings(api_url, proxy=""), store).filesystem
+allen = fsspec.filesystem("allen", api_url=api_url, cache_dir=directory)
 for path in paths:
-    opened = filesystem.open(path, is_final=lambda: True)
-    data = opened.file.read(0, opened.file.facts.size_bytes)
+    data = allen.cat(path)
     print(len(data), hashlib.sha256(data).hexdigest())
 """
 

@@ -169,3 +169,12 @@ def test_deadline_covers_all_addresses_of_a_host(monkeypatch):
         addresses[:] = found
         settings = ServiceSettings(sample.url, connect_timeout_s=0.2)
         AllenService(settings).fetch(REQUEST, Bytes())
+
+
+def test_closing_ends_idle_connections_and_nothing_else(sample, clock):
+    service, sink = _service(sample, clock), Bytes()
+    for connections in (1, 2):
+        for _ in range(2):
+            service.fetch(REQUEST, sink)
+        assert sample.connections == connections
+        service.close()

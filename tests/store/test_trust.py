@@ -5,14 +5,26 @@ from __future__ import annotations
 import os
 import pwd
 import stat
+import subprocess
 
 import pytest
-from store_helpers import found, put, store_at, warnings_in
+from mounted import STRICT_PYTHON
+from store_helpers import found, put, store_at, stored_files, warnings_in
 
 from allenfs.config import StoreSettings
 from allenfs.errors import UnsafeStoreError
 from allenfs.store.directory import require_own
 from allenfs.store.record_files import RecordFiles, StoredRecord
+
+FIND = """
+import sys
+from pathlib import Path
+from allenfs.config import StoreSettings
+from allenfs.model.tree import parse, request_of
+from allenfs.store.image_files import ImageFiles
+images = ImageFiles(StoreSettings(Path(sys.argv[1]), 2**20, "test"))
+print(images.find(request_of(parse("section/1/image.jpg"))))
+"""
 
 
 def keep(directory):
@@ -126,3 +138,18 @@ def test_all_of_a_store_is_its_owners_alone_whatever_the_umask(tmp_path):
     for path in (tmp_path / "new", *below):
         mode = 0o700 if path.is_dir() else 0o600
         assert stat.S_IMODE(path.stat().st_mode) == mode, path
+
+
+def test_a_stored_file_of_another_user_is_removed_without_root_s_rights_to_it(store):
+    """Linux refuses to open it without setting its access time."""
+    (file,) = stored_files(store)
+    os.chown(file, 65534, 65534)
+    unprivileged = ["setpriv", "--bounding-set=-fowner", *STRICT_PYTHON]
+    done = subprocess.run(
+        [*unprivileged, "-c", FIND, store], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "None\n"
+    assert done.stderr == (
+        "stored file of another user: test/section/1/image.jpg: downloading it again\n"
+    )
+    assert not file.exists()
