@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     Release = Callable[[], None]
 
 _IMAGE = "image-"
-_MAX_HOLDER_BYTES = 128
+# With four downloads under way, one image in 1000 waits for another one.
+_IMAGE_FILES = 4096
+_MAX_HOLDER_BYTES = 32
 
 
 class LockFiles:
@@ -33,14 +35,15 @@ class LockFiles:
     ::
 
         DIRECTORY/locks/SERVICE/next-4, slot-0 … slot-3  see `allenfs.service.slots`
-                                image-00 … image-ff      images being downloaded
+                                image-000 … image-fff    images being downloaded
 
-    A locked file contains the process and the name of the lock; otherwise it is empty.
-    Images share 256 files, so that no download creates or removes one.
+    A locked file contains the number of the process; otherwise it is empty. Images
+    share 4096 files, so that no download creates or removes one. Two images with the
+    same file are downloaded one after the other.
 
-    A lock held by a stopped process (Ctrl-Z) counts as free. So does one whose file is
-    locked for another image, which is rare. If the directory cannot be used, a warning
-    is logged, and every lock is free, as if no other process used the store.
+    A lock held by a stopped process (Ctrl-Z) counts as free. If the directory cannot be
+    used, a warning is logged, and every lock is free, as if no other process used the
+    store.
     """
 
     def __init__(self, settings: StoreSettings, store: StoreDirectory) -> None:
@@ -50,18 +53,19 @@ class LockFiles:
     def try_lock(self, name: str) -> Release | None:
         """Lock `name`; return its release function, None if another process has it.
 
-        `name` is short and without blanks; for an image, ``image-`` and its identity.
+        `name` is that of a file; for an image, ``image-`` and its identity, which also
+        counts as locked if an image with the same file is.
         """
-        number = f"{zlib.crc32(name.encode()) % 256:02x}"
-        file_name = _IMAGE + number if name.startswith(_IMAGE) else name
+        if name.startswith(_IMAGE):
+            name = f"{_IMAGE}{zlib.crc32(name.encode()) % _IMAGE_FILES:03x}"
         try:
-            return self._try_lock(self._directory / file_name, name)
+            return self._try_lock(self._directory / name)
         except OSError as error:
             place = str(self._directory)
             self._store.report(OSError(error.errno, error.strerror, place))
             return lambda: None
 
-    def _try_lock(self, path: Path, name: str) -> Release | None:
+    def _try_lock(self, path: Path) -> Release | None:
         self._store.prepare()
         make_private(self._directory.parent)
         make_private(self._directory)
@@ -71,12 +75,10 @@ class LockFiles:
                 if not is_at(file, path):
                     continue
                 with contextlib.suppress(OSError):  # a full disk
-                    os.pwrite(file.fd, f"{os.getpid()} {name}\n".encode(), 0)
+                    os.pwrite(file.fd, f"{os.getpid()}\n".encode(), 0)
                 return functools.partial(_release, file)
-            holder = process_id, locked_name = _holder(file)
-            if locked_name not in ("", name):
-                return lambda: None
-            if not _is_stopped(process_id):
+            holder = _holder(file)
+            if not _is_stopped(holder):
                 return None
             # one process at a time: another one may have replaced the file
             with self._store.locked():
@@ -84,13 +86,11 @@ class LockFiles:
                     path.unlink()
 
 
-def _holder(file: OpenFile) -> tuple[int, str]:
-    """Return the process and the lock; 0 and "" before they are written."""
-    try:
-        process_id, name = os.pread(file.fd, _MAX_HOLDER_BYTES, 0).decode().split()[:2]
-        return int(process_id), name
-    except ValueError:
-        return 0, ""
+def _holder(file: OpenFile) -> int:
+    """Return the process that has locked the file; 0 before that is written."""
+    with contextlib.suppress(ValueError):
+        return int(os.pread(file.fd, _MAX_HOLDER_BYTES, 0))
+    return 0
 
 
 def _is_stopped(process_id: int) -> bool:
