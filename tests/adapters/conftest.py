@@ -20,12 +20,17 @@ def service(request):
 
 
 @pytest.fixture
-def opened(service, tmp_path):
-    """Returns a file system on the service; more options, or others, on request."""
-    options = {"api_url": service.url, "cache_dir": str(tmp_path / "store")}
-    yield functools.partial(AllenFileSystem, **options)
+def options(service, tmp_path):
+    """Of a file system on the service."""
+    yield {"api_url": service.url, "cache_dir": str(tmp_path / "store")}
     assemblies.close()
     AllenFileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def opened(options):
+    """Returns a file system on the service; more options, or others, on request."""
+    return functools.partial(AllenFileSystem, **options)
 
 
 @pytest.fixture
