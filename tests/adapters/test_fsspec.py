@@ -245,7 +245,7 @@ def test_a_write_is_erofs(allen, service, operation, arguments):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("given", "words"),
     [
         ({"api_url": "ftp://host"}, "ftp://host"),
         ({"cache_size": "much"}, "much"),
@@ -256,9 +256,9 @@ def test_a_write_is_erofs(allen, service, operation, arguments):
         ({"sample": True}, "exclude"),
     ],
 )
-def test_an_invalid_option_says_what_is_wrong(opened, options, words):
+def test_an_invalid_option_says_what_is_wrong(opened, given, words):
     with pytest.raises(ValueError, match=words):
-        opened(**options)
+        opened(**given)
     with pytest.raises(TypeError, match="cachedir"):
         opened(cachedir="/tmp")
 
