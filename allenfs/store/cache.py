@@ -206,7 +206,11 @@ class DiskCache(ABC):
 
     def _commit(self, name: str, temp_file: TempFile) -> bool:
         """Move a complete file to its name; return whether that worked."""
-        cost_bytes = disk_bytes(os.fstat(temp_file.file.fd).st_size)
+        try:
+            cost_bytes = disk_bytes(os.fstat(temp_file.file.fd).st_size)
+        except OSError as error:  # a network file system lost it
+            self._directory.report(error)
+            return False
         if cost_bytes > self.capacity_bytes:
             log.info("larger than the whole store, not stored: %s", name)
             return False
