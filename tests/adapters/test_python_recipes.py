@@ -19,6 +19,7 @@ def recipes(heading):
 
 FILES, PYRAMIDS, SAMPLE = recipes("Python without a mount")
 (DASK,) = recipes("dask on one machine")
+OF_ZARR_2 = "ignore:Call to deprecated function:DeprecationWarning"
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,7 @@ def test_recipe_without_a_mount_runs_as_it_stands(
     monkeypatch.setenv("ALLENFS_API_URL", service.url)
     monkeypatch.setenv("ALLENFS_CACHE_DIR", str(tmp_path / "store"))
     monkeypatch.delenv("PYTHONDEVMODE")  # asyncio reports what takes 0.1 s
+    monkeypatch.setenv("PYTHONWARNINGS", f"error,{OF_ZARR_2}")
     script = tmp_path / "recipe.py"
     script.write_text(recipe)
     done = subprocess.run(
