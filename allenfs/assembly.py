@@ -47,8 +47,8 @@ class Assembly:
     def close(self) -> None:
         """Close idle connections.
 
-        Downloads in progress go on until they or the process end: if they failed, the
-        threads that wait for them would print that at the end of a program.
+        Downloads in progress go on: if they failed at the end of a program, the threads
+        that wait for them would print errors.
         """
         self.service.close()
 

@@ -1,7 +1,6 @@
-"""Settings from what a user gives: flags or options, and the environment.
+"""Settings from flags or options, and from the environment.
 
-The commands and fsspec read the same values in the same way. None stands for a value
-that was not given.
+The commands and fsspec read the same values in the same way. None means not given.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def service_address(
 def service_name(
     chosen: str | None, service: ServiceSettings, *, sample: bool = False
 ) -> str:
-    """Return the service's name in the store; a mirror may have that of another one.
+    """Return the service's name in the store; a mirror may use that of its original.
 
     Raises ConfigError.
     """

@@ -33,9 +33,9 @@ class Translator:
 
     @contextlib.contextmanager
     def os_errors(self, operation: str, path: str) -> Iterator[None]:
-        """Raise any exception of the block as an OSError, whose text is the reason.
+        """Turn any exception in the block into an OSError with the reason as its text.
 
-        Except those that end a program, such as KeyboardInterrupt.
+        Exceptions that end a program, such as KeyboardInterrupt, pass unchanged.
         """
         try:
             yield

@@ -1,7 +1,7 @@
-"""Walks, searches and globs of a tree with links, for fsspec.
+"""Walks, searches and globs for fsspec, in a tree with links.
 
-fsspec's own descend into links, which never ends here; omit directories that cannot be
-listed; and find only what is listed.
+fsspec's own versions descend into links, which never ends in this tree, omit
+directories that cannot be listed, and find only names that are listed.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Traversal(AbstractFileSystem):
         detail: bool = False,
         **_: Any,
     ) -> Iterator[tuple[str, Any, Any]]:
-        """Walk through directories, as `os.walk` does: not into links.
+        """Walk through directories, as `os.walk` does, but not into links.
 
-        By default a directory that cannot be listed raises, unless it does not exist:
-        what is missing in a result must be missing in the archive.
+        By default, a directory that cannot be listed raises, unless it does not exist:
+        a result must not lack what exists.
         """
         if maxdepth is not None and maxdepth < 1:
             raise ValueError("maxdepth must be at least 1")
@@ -63,9 +63,9 @@ class Traversal(AbstractFileSystem):
         detail: bool = False,
         **options: Any,
     ) -> Any:
-        """Return all files below a path, not those below links; as `walk`.
+        """Return all files below a path, except below links; raises as `walk` does.
 
-        With `withdirs` also directories, but no links: a copy would have empty ones.
+        `withdirs` adds directories, but not links: copies of them would be empty.
         """
         path = self._strip_protocol(path)
         found = {}
@@ -88,7 +88,7 @@ class Traversal(AbstractFileSystem):
         withdirs: bool = False,
         **options: Any,
     ) -> Any:
-        """Return the bytes of the files that are local, as `du` of a mount does."""
+        """Return the bytes of the local files, as `du` in a mount does."""
         found = self.find(path, maxdepth, withdirs, detail=True, **options)
         sizes = {
             name: one["size"] if one.get("local") else 0 for name, one in found.items()
@@ -96,10 +96,10 @@ class Traversal(AbstractFileSystem):
         return sum(sizes.values()) if total else sizes
 
     def glob(self, path: Any, maxdepth: int | None = None, **options: Any) -> Any:
-        """Return the paths that match a pattern, as fsspec does.
+        """Return the paths that match a pattern, as fsspec does, with three exceptions.
 
-        But a name without a wildcard need not be listed, links are followed, except by
-        ``**``, and a directory that cannot be listed raises.
+        Names without a wildcard need not be listed; links are followed, except by
+        ``**``; and a directory that cannot be listed raises.
         """
         if maxdepth is not None and maxdepth < 1:
             raise ValueError("maxdepth must be at least 1")
@@ -130,20 +130,20 @@ class Traversal(AbstractFileSystem):
 
 
 def is_absence(error: OSError) -> bool:
-    """Return whether an error says that something does not exist."""
+    """Return whether an error means that a path does not exist."""
     return isinstance(error, (FileNotFoundError, NotADirectoryError))
 
 
 def joined(directory: str, *names: str) -> str:
-    """Return the path of a name below a directory; the root is the empty path."""
+    """Return the path of names below a directory; the root is the empty path."""
     return "/".join([*filter(None, [directory]), *names])
 
 
 def _matches(fs: Traversal, pattern: str, maxdepth: int | None) -> set[str]:
     """Return the paths that match a pattern.
 
-    ``**`` stands for any number of directories, but does not descend into links;
-    `maxdepth` limits the first one. ValueError if it is a part of a name.
+    ``**`` stands for any number of directories, but does not descend into links.
+    `maxdepth` limits the first one. Raises ValueError if ``**`` is part of a name.
     """
     glob_translate(pattern)
     return {*_below(fs, "", pattern.split("/"), maxdepth)}
@@ -156,7 +156,7 @@ def _below(
     maxdepth: int | None,
     deepest: int | None = None,
 ) -> Iterator[str]:
-    """Yield the matches of `names` below a directory; `deepest` has so many names."""
+    """Yield the matches of `names` below a directory, of at most `deepest` names."""
     literal = [*itertools.takewhile(lambda name: not has_magic(name), names)]
     path, rest = joined(directory, *literal), names[len(literal) :]
     if deepest is not None and _depth(path) > deepest - bool(rest):
@@ -199,9 +199,11 @@ def _depth(path: str) -> int:
 
 
 def _names(fs: Traversal, path: str) -> list[str]:
-    """Return the names in a directory; none if it is a file, or does not exist."""
+    """Return the names in a directory; none if it is a file or does not exist."""
     try:
         listed = fs.ls(path, detail=False)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    except OSError as error:
+        if is_absence(error):
+            return []
+        raise
     return [one.rpartition("/")[2] for one in listed if one != path]

@@ -57,7 +57,7 @@ class Filesystem:
     A method that takes `caller` may wait for the service; it raises
     InterruptedWaitError when the caller is interrupted. `max_image_bytes` limits the
     upper bound of a size; `own_files` are the files in ``.allenfs``, as functions that
-    return their current content.
+    return their current content. `started_ns` is the time of what has no other.
     """
 
     def __init__(
@@ -157,8 +157,8 @@ class Filesystem:
     def resolved(self, path: str, caller: Caller = NOT_INTERRUPTED) -> str:
         """Resolve the symbolic links in a path, as the kernel does in a mount.
 
-        Always ends: the target of a link has no links in it, so that each name of the
-        path is followed once at most. Raises as `target` does.
+        It always ends: no target contains a link, so each name of the path is followed
+        at most once. Raises as `target` does.
         """
         resolved = ""
         for name in path.split("/"):
@@ -170,7 +170,7 @@ class Filesystem:
         return resolved
 
     def facts(self, entry: Entry) -> Facts | None:
-        """Return the facts about a local file (a chunk: about its tile), else None."""
+        """Return the facts of a local file (of a chunk: its tile's), otherwise None."""
         match entry:
             case Document():
                 return entry.facts
@@ -216,7 +216,7 @@ class Filesystem:
     def content(self, path: str, caller: Caller = NOT_INTERRUPTED) -> Readable:
         """Make the whole file local, and return its content.
 
-        Raises as `open` does, but StaleSizeError, which is for the kernel.
+        Raises as `open` does, except StaleSizeError, which only the kernel needs.
         """
         return self._content(path, self.entry(path, caller), caller)
 

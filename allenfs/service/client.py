@@ -87,7 +87,6 @@ class AllenService:
         self._jitter = jitter
         self._transport = Transport(settings)
         self.proxy = self._transport.shown_proxy
-        self.close = self._transport.close
         # The service redirects http to https: later requests use https at once.
         self._is_upgraded = False
         # After a proxy has refused the login, one request in `failure_memory_s` tries
@@ -95,6 +94,10 @@ class AllenService:
         self._lock = threading.Lock()
         self._proxy_refusal: str | None = None
         self._refused_until_s = 0.0
+
+    def close(self) -> None:
+        """Close idle connections; the others are closed after their request."""
+        self._transport.close()
 
     def fetch(
         self,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Release = Callable[[], None]
 
 _IMAGE = "image-"
-# With four downloads under way, one image in 1000 waits for another one.
+# With four downloads in progress, one image in 1000 waits for another.
 _IMAGE_FILES = 4096
 _MAX_HOLDER_BYTES = 32
 
@@ -37,9 +37,9 @@ class LockFiles:
         DIRECTORY/locks/SERVICE/next-4, slot-0 … slot-3  see `allenfs.service.slots`
                                 image-000 … image-fff    images being downloaded
 
-    A locked file contains the number of the process; otherwise it is empty. Images
-    share 4096 files, so that no download creates or removes one. Two images with the
-    same file are downloaded one after the other.
+    A locked file contains the process id; otherwise it is empty. Images share 4096
+    files, which are never removed. Two images with the same file are downloaded one
+    after the other.
 
     A lock held by a stopped process (Ctrl-Z) counts as free. If the directory cannot be
     used, a warning is logged, and every lock is free, as if no other process used the
@@ -53,8 +53,8 @@ class LockFiles:
     def try_lock(self, name: str) -> Release | None:
         """Lock `name`; return its release function, None if another process has it.
 
-        `name` is that of a file; for an image, ``image-`` and its identity, which also
-        counts as locked if an image with the same file is.
+        `name` is a file name; for an image, ``image-`` and its identity. An image also
+        counts as locked while another one with the same file is.
         """
         if name.startswith(_IMAGE):
             name = f"{_IMAGE}{zlib.crc32(name.encode()) % _IMAGE_FILES:03x}"
@@ -87,7 +87,7 @@ class LockFiles:
 
 
 def _holder(file: OpenFile) -> int:
-    """Return the process that has locked the file; 0 before that is written."""
+    """Return the process id of the holder; 0 before it is written."""
     with contextlib.suppress(ValueError):
         return int(os.pread(file.fd, _MAX_HOLDER_BYTES, 0))
     return 0

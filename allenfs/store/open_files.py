@@ -1,8 +1,8 @@
 """Open files of a store: flags, locks, and what a forked child does with them.
 
-A ``flock`` lock belongs to the open file, which a forked child has as well: it would
-hold the locks of a parent that was killed. So the child opens /dev/null in place of
-every file that may be locked. It never unlocks or removes one: the parent uses them.
+A ``flock`` lock belongs to the open file, which a forked child shares: it would keep
+the locks of a parent that was killed. So the child replaces every file that may be
+locked by /dev/null. It never unlocks or removes one: the parent still uses them.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import tempfile
 import threading
 from pathlib import Path
 
-# Linux alone has it. Elsewhere, reading sets the access time, as `DiskCache._touch`
-# does anyway.
+# Only Linux has it. Elsewhere, reading sets the access time, as `DiskCache._touch` does
+# anyway.
 NO_ATIME = getattr(os, "O_NOATIME", 0)
-# What systems report for a link, with O_NOFOLLOW, or a socket.
+# Errnos of opening a link with O_NOFOLLOW, or a socket; they depend on the system.
 NOT_A_FILE = (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EOPNOTSUPP)
 _OPEN_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
 
-# Held from opening a file to adding it here, and by a thread that forks: otherwise the
-# child may have a descriptor that it does not know, as 6 of 500 children had beside
-# four threads that polled for locks. Reentrant for signal handlers that fork.
+# Held from opening a file until its descriptor is in the set, and while forking.
+# Otherwise a child may have descriptors that are not in its set: 6 of 500 children did,
+# beside four threads that polled for locks. Reentrant for signal handlers that fork.
 _opening = threading.RLock()
 _lockable_fds: set[int] = set()
 
@@ -48,7 +48,7 @@ class OpenFile:
 
 
 class LockableFile(OpenFile):
-    """An open file that a forked child gives up; to be unlocked before it is closed."""
+    """An open file that a forked child gives up; unlock it before it is closed."""
 
     __slots__ = ()
 
@@ -69,7 +69,7 @@ def open_lockable(path: Path, flags: int) -> OpenFile:
 
 
 def keep_in_children(file: OpenFile) -> None:
-    """Let forked children read a file: nobody else locks it any more."""
+    """Let forked children read a file, whose lock is not used any more."""
     _lockable_fds.discard(file.fd)
 
 
@@ -85,10 +85,9 @@ def _prepare_forks() -> None:
 def _give_up_locks() -> None:
     try:
         null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        for fd in _lockable_fds:
-            os.dup2(null_fd, fd, inheritable=False)
+        while _lockable_fds:  # the garbage collector may remove some meanwhile
+            os.dup2(null_fd, _lockable_fds.pop(), inheritable=False)
         os.close(null_fd)
-        _lockable_fds.clear()
     finally:
         _opening.release()
 
@@ -131,7 +130,7 @@ def unlock(file: OpenFile) -> None:
 
 
 def unnamed(name: str) -> OpenFile:
-    """Return a new file in memory, where the system has that, or without a name."""
+    """Return a new file in memory, or without a name where the system has none."""
     if hasattr(os, "memfd_create"):
         return OpenFile(os.memfd_create(name))
     with tempfile.TemporaryFile() as file:
