@@ -140,6 +140,16 @@ def parse_number(text: str, minimum: int, maximum: int) -> int:
     raise ConfigError(f"not a number from {minimum} to {maximum}: {text!r}")
 
 
+def parse_connections(text: str) -> int:
+    """Read a limit of simultaneous requests, 1 to 999."""
+    return parse_number(text, 1, 999)
+
+
+def parse_readahead(text: str) -> int:
+    """Read a number of images to download ahead, 0 to 999."""
+    return parse_number(text, 0, 999)
+
+
 def parse_duration(text: str) -> float:
     """Read a time: ``90`` (seconds), ``30m``, ``12h``, ``7d``; at most a year."""
     number, unit_s = text, 1
@@ -203,9 +213,9 @@ def service_name(api_url: str) -> str:
 
 
 def parse_service_name(text: str) -> str:
-    """Return a service's directory in the store: of its name, host or URL.
+    """Return a service's directory in the store, from that name, a host or a URL.
 
-    The sample service, whose images are stored as ``sample@VERSION``, is none.
+    Raises ConfigError, also for ``sample@VERSION``, the name of the sample service.
     """
     address = text if "://" in text else f"https://{unquote(text)}"
     with contextlib.suppress(UrlError):

@@ -1,7 +1,7 @@
-"""The object graphs of this process: one for all who have equal settings.
+"""The assemblies of this process, one for each settings.
 
 A forked child has copies of its parent's locks and downloads, but not the threads that
-would release and end them. So it begins without any.
+would release or finish them. So it starts with no assemblies.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an assembly is built from; with `sample`, on the embedded sample service."""
+    """What an assembly is built from; with `sample`, it uses the embedded service."""
 
     service: ServiceSettings
     store: StoreSettings
@@ -41,6 +41,10 @@ class _Assemblies:
         self._stop_samples: list[Callable[[], None]] = []
 
     def get(self, settings: Settings) -> Assembly:
+        # without the lock: an assembly whose store is on a file system that hangs while
+        # it starts does not stop the others
+        if (running := self._running.get(settings)) is not None:
+            return running
         with self._lock:
             if settings not in self._running:
                 _register()
@@ -52,8 +56,8 @@ class _Assemblies:
             while self._running:
                 self._running.popitem()[1].close()
             while self._stop_samples:
-                # not `close`, which ends downloads: what waits for one at the end of
-                # the process would print its failure, after 3 s of retries
+                # not `close`, which cuts downloads: at the end of the process, threads
+                # that wait for one would print its failure, after 3 s of retries
                 self._stop_samples.pop()()
 
     def _started(self, settings: Settings) -> Assembly:
@@ -67,7 +71,8 @@ class _Assemblies:
 
 
 _assemblies = _Assemblies()
-# Kept, because an object that is destroyed closes or deletes what is the parent's.
+# Kept: destroying them takes locks that threads of the parent may have held when it
+# forked, such as those of urllib3's connection pools.
 _inherited: list[_Assemblies] = []
 
 
@@ -81,20 +86,20 @@ def assembly_of(settings: Settings) -> Assembly:
 
 
 def close() -> None:
-    """Forget the assemblies, with their idle connections, and stop sample services.
+    """Close idle connections, forget the assemblies, and stop the sample services.
 
-    Downloads under way go on. At its end, a process does this itself.
+    Downloads in progress go on. Runs by itself when the process ends.
     """
     _assemblies.close()
 
 
 @functools.cache
 def _register() -> None:
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(after_in_child=_start_afresh)
     atexit.register(close)
 
 
-def _begin_anew() -> None:
+def _start_afresh() -> None:
     global _assemblies  # noqa: PLW0603 - the state of this process
     _inherited.append(_assemblies)
     _assemblies = _Assemblies()

@@ -1,7 +1,7 @@
-"""The tree for Python programs, without a mount: ``allen://`` of fsspec.
+"""``allen://`` for fsspec: the tree for Python programs, without a mount.
 
-The same tree, store and promises as in a mount. What is opened is whole, local and
-checked; listing and asking for details never download an image.
+Tree, store and promises are those of a mount. An open file is whole, local and checked;
+`ls` and `info` never download an image.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import errno
+import functools
 import posixpath
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from allenfs import config
 from allenfs.adapters import settings
@@ -22,19 +23,19 @@ from allenfs.adapters.local_file import LocalFile
 from allenfs.adapters.translator import Translator
 from allenfs.adapters.traversal import Traversal, is_absence, joined
 from allenfs.catalog.entries import Folder, Link, Picture
-from allenfs.errors import AllenFSError, NotADirError
+from allenfs.errors import AllenFSError, ConfigError, NotADirError
 from allenfs.model.pyramids import CHUNK_BYTES
 
 if TYPE_CHECKING:
     from allenfs.filesystem.filesystem import Filesystem
 
 _Details = dict[str, Any]
+_Value = TypeVar("_Value")
 
 _NS = 1e-9
 _DIRECTORY_MODE, _FILE_MODE = stat.S_IFDIR | 0o555, stat.S_IFREG | 0o444
-_MAX_CONNECTIONS = 999
 _DEFAULTS = config.ServiceSettings(config.DEFAULT_API_URL)
-# What fsspec itself and those who use it may pass to any file system.
+# Options that fsspec and the programs on top of it pass to every file system.
 _FSSPEC_OPTIONS = frozenset(
     {
         *("asynchronous", "batch_size", "listings_expiry_time", "loop", "max_paths"),
@@ -45,6 +46,17 @@ _NO_SUCH_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _translator = Translator()
 
 
+def _parsed(parse: Callable[[str], _Value], option: str, value: object) -> _Value:
+    try:
+        return parse(str(value))
+    except ConfigError as error:
+        raise ValueError(f"{option}: {error}") from error
+
+
+_size = functools.partial(_parsed, config.parse_size)
+_duration = functools.partial(_parsed, config.parse_duration)
+
+
 def _refused(_: AllenFileSystem, path: Any = "", *__: Any, **___: Any) -> NoReturn:
     raise OSError(errno.EROFS, "allen:// is read-only", str(path))
 
@@ -52,31 +64,35 @@ def _refused(_: AllenFileSystem, path: Any = "", *__: Any, **___: Any) -> NoRetu
 class AllenFileSystem(Traversal):
     """The images of the Allen Brain Atlas as files; read-only.
 
-    The options are those of ``allenfs mount``, and so are the environment variables.
-    All instances of a process with equal options share connections and memory.
+    Options and environment variables are those of ``allenfs mount``. In a process, all
+    instances with equal options share connections and memory.
 
     Parameters
     ----------
     api_url : str, optional
         Address of the service.
     cache_dir : str, optional
-        Directory of the store, which mounts and other processes can share.
+        Directory of the store, which can be shared with mounts and other processes.
     cache_size : str or int, optional
         Limit of the store: bytes, or text such as ``"10GiB"``.
     connections : int
         Simultaneous requests of all processes that share the store.
     sample : bool
-        Run the embedded sample service in this process, and use it.
+        Use the embedded sample service, started in this process.
     service_name : str, optional
-        Name of the service in the store; for a mirror, that of the service itself.
+        Name of the service in the store; for a mirror, that of the mirrored service.
     readahead : int
-        Images to download ahead of those that are opened in order; 0 for none.
-    proxy, ca_bundle : str, optional
-        How to reach the service.
+        Images to download ahead when images are opened in order; 0 for none.
+    proxy : str, optional
+        URL of a proxy; empty for none.
+    ca_bundle : str, optional
+        Certificates to trust as well: a PEM file, or a directory of hashed ones.
     max_image_size : str or int
-        Limit of one image.
-    connect_timeout, stall_timeout, deadline, catalog_ttl : str or float
-        Seconds, or text such as ``"7d"``.
+        Limit of one image: bytes, or text such as ``"1GiB"``.
+    connect_timeout, stall_timeout, deadline : str or float
+        Limits of one image's download: seconds, or text such as ``"10m"``.
+    catalog_ttl : str or float
+        How long to use stored records: seconds, or text such as ``"7d"``.
 
     Raises
     ------
@@ -105,32 +121,34 @@ class AllenFileSystem(Traversal):
         stall_timeout: str | float = _DEFAULTS.stall_timeout_s,
         deadline: str | float = _DEFAULTS.deadline_s,
         catalog_ttl: str | float = _DEFAULTS.catalog_ttl_s,
-        **of_fsspec: Any,
+        **fsspec_options: Any,
     ) -> None:
-        if unknown := of_fsspec.keys() - _FSSPEC_OPTIONS:
+        if unknown := fsspec_options.keys() - _FSSPEC_OPTIONS:
             raise TypeError(f"allen:// has no option {', '.join(sorted(unknown))}")
         if sample and api_url is not None:
-            raise ValueError("sample and api_url exclude each other")
-        super().__init__(**of_fsspec)
+            raise ValueError("sample and api_url cannot be used together")
+        super().__init__(**fsspec_options)
         try:
             address = settings.service_address(
                 api_url, sample=sample, proxy=proxy, ca_bundle=ca_bundle
             )
             service = replace(
                 address,
-                connections=config.parse_number(str(connections), 1, _MAX_CONNECTIONS),
-                max_image_bytes=config.parse_size(str(max_image_size)),
-                connect_timeout_s=config.parse_duration(str(connect_timeout)),
-                stall_timeout_s=config.parse_duration(str(stall_timeout)),
-                deadline_s=config.parse_duration(str(deadline)),
-                catalog_ttl_s=config.parse_duration(str(catalog_ttl)),
+                connections=_parsed(
+                    config.parse_connections, "connections", connections
+                ),
+                max_image_bytes=_size("max_image_size", max_image_size),
+                connect_timeout_s=_duration("connect_timeout", connect_timeout),
+                stall_timeout_s=_duration("stall_timeout", stall_timeout),
+                deadline_s=_duration("deadline", deadline),
+                catalog_ttl_s=_duration("catalog_ttl", catalog_ttl),
             )
             store = settings.chosen_store(
                 cache_dir,
-                None if cache_size is None else config.parse_size(str(cache_size)),
+                None if cache_size is None else _size("cache_size", cache_size),
                 settings.service_name(service_name, service, sample=sample),
             )
-            readahead = config.parse_number(str(readahead), 0, 999_999)
+            readahead = _parsed(config.parse_readahead, "readahead", readahead)
         except AllenFSError as error:
             raise ValueError(str(error)) from error
         self._settings = Settings(service, store, sample, readahead)
@@ -143,9 +161,9 @@ class AllenFileSystem(Traversal):
     def info(self, path: Any, **_: Any) -> _Details:
         """Return details of a file or directory.
 
-        `size` is None while it is not known exactly. `local` says whether a file is
-        here already, and `islink` whether a directory is a link to `destination`.
-        `mtime` and `created` are in seconds since the epoch.
+        `size` is in bytes, None unless known exactly. `local` tells whether a file is
+        on this machine, `islink` whether a directory is a link to `destination`.
+        `mtime` and `created` are seconds since the epoch. Raises OSError.
         """
         path = self._strip_protocol(path)
         with self._filesystem("info", path) as filesystem:
@@ -153,11 +171,11 @@ class AllenFileSystem(Traversal):
             place = joined(filesystem.resolved(directory), name)
             details = _details(filesystem, place, path)
             if details["islink"]:
-                filesystem.entry(details["destination"])  # is it there?
+                filesystem.entry(details["destination"])  # raises if it does not exist
             return details
 
     def ls(self, path: Any, detail: bool = True, **_: Any) -> list[Any]:
-        """Return what a directory lists: details as of `info`, or paths; no images."""
+        """Return the details (as `info`) or paths in a directory, or of a file."""
         path = self._strip_protocol(path)
         with self._filesystem("ls", path) as filesystem:
             place = filesystem.resolved(path)
@@ -174,11 +192,11 @@ class AllenFileSystem(Traversal):
             ]
 
     def exists(self, path: Any, **_: Any) -> bool:
-        """Return whether a path exists; raises OSError if that is not known."""
+        """Return whether a path exists; raises OSError if that cannot be determined."""
         return bool(self._type(path))
 
     def isdir(self, path: Any) -> bool:
-        """Return whether a path is a directory, or a link to one; as `exists`."""
+        """Return whether a path is a directory or link; raises as `exists` does."""
         return self._type(path) == "directory"
 
     def isfile(self, path: Any) -> bool:
@@ -186,17 +204,17 @@ class AllenFileSystem(Traversal):
         return self._type(path) == "file"
 
     def created(self, path: Any) -> dt.datetime:
-        """Return the time of the download; if there was none, that of `modified`."""
+        """Return the time of the download, UTC; before it, that of `modified`."""
         return dt.datetime.fromtimestamp(self.info(path)["created"], dt.timezone.utc)
 
     def modified(self, path: Any) -> dt.datetime:
-        """Return the time that a mount shows: of the image at the service, if known."""
+        """Return the time that a mount shows, UTC: Last-Modified, if known."""
         return dt.datetime.fromtimestamp(self.info(path)["mtime"], dt.timezone.utc)
 
     def cat_file(
         self, path: Any, start: int | None = None, end: int | None = None, **_: Any
     ) -> bytes:
-        """Return the bytes of a file, or some of them; it is downloaded whole."""
+        """Return bytes [start, end) of a file, which is downloaded whole."""
         path = self._strip_protocol(path)
         with self._filesystem("read", path) as filesystem:
             content = filesystem.content(filesystem.resolved(path))
@@ -209,8 +227,8 @@ class AllenFileSystem(Traversal):
     ) -> Any:
         """Return the bytes of one file, or of several by their paths.
 
-        `on_error` is only for what does not exist; any other failure raises, because
-        zarr 2 takes each error that is returned for an empty chunk.
+        `on_error` applies to missing files only; any other failure raises, because
+        zarr 2 treats every returned error as an empty chunk.
         """
         handled = on_error if on_error == "raise" else "return"
         found = super().cat(path, recursive=recursive, on_error=handled)
@@ -249,7 +267,7 @@ class AllenFileSystem(Traversal):
 
 
 def _details(filesystem: Filesystem, place: str, path: str) -> _Details:
-    """Return the details of a place without links, which `path` leads to."""
+    """Return the details of `path`, whose links are resolved in `place`."""
     entry, started_s = filesystem.entry(place), filesystem.started_ns * _NS
     details = {"name": path, "size": 0, "type": "directory", "islink": False}
     details |= {"mtime": started_s, "created": started_s, "mode": _DIRECTORY_MODE}

@@ -17,9 +17,9 @@ _translator = Translator()
 
 
 class LocalFile(io.BufferedReader):
-    """A file that was opened by fsspec; `size` is exact, in bytes.
+    """A file opened by fsspec; `size` is exact, in bytes.
 
-    A read raises OSError if the stored file was damaged meanwhile.
+    A read raises OSError if the stored file has been damaged since it was opened.
     """
 
     def __init__(self, fs: Any, path: str, content: Readable) -> None:
@@ -32,7 +32,7 @@ class LocalFile(io.BufferedReader):
         return str(self.fs.unstrip_protocol(self.path))
 
     def info(self) -> dict[str, Any]:
-        """Return what the file system says about the file."""
+        """Return the details of the file, as `AllenFileSystem.info` does."""
         details: dict[str, Any] = self.fs.info(self.path)
         return details
 
@@ -45,6 +45,11 @@ class _RawFile(io.RawIOBase):
 
     def __init__(self, path: str, content: Readable) -> None:
         self._path, self._content, self._offset = path, content, 0
+
+    def close(self) -> None:
+        if not self.closed:
+            del self._content  # its descriptor is closed with the last reference
+        super().close()
 
     def readable(self) -> bool:
         return True

@@ -89,7 +89,7 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     defaults = ServiceSettings(config.DEFAULT_API_URL)
     parser.add_argument(
         "--connections",
-        type=whole_number(1, 999),
+        type=checked(config.parse_connections),
         default=defaults.connections,
         metavar="N",
         help="simultaneous requests (default %(default)s)",

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_limits(parser)
     parser.add_argument(
         "--readahead",
-        type=arguments.whole_number(0, 999),
+        type=arguments.checked(config.parse_readahead),
         default=config.DEFAULT_READAHEAD_IMAGES,
         metavar="N",
         help="images to download ahead of sequential reads, 0 for none "
