@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import pytest
 
 from allenfs.adapters import assemblies
 from allenfs.adapters.fsspec import AllenFileSystem
+from allenfs.assembly import assemble
 from allenfs.sample.server import SampleService
 
 
@@ -20,8 +22,19 @@ def service(request):
 
 
 @pytest.fixture
-def options(service, tmp_path):
-    """Of a file system on the service."""
+def quick():
+    """Settings without an option: a failed request is repeated at once."""
+    return {"first_backoff_s": 0}
+
+
+@pytest.fixture
+def options(service, tmp_path, monkeypatch, quick):
+    """Of a file system on the service, which has the settings of `quick`."""
+
+    def assemble_quick(settings, *arguments, **keywords):
+        return assemble(replace(settings, **quick), *arguments, **keywords)
+
+    monkeypatch.setattr(assemblies, "assemble", assemble_quick)
     yield {"api_url": service.url, "cache_dir": str(tmp_path / "store")}
     assemblies.close()
     AllenFileSystem.clear_instance_cache()

@@ -60,6 +60,21 @@ ENDS = """
 threading.Thread(target=allen.cat, args=[image], daemon=True).start()
 input()
 """
+# What is registered first runs last.
+CLOSES = """
+import atexit
+
+def sockets():
+    links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+    return [os.readlink(link) for link in links if os.path.islink(link)]
+
+@atexit.register
+def report():
+    say(*[name for name in sockets() if name.startswith("socket:")])
+
+digest(image)
+assert any(name.startswith("socket:") for name in sockets())
+"""
 # Nothing of FUSE is loaded; the sample serves in this process, and is stopped.
 SAMPLE = """
 say(digest(image))
@@ -137,6 +152,10 @@ def test_a_program_ends_during_a_download_without_a_word(program, service):
     until(lambda: service.image_requests == 1)
     assert printed(process, "\n") == []
     service.resume()
+
+
+def test_a_program_closes_its_connections_when_it_ends(program):
+    assert printed(program(CLOSES)) == [""]
 
 
 def test_the_embedded_sample_needs_neither_fuse_nor_network(program, service, tmp_path):
