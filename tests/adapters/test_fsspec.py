@@ -128,6 +128,14 @@ def test_an_open_file_seeks_reads_and_pickles(allen):
         file.read()
 
 
+def test_a_store_that_others_can_write_to_is_refused(opened, service, tmp_path):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(OSError, match="writable by other users"):
+        opened(cache_dir=str(tmp_path / "open")).cat(IMAGE)
+    assert (service.image_requests, os.listdir(tmp_path / "open")) == (0, [])
+
+
 def test_a_closed_file_holds_no_descriptor(allen):
     files = [allen.open(f"section/69750516/ds8/q{n}/image.jpg") for n in range(9)]
     before = len(os.listdir("/proc/self/fd"))
