@@ -1,10 +1,9 @@
-"""Reading without a mount needs nothing that Linux alone has."""
+"""Reading without a mount needs nothing that only Linux has."""
 
 from __future__ import annotations
 
 import hashlib
 import subprocess
-import sys
 
 import pytest
 from mounted import STRICT_PYTHON, image_bytes
@@ -16,8 +15,7 @@ IMAGE = "section/69750516/ds4/image.jpg"
 DOCUMENT = "dataset/69782969/info.json"
 CHUNK = "section/69750516/image.zarr/4/0/0/0"
 
-# macOS and the BSDs have none of these, and neither they nor a bare container has
-# libfuse.
+# macOS and the BSDs lack these. They and bare containers also lack libfuse.
 AS_ELSEWHERE = """
 import errno, fcntl, os, resource, select, signal, socket, sys, time
 
@@ -81,7 +79,6 @@ def read_by(script, service, directory):
     return done.stdout.splitlines(), done.stderr
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="takes away what Linux has")
 def test_images_documents_and_chunks_are_read_without_what_linux_alone_has(
     service, tmp_path
 ):
