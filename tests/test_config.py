@@ -158,6 +158,12 @@ def test_a_service_is_named_as_in_the_store_or_by_its_address(text):
     assert config.parse_service_name(text) == "mirror%3A8006"
 
 
+def test_a_rejected_service_name_shows_no_password():
+    with pytest.raises(ConfigError, match=r"not the name.*@host") as raised:
+        config.parse_service_name("ftp://user:secret@host")
+    assert "secret" not in str(raised.value)
+
+
 def test_different_services_have_different_names():
     addresses = words(
         """

@@ -124,6 +124,12 @@ def test_an_open_file_seeks_reads_and_pickles(allen):
         assert bytes(buffer) == data[3:8]
         with pytest.raises(io.UnsupportedOperation):
             file.fileno()
+        with pytest.raises(ValueError, match="negative"):
+            file.seek(-1)
+        file.seek(len(data) + 1)
+        assert file.read() == b""
+    with pytest.raises(ValueError, match="mode"):
+        allen.open(IMAGE, "b")
     with pytest.raises(ValueError):
         file.read()
 
