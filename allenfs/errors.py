@@ -7,7 +7,9 @@ with no bytes. Errors that are not OSErrors cannot be lost that way.
 from __future__ import annotations
 
 import errno
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar, cast
+
+_Error = TypeVar("_Error", bound=BaseException)
 
 
 class AllenFSError(Exception):
@@ -264,3 +266,16 @@ class LostTileError(ServiceError):
 
 class ImageTooLargeError(ServiceError, errno=errno.EFBIG):
     """More bytes than the limit for one image."""
+
+
+def copied(error: _Error) -> _Error:
+    """Return a copy without traceback, cause and context, to keep or to raise again.
+
+    They refer to all frames between, and to what these hold. Not `copy.copy`: where
+    dask.distributed is imported, tblib makes it keep them, and share attributes.
+    """
+    kind, arguments, *attributes = cast("tuple[Any, ...]", error.__reduce__())
+    copy: _Error = kind(*arguments)
+    if attributes:
+        vars(copy).update(attributes[0])
+    return copy

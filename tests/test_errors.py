@@ -297,3 +297,19 @@ def test_a_servers_words_do_not_forge_log_lines():
     assert text.isascii()
     assert text.isprintable()
     assert len(text) < 500
+
+
+def test_a_copied_error_refers_to_no_frame_even_where_dask_runs():
+    import distributed  # noqa: F401 - its tblib makes copies keep tracebacks
+
+    failed = ServiceError("no", url="http://h/1")
+    failed.attempts = 3
+    try:
+        raise failed from ValueError("why")
+    except ServiceError as error:
+        copied = errors.copied(error)
+    assert type(copied) is ServiceError
+    assert str(copied) == str(failed)
+    assert copied.__traceback__ is copied.__cause__ is copied.__context__ is None
+    copied.attempts = 1
+    assert failed.attempts == 3

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
 import threading
 import time
@@ -20,6 +19,7 @@ from allenfs.errors import (
     ServiceError,
     ServiceTimeoutError,
     WaitTimeoutError,
+    copied,
 )
 from allenfs.service.health import CircuitBreaker, FailureMemory, is_outage
 from allenfs.service.single_flight import SingleFlight
@@ -193,7 +193,7 @@ class Repository:
             answer = question.ask(pages)
         except ServiceError as error:
             # a copy: the traceback of the one raised below would keep the query alive
-            failure = copy.copy(error)
+            failure = copied(error)
         else:
             self._breaker.answered()
             self.last_failure = None

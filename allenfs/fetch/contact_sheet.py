@@ -6,7 +6,6 @@ The pictures are fetched a few at a time, then drawn.
 from __future__ import annotations
 
 import contextlib
-import copy
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from allenfs.errors import (
     InterruptedWaitError,
     ProcessLimitError,
     WrongAnswerError,
+    copied,
 )
 from allenfs.model import jpeg
 from allenfs.model.sheets import SheetRequest
@@ -172,9 +172,9 @@ class _Work:
         for other in others:
             other.join()
         if self._error is not None:
-            raise copy.copy(self._error)
+            raise copied(self._error)
         if self._absence is not None and self.modified_ns is None:
-            raise copy.copy(self._absence)
+            raise copied(self._absence)
 
     def _work(self) -> None:
         try:
@@ -182,7 +182,7 @@ class _Work:
                 self._fill(place)
         except BaseException as error:  # noqa: BLE001 - the sheet's thread raises it
             with self._lock:
-                self._error = self._error or copy.copy(error)
+                self._error = self._error or copied(error)
 
     def _next(self) -> int | None:
         with self._lock:
@@ -203,7 +203,7 @@ class _Work:
         except (ImageNotFoundError, BrokenImageError) as error:
             is_absent = isinstance(error, ImageNotFoundError)
             with self._lock:
-                self._absence = copy.copy(error)
+                self._absence = copied(error)
                 self._page.leave_empty(place, "no image" if is_absent else "broken")
         except InterruptedWaitError:
             pass  # another picture failed; the download of this one goes on

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 import threading
 import time
@@ -18,6 +17,7 @@ from allenfs.errors import (
     ServiceError,
     ServiceTimeoutError,
     UnreachableError,
+    copied,
 )
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class FailureMemory(Generic[_Key]):
         )
         with self._lock:
             # a copy: the traceback would keep all objects of the request alive
-            self._failures[key] = _Failure(copy.copy(error), memory_s)
+            self._failures[key] = _Failure(copied(error), memory_s)
             self._reasons[key] = str(error)
 
     def forget(self, key: _Key) -> None:
@@ -84,7 +84,7 @@ class FailureMemory(Generic[_Key]):
         with self._lock:
             failure = self._failures.get(key)
         # a copy: each raise extends an exception's traceback
-        return copy.copy(failure.error) if failure is not None else None
+        return copied(failure.error) if failure is not None else None
 
     def reason(self, key: _Key) -> str | None:
         """Return why the last request failed, in words; None if it succeeded."""
