@@ -156,7 +156,9 @@ class AllenFileSystem(Traversal):
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
         stripped = super()._strip_protocol(path)
-        return stripped if isinstance(stripped, list) else stripped.lstrip("/")
+        if isinstance(stripped, list):
+            return stripped
+        return "/".join(filter(None, stripped.split("/")))  # `a//b`, as the kernel does
 
     def info(self, path: Any, **_: Any) -> _Details:
         """Return details of a file or directory.

@@ -32,9 +32,12 @@ def test_a_url_opens_wherever_the_package_is_installed(service, tmp_path):
         assert file.read() == image_bytes(service.url, IMAGE)
 
 
-@pytest.mark.parametrize("url", [f"allen:///{IMAGE}", f"/{IMAGE}/", f"allen://{IMAGE}"])
+@pytest.mark.parametrize(
+    "url",
+    [f"allen:///{IMAGE}", f"/{IMAGE}/", f"allen://{IMAGE}", IMAGE.replace("/", "//")],
+)
 def test_a_path_has_one_name(allen, url):
-    assert allen.info(url)["name"] == IMAGE
+    assert allen.info(url)["name"] == allen.ls(url)[0]["name"] == IMAGE
     assert allen.ls("allen://")[0]["name"] == "section"
     assert allen.info("")["type"] == allen.info("/")["type"] == "directory"
 
