@@ -1,12 +1,14 @@
 """The assemblies of this process, one for each settings.
 
 A forked child has copies of its parent's locks and downloads, but not the threads that
-would release or finish them. So it starts with no assemblies.
+would release or finish them. So it starts with no assemblies. It also has copies of
+unfinished imports, and would wait for them as long: so downloads import nothing.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import threading
@@ -20,6 +22,9 @@ from allenfs.assembly import assemble, sample_service, sample_settings
 if TYPE_CHECKING:
     from allenfs.assembly import Assembly
     from allenfs.config import ServiceSettings, StoreSettings
+
+# Also held by a thread that forks. Reentrant for signal handlers that fork.
+_lock = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,6 @@ class _Assemblies:
     """Assemblies by their settings. Safe to use from many threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._running: dict[Settings, Assembly] = {}
         self._stop_samples: list[Callable[[], None]] = []
 
@@ -45,14 +49,14 @@ class _Assemblies:
         # it starts does not stop the others
         if (running := self._running.get(settings)) is not None:
             return running
-        with self._lock:
+        with _lock:
             if settings not in self._running:
-                _register()
+                _prepare()
                 self._running[settings] = self._started(settings)
             return self._running[settings]
 
     def close(self) -> None:
-        with self._lock:
+        with _lock:
             while self._running:
                 self._running.popitem()[1].close()
             while self._stop_samples:
@@ -94,12 +98,25 @@ def close() -> None:
 
 
 @functools.cache
-def _register() -> None:
-    os.register_at_fork(after_in_child=_start_afresh)
+def _prepare() -> None:
     atexit.register(close)
+    # 30 ms and 5 MB; without it, 3 of 14 children hung that were forked while a first
+    # chunk was read
+    with contextlib.suppress(ImportError):  # an extra
+        from allenfs.fetch import sheet_page, stack_page, tiles  # noqa: F401, PLC0415
 
 
 def _start_afresh() -> None:
     global _assemblies  # noqa: PLW0603 - the state of this process
-    _inherited.append(_assemblies)
-    _assemblies = _Assemblies()
+    try:
+        _inherited.append(_assemblies)
+        _assemblies = _Assemblies()
+    finally:
+        _lock.release()
+
+
+# At import, not at the first use: a fork in progress would release a lock that it has
+# not acquired, and one child of six hung.
+os.register_at_fork(
+    before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_start_afresh
+)

@@ -14,6 +14,8 @@ from allenfs.model.pyramids import CHANNELS, TILE_PX
 if TYPE_CHECKING:
     from allenfs.model.pyramids import Chunk
 
+Image.preinit()  # not at its first use: a process may be forked meanwhile
+
 
 def planes(data: bytes, chunk: Chunk) -> Iterator[bytes]:
     """Yield the planes of a chunk, 1024 x 1024 bytes each: red, green, blue.

@@ -43,6 +43,15 @@ else:
     say("forked")
     say("child", digest(image), digest(other))
 """
+# What is read later imports nothing: an import that is under way when a process is
+# forked never ends in the child.
+IMPORTS = """
+allen.cat(image)
+loaded, section = {*sys.modules}, "section/69750516"
+for drawn in (f"{section}/image.zarr/5/0/0/0", f"{section}/dataset/contact_sheet.jpg"):
+    assert allen.cat(drawn)
+say(*{*sys.modules} - loaded)
+"""
 POOLS = """
 digest(image)
 for method in ("fork", "spawn"):
@@ -135,6 +144,10 @@ def test_instances_work_in_forked_and_spawned_processes(program, service):
     lines = printed(program(POOLS))
     assert service.image_requests == 2
     assert lines == [" ".join(digests(service, IMAGE, OTHER))] * 2
+
+
+def test_a_download_imports_nothing_that_a_forked_child_would_wait_for(program):
+    assert printed(program(IMPORTS)) == [""]
 
 
 def test_ctrl_c_ends_a_wait_and_the_program(program, service):
