@@ -153,6 +153,13 @@ class AllenFileSystem(Traversal):
             raise ValueError(str(error)) from error
         self._settings = Settings(service, store, sample, readahead)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # relative to the working directory, which another process may not share
+        make, (cls, arguments, options) = super().__reduce__()
+        if options.get("cache_dir"):
+            options = options | {"cache_dir": str(self._settings.store.directory)}
+        return make, (cls, arguments, options)
+
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
         stripped = super()._strip_protocol(path)

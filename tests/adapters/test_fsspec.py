@@ -9,6 +9,7 @@ import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
+from pathlib import Path
 
 import fsspec
 import pytest
@@ -325,6 +326,18 @@ def test_the_environment_chooses_as_for_the_commands(service, tmp_path, monkeypa
     allen = AllenFileSystem(skip_instance_cache=True)
     assert allen.cat(IMAGE) == image_bytes(service.url, IMAGE)
     assert (tmp_path / "chosen/images").is_dir()
+
+
+def test_a_relative_store_is_the_same_in_another_directory(
+    opened, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    pickled = pickle.dumps(opened(cache_dir="relative"))
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir("other")
+    assert pickle.loads(pickled).cat(IMAGE)
+    assert (tmp_path / "relative/images").is_dir()
+    assert not Path("relative").exists()
 
 
 def test_instances_are_pickled_cached_and_share_their_connections(opened, service):
