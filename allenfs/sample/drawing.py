@@ -144,6 +144,7 @@ class _Part:
     def __init__(self, record: ImageRecord, downsample: int, region: Region) -> None:
         self._size = (region.width_px, region.height_px)
         self._tile = cell_tile(record.resolution_um, downsample)
+        self._wall: Image.Image | None = None
         left_px = region.left_px - record.left_px
         top_px = region.top_px - record.top_px
         self._corner = (left_px >> downsample, top_px >> downsample)
@@ -185,14 +186,14 @@ class _Part:
     def _mask(self, layer: Layer) -> Image.Image:
         mask = self._resized(layer.mask)
         if layer.kind == "cells":
+            # Not a cached_property: up to Python 3.11 it has one lock for all drawings,
+            # and a child that was forked during one would wait for it for ever.
+            if self._wall is None:
+                self._wall = tiled(self._tile, *self._corner, self._size)
             return ImageChops.multiply(mask, self._wall)
         if layer.kind == "edge" and self._enlarged > 1:
             return mask.point(_sharpening(min(8.0, self._enlarged)))
         return mask
-
-    @functools.cached_property
-    def _wall(self) -> Image.Image:
-        return tiled(self._tile, *self._corner, self._size)
 
     def _resized(self, image: Image.Image) -> Image.Image:
         # Twice as fast as BICUBIC; the soft drawing shows no difference. In two steps:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import functools
 import os
 import stat
 import tempfile
@@ -63,7 +62,6 @@ class LockableFile(OpenFile):
 
 def open_lockable(path: Path, flags: int) -> OpenFile:
     """Open a file to lock it; raises OSError."""
-    _prepare_forks()
     with _opening:
         return LockableFile(os.open(path, flags | os.O_CLOEXEC, 0o600))
 
@@ -71,15 +69,6 @@ def open_lockable(path: Path, flags: int) -> OpenFile:
 def keep_in_children(file: OpenFile) -> None:
     """Let forked children read a file, whose lock is not used any more."""
     _lockable_fds.discard(file.fd)
-
-
-@functools.cache
-def _prepare_forks() -> None:
-    os.register_at_fork(
-        before=_opening.acquire,
-        after_in_parent=_opening.release,
-        after_in_child=_give_up_locks,
-    )
 
 
 def _give_up_locks() -> None:
@@ -90,6 +79,14 @@ def _give_up_locks() -> None:
         os.close(null_fd)
     finally:
         _opening.release()
+
+
+# At import, not at the first use: see `adapters/assemblies.py`.
+os.register_at_fork(
+    before=_opening.acquire,
+    after_in_parent=_opening.release,
+    after_in_child=_give_up_locks,
+)
 
 
 def open_own(path: Path, flags: int = 0) -> OpenFile:

@@ -59,6 +59,24 @@ for method in ("fork", "spawn"):
         images = pool.map(allen.cat, [image, other])
         say(*(hashlib.sha256(one).hexdigest() for one in images))
 """
+# The sample starts and draws in threads, which forks interrupt anywhere.
+FIRST_USES = """
+def first(number):
+    # one instance for each thread, all with equal options
+    fsspec.filesystem("allen", **options).cat(f"section/69750516/ds{number}/image.jpg")
+
+threads = [threading.Thread(target=first, args=[5 + number]) for number in range(4)]
+for thread in threads:
+    thread.start()
+children = []
+for _ in range(4):
+    if not (child := os.fork()):
+        digest(image)
+        os._exit(0)
+    children.append(child)
+    threads[0].join(0.03)  # at different moments of the drawings
+say(*(str(os.waitpid(child, 0)[1]) for child in children))
+"""
 WAITS = """
 try:
     allen.cat(image)
@@ -148,6 +166,11 @@ def test_instances_work_in_forked_and_spawned_processes(program, service):
 
 def test_a_download_imports_nothing_that_a_forked_child_would_wait_for(program):
     assert printed(program(IMPORTS)) == [""]
+
+
+def test_children_forked_during_first_uses_read_as_well(program, tmp_path):
+    process = program(FIRST_USES, sample=True, cache_dir=str(tmp_path / "sample"))
+    assert printed(process) == ["0 0 0 0"]
 
 
 def test_ctrl_c_ends_a_wait_and_the_program(program, service):
