@@ -35,6 +35,8 @@ _FIRST_WINDOW = 2
 # A viewer shows a few tiles of each row: with the window of data sets, 3 x 4 tiles
 # that were read one by one cost 33 requests.
 _ROW_WINDOW = 4
+# Guesses in a row that came true before a run may use all slots.
+_SURE = 2
 _NOWHERE = -2  # not next to any place
 
 
@@ -45,6 +47,9 @@ class Run:
     The images in the window after it are guesses: they are expected to be opened soon.
     The window doubles with each correct guess, halves if an open skips guesses, and
     closes on random access. Skipped images may still be opened by a slower reader.
+
+    After two correct guesses in a row the run is sure to go on; if something else is
+    opened meanwhile, after a whole window of them.
 
     Attributes
     ----------
@@ -61,6 +66,21 @@ class Run:
         self._passed: set[int] = set()  # of the guesses
         self.last = self._looked_to = _NOWHERE
         self._step = self._window = 0
+        self._in_a_row, self._needed = 0, _SURE  # correct guesses
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the guesses are almost certain."""
+        return self._in_a_row >= self._needed
+
+    def disturbed(self) -> None:
+        """Record that something else was opened since the last place.
+
+        This does not count before the run is sure: the first two images of a run are
+        no guesses.
+        """
+        if self.is_sure or self._needed > _SURE:
+            self._in_a_row, self._needed = 0, max(_SURE, self._max_window)
 
     def end(self, place: int) -> None:
         """Drop all guesses; `place` was opened last."""
@@ -101,6 +121,7 @@ class Run:
     def _begin(self, place: int, step: int, window: int) -> None:
         self.last = self._looked_to = place
         self._step, self._window = step, window
+        self._in_a_row, self._needed = 0, _SURE
         self.guesses.clear()
         self._passed.clear()
 
@@ -113,8 +134,10 @@ class Run:
         passed = {one for one in self.guesses if (place - one) * self._step > 0}
         if passed <= self._passed:
             self._window = min(2 * self._window, self._max_window)
+            self._in_a_row += 1
         else:
             self._window //= 2
+            self._in_a_row = 0
         self._passed |= passed
         for one in {one for one in passed if abs(place - one) > self._max_window}:
             self._passed.remove(one)
@@ -131,6 +154,16 @@ class _Listing:
         self.places = {request: i for i, request in enumerate(requests)}
         self.run = Run(len(requests), max_window)
         self.largest_bytes = 0  # on disk, of its stored images
+        self._others = 0  # see `Slots.others`
+
+    def opened(self, place: int, slots: Slots) -> None:
+        """Record that an image is opened; allow all slots to a run that is sure."""
+        if slots.others != self._others:
+            self.run.disturbed()
+            self._others = slots.others
+        self.run.opened(place)
+        if self.run.is_sure:
+            slots.let_read_ahead_fill()
 
     @property
     def unread_bytes(self) -> int:
@@ -145,7 +178,8 @@ class ReadAhead:
     series : callable
         Returns the images that a directory lists, if its record is cached.
     slots : Slots
-        Read-ahead uses slots that nothing else waits for, and leaves one free.
+        Read-ahead uses slots that nothing else waits for, and leaves one free unless
+        a run is sure to go on.
     max_window : int
         Images to read ahead, at most; 0 disables read-ahead.
     is_out_of_reach : callable
@@ -167,9 +201,10 @@ class ReadAhead:
         self._is_out_of_reach = is_out_of_reach
         self._series = series
         self._slots = slots
-        # one slot is always left for an open; with a single one there is no read-ahead
-        self._max_workers = slots.limit - 1
-        self._max_window = max_window if self._max_workers else 0
+        # one more than slots: it uses the slot of one whose image is being stored
+        self._max_workers = slots.limit + 1
+        # with a single slot there is no read-ahead: opens would wait for it
+        self._max_window = max_window if slots.limit > 1 else 0
         self._budget_bytes = store.capacity_bytes // _STORE_SHARE
         self._lock = threading.Lock()
         # the latest read last
@@ -190,7 +225,7 @@ class ReadAhead:
         with self._lock:
             listing = self._latest(directory, listing)
             run = listing.run
-            run.opened(place)
+            listing.opened(place, self._slots)
             for ahead in run.new_places():
                 if not self._store.is_known(listing.requests[ahead]):
                     run.guesses[ahead] = False

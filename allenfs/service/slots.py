@@ -39,7 +39,8 @@ class Slots:
 
     Within a process, waiting requests are ordered by priority, then by arrival. Queries
     come first: they are short, and listings wait for them. Read-ahead starts only when
-    nothing else waits, and leaves one slot free for the next open.
+    nothing else waits, and leaves one slot free for the next open until
+    `let_read_ahead_fill`.
 
     Across processes, `try_lock` acquires one lock per slot. Each process uses the first
     `limit` of them, so that a process with a lower limit starts nothing while that
@@ -74,6 +75,8 @@ class Slots:
         self._changed = threading.Condition()
         self._next: Release | None = None
         self._stuck_since_s: float | None = None
+        self._may_fill = False
+        self._others = 0
 
     @property
     def is_one_free(self) -> bool:
@@ -101,6 +104,21 @@ class Slots:
         """How many slots this process uses."""
         return len(self._locks)
 
+    @property
+    def others(self) -> int:
+        """How many times anything but read-ahead has needed a slot.
+
+        Of another process, only if it had to wait.
+        """
+        return self._others
+
+    def let_read_ahead_fill(self) -> None:
+        """Let read-ahead use all slots, until anything else needs one."""
+        with self._changed:
+            if not self._may_fill:
+                self._may_fill = True
+                self._changed.notify_all()
+
     def at(self, priority: Priority) -> Slot:
         """Return a slot to be entered for each attempt of a request."""
         return Slot(self, priority)
@@ -115,6 +133,8 @@ class Slots:
         with self._changed:
             request = priority, next(self._tickets)
             bisect.insort(self._waiting, request)
+            if priority is not Priority.READ_AHEAD:
+                self._keep_one_free()
             try:
                 self._locks.append(self._wait(request))
             finally:
@@ -132,7 +152,9 @@ class Slots:
         priority, poll_s = request[0], _FIRST_POLL_S
         is_ahead = priority is Priority.READ_AHEAD
         while True:
-            while self._waiting[0] != request or self.limit - self.in_use <= is_ahead:
+            while self._waiting[0] != request or self._free <= (
+                is_ahead and not self._may_fill
+            ):
                 self._changed.wait()
             lock = self._lock_one(priority)
             if lock is not None:
@@ -149,12 +171,22 @@ class Slots:
         """Try to lock a slot; if all are in use, this process is next."""
         self._next = self._next or self._try_lock(f"next-{self.limit}")
         if self._next is None:
+            if priority is Priority.READ_AHEAD:  # another process waits
+                self._keep_one_free()
             return None
         names = map("slot-{}".format, range(self.limit))
         lock = next(filter(None, map(self._try_lock, names)), None)
         if priority is Priority.READ_AHEAD:
             self._let_others_go_first()
         return lock
+
+    @property
+    def _free(self) -> int:
+        return self.limit - self.in_use
+
+    def _keep_one_free(self) -> None:
+        self._may_fill = False
+        self._others += 1
 
     def _let_others_go_first(self) -> None:
         if self._next is not None:

@@ -125,6 +125,31 @@ def test_four_that_read_at_once_a_little_out_of_order_keep_the_run():
     assert len(reading.taken) == len(set(reading.taken))
 
 
+def test_a_run_is_sure_after_two_guesses_and_until_something_else_is_opened():
+    reading = Reading()
+    reading.open(0, 1, 2)
+    reading.run.disturbed()  # by the two that began it
+    assert not reading.run.is_sure
+    reading.open(3)
+    assert reading.run.is_sure
+    for length in (1, 7):  # a whole window must come true, undisturbed
+        first = reading.run.last + 1
+        reading.run.disturbed()
+        reading.open(*range(first, first + length))
+        assert not reading.run.is_sure
+    reading.open(reading.run.last + 1)
+    assert reading.run.is_sure
+
+
+@pytest.mark.parametrize("place", [30, 6, 3])
+def test_a_run_that_jumps_or_skips_or_turns_is_not_sure(place):
+    reading = Reading()
+    reading.open(0, 1, 2, 3, 4)
+    assert reading.run.is_sure
+    reading.open(place)
+    assert not reading.run.is_sure
+
+
 @given(st.lists(st.integers(0, LENGTH - 1), max_size=60), st.integers(0, 9))
 def test_laws_of_guesses(places, max_window):
     reading = Reading(max_window)

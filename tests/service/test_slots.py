@@ -165,6 +165,26 @@ def test_read_ahead_leaves_one_slot_free(pool):
     assert slots.in_use == 0
 
 
+@pytest.mark.parametrize("priority", [QUERY, IMAGE])
+def test_read_ahead_may_fill_all_slots_until_anything_else_needs_one(pool, priority):
+    slots = Slots(2)
+    ahead = [slots.reserve()]
+    second = pool.submit(slots.reserve)
+    until_waiting(slots, READ_AHEAD)
+    slots.let_read_ahead_fill()  # wakes it
+    ahead.append(second.result(PATIENCE_S))
+    waiting = pool.submit(slots.acquire, priority)
+    until_waiting(slots, priority)
+    ahead.pop().drop()
+    waiting.result(PATIENCE_S)
+    slots.release()
+    assert slots.is_one_free  # which read-ahead leaves again
+    third = pool.submit(slots.reserve)
+    until_waiting(slots, READ_AHEAD)
+    ahead.pop().drop()
+    third.result(PATIENCE_S).drop()
+
+
 def test_a_reserved_slot_serves_one_attempt_and_the_next_ones_wait_as_images():
     slots = Slots(2)
     slot = slots.reserve()
@@ -223,7 +243,10 @@ def test_read_ahead_waits_for_the_opens_of_other_processes(locks, pool):
     other.acquire(IMAGE)
     ahead = pool.submit(reader.reserve)
     until_waiting(reader, READ_AHEAD)
+    reader.let_read_ahead_fill()
+    others = reader.others
     until(lambda: locks.try_lock("next-2"))  # read-ahead does not hold it for long
+    until(lambda: reader.others > others)  # so it leaves a slot again
     other.release()
     until_waiting(reader, READ_AHEAD)
     assert not ahead.done()
