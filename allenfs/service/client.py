@@ -28,7 +28,7 @@ from allenfs.errors import (
 from allenfs.model.content import CutContentError, WrongContentError
 from allenfs.service import responses, rma
 from allenfs.service.responses import Sink, translated
-from allenfs.service.transport import Reply, Transport, Watchdog
+from allenfs.service.transport import Reply, Transport
 from allenfs.text import in_one_line, safe_logger
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ class AllenService:
         if self._is_upgraded:
             url = responses.upgraded(url)
         try:
-            with translated(), Watchdog(remaining_s):
+            with translated(), self._transport.watchdog(remaining_s):
                 for _ in range(_MAX_REDIRECTS + 1):
                     with self._transport.get(url, remaining_s) as reply:
                         if reply.status == _OK:

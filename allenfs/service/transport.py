@@ -13,7 +13,6 @@ import logging
 import os
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -24,15 +23,12 @@ import urllib3.exceptions
 
 from allenfs import __version__
 from allenfs.errors import (
-    AllenFSError,
-    CutAnswerError,
     NetworkSettingError,
-    ServiceTimeoutError,
     UnreachableError,
     WrongAnswerError,
 )
 from allenfs.service import certificates, network
-from allenfs.service.single_flight import start_thread
+from allenfs.service.deadlines import Deadlines, Watchdog, guard
 from allenfs.text import in_one_line
 
 if TYPE_CHECKING:
@@ -48,7 +44,6 @@ _HEADERS = {
 _GZIP = frozenset({"gzip", "x-gzip"})
 _PLAIN = frozenset({"", "identity"})
 _SHORTEST_S = 0.001  # a timeout of 0 would make the socket non-blocking
-_of_thread = threading.local()
 
 
 class Reply:
@@ -90,6 +85,7 @@ class Transport:
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._timeouts_s = settings.connect_timeout_s, settings.stall_timeout_s
+        self._deadlines = Deadlines()
         self._service = urlsplit(settings.api_url)
         # The environment's proxy is not for a service on this machine, which a proxy
         # could not reach.
@@ -124,6 +120,10 @@ class Transport:
         """Close idle connections; the others are closed after their request."""
         self._adapter.close()
 
+    def watchdog(self, remaining_s: float) -> Watchdog:
+        """Return a watchdog for the requests of a thread, to be entered for them."""
+        return Watchdog(self._deadlines, remaining_s)
+
     @contextlib.contextmanager
     def get(self, url: str, remaining_s: float) -> Iterator[Reply]:
         """Send a GET and wait for the response headers; follow no redirect."""
@@ -150,61 +150,6 @@ class Transport:
         if self._authorization and parts.hostname == service.hostname and is_as_safe:
             return _HEADERS | {"Authorization": self._authorization}
         return _HEADERS
-
-
-class Watchdog:
-    """Shuts down the socket of this thread's request after `remaining_s`.
-
-    A socket's timeout restarts with each byte: a header or a chunk size that arrives
-    one byte at a time would occupy a thread and a connection forever.
-
-    Raises ServiceTimeoutError at the end of the block if the time is over: a connection
-    that was shut down looks like a complete or a broken response.
-    """
-
-    def __init__(self, remaining_s: float) -> None:
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-        self._expired = False
-        self._timer = threading.Timer(max(remaining_s, 0), self._expire)
-        self._timer.daemon = True
-
-    def __enter__(self) -> None:
-        start_thread(self._timer)
-        _of_thread.watchdog = self
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        self._timer.cancel()
-        _of_thread.watchdog = None
-        self._replace_socket(None)
-        # our other errors: a status that came in time, or an error of the sink
-        is_ours = isinstance(error, AllenFSError)
-        if not is_ours or isinstance(error, (CutAnswerError, WrongAnswerError)):
-            self._raise_if_expired()
-
-    def guard(self, sock: socket.socket) -> None:
-        """Shut this socket down at the deadline, instead of the previous one."""
-        # A duplicate stays valid: a TLS handshake moves the descriptor to another
-        # object, and a closed descriptor's number is soon another connection's.
-        self._replace_socket(socket.socket(fileno=os.dup(sock.fileno())))
-        self._raise_if_expired()
-
-    def _raise_if_expired(self) -> None:
-        if self._expired:
-            raise ServiceTimeoutError("no whole answer within the deadline")
-
-    def _expire(self) -> None:
-        with self._lock:
-            self._expired = True
-            if self._socket is not None:
-                with contextlib.suppress(OSError):
-                    self._socket.shutdown(socket.SHUT_RDWR)
-
-    def _replace_socket(self, duplicate: socket.socket | None) -> None:
-        with self._lock:
-            previous, self._socket = self._socket, duplicate
-        if previous is not None:
-            previous.close()
 
 
 class ServiceAdapter(requests.adapters.HTTPAdapter):
@@ -267,13 +212,13 @@ class _Watched(urllib3.connection.HTTPConnection):
             with contextlib.ExitStack() as stack:
                 try:
                     sock = stack.enter_context(_new_socket(family, socks))
-                    _guard(sock)
+                    guard(sock)
                     for option in self.socket_options or ():
                         sock.setsockopt(*option)
                     sock.settimeout(self.timeout)
                     sock.connect((host, port) if socks else address)
                     # again: an unconnected socket cannot be shut down
-                    _guard(sock)
+                    guard(sock)
                 except (OSError, UnicodeError) as error:
                     failure = error
                 else:
@@ -284,7 +229,7 @@ class _Watched(urllib3.connection.HTTPConnection):
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
         sock = self.sock
         if sock is not None:
-            _guard(sock)
+            guard(sock)
         try:
             return super().getresponse()
         except urllib3.exceptions.InvalidHeader:
@@ -303,13 +248,6 @@ def _watched(
     if issubclass(kind, _Watched):
         return kind
     return type(f"Watched{kind.__name__}", (_Watched, kind), {})
-
-
-def _guard(sock: socket.socket) -> None:
-    """Let the watchdog of this thread's request, if any, shut down a socket."""
-    watchdog: Watchdog | None = getattr(_of_thread, "watchdog", None)
-    if watchdog is not None:
-        watchdog.guard(sock)
 
 
 def _new_socket(family: int, socks: dict[str, Any] | None) -> socket.socket:

@@ -62,6 +62,8 @@ class StoreDirectory:
     ) -> None:
         self.path = path
         self.incoming = path / "incoming"
+        self._images = path / "images"
+        self._tag = path / _TAG_NAME
         self._thread_lock = threading.Lock()
         self._is_stuck = False
         self._clock = clock
@@ -70,19 +72,27 @@ class StoreDirectory:
         self._reported_s: dict[int | None, float] = {}
 
     def prepare(self) -> None:
-        """Create the directories with mode 0700. Raises OSError."""
+        """Create the directories with mode 0700 if any is missing. Raises OSError."""
+        try:
+            # the root last: while it is new and empty, its mode can still be changed
+            for directory in (self.incoming, self._images, self.path):
+                require_private(directory)
+            self._tag.lstat()
+        except FileNotFoundError:
+            self._create()
+
+    def _create(self) -> None:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        tag = self.path / _TAG_NAME
-        is_new = not os.path.lexists(tag)
+        is_new = not os.path.lexists(self._tag)
         if is_new and not any(self.path.iterdir()):
             # only if it is empty: the user may have chosen /tmp
             with contextlib.suppress(PermissionError):  # exFAT has no modes
                 self.path.chmod(0o700)
         require_private(self.path)
         if is_new:
-            with contextlib.suppress(FileExistsError), tag.open("x") as file:
+            with contextlib.suppress(FileExistsError), self._tag.open("x") as file:
                 file.write(_CACHE_TAG)
-        make_private(self.path / "images")
+        make_private(self._images)
         make_private(self.incoming)
 
     @contextlib.contextmanager
@@ -240,9 +250,12 @@ def require_private(directory: Path) -> None:
 
 def make_private(directory: Path) -> None:
     """Make a directory of a store if it is missing; raises as `require_private`."""
-    with contextlib.suppress(FileExistsError):
-        directory.mkdir(mode=0o700)
-    require_private(directory)
+    try:
+        require_private(directory)
+    except FileNotFoundError:
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(mode=0o700)
+        require_private(directory)
 
 
 def entries(directory: Path | os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from allenfs.store.directory import make_private
+from allenfs.store.directory import make_private, require_private
 from allenfs.store.open_files import is_at, open_own, try_lock, unlock
 
 if TYPE_CHECKING:
@@ -66,11 +66,8 @@ class LockFiles:
             return lambda: None
 
     def _try_lock(self, path: Path) -> Release | None:
-        self._store.prepare()
-        make_private(self._directory.parent)
-        make_private(self._directory)
         while True:
-            file = open_own(path)
+            file = self._open(path)
             if try_lock(file):
                 if not is_at(file, path):
                     continue
@@ -84,6 +81,17 @@ class LockFiles:
             with self._store.locked():
                 if is_at(file, path) and _holder(file) == holder:
                     path.unlink()
+
+    def _open(self, path: Path) -> OpenFile:
+        with contextlib.suppress(FileNotFoundError):
+            # not the whole `prepare`: three locks are tried for each image
+            require_private(self._directory.parent)
+            require_private(self._directory)
+            return open_own(path)
+        self._store.prepare()
+        make_private(self._directory.parent)
+        make_private(self._directory)
+        return open_own(path)
 
 
 def _holder(file: OpenFile) -> int:

@@ -1,0 +1,46 @@
+"""Requests end at their deadline, whatever else is in flight."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from waiters import PATIENCE_S
+
+from allenfs.errors import ServiceTimeoutError
+from allenfs.service.deadlines import Deadlines, Watchdog, guard
+
+
+def request(deadlines, remaining_s):
+    """Wait for a byte that never comes; return what the socket gave."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(PATIENCE_S)
+        with Watchdog(deadlines, remaining_s):
+            guard(ours)
+            return ours.recv(1)
+
+
+def test_the_request_with_the_earliest_deadline_ends_first_whenever_it_began():
+    deadlines = Deadlines()
+    before = threading.active_count()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(Watchdog(deadlines, 600))
+        with ThreadPoolExecutor(4) as pool:
+            short = [pool.submit(request, deadlines, 0.05) for _ in range(4)]
+            for one in short:
+                with pytest.raises(ServiceTimeoutError):
+                    one.result(PATIENCE_S)
+        assert threading.active_count() == before + 1  # one for all of them
+
+
+def test_a_deadline_after_all_others_were_met_is_kept_too():
+    deadlines = Deadlines()
+    for _ in range(2):
+        with Watchdog(deadlines, 0.2):
+            pass
+        with pytest.raises(ServiceTimeoutError):
+            request(deadlines, 0.01)
