@@ -80,10 +80,13 @@ class Slots:
 
     @property
     def is_one_free(self) -> bool:
-        """Whether a request would not have to wait."""
+        """Whether a request would not have to wait, or only for one read-ahead."""
         with self._changed:
-            may_try = self.in_use < self.limit and not self.waiting
-            lock = self._lock_one(Priority.READ_AHEAD) if may_try else None
+            if self.waiting:
+                return False
+            if not self._free:
+                return self._may_fill
+            lock = self._lock_one(Priority.READ_AHEAD)
         if lock is not None:
             lock()
         return lock is not None

@@ -173,8 +173,10 @@ def test_read_ahead_may_fill_all_slots_until_anything_else_needs_one(pool, prior
     until_waiting(slots, READ_AHEAD)
     slots.let_read_ahead_fill()  # wakes it
     ahead.append(second.result(PATIENCE_S))
+    assert slots.is_one_free  # as soon as one of these ends
     waiting = pool.submit(slots.acquire, priority)
     until_waiting(slots, priority)
+    assert not slots.is_one_free
     ahead.pop().drop()
     waiting.result(PATIENCE_S)
     slots.release()
