@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cachetools import TTLCache
 
+from allenfs.catalog.pages_ahead import PagesAhead
 from allenfs.catalog.queries import WithRecords
 from allenfs.catalog.record_cache import CachedRecord, shown
 from allenfs.errors import (
@@ -23,17 +24,17 @@ from allenfs.errors import (
 )
 from allenfs.service.health import CircuitBreaker, FailureMemory, is_outage
 from allenfs.service.single_flight import SingleFlight
-from allenfs.service.slots import Priority
 from allenfs.text import safe_logger
 
 if TYPE_CHECKING:
+    from allenfs.catalog.paging import Page
     from allenfs.catalog.queries import Question
     from allenfs.catalog.record_cache import RecordCache
     from allenfs.config import ServiceSettings
     from allenfs.service.client import AllenService
     from allenfs.service.rma import NumRows, Query, Rows
     from allenfs.service.single_flight import Caller
-    from allenfs.service.slots import Slots
+    from allenfs.service.slots import Priority, Slots
     from allenfs.store.record_files import Key
 
 log = safe_logger(__name__)
@@ -179,13 +180,7 @@ class Repository:
             return cached
         self._raise_remembered(question.key)
         pages = _Pages(
-            lambda query, **rows: self._service.page(
-                query,
-                **rows,
-                slot=self._slots.at(Priority.QUERY),
-                # one attempt: crawlers send many queries to an unreachable service
-                once=self.is_out_of_reach(),
-            ),
+            PagesAhead(self._page, self._slots.limit),
             self._settings.deadline_s,
             self._clock,
         )
@@ -213,6 +208,18 @@ class Repository:
         self._failures.remember(question.key, failure)
         raise failure
 
+    def _page(
+        self, query: Query, start_row: int, num_rows: NumRows, priority: Priority
+    ) -> Rows:
+        return self._service.page(
+            query,
+            start_row=start_row,
+            num_rows=num_rows,
+            slot=self._slots.at(priority),
+            # one attempt: crawlers send many queries to an unreachable service
+            once=self.is_out_of_reach(),
+        )
+
 
 class _Pages:
     """Requests the pages of one question, within one deadline.
@@ -223,7 +230,7 @@ class _Pages:
 
     def __init__(
         self,
-        page: Callable[..., Rows],
+        page: Page,
         deadline_s: float,
         clock: Callable[[], float],
     ) -> None:
@@ -239,7 +246,7 @@ class _Pages:
             error = ServiceTimeoutError("the list was not complete before the deadline")
             error.elapsed_s = self._deadline_s
             raise error
-        rows = self._page(query, start_row=start_row, num_rows=num_rows)
+        rows = self._page(query, start_row, num_rows)
         if query.counts_rows:
             # the empty page at the end may have no total
             total_rows = max(rows.total_rows, self._total_rows.get(query, 0))

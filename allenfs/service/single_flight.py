@@ -77,7 +77,7 @@ class SingleFlight(Generic[_Key, _Value]):
         does not count: data that arrived meanwhile is still in socket buffers, and read
         first. After InterruptedWaitError and WaitTimeoutError, the work goes on.
         """
-        flight = self._join(key, work)
+        flight = self.start(key, work)
         left_s, looked_s = patience_s, self._clock()
         while not flight.done():
             wait([flight], timeout=_POLL_S)
@@ -94,6 +94,25 @@ class SingleFlight(Generic[_Key, _Value]):
             # its error refers to this frame: the cycle would keep all callers' frames,
             # and the images in them, until the next garbage collection
             del flight
+
+    def start(self, key: _Key, work: Callable[[], _Value]) -> Future[_Value]:
+        """Return the work in progress, or start it in a new thread.
+
+        Without a thread, its exception is ProcessLimitError.
+        """
+        with self._lock:
+            if key in self._flights:
+                self._not_joined.discard(key)
+                return self._flights[key]
+            flight = self._flights[key] = Future()
+        work_on = functools.partial(self._work_on, key, work, flight)
+        try:
+            # a daemon thread does not keep the process alive after unmounting
+            start_thread(threading.Thread(target=work_on, daemon=True))
+        except ProcessLimitError as error:  # the next caller may retry
+            self._end(key, flight)
+            flight.set_exception(error)
+        return flight
 
     def lead(self, key: _Key, work: Callable[[], _Value]) -> BaseException | None:
         """Do `work` in this thread, unless it is already in progress.
@@ -120,22 +139,6 @@ class SingleFlight(Generic[_Key, _Value]):
             self._not_joined.remove(key)
             del self._flights[key]
             return True
-
-    def _join(self, key: _Key, work: Callable[[], _Value]) -> Future[_Value]:
-        """Return the work in progress, or start it in a new thread."""
-        with self._lock:
-            if key in self._flights:
-                self._not_joined.discard(key)
-                return self._flights[key]
-            flight = self._flights[key] = Future()
-        work_on = functools.partial(self._work_on, key, work, flight)
-        try:
-            # a daemon thread does not keep the process alive after unmounting
-            start_thread(threading.Thread(target=work_on, daemon=True))
-        except ProcessLimitError as error:  # the next caller may retry
-            self._end(key, flight)
-            flight.set_exception(error)
-        return flight
 
     def _work_on(
         self, key: _Key, work: Callable[[], _Value], flight: Future[_Value]
