@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from allenfs.errors import WrongAnswerError
@@ -102,6 +103,8 @@ def all_rows(
     in their first and last row.
     """
     cut = _Cut(query, ("id", *fields), reduced)
+    if reduced is None:
+        query = replace(query, fields=("id", *fields))
     found: dict[int | None, Row] = {}
     again: set[int | None] = set()
     start_row = 0
@@ -153,7 +156,8 @@ def completed(
     any, both parts together are complete, unless they have rows in common: then the
     nested rows were not the first ones.
     """
-    cut = _Cut(query, ("id", *fields))
+    query = replace(query, fields=("id", *fields))
+    cut = _Cut(query, query.fields)
     found: dict[Any, Row] = {
         record_id(row): row for row in filter(None, cut(nested)) if record_id(row)
     }

@@ -92,6 +92,8 @@ class AllenService:
         # After a proxy has refused the login, one request in `failure_memory_s` tries
         # it again; all others fail at once. Many failed logins may lock an account.
         self._lock = threading.Lock()
+        # Parsing 8 MiB takes up to 370 MB: one page at a time.
+        self._reading = threading.Lock()
         self._proxy_refusal: str | None = None
         self._refused_until_s = 0.0
 
@@ -160,7 +162,8 @@ class AllenService:
                 data = b"".join(chunks)
                 content_type = reply.header("Content-Type")
             try:
-                return rma.read_page(data)
+                with self._reading:
+                    return rma.read_page(data, query.fields)
             except WrongAnswerError as error:
                 if responses.is_web_page(content_type):
                     raise PortalError(responses.WEB_PAGE.format("an answer")) from error

@@ -20,7 +20,7 @@ from allenfs.errors import (
     QueryError,
     WrongAnswerError,
 )
-from allenfs.model.rows import Row
+from allenfs.model.rows import Row, slim
 from allenfs.text import in_one_line
 
 # Not escaped in a URL, as in the institute's examples; requests leaves them unchanged.
@@ -57,6 +57,7 @@ class Query:
     order: str = ""  # a unique field, ``table.field``; without it, pages may overlap
     includes_one: bool = False  # at most one row of what is included, for each row
     has_substitute: bool = False  # another query follows if this one is rejected
+    fields: tuple[str, ...] = ()  # all that is kept of each row; everything if empty
 
     @property
     def counts_rows(self) -> bool:
@@ -88,8 +89,10 @@ def is_askable(text: str) -> bool:
     return not _UNASKABLE.search(text)
 
 
-def read_page(data: bytes) -> Rows:
+def read_page(data: bytes, fields: tuple[str, ...] = ()) -> Rows:
     """Return the rows of an answer; null entries are kept, as they count in a page.
+
+    Only these `fields` of each row are kept, unless it is empty.
 
     Raises QueryError with the service's message if it rejected the query,
     CutAnswerError for a truncated answer, and WrongAnswerError for anything else.
@@ -119,6 +122,8 @@ def read_page(data: bytes) -> Rows:
         raise WrongAnswerError(f"not an answer to a query: {shown}")
     if _is_deeper(rows, _MAX_DEPTH):
         raise WrongAnswerError(_TOO_DEEP)
+    if fields:
+        rows = [row and slim(row, fields) for row in rows]
     found = Rows(rows)
     total_rows = envelope.get("total_rows")
     if type(total_rows) is int:  # in Python, true is an int

@@ -98,42 +98,58 @@ def test_a_harmful_page_is_an_errno_and_costs_320_mb_at_most(hostile, suspect, s
     fails_then_recovers(hostile, suspect, says)
 
 
-def _pages_of(row: str, *, most: int = 2000, total_rows: int = 0) -> Says:
+def _pages_of(row: str, *, most: int = 2000) -> Says:
     """Give a list without end, `most` rows a page; {0} in a row is its number."""
 
     def says(target: str) -> list[bytes]:
         numbers = range(start_row(target) + 1, start_row(target) + most + 1)
-        text = f"[{','.join(map(row.format, numbers))}]"
-        body = f'{{"success":true,"total_rows":{total_rows},"msg":{text}}}'
-        return [envelope(body.encode())]
+        return [rows(f"[{','.join(map(row.format, numbers))}]")]
 
     return says
 
 
 _WIDE = '"abbreviation": "{0}' + "a" * 200 + '", "b": "' + "b" * 3800 + '"'
-LISTS = {  # a row, how many there are in a page, and how many are announced
-    "rows of 4 kB": (f'{{{{"id": {{0}}, {_WIDE}}}}}', 2000, 0),
-    "announced rows of 4 kB": (f'{{{{"id": {{0}}, {_WIDE}}}}}', 2000, 10**9),
-    "nulls": ("null", 20_000, 0),
-    "rows of one id": ('{{"id": 5, "abbreviation": "{0}"}}', 2000, 0),
-    "a row a page": ('{{"id": {0}}}', 1, 0),
+LISTS = {  # a row, and how many there are in a page
+    "rows of 4 kB": (f'{{{{"id": {{0}}, {_WIDE}}}}}', 2000),
+    "nulls": ("null", 20_000),
+    "rows of one id": ('{{"id": 5, "abbreviation": "{0}"}}', 2000),
+    "a row a page": ('{{"id": {0}}}', 1),
 }
 
 
-@pytest.mark.parametrize(("row", "most", "total_rows"), LISTS.values(), ids=LISTS)
+@pytest.mark.parametrize(("row", "most"), LISTS.values(), ids=LISTS)
 def test_a_list_without_end_is_an_errno_and_costs_320_mb_at_most(
-    hostile, tmp_path, row, most, total_rows
+    hostile, tmp_path, row, most
 ):
     folder, is_slow = tmp_path / "hostile", most == 1
     settings = {"deadline_s": 3 if is_slow else 60, "warnings": ["list/"]}
     with Mounted(folder, hostile.url, **settings) as mounted:
         suspect = Suspect(mounted, folder, MOST_BYTES)
-        hostile.query = _pages_of(row, most=most, total_rows=total_rows)
+        hostile.query = _pages_of(row, most=most)
         found = errno_of(os.listdir, mounted / "browse/product")
         assert found == (errno.ETIMEDOUT if is_slow else errno.EIO)
         assert ("was not complete" in suspect.check()) is is_slow
         hostile.query = one_page('[{"id": 5, "abbreviation": "Mouse"}]')
         assert os.listdir(mounted / "browse/product") == ["Mouse"]
+
+
+def test_four_heavy_pages_at_a_time_cost_200_mb_at_most(hostile, tmp_path):
+    """Each of the further pages takes 100 MB until it is reduced."""
+
+    def says(target: str) -> list[bytes]:
+        start = start_row(target)
+        heavy = _MANY if start else ""
+        row = f'{{"id": {start + 1}, "abbreviation": "P{start}", "a": [{heavy}]}}'
+        text = row if start < 5 else ""
+        return [envelope(f'{{"success":true,"total_rows":5,"msg":[{text}]}}'.encode())]
+
+    folder = tmp_path / "hostile"
+    with Mounted(folder, hostile.url, deadline_s=60) as mounted:
+        suspect = Suspect(mounted, folder, 200 * MB)
+        hostile.query = says
+        names = os.listdir(mounted / "browse/product")
+        assert names == [f"P{number}" for number in range(5)]
+        suspect.check(failures=0)
 
 
 def test_images_without_end_are_an_errno_and_cost_320_mb_at_most(hostile, suspect):
