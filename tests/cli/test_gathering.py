@@ -70,9 +70,24 @@ class FlatTree:
         return None
 
 
-def outcomes_of(*trees, task="fetch", pause_s=0.001, patience_s=0.01):
+class DeepTree(FlatTree):
+    """Directories with some files in each; `list_one` is called with their names."""
+
+    def __init__(self, count, list_one, *, files=1):
+        super().__init__(count)
+        self._list_one = list_one
+        self._files = files
+
+    def names(self, path):
+        if path:
+            self._list_one(path)
+            return [f"{number:03}.jpg" for number in range(self._files)]
+        return [name.removesuffix(".jpg") for name in self._names]
+
+
+def outcomes_of(*trees, task="fetch", pattern="d", pause_s=0.001, patience_s=0.01):
     places = [Place(tree, patience_s=patience_s, pause_s=pause_s) for tree in trees]
-    patterns = [(place, "d") for place in places]
+    patterns = [(place, pattern) for place in places]
     gathering = Gathering(patterns, task, recursive=False, stop=threading.Event())
     outcomes = [one for one in gathering.outcomes(30) if one is not None]
     assert gathering.found >= len(outcomes)
@@ -110,6 +125,57 @@ def test_what_is_checked_and_evicted_stays_in_the_order_of_the_listing():
     evicted = outcomes_of(tree, task="evict")
     assert results(evicted).count(Result.EVICTED) == 49
     assert tree.local == {}
+
+
+@pytest.mark.parametrize("task", ["fetch", "check"])
+def test_directories_of_a_glob_are_listed_ahead_and_their_files_stay_in_order(task):
+    meet, first = threading.Barrier(5).wait, {f"{number:06}" for number in range(5)}
+
+    def list_one(name):
+        if name in first:  # by the thread that finds files, and four ahead of it
+            first.remove(name)
+            meet(30)
+
+    tree = DeepTree(200, list_one)
+    outcomes = outcomes_of(tree, task=task, pattern="*")
+    expected = [f"{number:06}/000.jpg" for number in range(200)]
+    found = [one.path for one in outcomes]
+    assert (found if task == "check" else sorted(found)) == expected
+
+
+def test_nothing_is_listed_ahead_while_many_files_wait():
+    listed, may_fetch = [], threading.Event()
+    tree = DeepTree(20, listed.append, files=100)
+    place = Place(tree, patience_s=0.01)
+    stop = threading.Event()
+    gathering = Gathering([(place, "*")], "fetch", recursive=False, stop=stop)
+    tree.fetch = lambda path: tree.local.setdefault(path, int(may_fetch.wait(30)))
+    for _ in gathering.outcomes(0.01):
+        if gathering.is_all_found:
+            may_fetch.set()
+    assert gathering.found == 20 * 100
+    ahead = [name for name, count in Counter(listed).items() if count > 1]
+    assert sorted(ahead) == [f"{number:06}" for number in range(1, 5)]
+
+
+@pytest.mark.parametrize("after", [2, 3])
+def test_without_threads_nothing_is_listed_ahead(after):
+    listed = []
+    with no_threads(after=after):  # one finds files, and the others fetch them
+        outcomes = outcomes_of(DeepTree(50, listed.append), pattern="*")
+    assert results(outcomes) == [Result.FETCHED] * 50
+    assert len(listed) == len({*listed}) == 50
+
+
+def test_a_directory_that_fails_ahead_is_reported_once():
+    def list_one(name):
+        if name == "000007":
+            raise AllenFSError("no such list")
+
+    outcomes = outcomes_of(DeepTree(20, list_one), pattern="*")
+    failed = [one for one in outcomes if one.result is Result.FAILED]
+    assert [(one.path, one.cause) for one in failed] == [("000007", "no such list")]
+    assert len(outcomes) == 20
 
 
 def test_files_that_fail_one_by_one_are_no_outage():

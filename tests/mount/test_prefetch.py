@@ -18,7 +18,9 @@ from command import allenfs, fails, mounting
 from mount_namespace import MountNamespace
 from mounted import STRICT_PYTHON, Mounted, image_bytes, until
 
+from allenfs.sample.database import Database
 from allenfs.sample.faults import Fault
+from allenfs.sample.inventing import add_data_set
 from allenfs.sample.server import SampleService
 
 pytestmark = pytest.mark.one_libfuse
@@ -119,6 +121,22 @@ def test_a_glob_goes_through_the_links_in_its_middle(tmp_path, service, without)
         assert all(blocks(images))
     assert service.image_requests == 2 * len(images)  # of two stores
     assert len(set(service.requested)) == len(images)
+
+
+def test_data_sets_of_a_product_are_queried_by_all_connections_and_once(tmp_path):
+    database = Database()
+    product = database.add("Product", abbreviation="P")
+    for number in range(1, 13):
+        image_ids = range(100 * number, 100 * number + 5)
+        add_data_set(database, number, image_ids, products=[product])
+    with SampleService(database=database, query_latency_s=0.1) as service:
+        without = Without(service, tmp_path)
+        done = without("--check", "browse/product/P/dataset/*/ds8")
+        (line,) = lines_of(done, 1)
+        assert "60 files in " in line
+        # the products and their data sets, each list with its end; each data set
+        assert service.query_requests == len({*service.queried}) == 2 * 2 + 12 * 2
+        assert service.peak_all_requests == 4
 
 
 def test_recursive_names_what_cp_r_copies(tmp_path, service):

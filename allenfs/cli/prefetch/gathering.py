@@ -7,7 +7,9 @@ be interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import functools
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +33,8 @@ Task = Literal["fetch", "check", "evict"]
 # Maximum queue of found files: usually shows the total early, at most 10 MB.
 _FOUND_AHEAD = 100_000
 _MAX_OUTCOMES = 1000
+# Four connections download as many in 8 s, and the records of a directory take 1 s.
+_FEW_FILES = 64
 
 
 class Result(enum.Enum):
@@ -142,7 +146,12 @@ class Gathering:
     def _find_matches(self, place: Place, pattern: str) -> None:
         self._places[place] = None
         self._start_workers(place)
-        named = selection.files(place.tree, pattern, recursive=self._recursive)
+        named = selection.files(
+            place.tree,
+            pattern,
+            recursive=self._recursive,
+            announce=functools.partial(self._look_ahead, place),
+        )
         while True:
             with place.breaker.turn() as may_ask:
                 one = next(named, None) if may_ask else None
@@ -151,6 +160,22 @@ class Gathering:
                 if one.error is not None:
                     place.is_outage(one.error)
             self._found(place, one)
+
+    def _look_ahead(self, place: Place, directory: str) -> None:
+        """Request the records of a directory before it is listed.
+
+        Only if few files wait: otherwise queries, which go first, would delay the
+        downloads. A failure is found again when the directory is listed.
+        """
+        if self._files.qsize() >= _FEW_FILES or place.breaker.is_tripped:
+            return
+
+        def list_names() -> None:
+            with contextlib.suppress(AllenFSError):
+                place.tree.names(directory)
+
+        with contextlib.suppress(ProcessLimitError):
+            start_thread(threading.Thread(target=list_names, daemon=True))
 
     def _start_workers(self, place: Place) -> None:
         """Start as many threads as the place has connections."""

@@ -6,7 +6,7 @@ import errno
 import fnmatch
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from posixpath import join
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # While a glob is expanded, these errors mean no match.
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
+# As many directories as there are connections by default.
+_ANNOUNCED = 4
 _MAGIC = re.compile(r"[*?[]")
 
 
@@ -28,16 +30,22 @@ class Named(NamedTuple):
     error: AllenFSError | None = None
 
 
-def files(tree: Tree, pattern: str, *, recursive: bool) -> Iterator[Named]:
+def files(
+    tree: Tree,
+    pattern: str,
+    *,
+    recursive: bool,
+    announce: Callable[[str], None] = lambda _: None,
+) -> Iterator[Named]:
     """Yield the files that `pattern` stands for: at least one, or an error.
 
     A directory stands for the files in it, and if `recursive` also for those in its
     subdirectories. Links are followed if the pattern or a glob names them, but not
-    below a directory.
+    below a directory. `announce` is called with directories that will be listed soon.
     """
     names = [name for name in pattern.split("/") if name not in ("", ".")]
     matched = False
-    for named in _matches(tree, "", names):
+    for named in _matches(tree, "", names, announce):
         matched = True
         yield from _files_of(tree, named, recursive=recursive)
     if matched:
@@ -49,10 +57,15 @@ def files(tree: Tree, pattern: str, *, recursive: bool) -> Iterator[Named]:
 
 
 def _matches(
-    tree: Tree, directory: str, names: list[str], *, in_glob: bool = False
+    tree: Tree,
+    directory: str,
+    names: list[str],
+    announce: Callable[[str], None],
+    *,
+    in_glob: bool = False,
 ) -> Iterator[Named]:
     """Yield the matches of `names` below a directory; each name may be a glob."""
-    literal = [*itertools.takewhile(lambda name: not _MAGIC.search(name), names)]
+    literal = _literal(names)
     path = join(directory, *literal)
     rest = names[len(literal) :]
     if not rest:
@@ -66,8 +79,17 @@ def _matches(
         if error.errno not in _ABSENT:
             yield Named(path, error)
         return
-    for name in listed:
-        yield from _matches(tree, join(path, name), rest[1:], in_glob=True)
+    coming = (join(path, name, *_literal(rest[1:])) for name in listed[1:])
+    for number, name in enumerate(listed):
+        for one in itertools.islice(coming, 1 if number else _ANNOUNCED):
+            announce(one)
+        below = join(path, name)
+        yield from _matches(tree, below, rest[1:], announce, in_glob=True)
+
+
+def _literal(names: list[str]) -> list[str]:
+    """Return the first names, up to a glob."""
+    return [*itertools.takewhile(lambda name: not _MAGIC.search(name), names)]
 
 
 def _exists(tree: Tree, path: str) -> bool:
