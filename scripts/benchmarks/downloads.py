@@ -11,18 +11,31 @@ if TYPE_CHECKING:
     from sections import Section
 
 _HERE = Path(__file__).parent
-_CURL = ("curl", "--silent", "--show-error", "--fail", "--location", "--noproxy", "*")
+_CURL = (
+    *("curl", "--silent", "--show-error", "--fail", "--location", "--noproxy", "*"),
+    "--globoff",  # queries have brackets
+)
 
 
 def curl_all(
     api_url: str, sections: list[Section], folder: Path, *, at_once: int
 ) -> float:
     """Download with one curl, which keeps its connections; return seconds."""
+    files = {section.file_name: section.url(api_url) for section in sections}
+    return _curl_files(files, folder, at_once=at_once)
+
+
+def curl_urls(urls: list[str], folder: Path, *, at_once: int) -> float:
+    """Download the same way to numbered files; return seconds."""
+    files = {str(number): url for number, url in enumerate(urls)}
+    return _curl_files(files, folder, at_once=at_once)
+
+
+def _curl_files(files: dict[str, str], folder: Path, *, at_once: int) -> float:
     config = folder / "curlrc"
     config.write_text(
         "\n".join(
-            f'url = "{section.url(api_url)}"\noutput = "{folder / section.file_name}"'
-            for section in sections
+            f'url = "{url}"\noutput = "{folder / name}"' for name, url in files.items()
         )
     )
     parallel = ("--parallel", "--parallel-max", at_once) if at_once > 1 else ()

@@ -15,6 +15,8 @@ DATA_SET_ID = 72109410
 DOWNSAMPLE = 2
 #: of the data set whose images are only listed
 LONG_LIST_ID, LONG_LIST_IMAGES = 4711, 2600
+#: of the stand-in
+PRODUCT = "Product"
 
 _QUERY = (
     "{api_url}/api/v2/data/query.json?criteria=model::SectionImage,"

@@ -85,3 +85,12 @@ class StaticServer(Service):
 
     def __init__(self, folder: Path, latency_s: float) -> None:
         super().__init__("static_server.py", folder, latency_s)
+
+
+class ProductServer(Service):
+    """A server of one long product, whose answers are ready."""
+
+    def __init__(
+        self, jpeg: Path, latency_s: float, genes: int, data_sets: int, images: int
+    ) -> None:
+        super().__init__("product_server.py", jpeg, latency_s, genes, data_sets, images)
