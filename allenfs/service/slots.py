@@ -47,7 +47,8 @@ class Slots:
     many requests are in flight. A process that finds no free slot acquires the lock
     ``next-LIMIT``: no process with the same limit starts a request before it does.
     Otherwise a busy process would reuse its own slots before another one got any.
-    Read-ahead never acquires that lock.
+    Read-ahead gives way to each process that waits for one of the slots it could use,
+    also to one with a lower limit.
 
     Parameters
     ----------
@@ -172,16 +173,25 @@ class Slots:
 
     def _lock_one(self, priority: Priority) -> Release | None:
         """Try to lock a slot; if all are in use, this process is next."""
-        self._next = self._next or self._try_lock(f"next-{self.limit}")
-        if self._next is None:
-            if priority is Priority.READ_AHEAD:  # another process waits
-                self._keep_one_free()
-            return None
-        names = map("slot-{}".format, range(self.limit))
-        lock = next(filter(None, map(self._try_lock, names)), None)
         if priority is Priority.READ_AHEAD:
-            self._let_others_go_first()
-        return lock
+            if self._is_another_next():
+                self._keep_one_free()
+                return None
+        else:
+            self._next = self._next or self._try_lock(f"next-{self.limit}")
+            if self._next is None:
+                return None
+        names = map("slot-{}".format, range(self.limit))
+        return next(filter(None, map(self._try_lock, names)), None)
+
+    def _is_another_next(self) -> bool:
+        """Whether a process with the same or a lower limit waits."""
+        for limit in range(1, self.limit + 1):
+            release = self._try_lock(f"next-{limit}")
+            if release is None:
+                return True
+            release()
+        return False
 
     @property
     def _free(self) -> int:

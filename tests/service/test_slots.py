@@ -239,21 +239,24 @@ def test_a_busy_process_lets_another_one_go_next(locks, pool):
         busy.release()
 
 
-def test_read_ahead_waits_for_the_opens_of_other_processes(locks, pool):
-    reader, other = Slots(2, locks.try_lock), Slots(2, locks.try_lock)
-    other.acquire(IMAGE)
-    other.acquire(IMAGE)
-    ahead = pool.submit(reader.reserve)
-    until_waiting(reader, READ_AHEAD)
+@pytest.mark.parametrize("limit", [1, 2])
+def test_read_ahead_waits_for_the_opens_of_other_processes(locks, pool, limit):
+    reader, other = Slots(2, locks.try_lock), Slots(limit, locks.try_lock)
     reader.let_read_ahead_fill()
-    others = reader.others
-    until(lambda: locks.try_lock("next-2"))  # read-ahead does not hold it for long
-    until(lambda: reader.others > others)  # so it leaves a slot again
-    other.release()
+    ahead = [reader.reserve(), reader.reserve()]
+    waiting = pool.submit(other.acquire, IMAGE)
+    until(lambda: f"next-{limit}" in locks.held)
+    more = pool.submit(reader.reserve)
     until_waiting(reader, READ_AHEAD)
-    assert not ahead.done()
-    locks.held.remove("next-2")
-    ahead.result(PATIENCE_S).drop()
+    others = reader.others
+    ahead.pop().drop()  # slot 1, which a limit of 1 cannot use
+    until(lambda: waiting.done() or reader.others > others)
+    ahead.pop().drop()
+    waiting.result(PATIENCE_S)
+    more.result(PATIENCE_S).drop()  # as soon as nothing else waits
+    assert reader.in_use == 0
+    other.release()
+    assert locks.held == set()
 
 
 def test_a_lock_that_is_held_for_ever_delays_a_request_and_does_not_stop_it(locks):
