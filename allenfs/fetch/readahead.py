@@ -157,13 +157,12 @@ class _Listing:
         self._others = 0  # see `Slots.others`
 
     def opened(self, place: int, slots: Slots) -> None:
-        """Record that an image is opened; allow all slots to a run that is sure."""
+        """Record that an image is opened; only a run that is sure may use all slots."""
         if slots.others != self._others:
             self.run.disturbed()
             self._others = slots.others
         self.run.opened(place)
-        if self.run.is_sure:
-            slots.let_read_ahead_fill()
+        slots.let_read_ahead_fill(may_fill=self.run.is_sure)
 
     @property
     def unread_bytes(self) -> int:

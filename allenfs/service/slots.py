@@ -116,12 +116,12 @@ class Slots:
         """
         return self._others
 
-    def let_read_ahead_fill(self) -> None:
-        """Let read-ahead use all slots, until anything else needs one."""
+    def let_read_ahead_fill(self, *, may_fill: bool = True) -> None:
+        """Let read-ahead use all slots, or not, until anything else needs one."""
         with self._changed:
-            if not self._may_fill:
-                self._may_fill = True
+            if may_fill and not self._may_fill:
                 self._changed.notify_all()
+            self._may_fill = may_fill
 
     def at(self, priority: Priority) -> Slot:
         """Return a slot to be entered for each attempt of a request."""

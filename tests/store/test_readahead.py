@@ -260,6 +260,16 @@ def test_an_open_never_waits_behind_a_run_that_is_not_sure(tmp_path, connections
     assert bench.service.most_under_way <= connections
 
 
+def test_a_run_that_skips_leaves_a_slot_again(tmp_path):
+    bench = AheadBench(tmp_path, capacity_bytes=2**24, connections=3)
+    bench.read(0, 1, 2, 3)
+    with held_downloads(bench):
+        bench.open(5)  # stored, as is the next one
+        bench.open(6)  # three more are guessed
+        until(lambda: bench.service.under_way == 2, "all slots but one are in use")
+        until(lambda: bench.slots.queue, "the third one waits")
+
+
 @pytest.mark.parametrize("connections", [2, 3, 4])
 def test_an_open_waits_for_one_image_of_a_sure_run_which_then_leaves_a_slot(
     tmp_path, connections
