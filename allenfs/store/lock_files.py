@@ -34,7 +34,8 @@ class LockFiles:
 
     ::
 
-        DIRECTORY/locks/SERVICE/next-4, slot-0 … slot-3  see `allenfs.service.slots`
+        DIRECTORY/locks/SERVICE/next-1 … next-4          see `allenfs.service.slots`
+                                slot-0 … slot-3
                                 image-000 … image-fff    images being downloaded
 
     A locked file contains the process id; otherwise it is empty. Images share 4096
