@@ -54,7 +54,6 @@ class Liar:
         self._changed = threading.Condition()
 
     def in_order(self, query: Query, start_row: int, num_rows: object) -> Rows:
-        assert num_rows == 2000
         self.asked.append(start_row)
         if start_row in self.broken:
             raise UnreachableError(str(start_row))
@@ -141,16 +140,24 @@ def test_without_threads_pages_are_requested_one_after_the_other(after):
 
 
 @pytest.mark.parametrize(
-    "query",
-    [Query("Gene"), Query("Gene", include="products", order="genes.id")],
-    ids=["without an order", "joined rows may count"],
+    ("query", "num_rows"),
+    [
+        (Query("Gene"), 2000),
+        (Query("Gene", include="products", order="genes.id"), 2000),
+        (QUERY, 20),
+        (QUERY, "all"),
+    ],
+    ids=["without an order", "joined rows may count", "a few rows", "all at once"],
 )
-def test_no_page_is_requested_ahead_without_knowing_where_it_begins(query):
+def test_no_page_is_requested_ahead_unless_it_is_needed_and_begins_there(
+    query, num_rows
+):
     liar = Liar([*range(1, 30)], 29, [7], [0], [0], {14})
     page = PagesAhead(liar.by_rank, CONNECTIONS)
-    with no_threads():
-        assert [len(page(query, start_row, 2000)) for start_row in (0, 7)] == [7, 7]
+    with no_threads() as refused:
+        assert [len(page(query, start, num_rows)) for start in (0, 7)] == [7, 7]
     assert liar.asked == [0, 7]
+    assert not refused
 
 
 def test_an_open_meanwhile_waits_for_one_page_only():
@@ -172,26 +179,30 @@ def test_an_open_meanwhile_waits_for_one_page_only():
     def open_image() -> None:
         with slots.at(Priority.IMAGE):
             order.append("image")
-            opened.set()
+            opened.release()
+            assert may_end.wait(PATIENCE_S)
 
-    opened = threading.Event()
+    opened, may_end = threading.Semaphore(0), threading.Event()
     ahead = PagesAhead(page, CONNECTIONS)
     reading = threading.Thread(target=all_rows, args=(ahead, QUERY))
     reading.start()
     for _ in range(1 + CONNECTIONS):  # the first one, and all slots
         assert waiting.acquire(timeout=PATIENCE_S)
-    opening = threading.Thread(target=open_image)
-    opening.start()
-    while not slots.queue:
-        assert opening.is_alive()
+    opening = [threading.Thread(target=open_image) for _ in range(2)]
+    for thread in opening:
+        thread.start()
+    while len(slots.queue) < 2:
+        assert reading.is_alive()
     gates[1].set()
-    assert opened.wait(PATIENCE_S)
-    for gate in gates.values():
-        gate.set()
-    for thread in (opening, reading):
+    assert opened.acquire(timeout=PATIENCE_S)
+    while len(slots.queue) < 2:  # the other open, and one more page
+        assert reading.is_alive()
+    for event in (may_end, *gates.values()):
+        event.set()
+    for thread in (*opening, reading):
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
-    assert order.index("image") == 1 + CONNECTIONS
+    assert order[1 + CONNECTIONS :][:2] == ["image", "image"]
 
 
 class Meeting(AllenService):

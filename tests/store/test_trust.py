@@ -106,6 +106,26 @@ def test_files_of_others_in_a_store_are_not_used_with_one_warning(store, trick, 
     assert len(warnings_in(caplog)) == 1
 
 
+@pytest.mark.parametrize("name", ["", "incoming", "images"])
+def test_nothing_is_stored_where_others_can_write_since_the_last_time(
+    tmp_path, name, caplog
+):
+    in_use = store_at(tmp_path / "store")
+    put(in_use, 1, b"bytes")
+    (tmp_path / "store" / name).chmod(0o777)
+    put(in_use, 2, b"bytes")
+    assert found(in_use, 2) is None
+    assert len(warnings_in(caplog)) == 1
+
+
+def test_backups_skip_a_store_whose_tag_was_removed(store):
+    tag = store / "CACHEDIR.TAG"
+    text = tag.read_text()
+    tag.unlink()
+    keep(store)
+    assert tag.read_text() == text
+
+
 def test_a_message_about_a_store_with_an_odd_name_is_one_line(tmp_path):
     directory = tmp_path / "a\nallenfs: all is well\x1b[2J"
     keep(directory)
