@@ -158,6 +158,19 @@ def test_nothing_is_listed_ahead_while_many_files_wait():
     assert sorted(ahead) == [f"{number:06}" for number in range(1, 5)]
 
 
+def test_nothing_is_listed_ahead_while_the_service_does_not_answer():
+    listed = []
+
+    def list_one(name):
+        listed.append(name)
+        raise UnreachableError("no answer")
+
+    outcomes_of(DeepTree(40, list_one), pattern="*", patience_s=30)
+    ahead = {name for name, count in Counter(listed).items() if count > 1}
+    # four failures in a row are an outage: the fourth directory is followed by four
+    assert ahead <= {f"{number:06}" for number in range(1, 8)}
+
+
 @pytest.mark.parametrize("after", [2, 3])
 def test_without_threads_nothing_is_listed_ahead(after):
     listed = []
