@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from no_threads import no_threads
 from waiters import PATIENCE_S
 
-from allenfs.errors import ServiceTimeoutError
+from allenfs.errors import ProcessLimitError, ServiceTimeoutError
 from allenfs.service.deadlines import Deadlines, Watchdog, guard
 
 
@@ -44,3 +46,20 @@ def test_a_deadline_after_all_others_were_met_is_kept_too():
             pass
         with pytest.raises(ServiceTimeoutError):
             request(deadlines, 0.01)
+
+
+def test_a_deadline_that_finds_no_thread_leaves_the_next_ones_theirs():
+    deadlines = Deadlines()
+    with no_threads(), pytest.raises(ProcessLimitError):
+        request(deadlines, 600)
+    with pytest.raises(ServiceTimeoutError):
+        request(deadlines, 0.01)
+
+
+def test_a_request_that_has_ended_is_forgotten_before_its_deadline():
+    watchdog = Watchdog(Deadlines(), 600)
+    with watchdog:
+        pass
+    is_kept = weakref.ref(watchdog)
+    del watchdog
+    assert is_kept() is None
