@@ -200,8 +200,7 @@ class ReadAhead:
         self._is_out_of_reach = is_out_of_reach
         self._series = series
         self._slots = slots
-        # one more than slots: it uses the slot of one whose image is being stored
-        self._max_workers = slots.limit + 1
+        self._max_workers = slots.limit
         # with a single slot there is no read-ahead: opens would wait for it
         self._max_window = max_window if slots.limit > 1 else 0
         self._budget_bytes = store.capacity_bytes // _STORE_SHARE

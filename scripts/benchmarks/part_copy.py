@@ -85,10 +85,8 @@ def measure(setting: Setting, allensdk: Path | None) -> Part:
                 curl,
                 most_ratio=_MOST_TO_CURL,
             ),
-            Row(
-                "its requests", Series(requests, ""), most=_MOST_REQUESTS, is_hard=True
-            ),
-            Row("at a time", Series(at_once, ""), most=number, is_hard=True),
+            Row("its requests", requests, most=_MOST_REQUESTS, is_hard=True),
+            Row("at a time", at_once, most=number, is_hard=True),
         ]
     ours = next(row for row in rows if row.what == _ours(_DEFAULT_CONNECTIONS))
     rows += [Row(name, Series(took_s, "s"), ours) for name, took_s in measured.items()]

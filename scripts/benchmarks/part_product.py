@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 from downloads import curl_urls
 from figures import Part, Row, Series
 from mounts import mounted
-from processes import BenchError, seconds_of
+from processes import run, seconds_of
 from sections import PRODUCT
 from services import ProductServer
 from turns import Candidate, in_turns, tell
@@ -31,6 +30,12 @@ _PAGE_S, _MOST_LIST_S, _LIST_RUNS = 0.5, 2.5, 3
 _DATA_SETS, _IMAGES, _MOST_TO_IDEAL = 40, 20, 1.1
 _MANY_DATA_SETS = 400
 _PATTERN = f"browse/product/{PRODUCT}/dataset/*/ds4"
+# In a small process: the peak of a child begins with the memory of its parent.
+_PEAK_MEMORY = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 
 
 def measure(setting: Setting) -> Part:
@@ -107,14 +112,9 @@ def _prefetch(setting: Setting, server: ProductServer) -> tuple[float, int]:
     with tempfile.TemporaryDirectory(dir=setting.folder) as store:
         flags = ("--quiet", "--api-url", server.url, "--cache-dir", store)
         started_s = time.perf_counter()
-        process = subprocess.Popen(  # noqa: S603 - no shell
-            (sys.executable, "-m", "allenfs", "prefetch", *flags, _PATTERN)
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise BenchError(f"allenfs prefetch ended with {process.returncode}")
-        return time.perf_counter() - started_s, usage.ru_maxrss * 1024
+        command = (sys.executable, "-m", "allenfs", "prefetch", *flags, _PATTERN)
+        peak_kib = run(sys.executable, "-c", _PEAK_MEMORY, *command)
+        return time.perf_counter() - started_s, int(peak_kib) * 1024
 
 
 def _server(
