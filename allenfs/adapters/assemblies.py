@@ -8,7 +8,6 @@ unfinished imports, and would wait for them as long: so downloads import nothing
 from __future__ import annotations
 
 import atexit
-import contextlib
 import functools
 import os
 import threading
@@ -102,8 +101,7 @@ def _prepare() -> None:
     atexit.register(close)
     # 30 ms and 5 MB; without it, 3 of 14 children hung that were forked while a first
     # chunk was read
-    with contextlib.suppress(ImportError):  # an extra
-        from allenfs.fetch import sheet_page, stack_page, tiles  # noqa: F401, PLC0415
+    from allenfs.fetch import sheet_page, stack_page, tiles  # noqa: F401, PLC0415
 
 
 def _start_afresh() -> None:
@@ -115,8 +113,7 @@ def _start_afresh() -> None:
         _lock.release()
 
 
-# At import, not at the first use: a fork in progress would release a lock that it has
-# not acquired, and one child of six hung.
+# At import, not at the first use: see `store/open_files.py`.
 os.register_at_fork(
     before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_start_afresh
 )

@@ -27,7 +27,7 @@ class PagesAhead:
     all pages have the same length. They are requested ahead, and a page is used only
     if it begins where the reader goes on. If one does not, the rest is requested one
     after the other. So the reader always gets the pages that it would get without
-    requests ahead; at most `connections` requests are in vain.
+    requests ahead; at most `connections` pages are requested in vain.
 
     Pages ahead queue with images: a program that opens an image meanwhile waits for one
     slot, not for the whole list.

@@ -81,7 +81,8 @@ def _give_up_locks() -> None:
         _opening.release()
 
 
-# At import, not at the first use: see `adapters/assemblies.py`.
+# At import, not at the first use: a fork in progress would release a lock that it has
+# not acquired, and one child of six hung.
 os.register_at_fork(
     before=_opening.acquire,
     after_in_parent=_opening.release,

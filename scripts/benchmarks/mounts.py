@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from processes import BenchError, run
+from processes import BenchError, end, run
 
 from allenfs.mount.mount_table import is_mounted
 from allenfs.mount.probe import serving_pid
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _ALLENFS = (sys.executable, "-m", "allenfs")
 _CACHE_SIZE = "10GiB"
 _START_S = 30
-_END_S = 10
 _LOOK_S = 0.01
 _READ_BYTES = 2**20
 _LOG_LINES = 3
@@ -125,11 +124,6 @@ def mounted_by(root: Path, *command: object) -> Iterator[None]:
                 time.sleep(_LOOK_S)
             yield
         finally:
-            process.terminate()
-            try:
-                process.wait(_END_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process)
             if root.is_mount():
                 run("fusermount", "-uz", root)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import time
 
+_END_S = 10
+
 
 class BenchError(Exception):
     """A program does not work, so its speed cannot be measured."""
@@ -20,6 +22,16 @@ def seconds_of(*command: object) -> float:
     started_s = time.perf_counter()
     _run(command, subprocess.DEVNULL)
     return time.perf_counter() - started_s
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Terminate a process, or kill it after 10 s."""
+    process.terminate()
+    try:
+        process.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _run(command: tuple[object, ...], stdout: int) -> str:

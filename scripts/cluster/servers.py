@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configurations import DemoError, documented
+from processes import end
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 _HOST = "api.brain-map.org"
 _START_S = 30
-_END_S = 10
 _LOOK_S = 0.02
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 # as root, or nginx would change to a user that cannot enter the folder
@@ -86,12 +86,7 @@ class Server:
         """End it at once, with the requests under way."""
         process, self._process = self._process, None
         if process is not None:
-            process.terminate()
-            try:
-                process.wait(_END_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process)
 
     def requests(self, text: str = "") -> list[str]:
         """Return the lines of the access log that contain `text`."""
