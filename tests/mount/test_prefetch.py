@@ -266,7 +266,7 @@ def test_a_listing_that_fails_says_why(tmp_path, service):
 
 
 def test_broken_images_are_listed_separately_and_can_be_skipped(tmp_path, service):
-    with Mounted(tmp_path, service.url) as mounted:
+    with Mounted(tmp_path, service.url, connections=5) as mounted:
         # one in each tier: more in a row than make an outage
         views = [mounted / f"{DATA_SET}/ds{tier}" for tier in range(4, 9)]
         service.fail(Fault.NOT_A_JPEG, image_id=IMAGE_IDS[1])
