@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _Record = TypeVar("_Record")
 
 # Ten times as many as exist.
-_MAX_DATA_SET_IDS = 500_000
+MAX_DATA_SET_IDS = 500_000
 
 
 class Browser:
@@ -94,7 +94,7 @@ class Browser:
         return [str(one) for one in ids]
 
     def _note(self, data_set_ids: tuple[int, ...]) -> None:
-        if len(self.data_set_ids) > _MAX_DATA_SET_IDS:
+        if len(self.data_set_ids) > MAX_DATA_SET_IDS:
             self.data_set_ids.clear()  # if it is too long, each name is queried
         self.data_set_ids.update(data_set_ids)
 

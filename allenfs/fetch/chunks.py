@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from allenfs.store.image_files import ImageFiles
 
 # Chunks decoded at a time, of about 10 MB each; others wait.
-_DECODED_AT_A_TIME = 4
+DECODED_AT_A_TIME = 4
 # Four times the largest JPEG of a tile: 1024 x 1024 pixels of noise, quality 100.
-_MAX_TILE_BYTES = 2**24
+MAX_TILE_BYTES = 2**24
 # Chunks that were decoded once, 1 kB each. Forgetting one costs 15 ms at its next open.
-_REMEMBERED = 4096
+REMEMBERED_CHUNKS = 4096
 
 # A chunk, and the checksum and time of its tile, which is the time of the chunk.
 _Key: TypeAlias = "tuple[Chunk, str, int]"
@@ -61,7 +61,7 @@ class ChunkMaker:
 
     def __init__(self, store: ImageFiles) -> None:
         self._store = store
-        self._decoding = threading.Semaphore(_DECODED_AT_A_TIME)
+        self._decoding = threading.Semaphore(DECODED_AT_A_TIME)
         # The facts of those that were decoded before. A dictionary without a lock: each
         # step is atomic.
         self._facts: dict[_Key, Facts] = {}
@@ -82,7 +82,7 @@ class ChunkMaker:
         if facts is None:
             pixels = self._decoded(chunk, tile)
             facts = self._facts[key] = pixels.facts
-            if len(self._facts) > _REMEMBERED:
+            if len(self._facts) > REMEMBERED_CHUNKS:
                 with contextlib.suppress(KeyError, RuntimeError):  # another thread did
                     del self._facts[next(iter(self._facts))]
             made = ChunkFile(facts, lambda: pixels)
@@ -110,7 +110,7 @@ class ChunkMaker:
 def _checked(chunk: Chunk, tile: Image) -> bytes:
     """Return the bytes of a tile, whose width and height are those of the chunk."""
     path, size_bytes = chunk.request.path, tile.facts.size_bytes
-    if size_bytes > _MAX_TILE_BYTES:
+    if size_bytes > MAX_TILE_BYTES:
         raise BrokenTileError(f"it has {size_bytes} bytes", url=path)
     data = tile.read(0, size_bytes)
     # it was checked when it was opened, which may be long ago

@@ -48,7 +48,7 @@ _BLOCK_BYTES = 512
 # `ls -l` and `cat` access a file of a listing several times in a row, and resolving it
 # takes 10 of the 25 microseconds of a `stat`. The kernel caches names as long.
 _PICTURE_MEMORY_S = 1.0
-_REMEMBERED_PICTURES = 4096
+REMEMBERED_PICTURES = 4096
 
 
 class Filesystem:
@@ -121,7 +121,7 @@ class Filesystem:
         self.absences.found(path)
         if isinstance(node, nodes.CollectionFile) and isinstance(entry, Picture):
             self._pictures[path] = entry, self._clock() + _PICTURE_MEMORY_S
-            if len(self._pictures) > _REMEMBERED_PICTURES:
+            if len(self._pictures) > REMEMBERED_PICTURES:
                 with contextlib.suppress(KeyError, RuntimeError):  # another thread did
                     del self._pictures[next(iter(self._pictures))]
         return entry

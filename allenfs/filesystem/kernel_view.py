@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from allenfs.store.stored_file import Known
 
 # Forgetting a path costs one more lookup at its next open.
-_REMEMBERED_PATHS = 16_384
+REMEMBERED_PATHS = 16_384
 # The second lookup and open follow within milliseconds; if the machine was suspended
 # in between, they start over.
 _RETRY_MEMORY_S = 10.0
@@ -146,7 +146,7 @@ class KernelView:
     def _path(self, path: str) -> _Path:
         noted = self._paths.pop(path, None) or _Path()
         self._paths[path] = noted  # moved to the end: the first is the oldest
-        if len(self._paths) > _REMEMBERED_PATHS:
+        if len(self._paths) > REMEMBERED_PATHS:
             del self._paths[next(iter(self._paths))]
         return noted
 

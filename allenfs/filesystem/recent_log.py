@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from allenfs.store.stored_file import Facts
 from allenfs.text import printable
 
-_KEPT_BYTES = 256 * 1024
+KEPT_BYTES = 256 * 1024
 # Maximum size of one record: a traceback of 100 calls takes 10 kB.
 _MAX_LINE_CHARS = 16 * 1024
-_FOLLOWED_BYTES = 16 * 2**20
+FOLLOWED_BYTES = 16 * 2**20
 
 
 class RecentLog(logging.Handler):
@@ -56,8 +56,8 @@ class RecentLog(logging.Handler):
         with self._data_lock:
             self._data += text.encode(errors="backslashreplace") + b"\n"
             self._modified_ns = time.time_ns()
-            if len(self._data) > (_FOLLOWED_BYTES if self._readers else _KEPT_BYTES):
-                cut = self._data.index(b"\n", len(self._data) - _KEPT_BYTES - 1) + 1
+            if len(self._data) > (FOLLOWED_BYTES if self._readers else KEPT_BYTES):
+                cut = self._data.index(b"\n", len(self._data) - KEPT_BYTES - 1) + 1
                 del self._data[:cut]
 
     def reader(self) -> LogReader:

@@ -42,7 +42,7 @@ _POLL_S = 0.01
 _M_MMAP_THRESHOLD, _MMAP_BYTES = -3, 2**20
 _M_ARENA_MAX, _ARENAS = -8, 2
 # Mounting takes 0.3 s, and much longer on a loaded machine.
-_START_S = 30.0
+START_S = 30.0
 _END_S = 2.0
 # Prefix of the daemon's lines for the user who mounts.
 WARNING = "allenfs: warning: "
@@ -191,11 +191,11 @@ def python_path() -> str:
 
 
 def _wait_until_mounted(mountpoint: Path, process: subprocess.Popen[bytes]) -> None:
-    ends_s = time.monotonic() + _START_S
+    ends_s = time.monotonic() + START_S
     while process.poll() is None:
         if time.monotonic() > ends_s:
             raise MountError(
-                f"{mountpoint} did not answer in {_START_S:.0f} s: the file system "
+                f"{mountpoint} did not answer in {START_S:.0f} s: the file system "
                 "of the store may hang; run allenfs doctor"
             )
         if is_mounted(mountpoint) and serving_pid(mountpoint) == process.pid:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 SUBTYPE = "allenfs"
 
-_PROC = Path("/proc")
+PROC = Path("/proc")
 # Tags of mounts to which mounts and unmounts propagate from another peer group.
 _FOLLOWERS = ("master", "propagate_from")
 
@@ -33,7 +33,7 @@ class Mount(NamedTuple):
 
 def mounts() -> list[Mount]:
     """Return the mounts in this mount namespace, oldest first."""
-    return _parsed((_PROC / "self/mountinfo").read_bytes())
+    return _parsed((PROC / "self/mountinfo").read_bytes())
 
 
 def is_mounted(mountpoint: Path) -> bool:
@@ -135,7 +135,7 @@ def _spot(mount: Mount, below: Mount) -> tuple[str, str]:
 def _tables() -> Iterator[bytes]:
     """Read the mount table of each mount namespace, this one's first."""
     seen: set[object] = set()
-    for process in (_PROC / "self", *_PROC.glob("[0-9]*")):
+    for process in (PROC / "self", *PROC.glob("[0-9]*")):
         namespace: object = process
         with contextlib.suppress(OSError):  # another user's: its table may be readable
             namespace = os.stat(process / "ns/mnt").st_ino

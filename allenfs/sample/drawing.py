@@ -36,7 +36,7 @@ DRAWING_VERSION: Final = 4
 DEFAULT_QUALITY: Final = 85
 
 #: above this many pixels a picture is encoded in strips
-_WHOLE_PX: Final = 1 << 22
+WHOLE_PX: Final = 1 << 22
 
 Box = tuple[float, float, float, float]
 
@@ -51,7 +51,7 @@ def draw(record: ImageRecord, picture: Picture) -> bytes:
     """
     region = region_of(record, picture)
     quality = DEFAULT_QUALITY if picture.quality is None else picture.quality
-    if region.width_px * region.height_px <= _WHOLE_PX:
+    if region.width_px * region.height_px <= WHOLE_PX:
         (whole,) = _strips(record, picture, region, region.height_px)
         return encode(whole, quality)
     strips = _strips(record, picture, region, STRIP_PX)

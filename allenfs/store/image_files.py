@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from allenfs.store.stored_file import TempFile
 
 # If one is forgotten, it is verified again: 1 ms for 300 kB.
-_MAX_VERIFIED = 8192
+MAX_VERIFIED = 8192
 
 # Inode, length and time of change.
 _Signature = tuple[int, int, int]
@@ -56,7 +56,7 @@ class ImageFiles(DiskCache):
         super().__init__(settings, directory, clock_ns=clock_ns)
         others_bytes = settings.records_bytes + self._journal.max_bytes + disk_bytes(1)
         self.capacity_bytes = max(0, settings.capacity_bytes - others_bytes)
-        self._verified = LRUCache[str, tuple[_Signature, Facts]](_MAX_VERIFIED)
+        self._verified = LRUCache[str, tuple[_Signature, Facts]](MAX_VERIFIED)
         self._verified_lock = threading.Lock()
         # The path of an image below ``images``. As many are remembered as nodes
         # (`tree.parse`): `stat` and `open` ask for the same ones.

@@ -416,11 +416,14 @@ def test_data_sets_that_were_listed_are_there_without_a_question_for_each(
         for name in names:
             world.entry(f"dataset/{name}")
         assert sample.query_requests == asked
-        # what is remembered has an end
-        monkeypatch.setattr(browse, "_MAX_DATA_SET_IDS", len(names) - 1)
-        world.catalog._browser.data_set_ids.add(10**9)
-        world.names("browse/product/Mouse/dataset")
-        assert world.catalog._browser.data_set_ids == set(map(int, names))
+        # a list that is too long is forgotten with the next one, and a name is asked
+        monkeypatch.setattr(browse, "MAX_DATA_SET_IDS", len(names) - 1)
+        others = world.names("browse/product/MouseConn/dataset")
+        asked = sample.query_requests
+        world.entry(f"dataset/{others[0]}")
+        assert sample.query_requests == asked
+        world.entry(f"dataset/{names[0]}")
+        assert sample.query_requests > asked
 
 
 @pytest.mark.parametrize("name", ["dataset/70813257", "plane/coronal"])

@@ -14,6 +14,7 @@ import pytest
 from no_threads import no_threads
 from repository_bench import DAY_S, FAILURES, PATIENCE_S, Bench, thing, warnings
 
+from allenfs.catalog.record_cache import CachedRecord
 from allenfs.errors import (
     InterruptedWaitError,
     PathNotFoundError,
@@ -23,6 +24,7 @@ from allenfs.errors import (
     UnreachableError,
     WrongAnswerError,
 )
+from allenfs.service.health import FailureMemory
 from allenfs.service.rma import Query
 from allenfs.service.single_flight import NOT_INTERRUPTED, Caller
 from allenfs.store.record_files import StoredRecord
@@ -314,15 +316,16 @@ def test_a_failure_that_arrives_after_the_check_is_not_queried_again(
     bench, monkeypatch
 ):
     bench.service.error = UnreachableError("no")
-    look = bench.repository._raise_remembered
+    look = FailureMemory.remembered
 
-    def look_late(key: tuple[str, str]) -> None:
+    def look_late(memory: Any, key: tuple[str, str]) -> ServiceError | None:
         monkeypatch.undo()
-        look(key)
+        found = look(memory, key)
         with pytest.raises(UnreachableError):  # another thread's, meanwhile
             bench.get("Gene")
+        return found
 
-    monkeypatch.setattr(bench.repository, "_raise_remembered", look_late)
+    monkeypatch.setattr(FailureMemory, "remembered", look_late)
     with pytest.raises(UnreachableError):
         bench.get("Gene")
     assert bench.service.asked == {"Gene": 1}
@@ -397,6 +400,12 @@ def test_an_answer_that_cannot_be_read_any_more_is_asked_again(bench, caplog):
     assert "thing/Gene" in warning
 
 
+def in_memory(bench: Bench, name: str) -> list[CachedRecord[Any]]:
+    """The records of things called NAME0 to NAME299 that need no store."""
+    found = (bench.cache.fresh(thing(f"{name}{number}")) for number in range(300))
+    return [one for one in found if one is not None]
+
+
 def test_what_is_kept_in_memory_is_weighed_not_counted(bench):
     light = {"id": 1, "all": [0] * 1000}
     heavy = {"id": 1, "all": [[]] * 100_000, "text": "a" * 10**6}
@@ -406,14 +415,15 @@ def test_what_is_kept_in_memory_is_weighed_not_counted(bench):
     for number in range(40):
         bench.service.rows[f"Heavy{number}"] = [heavy]
         bench.get(f"Heavy{number}")
-    kept = bench.cache._memory
-    assert 0 < len([key for key in kept if key[1].startswith("Heavy")]) < 4
-    assert kept.currsize <= 64 * 2**20
+    light_ones, heavy_ones = in_memory(bench, "Light"), in_memory(bench, "Heavy")
+    assert 0 < len(heavy_ones) < 4
+    weights_bytes = [one.weight_bytes for one in [*light_ones, *heavy_ones]]
+    assert sum(weights_bytes) <= 64 * 2**20
     # evicted records are in the store, with the same weight
     bench.service.error = UnreachableError("no")
     for number in range(5):
         assert bench.get(f"Heavy{number}").record == heavy
-    assert 0 < len([key for key in kept if key[1].startswith("Heavy")]) < 4
+    assert 0 < len(in_memory(bench, "Heavy")) < 4
 
 
 def test_an_answer_weighs_its_text_its_values_and_what_holds_them(bench):
@@ -432,7 +442,7 @@ def test_an_answer_heavier_than_all_that_is_remembered_is_given(bench):
     heaviest = {"id": 1, "all": [[]] * 400_000}
     bench.service.rows["Gene"] = [heaviest]
     assert bench.get("Gene").record == heaviest
-    assert bench.cache._memory.currsize == 64 * 2**20
+    assert bench.get("Gene").weight_bytes == 64 * 2**20
 
 
 def test_a_failed_query_keeps_none_of_its_pages(bench):

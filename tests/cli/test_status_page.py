@@ -209,7 +209,7 @@ class Command:
         self._table = folder / "proc/self/mountinfo"
         self._table.parent.mkdir(parents=True)
         self._capsys = capsys
-        monkeypatch.setattr(mount_table, "_PROC", folder / "proc")
+        monkeypatch.setattr(mount_table, "PROC", folder / "proc")
 
     def mounts(self, *pages: str | None) -> list[Path]:
         """Have a mount for each `status.json`."""

@@ -149,13 +149,13 @@ def test_a_tile_of_another_size_is_not_decoded(bench):
 
 
 def test_a_tile_of_too_many_bytes_is_not_read(bench, monkeypatch):
-    monkeypatch.setattr(chunks, "_MAX_TILE_BYTES", 100)
+    monkeypatch.setattr(chunks, "MAX_TILE_BYTES", 100)
     with pytest.raises(BrokenTileError, match="bytes"):
         bench.make(chunk_of(20, 20), jpeg(20, 20))
 
 
 def test_chunks_are_decoded_a_few_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(chunks, "_DECODED_AT_A_TIME", 2)
+    monkeypatch.setattr(chunks, "DECODED_AT_A_TIME", 2)
     bench = Bench(tmp_path, monkeypatch)
     together, under_way = threading.Barrier(2, timeout=60), set()
     numbers = []
@@ -190,7 +190,7 @@ def test_closed_chunks_leave_no_file_and_no_descriptor(bench, tmp_path):
 
 
 def test_only_so_many_are_remembered(bench, monkeypatch):
-    monkeypatch.setattr(chunks, "_REMEMBERED", 2)
+    monkeypatch.setattr(chunks, "REMEMBERED_CHUNKS", 2)
     for n in (1, 2, 3, 3, 1):
         bench.make(chunk_of(n, n), jpeg(n, n))
     assert bench.decoded == 4  # the first one was forgotten

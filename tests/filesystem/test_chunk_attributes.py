@@ -35,7 +35,7 @@ class Stored:
 
 
 def test_stats_of_chunks_do_not_displace_the_sizes_of_images(monkeypatch):
-    monkeypatch.setattr(kernel_view, "_REMEMBERED_PATHS", 2)
+    monkeypatch.setattr(kernel_view, "REMEMBERED_PATHS", 2)
     stored = Stored()
     filesystem = Filesystem(stored, Records(), max_image_bytes=2**30)
     stored.known[IMAGE] = Known(5000, 7)

@@ -132,8 +132,8 @@ def test_open_readers_share_the_log_and_the_next_one_starts_over():
 
 
 def test_a_long_follower_starts_over_as_with_a_rotated_log(monkeypatch):
-    monkeypatch.setattr(recent_log, "_FOLLOWED_BYTES", 4000)
-    monkeypatch.setattr(recent_log, "_KEPT_BYTES", 1000)
+    monkeypatch.setattr(recent_log, "FOLLOWED_BYTES", 4000)
+    monkeypatch.setattr(recent_log, "KEPT_BYTES", 1000)
     kept = log_of("one")
     reader, sizes = kept.reader(), []
     for number in range(200):

@@ -111,21 +111,29 @@ class Clock:
         return self.now_s
 
 
-def mount(
+def fetcher_on(
     service: DictionaryService, directory: Path, capacity_bytes: int, clock: Clock
-) -> Filesystem:
+) -> Fetcher:
     store = ImageFiles(StoreSettings(directory, capacity_bytes, "model"))
-    fetcher = Fetcher(service, store, ServiceSettings("http://h"), clock=clock)
+    return Fetcher(service, store, ServiceSettings("http://h"), clock=clock)
+
+
+def filesystem_of(fetcher: Fetcher, clock: Clock) -> Filesystem:
     return Filesystem(
         fetcher, NoCatalog(), max_image_bytes=MAX_IMAGE_BYTES, clock=clock
     )
 
 
+def mount(
+    service: DictionaryService, directory: Path, capacity_bytes: int, clock: Clock
+) -> Filesystem:
+    return filesystem_of(fetcher_on(service, directory, capacity_bytes, clock), clock)
+
+
 class Attributes:
     """The extended attributes of a filesystem, for a caller that is not interrupted."""
 
-    def __init__(self, filesystem: Filesystem) -> None:
-        fetcher = filesystem._fetcher
+    def __init__(self, filesystem: Filesystem, fetcher: Fetcher) -> None:
         self._attributes = ExtendedAttributes(
             filesystem, fetcher, NoCatalog(), api_url="http://h"
         )

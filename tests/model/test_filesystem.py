@@ -15,6 +15,8 @@ from model_world import (
     DictionaryService,
     Kernel,
     bytes_of,
+    fetcher_on,
+    filesystem_of,
     mount,
     request_of,
 )
@@ -41,8 +43,9 @@ class World:
         self.directory, self.clock = directory, Clock()
         self.service = DictionaryService()
         self.service.images[request_of(PATH)] = DATA
-        self.fs = self.mounted()
-        self.attributes = Attributes(self.fs)
+        fetcher = fetcher_on(self.service, directory, MIB, self.clock)
+        self.fs = filesystem_of(fetcher, self.clock)
+        self.attributes = Attributes(self.fs, fetcher)
 
     def mounted(self) -> Filesystem:
         return mount(self.service, self.directory, MIB, self.clock)

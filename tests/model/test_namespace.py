@@ -72,12 +72,12 @@ def test_a_directory_is_asked_for_each_time(path):
 
 
 def test_only_so_many_pictures_are_remembered(monkeypatch):
-    monkeypatch.setattr(filesystem, "_REMEMBERED_PICTURES", 100)
+    monkeypatch.setattr(filesystem, "REMEMBERED_PICTURES", 100)
     world = World()
     for number in range(1, 1001):
         world.entry(FILE.format(number))
-    assert len(world.filesystem._pictures) == 100
-    world.entry(FILE.format(1000))
+    for number in range(901, 1001):
+        world.entry(FILE.format(number))
     assert world.catalog.asked == 1000
-    world.entry(FILE.format(1))
+    world.entry(FILE.format(900))
     assert world.catalog.asked == 1001

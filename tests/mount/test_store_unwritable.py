@@ -188,7 +188,7 @@ def test_mount_answers_before_it_has_counted_its_files(folder, root, own, servic
 def test_mount_times_out_on_hanging_store(folder, root, own):
     """What waits for it cannot be killed: that must be the daemon, not the command."""
     soon = "from allenfs.cli.main import main; from allenfs.mount import daemon; "
-    soon += "assert daemon._START_S == 30; daemon._START_S = 1; exit(main())"
+    soon += "assert daemon.START_S == 30; daemon.START_S = 1; exit(main())"
     with hanging(folder) as disk:
         mount = [*STRICT_PYTHON, "-m", "allenfs", "mount", *own, root]
         mounting = subprocess.Popen(mount)

@@ -210,7 +210,7 @@ def test_tiers_show_the_same_anatomy():
 def test_large_picture_in_strips_equals_the_same_picture_in_one_piece(monkeypatch):
     picture = Picture(left_px=6000, top_px=2000, width_px=700, height_px=517)
     whole = pixels(NISSL, picture)
-    monkeypatch.setattr(drawing, "_WHOLE_PX", 0)
+    monkeypatch.setattr(drawing, "WHOLE_PX", 0)
     strips = pixels(NISSL, picture)
     assert strips.shape == whole.shape == (517, 700, 3)
     assert np.abs(strips - whole).mean() < 0.5

@@ -105,7 +105,7 @@ def test_the_tiles_of_a_tier_join_to_the_whole_with_its_caption(
 def test_a_large_image_is_drawn_in_strips_like_its_tiles(drawn):
     picture = Picture(downsample=2)
     whole = drawn(ISH, picture)
-    assert whole.size > 3 * drawing._WHOLE_PX
+    assert whole.size > 3 * drawing.WHOLE_PX
     tile = region(ISH, picture, (TILE_PX, 0), (TILE_PX, TILE_PX))
     assert np.array_equal(drawn(ISH, tile), whole[:TILE_PX, TILE_PX : 2 * TILE_PX])
 

@@ -137,7 +137,7 @@ def test_a_file_of_another_service_is_not_taken_for_this_ones(tmp_path):
 
 def test_a_file_that_was_forgotten_is_verified_again(tmp_path, monkeypatch):
     """The last files are remembered; here damage that `stat` does not show."""
-    monkeypatch.setattr(image_files, "_MAX_VERIFIED", 10)
+    monkeypatch.setattr(image_files, "MAX_VERIFIED", 10)
     store = store_at(tmp_path, 2**24)
     for number in range(30):
         put(store, number, image_bytes(number, 100))
