@@ -17,8 +17,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from allenfs import config
-from allenfs.adapters import settings
+from allenfs.adapters import interrupts, settings
 from allenfs.adapters.assemblies import Settings, assembly_of
+from allenfs.adapters.interrupts import CALLER
 from allenfs.adapters.local_file import LocalFile
 from allenfs.adapters.translator import Translator
 from allenfs.adapters.traversal import Traversal, is_absence, joined
@@ -177,19 +178,20 @@ class AllenFileSystem(Traversal):
         path = self._strip_protocol(path)
         with self._filesystem("info", path) as filesystem:
             directory, _, name = path.rpartition("/")
-            place = joined(filesystem.resolved(directory), name)
+            place = joined(filesystem.resolved(directory, CALLER), name)
             details = _details(filesystem, place, path)
             if details["islink"]:
-                filesystem.entry(details["destination"])  # raises if it does not exist
+                # raises if it does not exist
+                filesystem.entry(details["destination"], CALLER)
             return details
 
     def ls(self, path: Any, detail: bool = True, **_: Any) -> list[Any]:
         """Return the details (as `info`) or paths in a directory, or of a file."""
         path = self._strip_protocol(path)
         with self._filesystem("ls", path) as filesystem:
-            place = filesystem.resolved(path)
+            place = filesystem.resolved(path, CALLER)
             try:
-                names = filesystem.names(place)
+                names = filesystem.names(place, CALLER)
             except NotADirError:
                 return [_details(filesystem, place, path) if detail else path]
             paths = [joined(path, name) for name in names]
@@ -226,7 +228,7 @@ class AllenFileSystem(Traversal):
         """Return bytes [start, end) of a file, which is downloaded whole."""
         path = self._strip_protocol(path)
         with self._filesystem("read", path) as filesystem:
-            content = filesystem.content(filesystem.resolved(path))
+            content = filesystem.content(filesystem.resolved(path, CALLER), CALLER)
             size_bytes = content.facts.size_bytes
             first, last, _step = slice(start, end).indices(size_bytes)
             return content.read(first, max(0, last - first))
@@ -255,7 +257,7 @@ class AllenFileSystem(Traversal):
         if sorted(mode) != ["b", "r"]:
             raise ValueError(f"invalid mode: {mode!r}")
         with self._filesystem("open", path) as filesystem:
-            content = filesystem.content(filesystem.resolved(path))
+            content = filesystem.content(filesystem.resolved(path, CALLER), CALLER)
         return LocalFile(self, path, content)
 
     mkdir = makedirs = rmdir = rm = rm_file = _rm = touch = _refused
@@ -272,12 +274,13 @@ class AllenFileSystem(Traversal):
     @contextlib.contextmanager
     def _filesystem(self, operation: str, path: str) -> Iterator[Filesystem]:
         with _translator.os_errors(operation, path):
+            interrupts.check()  # also ends what a pool has not started yet
             yield assembly_of(self._settings).filesystem
 
 
 def _details(filesystem: Filesystem, place: str, path: str) -> _Details:
     """Return the details of `path`, whose links are resolved in `place`."""
-    entry, started_s = filesystem.entry(place), filesystem.started_ns * _NS
+    entry, started_s = filesystem.entry(place, CALLER), filesystem.started_ns * _NS
     details = {"name": path, "size": 0, "type": "directory", "islink": False}
     details |= {"mtime": started_s, "created": started_s, "mode": _DIRECTORY_MODE}
     match entry:

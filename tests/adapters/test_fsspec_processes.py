@@ -83,6 +83,13 @@ try:
 except KeyboardInterrupt:
     say("interrupted")
 """
+# The main thread is interrupted; Python waits for the pool, which has one more to read.
+POOL_WAITS = """
+from concurrent.futures import ThreadPoolExecutor
+
+ThreadPoolExecutor(1).map(allen.cat, [image, other])
+threading.Event().wait()
+"""
 ENDS = """
 threading.Thread(target=allen.cat, args=[image], daemon=True).start()
 input()
@@ -179,6 +186,17 @@ def test_ctrl_c_ends_a_wait_and_the_program(program, service):
     until(lambda: service.image_requests == 1)
     process.send_signal(signal.SIGINT)
     assert printed(process) == ["interrupted"]
+    service.resume()
+
+
+def test_ctrl_c_ends_a_pool_of_threads_that_waits(program, service):
+    service.pause()
+    process = program(POOL_WAITS)
+    until(lambda: service.image_requests == 1)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == -signal.SIGINT
+    assert service.image_requests == 1  # the other one is not started
     service.resume()
 
 
