@@ -6,20 +6,19 @@ Tree, store and promises are those of a mount. An open file is whole, local and 
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import errno
 import functools
 import posixpath
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from allenfs import config
-from allenfs.adapters import interrupts, settings
+from allenfs.adapters import settings
 from allenfs.adapters.assemblies import Settings, assembly_of
-from allenfs.adapters.interrupts import CALLER
+from allenfs.adapters.interrupts import CALLER, shielded
 from allenfs.adapters.local_file import LocalFile
 from allenfs.adapters.translator import Translator
 from allenfs.adapters.traversal import Traversal, is_absence, joined
@@ -28,6 +27,7 @@ from allenfs.errors import AllenFSError, ConfigError, NotADirError
 from allenfs.model.pyramids import CHUNK_BYTES
 
 if TYPE_CHECKING:
+    from allenfs.catalog.entries import Readable
     from allenfs.filesystem.filesystem import Filesystem
 
 _Details = dict[str, Any]
@@ -176,31 +176,12 @@ class AllenFileSystem(Traversal):
         `mtime` and `created` are seconds since the epoch. Raises OSError.
         """
         path = self._strip_protocol(path)
-        with self._filesystem("info", path) as filesystem:
-            directory, _, name = path.rpartition("/")
-            place = joined(filesystem.resolved(directory, CALLER), name)
-            details = _details(filesystem, place, path)
-            if details["islink"]:
-                # raises if it does not exist
-                filesystem.entry(details["destination"], CALLER)
-            return details
+        return self._run("info", path, lambda filesystem: _info(filesystem, path))
 
     def ls(self, path: Any, detail: bool = True, **_: Any) -> list[Any]:
         """Return the details (as `info`) or paths in a directory, or of a file."""
         path = self._strip_protocol(path)
-        with self._filesystem("ls", path) as filesystem:
-            place = filesystem.resolved(path, CALLER)
-            try:
-                names = filesystem.names(place, CALLER)
-            except NotADirError:
-                return [_details(filesystem, place, path) if detail else path]
-            paths = [joined(path, name) for name in names]
-            if not detail:
-                return paths
-            return [
-                _details(filesystem, joined(place, name), one)
-                for name, one in zip(names, paths, strict=True)
-            ]
+        return self._run("ls", path, lambda filesystem: _ls(filesystem, path, detail))
 
     def exists(self, path: Any, **_: Any) -> bool:
         """Return whether a path exists; raises OSError if that cannot be determined."""
@@ -227,11 +208,14 @@ class AllenFileSystem(Traversal):
     ) -> bytes:
         """Return bytes [start, end) of a file, which is downloaded whole."""
         path = self._strip_protocol(path)
-        with self._filesystem("read", path) as filesystem:
-            content = filesystem.content(filesystem.resolved(path, CALLER), CALLER)
+
+        def read(filesystem: Filesystem) -> bytes:
+            content = _content(filesystem, path)
             size_bytes = content.facts.size_bytes
             first, last, _step = slice(start, end).indices(size_bytes)
             return content.read(first, max(0, last - first))
+
+        return self._run("read", path, read)
 
     def cat(
         self, path: Any, recursive: bool = False, on_error: str = "raise", **_: Any
@@ -256,8 +240,7 @@ class AllenFileSystem(Traversal):
             _refused(self, path)
         if sorted(mode) != ["b", "r"]:
             raise ValueError(f"invalid mode: {mode!r}")
-        with self._filesystem("open", path) as filesystem:
-            content = filesystem.content(filesystem.resolved(path, CALLER), CALLER)
+        content = self._run("open", path, lambda one: _content(one, path))
         return LocalFile(self, path, content)
 
     mkdir = makedirs = rmdir = rm = rm_file = _rm = touch = _refused
@@ -271,11 +254,40 @@ class AllenFileSystem(Traversal):
                 return ""
             raise
 
-    @contextlib.contextmanager
-    def _filesystem(self, operation: str, path: str) -> Iterator[Filesystem]:
+    def _run(
+        self, operation: str, path: str, work: Callable[[Filesystem], _Value]
+    ) -> _Value:
         with _translator.os_errors(operation, path):
-            interrupts.check()  # also ends what a pool has not started yet
-            yield assembly_of(self._settings).filesystem
+            return shielded(lambda: work(assembly_of(self._settings).filesystem))
+
+
+def _content(filesystem: Filesystem, path: str) -> Readable:
+    return filesystem.content(filesystem.resolved(path, CALLER), CALLER)
+
+
+def _info(filesystem: Filesystem, path: str) -> _Details:
+    directory, _, name = path.rpartition("/")
+    place = joined(filesystem.resolved(directory, CALLER), name)
+    details = _details(filesystem, place, path)
+    if details["islink"]:
+        # raises if it does not exist
+        filesystem.entry(details["destination"], CALLER)
+    return details
+
+
+def _ls(filesystem: Filesystem, path: str, detail: bool) -> list[Any]:
+    place = filesystem.resolved(path, CALLER)
+    try:
+        names = filesystem.names(place, CALLER)
+    except NotADirError:
+        return [_details(filesystem, place, path) if detail else path]
+    paths = [joined(path, name) for name in names]
+    if not detail:
+        return paths
+    return [
+        _details(filesystem, joined(place, name), one)
+        for name, one in zip(names, paths, strict=True)
+    ]
 
 
 def _details(filesystem: Filesystem, place: str, path: str) -> _Details:

@@ -1,17 +1,25 @@
-"""Ctrl-C for threads that wait in ``allen://``.
+"""Ctrl-C in programs that use ``allen://``.
 
-KeyboardInterrupt is raised in the main thread only. zarr, dask and pools wait in other
-threads, and Python waits for these before it ends: for a download, up to 600 s.
+KeyboardInterrupt is raised in the main thread, at any instruction: also just after a
+lock was taken, which would then never be released. It is raised in no other thread, but
+Python waits for threads of pools, such as zarr's, before it ends.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import threading
-from typing import Final
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any, Final, TypeVar
 
 from allenfs.errors import InterruptedWaitError
 from allenfs.service.single_flight import Caller
+
+_Value = TypeVar("_Value")
+_Job = tuple[Callable[[], Any], "SimpleQueue[tuple[Any, BaseException | None]]"]
 
 
 def _is_interrupted() -> bool:
@@ -20,6 +28,7 @@ def _is_interrupted() -> bool:
     return (
         is_ending
         and getattr(sys, "last_type", None) is KeyboardInterrupt
+        and not threading.current_thread().daemon  # Python waits for this one
         and threading.current_thread() is not threading.main_thread()
     )
 
@@ -28,7 +37,60 @@ def _is_interrupted() -> bool:
 CALLER: Final = Caller(is_interrupted=_is_interrupted)
 
 
-def check() -> None:
-    """Raise InterruptedWaitError in a thread of a program that Ctrl-C has ended."""
-    if _is_interrupted():
+# A signal may arrive in another thread than the one that waits.
+_POLL_S: Final = 0.1
+# Threads that have nothing to do, by their queues. A list without a lock: each step is
+# atomic, and a thread that is lost between two steps only stays idle.
+_idle: list[SimpleQueue[_Job]] = []
+os.register_at_fork(after_in_child=_idle.clear)
+
+
+def shielded(work: Callable[[], _Value]) -> _Value:
+    """Return what `work` returns, or raise what it raises.
+
+    In the main thread, Ctrl-C ends the wait, but not the work: it is done in another
+    thread. InterruptedWaitError in a thread of a program that Ctrl-C has ended.
+    """
+    if _is_interrupted():  # also ends what a pool has not started yet
         raise InterruptedWaitError("the program was interrupted")
+    if threading.current_thread() is not threading.main_thread():
+        return work()
+    try:
+        jobs = _idle.pop() if _idle else _started()
+    except RuntimeError:  # no more threads, or none at the end of the program
+        return work()
+    answer: SimpleQueue[tuple[_Value, BaseException | None]] = SimpleQueue()
+    jobs.put((work, answer))
+    while True:
+        with contextlib.suppress(Empty):
+            value, error = answer.get(timeout=_POLL_S)
+            break
+    if error is None:
+        return value
+    try:
+        raise error
+    finally:
+        del error  # refers to this frame
+
+
+def _started() -> SimpleQueue[_Job]:
+    jobs: SimpleQueue[_Job] = SimpleQueue()
+    threading.Thread(target=_serve, args=[jobs], name="allen", daemon=True).start()
+    return jobs
+
+
+def _serve(jobs: SimpleQueue[_Job]) -> None:
+    while True:
+        _serve_one(jobs)  # its frame keeps nothing
+
+
+def _serve_one(jobs: SimpleQueue[_Job]) -> None:
+    work, answer = jobs.get()
+    value, failure = None, None
+    try:
+        value = work()
+    except BaseException as error:  # noqa: BLE001 - raised in the main thread
+        failure = error
+    _idle.append(jobs)
+    answer.put((value, failure))
+    del value, failure

@@ -83,6 +83,26 @@ try:
 except KeyboardInterrupt:
     say("interrupted")
 """
+# The signal arrives after a download was noted, and before it has a thread.
+INTERRUPTED_ANYWHERE = """
+import signal
+
+from allenfs.service import single_flight
+
+start = single_flight.start_thread
+
+def interrupted(thread):
+    single_flight.start_thread = start
+    signal.raise_signal(signal.SIGINT)
+    start(thread)
+
+single_flight.start_thread = interrupted
+try:
+    allen.cat(image)
+except KeyboardInterrupt:
+    say("interrupted")
+say(digest(image))
+"""
 # The main thread is interrupted; Python waits for the pool, which has one more to read.
 POOL_WAITS = """
 from concurrent.futures import ThreadPoolExecutor
@@ -187,6 +207,11 @@ def test_ctrl_c_ends_a_wait_and_the_program(program, service):
     process.send_signal(signal.SIGINT)
     assert printed(process) == ["interrupted"]
     service.resume()
+
+
+def test_ctrl_c_at_any_moment_leaves_an_image_that_can_be_read(program, service):
+    lines = printed(program(INTERRUPTED_ANYWHERE))
+    assert lines == ["interrupted", *digests(service, IMAGE)]
 
 
 def test_ctrl_c_ends_a_pool_of_threads_that_waits(program, service):
