@@ -22,14 +22,18 @@ _Value = TypeVar("_Value")
 _Job = tuple[Callable[[], Any], "SimpleQueue[tuple[Any, BaseException | None]]"]
 
 
+class _Helper(threading.Thread):
+    """Works for the main thread, which Ctrl-C interrupts itself."""
+
+
 def _is_interrupted() -> bool:
     # No public function tells whether Python is ending before it waits for pools.
     is_ending: bool = getattr(threading, "_SHUTTING_DOWN", False)
     return (
         is_ending
         and getattr(sys, "last_type", None) is KeyboardInterrupt
-        and not threading.current_thread().daemon  # Python waits for this one
         and threading.current_thread() is not threading.main_thread()
+        and not isinstance(threading.current_thread(), _Helper)
     )
 
 
@@ -75,7 +79,7 @@ def shielded(work: Callable[[], _Value]) -> _Value:
 
 def _started() -> SimpleQueue[_Job]:
     jobs: SimpleQueue[_Job] = SimpleQueue()
-    threading.Thread(target=_serve, args=[jobs], name="allen", daemon=True).start()
+    _Helper(target=_serve, args=[jobs], name="allen", daemon=True).start()
     return jobs
 
 

@@ -104,10 +104,13 @@ except KeyboardInterrupt:
 say(digest(image))
 """
 # The main thread is interrupted; Python waits for the pool, which has one more to read.
+# zarr starts its pool in a daemon thread, whose threads are daemons.
 POOL_WAITS = """
 from concurrent.futures import ThreadPoolExecutor
 
-ThreadPoolExecutor(1).map(allen.cat, [image, other])
+pool = ThreadPoolExecutor(1)
+given = dict(target=pool.map, args=[allen.cat, [image, other]], daemon={daemon})
+threading.Thread(**given).start()
 threading.Event().wait()
 """
 ENDS = """
@@ -214,9 +217,10 @@ def test_ctrl_c_at_any_moment_leaves_an_image_that_can_be_read(program, service)
     assert lines == ["interrupted", *digests(service, IMAGE)]
 
 
-def test_ctrl_c_ends_a_pool_of_threads_that_waits(program, service):
+@pytest.mark.parametrize("daemon", [False, True])
+def test_ctrl_c_ends_a_pool_of_threads_that_waits(program, service, daemon):
     service.pause()
-    process = program(POOL_WAITS)
+    process = program(POOL_WAITS.format(daemon=daemon))
     until(lambda: service.image_requests == 1)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=10)
