@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import atexit
 import functools
+import multiprocessing
 import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from allenfs import config
 from allenfs.adapters.settings import checked_store
 from allenfs.assembly import assemble, sample_service, sample_settings
 
@@ -28,12 +30,25 @@ _lock = threading.RLock()
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an assembly is built from; with `sample`, it uses the embedded service."""
+    """What an assembly is built from; with `sample`, it uses the embedded service.
+
+    If `readahead_images` is None, images are read ahead as in a mount, but not in a
+    worker process of multiprocessing or dask: it opens a part of the images that all
+    workers open, and whatever it read ahead beyond that part would be wasted.
+    """
 
     service: ServiceSettings
     store: StoreSettings
     sample: bool
-    readahead_images: int
+    readahead_images: int | None
+
+    @property
+    def window_images(self) -> int:
+        """The largest read-ahead window in this process."""
+        if self.readahead_images is not None:
+            return self.readahead_images
+        is_worker = multiprocessing.parent_process() is not None
+        return 0 if is_worker else config.DEFAULT_READAHEAD_IMAGES
 
 
 class _Assemblies:
@@ -70,7 +85,7 @@ class _Assemblies:
             sample.start()
             self._stop_samples.append(sample.stop_listening)
             service, store = sample_settings(sample, service, store)
-        return assemble(service, store, readahead_images=settings.readahead_images)
+        return assemble(service, store, readahead_images=settings.window_images)
 
 
 _assemblies = _Assemblies()

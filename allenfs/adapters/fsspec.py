@@ -82,8 +82,9 @@ class AllenFileSystem(Traversal):
         Use the embedded sample service, started in this process.
     service_name : str, optional
         Name of the service in the store; for a mirror, that of the mirrored service.
-    readahead : int
-        Images to download ahead when images are opened in order; 0 for none.
+    readahead : int, optional
+        Images to download ahead when images are opened in order; 0 for none. By
+        default as in a mount, but 0 in worker processes of multiprocessing or dask.
     proxy : str, optional
         URL of a proxy; empty for none.
     ca_bundle : str, optional
@@ -114,7 +115,7 @@ class AllenFileSystem(Traversal):
         connections: int = _DEFAULTS.connections,
         sample: bool = False,
         service_name: str | None = None,
-        readahead: int = config.DEFAULT_READAHEAD_IMAGES,
+        readahead: int | None = None,
         proxy: str | None = None,
         ca_bundle: str | None = None,
         max_image_size: str | int = _DEFAULTS.max_image_bytes,
@@ -149,16 +150,17 @@ class AllenFileSystem(Traversal):
                 None if cache_size is None else _size("cache_size", cache_size),
                 settings.service_name(service_name, service, sample=sample),
             )
-            readahead = _parsed(config.parse_readahead, "readahead", readahead)
+            if readahead is not None:
+                readahead = _parsed(config.parse_readahead, "readahead", readahead)
         except AllenFSError as error:
             raise ValueError(str(error)) from error
-        self._settings = Settings(service, store, sample, readahead)
+        self.settings = Settings(service, store, sample, readahead)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # relative to the working directory, which another process may not share
         make, (cls, arguments, options) = super().__reduce__()
         if options.get("cache_dir"):
-            options = options | {"cache_dir": str(self._settings.store.directory)}
+            options = options | {"cache_dir": str(self.settings.store.directory)}
         return make, (cls, arguments, options)
 
     @classmethod
@@ -258,7 +260,7 @@ class AllenFileSystem(Traversal):
         self, operation: str, path: str, work: Callable[[Filesystem], _Value]
     ) -> _Value:
         with _translator.os_errors(operation, path):
-            return shielded(lambda: work(assembly_of(self._settings).filesystem))
+            return shielded(lambda: work(assembly_of(self.settings).filesystem))
 
 
 def _content(filesystem: Filesystem, path: str) -> Readable:

@@ -81,7 +81,11 @@ def test_workers_download_each_image_once_four_at_a_time(
         assert client.gather(seen) == [[truth[one] for one in each] for each in orders]
         assert service.image_requests == len(some)
         assert client.gather(client.map(look, PATHS, options=options)) == expected
-    assert service.image_requests == len(PATHS)
+        assert service.image_requests == len(PATHS)
+        # neighbours, in order: no worker reads ahead beyond its part
+        part = fsspec.filesystem("allen", **options).glob("dataset/72109410/ds8/*.jpg")
+        client.submit(look_at_all, part[:9], options).result()
+    assert service.image_requests == len(PATHS) + 9
     assert service.peak_all_requests == 4
 
 
