@@ -51,6 +51,7 @@ def whole(tmp_path, service):
     return found
 
 
+@pytest.mark.service(latency_s=0.05)
 def test_a_sheet_is_made_at_the_first_open_of_one_request_a_picture(mounted, service):
     file = mounted / SMALL / SHEET
     assert SHEET in os.listdir(mounted / SMALL)
