@@ -89,9 +89,8 @@ def test_the_readme_s_commands_work_as_they_stand(mounted, tmp_path, monkeypatch
     assert "5 files" in progress  # the mount's read-ahead may have fetched some of them
     copies = images_below(work)
     assert {"image.jpg", "expression.jpg", "contact_sheet.jpg"} <= {*copies}
-    assert (
-        len(copies) == 2 + 3 + 5 + 5
-    )  # a region, a data set, and the Nissl plates of an atlas
+    # two images, three for a region and a sheet, a data set, an atlas' Nissl plates
+    assert len(copies) == 2 + 3 + 5 + 5
     assert (work / "sections.csv").read_text().count("\n") == 1 + 5
 
 
