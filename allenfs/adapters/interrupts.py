@@ -1,8 +1,10 @@
 """Ctrl-C in programs that use ``allen://``.
 
-KeyboardInterrupt is raised in the main thread, at any instruction: also just after a
-lock was taken, which would then never be released. It is raised in no other thread, but
-Python waits for threads of pools, such as zarr's, before it ends.
+KeyboardInterrupt is raised in the main thread, between any two instructions. Just after
+a lock was taken, that would leave it locked for ever, so another thread does the calls
+of the main thread. Other threads are not interrupted, but Python waits for those of
+pools, such as zarr's, before it ends: once Ctrl-C has ended the program, their calls
+fail.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ _Job = tuple[Callable[[], Any], "SimpleQueue[tuple[Any, BaseException | None]]"]
 
 
 class _Helper(threading.Thread):
-    """Works for the main thread, which Ctrl-C interrupts itself."""
+    """Does the calls of the main thread; Ctrl-C interrupts only the wait for them."""
 
 
 def _is_interrupted() -> bool:
@@ -40,11 +42,10 @@ def _is_interrupted() -> bool:
 #: interrupted when Ctrl-C has ended the program, but not its pools of threads
 CALLER: Final = Caller(is_interrupted=_is_interrupted)
 
-
-# A signal may arrive in another thread than the one that waits.
+# If another thread receives the signal, the main thread's wait is not interrupted.
 _POLL_S: Final = 0.1
-# Threads that have nothing to do, by their queues. A list without a lock: each step is
-# atomic, and a thread that is lost between two steps only stays idle.
+# The queues of idle helpers. No lock: each step is atomic, and a helper that is lost
+# between two steps only stays idle.
 _idle: list[SimpleQueue[_Job]] = []
 os.register_at_fork(after_in_child=_idle.clear)
 
