@@ -25,6 +25,7 @@ def quiet(service):
     return count
 
 
+@pytest.mark.service(latency_s=0.02)
 def test_a_copied_data_set_is_asked_for_once_each_and_is_byte_for_byte_right(
     mounted, tmp_path, service
 ):
@@ -97,6 +98,7 @@ def test_an_unmount_ends_what_is_fetched_ahead(mounted, service):
     files = images(mounted / DATA_SET)
     for file in files[:2]:
         file.read_bytes()
+    until(lambda: len(mounted.stored) == 4)
     service.pause()
     files[2].read_bytes()
     until(lambda: service.image_requests > 4)
